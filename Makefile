@@ -41,7 +41,7 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lidc,mlflow,community,onnx,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lidc,mlflow,community,onnx,dicom,ray,remote,report,dev]'
 	touch $@
 
 clean:
