@@ -175,7 +175,7 @@ def test_a_crash_leaves_nothing_behind(options: InferOptions, monkeypatch, exist
     def crash(*_args: object, **_kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("pipelines.infer.write_case", crash)
+    monkeypatch.setattr("pipelines.inference.writers.write_case", crash)
     if existed:
         options.output_dir.mkdir()
     with pytest.raises(OSError, match="disk full"):

@@ -1,0 +1,36 @@
+"""Stages of a case: which one it is in, and how long each took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
+from typing import Literal
+
+__all__ = ["Stage", "Stages"]
+
+Stage = Literal["read", "infer", "write"]
+
+
+class Stages:
+    """Keeps the stage that a case is in (after an error, the stage that failed) and the seconds of the finished ones.
+
+    Args:
+        around: makes what is entered around the work of a stage: a lock, a line on the terminal.
+    """
+
+    def __init__(self, around: Callable[[Stage], AbstractContextManager[object]] | None = None) -> None:
+        self.started = datetime.now(UTC)
+        self.current: Stage = "read"
+        self.seconds: dict[str, float] = {}
+        self._around = around
+
+    @contextmanager
+    def enter(self, stage: Stage) -> Iterator[None]:
+        """Do the work of a stage."""
+        self.current = stage
+        with nullcontext() if self._around is None else self._around(stage):
+            start = time.perf_counter()
+            yield
+            self.seconds[f"{stage}_s"] = round(time.perf_counter() - start, 3)

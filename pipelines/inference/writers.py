@@ -1,0 +1,71 @@
+"""The write stage: what goes into the folder of a case.
+
+Each writer is given the folder and the inferred case and adds its files; a further kind of file (a DICOM object, a
+report) is a further function in ``WRITERS``, which writes nothing where the options do not ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from nibabel.orientations import aff2axcodes
+
+from mose_med.geometry import spacing_mm
+from mose_med.inferers import CaseDistribution
+from mose_med.io.case_files import write_case
+from pipelines.inference.model import LoadedModel
+from pipelines.inference.options import ResultOptions
+from pipelines.inference.reading import CaseInput, CaseRequest
+from pipelines.provenance import tool_versions
+from pipelines.run_folder import write_json
+
+__all__ = ["PROVENANCE_NAME", "WRITERS", "InferredCase", "folder_options"]
+
+#: Written last but for ``run.json``.
+PROVENANCE_NAME = "provenance.json"
+
+
+class InferredCase(NamedTuple):
+    """All that is known of a case when its folder is written."""
+
+    request: CaseRequest
+    model: LoadedModel
+    input: CaseInput
+    distribution: CaseDistribution
+
+
+def folder_options(options: ResultOptions, model: LoadedModel) -> dict[str, Any]:
+    """What all cases of an output folder have in common."""
+    return options.to_dict() | {"command": "infer", "weights_sha256": model.weights_sha256}
+
+
+def _write_maps(folder: Path, case: InferredCase) -> None:
+    write_case(folder, case.distribution, [nodule.nodule_id for nodule in case.input.nodules], torch.get_num_threads())
+
+
+def _write_provenance(folder: Path, case: InferredCase) -> None:
+    study = case.input.study
+    affine = np.asarray(study.image.affine, dtype=np.float64)
+    record = {
+        "versions": tool_versions(),
+        "environment": case.model.environment(),
+        "options": folder_options(case.request.options, case.model),
+        "request": case.input.request(),
+        "model": case.model.config.to_dict(),
+        "input": {
+            "format": study.source.format,
+            "shape": list(study.image.shape[1:]),
+            "spacing_mm": spacing_mm(affine).tolist(),
+            "orientation": "".join(aff2axcodes(affine)),
+            "affine_ras_mm": affine.tolist(),
+        },
+    }
+    write_json(folder / PROVENANCE_NAME, record)
+
+
+#: In the order they write.
+WRITERS: tuple[Callable[[Path, InferredCase], None], ...] = (_write_maps, _write_provenance)
