@@ -1,6 +1,6 @@
 """Networks: tensors in, tensors out."""
 
-from mose_med.networks.experts import ExpertUsage, expert_agreement, expert_usage, merge_experts
+from mose_med.networks.experts import ExpertUsage, expert_agreement, expert_usage, merge_experts, merged_settings
 from mose_med.networks.marginal import MarginalMoSE
 from mose_med.networks.mose import Backbone, MoSE
 from mose_med.networks.release import load_release_checkpoint
@@ -18,4 +18,5 @@ __all__ = [
     "expert_usage",
     "load_release_checkpoint",
     "merge_experts",
+    "merged_settings",
 ]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from scipy.sparse.csgraph import connected_components
@@ -20,7 +20,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.networks.gating import GroupedGating
 from mose_med.networks.mose import MoSE
 
-__all__ = ["ExpertUsage", "expert_agreement", "expert_usage", "merge_experts"]
+__all__ = ["ExpertUsage", "expert_agreement", "expert_usage", "merge_experts", "merged_settings"]
 
 
 class ExpertUsage(NamedTuple):
@@ -80,7 +80,7 @@ def expert_agreement(network: MoSE, images: Iterable[Tensor], generator: torch.G
     seen = 0
     for batch in images:
         probs = network(batch, latents=latents).logits.float().softmax(dim=3).mean(dim=2)
-        labels = probs.argmax(dim=2).transpose(0, 1).flatten(1)
+        labels = probs.max(dim=2).indices.transpose(0, 1).flatten(1)
         for label in range(1, network.out_channels):
             masks = (labels == label).float()
             shared[label - 1] += torch.mm(masks, masks.t()).cpu()
@@ -98,7 +98,8 @@ def merge_experts(
     r"""A network in which experts that say the same are one.
 
     Experts are grouped by transitive closure of ``expert_agreement >= min_iou``. A group keeps the latent prior of
-    its first expert and has the sum of its members' gating probabilities.
+    its first expert and has the sum of its members' gating probabilities. :func:`merged_settings` gives the settings
+    with which the result is built again.
 
     Args:
         network: in eval mode; it is left as it is.
@@ -120,5 +121,26 @@ def merge_experts(
     merged.num_experts = count
     for name, value in network.priors.named_parameters():
         setattr(merged.priors, name, torch.nn.Parameter(value.detach()[first].clone()))
-    merged.gating = GroupedGating(merged.gating, groups)
+    single = merged.gating
+    if isinstance(single, GroupedGating):
+        groups, single = groups[single.groups().cpu()], single.gating
+    merged.gating = GroupedGating(single, groups.to(agreement.device)).to(network.priors.mean.device)
     return merged
+
+
+def merged_settings(settings: Mapping[str, Any], merged: MoSE) -> dict[str, Any]:
+    """Settings of :class:`MoSE` that build a merged network, for its checkpoint.
+
+    Args:
+        settings: of the network that :func:`merge_experts` was given.
+        merged: what it returned.
+
+    Example:
+        >>> network = MoSE(channels=(4, 8), num_experts=2).eval()
+        >>> merged = merge_experts(network, [torch.zeros(1, 1, 4, 4)], min_iou=0.01)
+        >>> MoSE(**merged_settings({"channels": (4, 8)}, merged)).load_state_dict(merged.state_dict())
+        <All keys matched successfully>
+    """
+    gating = merged.gating
+    groups = gating.groups().tolist() if isinstance(gating, GroupedGating) else None
+    return {**settings, "num_experts": merged.num_experts, "expert_groups": groups}

@@ -61,9 +61,15 @@ class GroupedGating(nn.Module):
         super().__init__()
         self.gating = gating
         self.membership: Tensor
-        self.register_buffer("membership", torch.nn.functional.one_hot(groups).float())
+        # Not in the state dict: the groups are a setting of the network.
+        self.register_buffer("membership", torch.nn.functional.one_hot(groups).float(), persistent=False)
 
     def forward(self, global_feature: Tensor) -> Tensor:
         r"""(B, in_channels, \*coarse) -> group probabilities in float32, rows summing to 1."""
         probs: Tensor = self.gating(global_feature)
         return torch.matmul(probs, self.membership)
+
+    @torch.jit.unused
+    def groups(self) -> Tensor:
+        """Group of each expert, shape (K,)."""
+        return self.membership.argmax(dim=1)

@@ -1,8 +1,8 @@
 """Expert heads: from the dense feature and a latent code to class logits, with 1x1 convolutions only.
 
 A 1x1 convolution is a matrix that acts on every voxel: layers are :class:`torch.nn.Linear`, and space is one axis P.
-Each head has two ways to the same logits: a plain one, the reference, which can be scripted and exported and holds
-the maps of all samples, and a tiled one that never does.
+Each head has a plain way to its logits, the reference, which can be scripted and exported and holds the maps of all
+samples, and a fast way that never does: in tiles on the CPU, compiled on an accelerator that can compile.
 """
 
 # TorchScript takes no "type: ignore" in scripted code, and torch.jit.is_scripting is not an explicit export.
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mose_med.networks.compiled import can_compile, compiled_logits
 from mose_med.networks.folding import can_fold, folded_layers
 from mose_med.networks.noise import CodeMaps, code_matrices
 from mose_med.networks.tiled import Affine, FirstLayer, tiled_logits
@@ -83,8 +84,8 @@ class ExpertHead(nn.Module):
             Logits, shape (B, N, C, P).
         """
         if not torch.jit.is_scripting():  # noqa: SIM102, TorchScript prunes this form only
-            if self.can_tile():
-                return self.tiled_logits(dense, maps)
+            if self.has_fast_way():
+                return self.fast_logits(dense, maps)
         return self.plain_logits(dense, maps)
 
     def plain_logits(self, dense: Tensor, maps: CodeMaps) -> Tensor:
@@ -100,21 +101,22 @@ class ExpertHead(nn.Module):
         return logits.view(batch, samples, logits.shape[1], logits.shape[2])
 
     @torch.jit.unused
-    def can_tile(self) -> bool:
-        """Whether the tiled way gives the plain way's result: it cannot be traced, and knows our normalisation only."""
+    def has_fast_way(self) -> bool:
+        """Whether the fast way gives the plain way's result: it cannot be traced, and knows our normalisation only."""
         if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[no-untyped-call]
             return False
         return all(can_fold(layer.norm) for layer in self._hidden_layers())
 
     @torch.jit.unused
-    def tiled_logits(self, dense: Tensor, maps: CodeMaps) -> Tensor:
-        """Logits (B, N, C, P) in tiles, normalisation folded into the linear maps."""
+    def fast_logits(self, dense: Tensor, maps: CodeMaps) -> Tensor:
+        """Logits (B, N, C, P) without the maps of all samples, normalisation folded into the linear maps."""
         dtype = torch.get_autocast_dtype(dense.device.type) if _autocasts(dense) else dense.dtype
         with torch.autocast(dense.device.type, enabled=False):
             first = FirstLayer(dense.transpose(1, 2).to(dtype).contiguous(), *maps)
             first, hidden = folded_layers(first, self._hidden_layers(), dtype)
             classify = Affine(self.classify.weight.to(dtype), self.classify.bias.to(dtype))
-            return tiled_logits(first, hidden, classify)
+            way = compiled_logits if _is_compiled_on(dense.device) else tiled_logits
+            return way(first, hidden, classify)
 
     def _hidden_layers(self) -> list[HiddenLayer]:
         return [self.first, *(layer for layer in self.rest if isinstance(layer, HiddenLayer))]
@@ -147,6 +149,11 @@ class ReleaseHead(ExpertHead):
         first = self.first.linear
         weight = torch.matmul(first.weight, self.expand.weight)
         return Affine(weight, F.linear(self.expand.bias, first.weight, first.bias))
+
+
+def _is_compiled_on(device: torch.device) -> bool:
+    """Whether the fast way on a device is the compiled one: on the CPU tiles are several times faster."""
+    return device.type != "cpu" and can_compile(device)
 
 
 def _autocasts(tensor: Tensor) -> bool:

@@ -5,6 +5,7 @@ Axes: B batch, K experts, S samples per expert, N samples in all, C classes, L l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.networks.deeplab import DeepLabV3Plus
-from mose_med.networks.gating import Gating, UniformGating
+from mose_med.networks.gating import Gating, GroupedGating, UniformGating
 from mose_med.networks.head import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import CodeMaps, NoiseInjection
 from mose_med.networks.priors import ExpertPriors
@@ -56,6 +57,8 @@ class MoSE(nn.Module):
         gating: ``"learned"`` from the image, or ``"uniform"``: every expert has probability 1/K.
         experts: ``"stochastic"``, or ``"deterministic"``: every code is the mean of its expert's prior, so that all
             samples of an expert are the same.
+        expert_groups: of a network whose experts were merged, the expert that each output of the gating belongs to,
+            numbered from 0; None if every output is an expert of its own.
 
     Raises:
         ConfigError: if a setting does not fit.
@@ -83,6 +86,7 @@ class MoSE(nn.Module):
         *,
         gating: Literal["learned", "uniform"] = "learned",
         experts: Literal["stochastic", "deterministic"] = "stochastic",
+        expert_groups: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         channels = tuple(channels)
@@ -113,7 +117,7 @@ class MoSE(nn.Module):
         self.stride = int(getattr(self.backbone, "stride", 1))
         dense_channels = int(self.backbone.dense_channels)
         self.priors = _priors(experts, num_experts, latent_dim)
-        self.gating = _gating(gating, int(self.backbone.global_channels), num_experts)
+        self.gating = _gating(gating, int(self.backbone.global_channels), num_experts, expert_groups)
         self.noise = NoiseInjection(latent_dim, dense_channels)
         self.head = _head(head, int(getattr(self.backbone, "final_channels", dense_channels)), out_channels, latent_dim)
 
@@ -270,9 +274,15 @@ def _priors(kind: str, num_experts: int, latent_dim: int) -> ExpertPriors:
     return ExpertPriors(num_experts, latent_dim, deterministic=kind == "deterministic")
 
 
-def _gating(kind: str, in_channels: int, num_experts: int) -> nn.Module:
+def _gating(kind: str, in_channels: int, num_experts: int, groups: Sequence[int] | None) -> nn.Module:
     _require(kind in ("learned", "uniform"), f"gating must be 'learned' or 'uniform', got {kind!r}")
-    return Gating(in_channels, num_experts) if kind == "learned" else UniformGating(num_experts)
+    outputs = num_experts if groups is None else len(groups)
+    gating = Gating(in_channels, outputs) if kind == "learned" else UniformGating(outputs)
+    if groups is None:
+        return gating
+    fits = set(groups) == set(range(num_experts))
+    _require(fits, f"expert_groups must name each of the {num_experts} experts from 0, got {tuple(groups)}")
+    return GroupedGating(gating, torch.as_tensor(groups))
 
 
 def _head(name: str, channels: int, out_channels: int, latent_dim: int) -> ExpertHead:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from mose_med.checkpoint import Checkpoint, ModelConfig, build_network, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError, DataError
-from mose_med.networks import MoSE, expert_agreement, expert_usage, merge_experts
+from mose_med.networks import MoSE, expert_agreement, expert_usage, merge_experts, merged_settings
+from mose_med.preprocessing import Preprocessing
 
 
 @pytest.fixture
@@ -85,3 +89,33 @@ def test_deterministic_experts_of_uniform_weights_can_be_merged(images: list[tor
     merged = merge_experts(network, images)
     assert merged.priors.mean.shape == (1, 1)
     torch.testing.assert_close(merged(images[0]).expert_probs, torch.ones(2, 1))
+
+
+def test_a_merged_network_is_built_again_from_its_checkpoint(twins: MoSE, images: list[torch.Tensor], tmp_path: Path):
+    merged = merge_experts(twins, images)
+    settings = merged_settings({"channels": (16, 20), "head": "paper"}, merged)
+    config = ModelConfig(settings, Preprocessing(roi_size=(8, 8)), ("background", "nodule"), num_raters=4)
+    write_checkpoint(tmp_path / "merged.pt", Checkpoint(merged.state_dict(), config))
+    again = build_network(read_checkpoint(tmp_path / "merged.pt"))
+    codes = torch.zeros(2, 1, 1)
+    for mine, theirs in zip(again(images[0], latents=codes), merged(images[0], latents=codes), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_merging_twice_sums_the_gating_of_all_members(images: list[torch.Tensor]):
+    torch.manual_seed(0)
+    network = MoSE(channels=(16, 20), num_experts=3, head="paper").eval()
+    with torch.no_grad():
+        network.priors.mean.copy_(torch.tensor([[-6.0], [-6.0], [6.0]]))
+        network.priors.log_std.fill_(-30.0)
+    once = merge_experts(network, images)
+    with torch.no_grad():
+        once.priors.mean.fill_(-6.0)
+    twice = merge_experts(once, images)
+    assert merged_settings({}, twice) == {"num_experts": 1, "expert_groups": [0, 0, 0]}
+    torch.testing.assert_close(twice(images[0]).expert_probs, torch.ones(2, 1))
+
+
+def test_groups_that_skip_an_expert_are_named():
+    with pytest.raises(ConfigError, match=r"expert_groups must name each of the 2 experts from 0, got \(0, 2, 0\)"):
+        MoSE(channels=(4, 8), num_experts=2, expert_groups=(0, 2, 0))

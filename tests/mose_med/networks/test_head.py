@@ -29,7 +29,7 @@ class Decoder(torch.nn.Module):
 
     def forward(self, dense: Tensor, latents: Tensor, way: str) -> Tensor:
         maps = self.noise(latents, *self.head.first_map())
-        return self.head.tiled_logits(dense, maps) if way == "tiled" else self.head.plain_logits(dense, maps)
+        return self.head.fast_logits(dense, maps) if way == "tiled" else self.head.plain_logits(dense, maps)
 
 
 def outcome(decoder: Decoder, dense: Tensor, latents: Tensor, way: str) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ def test_network_takes_the_tiled_way(head: str, spatial: tuple[int, ...], monkey
     network = MoSE(spatial_dims=len(spatial), channels=(16, 20), head=head)
     image, codes = torch.randn(2, 1, *spatial), torch.randn(4, 2, 1)
     found = network(image, latents=codes).logits
-    monkeypatch.setattr(ExpertHead, "can_tile", lambda self: False)
+    monkeypatch.setattr(ExpertHead, "has_fast_way", lambda self: False)
     torch.testing.assert_close(found, network(image, latents=codes).logits, rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(ExpertHead, "plain_logits", None)
     with pytest.raises(TypeError):
@@ -122,9 +122,9 @@ def test_network_takes_the_tiled_way(head: str, spatial: tuple[int, ...], monkey
 
 def test_another_normalisation_takes_the_plain_way():
     head = ReleaseHead(8, 2, 1)
-    assert head.can_tile()
+    assert head.has_fast_way()
     head.first.norm = torch.nn.GroupNorm(2, 8)
-    assert not head.can_tile()
+    assert not head.has_fast_way()
 
 
 @pytest.mark.parametrize("head", ["paper", "release"])

@@ -42,6 +42,7 @@ def test_output_is_deterministic_and_sums_to_one():
         {"noise_level": 0, "gating_level": 0},
         {"spatial_dims": 3},
         {"gating": "uniform", "experts": "deterministic"},
+        {"num_experts": 2, "expert_groups": (0, 1, 1)},
     ],
 )
 def test_can_be_scripted(settings: dict[str, object]):
