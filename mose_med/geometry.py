@@ -24,6 +24,7 @@ __all__ = [
     "reorientation",
     "spacing_mm",
     "translated",
+    "window_overlap",
 ]
 
 Affine = NDArray[np.float64]
@@ -90,6 +91,23 @@ def crop_start(centre: NDArray[np.floating] | tuple[float, ...], size: tuple[int
         (36, 0)
     """
     return tuple(int(np.floor(c + 0.5)) - s // 2 for c, s in zip(centre, size, strict=True))
+
+
+Slices = tuple[slice, ...]
+
+
+def window_overlap(start: tuple[int, ...], size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Slices, Slices]:
+    """The part of a window of ``size`` that lies in an image of ``shape``: as slices of the image and of the window.
+
+    Example:
+        >>> window_overlap((-1,), (3,), (5,))
+        ((slice(0, 2, None),), (slice(1, 3, None),))
+    """
+    begin = [max(0, s) for s in start]
+    end = [max(b, min(n, s + w)) for b, n, s, w in zip(begin, shape, start, size, strict=True)]
+    source = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
+    inside = tuple(slice(b - s, e - s) for b, e, s in zip(begin, end, start, strict=True))
+    return source, inside
 
 
 class Reorientation(NamedTuple):

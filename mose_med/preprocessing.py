@@ -7,6 +7,7 @@ refused: a model that was trained on one kind of window is never silently shown 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +30,9 @@ class Preprocessing:
     Attributes:
         window_hu: lowest and highest HU; values outside are clipped. None keeps all values.
         standardise: bring every window to zero mean and unit variance.
-        roi_size: window in voxels along i and j.
+        roi_size: window in voxels of ``spacing_mm`` along i and j.
         orientation: where i, j and k point to when the network looks.
-        spacing_mm: in-plane spacing of the window; None, the only choice so far, is the case's own.
+        spacing_mm: in-plane spacing of the window, by the rule of :mod:`mose_med.resampling`; None is the case's own.
     """
 
     window_hu: tuple[float, float] | None = None
@@ -49,7 +50,9 @@ class Preprocessing:
         if len(self.roi_size) != 2 or min(self.roi_size) < 1:
             raise ConfigError(f"roi_size must be two sizes >= 1, got {self.roi_size}")
         if self.spacing_mm is not None:
-            raise ConfigError(f"spacing_mm must be None (the case's own spacing), got {self.spacing_mm}")
+            object.__setattr__(self, "spacing_mm", float(self.spacing_mm))
+            if not 0 < self.spacing_mm < math.inf:
+                raise ConfigError(f"spacing_mm must be > 0, or None for the case's own, got {self.spacing_mm}")
 
     def __call__(self, image_hu: Tensor) -> Tensor:
         """Window and standardise images, each on its own.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BOTTOM = {"errors", "geometry", "samples", "overlap", "preprocessing"}
+BOTTOM = {"errors", "geometry", "samples", "overlap", "preprocessing", "resampling"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
     "__init__": set(),
@@ -17,6 +17,7 @@ ALLOWED = {
     "samples": {"errors", "geometry"},
     "overlap": {"errors", "geometry"},
     "preprocessing": {"errors", "geometry"},
+    "resampling": {"errors", "geometry"},
     "networks": BOTTOM,
     "losses": BOTTOM,
     "metrics": BOTTOM,

@@ -16,8 +16,9 @@ import torch
 from monai.data import compute_importance_map
 from numpy.typing import NDArray
 
+from mose_med.geometry import window_overlap
 from mose_med.inferers.regions import Box
-from mose_med.inferers.windows import Window, overlap
+from mose_med.inferers.windows import Window
 
 __all__ = ["BlendedSlice", "Prediction", "blended_slices"]
 
@@ -52,7 +53,7 @@ def blended_slices(predictions: Iterator[Prediction], box: Box) -> Iterator[Blen
                 expert_probs = np.zeros((len(prediction.expert_probs), *weight.shape), dtype=np.float32)
             importance = _importance(prediction.foreground.shape[-2:])
             start = (prediction.window.start[0] - box.start[0], prediction.window.start[1] - box.start[1])
-            (i, j), (h, w) = overlap(start, importance.shape, weight.shape)
+            (i, j), (h, w) = window_overlap(start, importance.shape, weight.shape)
             weight[i, j] += importance[h, w]
             foreground[..., i, j] += prediction.foreground[..., h, w] * importance[h, w]
             expert_probs[..., i, j] += prediction.expert_probs[:, None, None] * importance[h, w]

@@ -71,7 +71,7 @@ def infer_case(
     _check_arguments(network, region, samples_per_expert, sw_batch_size, num_standard, reach_mm)
     if nodules is None:
         raise ConfigError("nodules must be given with region 'nodules', got None")
-    volume = oriented_volume(image, preprocessing.orientation)
+    volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
     require_inside(image, nodules)
     positions = np.asarray(nodules, dtype=np.float64)
     windows = [windows_around(volume, position, preprocessing.roi_size, depth_mm) for position in positions]
@@ -132,7 +132,7 @@ def _plan(
     windows: list[list[Window]], roi_size: tuple[int, int], volume: OrientedVolume
 ) -> list[tuple[Box, list[int]]]:
     """Boxes of the oriented grid, and which nodules' windows lie in each."""
-    own = [_box(listed, roi_size, volume.values.shape) for listed in windows]
+    own = [_box(listed, roi_size, volume.grid.shape) for listed in windows]
     return [(box, [n for n, member in enumerate(own) if member.overlaps(box)]) for box in merged_boxes(own)]
 
 

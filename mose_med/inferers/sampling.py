@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mose_med.inferers.blending import Prediction, blended_slices
+from mose_med.geometry import window_overlap
+from mose_med.inferers.blending import BlendedSlice, Prediction, blended_slices
 from mose_med.inferers.regions import Box, Region, pack
-from mose_med.inferers.windows import OrientedVolume, Window, network_input, overlap
+from mose_med.inferers.windows import OrientedVolume, Window, network_input
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
+from mose_med.resampling import box_on_slice, interpolated_back
 
 __all__ = ["CaseLatents", "draw_case_latents", "sample_region", "window_box"]
 
@@ -56,7 +58,7 @@ def draw_case_latents(network: MoSE, samples_per_expert: int, num_standard: int,
 
 def window_box(window: Window, roi_size: tuple[int, int], shape: tuple[int, ...]) -> Box:
     """The voxels of an image of ``shape`` that a window holds."""
-    (i, j), _ = overlap(window.start, roi_size, shape[:2])
+    (i, j), _ = window_overlap(window.start, roi_size, shape[:2])
     return Box((i.start, j.start, window.slice_index), (i.stop, j.stop, window.slice_index + 1))
 
 
@@ -85,8 +87,8 @@ def sample_region(
         The region in the input's own grid; ``standard_bits`` holds, for each expert in turn, the N' masks that the
         samples of the standard form would have from it.
     """
-    box_in_input = box.undo(volume.steps, tuple(volume.steps.undo(volume.values).shape))
-    region = _empty_region(box_in_input, latents)
+    seen = _box_on_volume(box, volume)
+    region = _empty_region(seen.undo(volume.steps, tuple(volume.steps.undo(volume.values).shape)), latents)
     means, bits, gating, standard = (
         volume.steps.apply(array)
         for array in (region.expert_means, region.sample_bits, region.gating, region.standard_bits)
@@ -95,12 +97,34 @@ def sample_region(
     for blend in blended_slices(
         _predictions(network, volume, windows, latents.codes, preprocessing, sw_batch_size), box
     ):
-        foreground, k = blend.foreground, blend.slice_index - box.start[2]
+        blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
+        foreground = blend.foreground
         means[:, :, k] = foreground[:, :compact].mean(axis=1).transpose(1, 2, 0)
         gating[:, :, k] = blend.expert_probs.transpose(1, 2, 0)
         bits[:, :, k] = _masks(foreground[:, :compact])
         standard[:, :, k] = _masks(foreground[:, compact:])
     return region
+
+
+def _box_on_volume(box: Box, volume: OrientedVolume) -> Box:
+    """The voxels of the oriented volume itself that a box of its grid stands for."""
+    low, high = box_on_slice(box.start[:2], box.stop[:2], volume.grid, volume.values.shape)
+    return Box((*low, box.start[2]), (*high, box.stop[2]))
+
+
+def _on_volume(blend: BlendedSlice, box: Box, seen: Box, volume: OrientedVolume) -> BlendedSlice:
+    """A blended slice at the voxels of the volume itself, interpolated between the voxels where a window was."""
+    if volume.grid.step == (1.0, 1.0):
+        return blend
+    plane = blend.foreground.shape[2:]
+    looked = blend.expert_probs.any(axis=0, keepdims=True).astype(np.float32)
+    maps = np.concatenate([blend.foreground.reshape(-1, *plane), blend.expert_probs, looked])
+    maps = interpolated_back(maps, volume.grid, box.start[:2], seen.start[:2], seen.stop[:2])
+    near = maps[-1] >= 0.5
+    maps = np.divide(maps[:-1], maps[-1], out=np.zeros_like(maps[:-1]), where=near)
+    experts = len(blend.expert_probs)
+    foreground = maps[:-experts].reshape(*blend.foreground.shape[:2], *near.shape)
+    return BlendedSlice(blend.slice_index, foreground, maps[-experts:])
 
 
 def _empty_region(box: Box, latents: CaseLatents) -> Region:

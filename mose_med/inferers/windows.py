@@ -1,8 +1,8 @@
 """Windows: the pieces of a case that the network is shown.
 
 The volume is looked at in the orientation of the :class:`~mose_med.preprocessing.Preprocessing`, by reordering and
-flipping axes, which loses nothing. A window is one slice of it, ``roi_size`` voxels wide along i and j; voxels beyond
-the edge of the image are air.
+flipping axes, which loses nothing, and at its in-plane spacing, by the rule of :mod:`mose_med.resampling`. A window is
+one slice of it, ``roi_size`` voxels of that grid wide along i and j; voxels beyond the edge of the image are air.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.geometry import Reorientation, checked_affine, crop_start, mm_to_index, reorientation, spacing_mm
 from mose_med.preprocessing import PADDING_HU, Preprocessing
+from mose_med.resampling import InPlaneGrid, in_plane_grid, resampled_window
 
 __all__ = [
     "DEPTH_MM",
@@ -28,7 +29,6 @@ __all__ = [
     "network_input",
     "nodule_windows",
     "oriented_volume",
-    "overlap",
     "require_inside",
     "windows_around",
 ]
@@ -47,10 +47,16 @@ class Window(NamedTuple):
 
 
 class OrientedVolume(NamedTuple):
-    """A volume as the network looks at it: ``values`` (i, j, k), a view, its affine, and the steps that led there."""
+    """A volume as the network looks at it.
 
-    values: NDArray[np.float32]
-    affine: NDArray[np.float64]
+    Attributes:
+        values: HU (i, j, k), a view of the image.
+        grid: that windows are placed on, over ``values``.
+        steps: that led from the image to ``values``.
+    """
+
+    values: NDArray[np.generic]
+    grid: InPlaneGrid
     steps: Reorientation
 
 
@@ -61,8 +67,8 @@ class NoduleWindows(NamedTuple):
     windows: list[Window]
 
 
-def oriented_volume(image: MetaTensor, orientation: str) -> OrientedVolume:
-    """Look at a CT image (1, i, j, k), with a RAS-mm ``.affine``, in an orientation.
+def oriented_volume(image: MetaTensor, orientation: str, in_plane_mm: float | None = None) -> OrientedVolume:
+    """Look at a CT image (1, i, j, k), with a RAS-mm ``.affine``, in an orientation and at an in-plane spacing.
 
     Raises:
         ShapeError: if it is not one channel of a volume, or not a MetaTensor.
@@ -79,7 +85,8 @@ def oriented_volume(image: MetaTensor, orientation: str) -> OrientedVolume:
         raise DataError("image must have finite values, got NaN or infinity: replace them with -1024 (air)")
     affine = checked_affine(np.asarray(image.affine, dtype=np.float64))
     steps = reorientation(affine, orientation)
-    return OrientedVolume(np.asarray(steps.apply(values), dtype=np.float32), steps.affine(affine, values.shape), steps)
+    seen = steps.apply(values)
+    return OrientedVolume(seen, in_plane_grid(steps.affine(affine, values.shape), seen.shape, in_plane_mm), steps)
 
 
 def require_inside(image: MetaTensor, positions_mm: Sequence[Sequence[float]] | NDArray[np.floating]) -> None:
@@ -113,19 +120,20 @@ def windows_around(
     """
     if not depth_mm >= 0:
         raise ConfigError(f"depth_mm must be >= 0, got {depth_mm}")
-    i, j, k = np.round(mm_to_index(volume.affine, np.asarray(position_mm)), _INDEX_DIGITS).tolist()
+    affine = volume.grid.affine
+    i, j, k = np.round(mm_to_index(affine, np.asarray(position_mm)), _INDEX_DIGITS).tolist()
     start_i, start_j = crop_start((i, j), roi_size)
-    distances = np.abs(np.arange(volume.values.shape[2]) - k) * spacing_mm(volume.affine)[2]
+    distances = np.abs(np.arange(volume.grid.shape[2]) - k) * spacing_mm(affine)[2]
     near = (distances <= depth_mm + 10**-_INDEX_DIGITS) | (distances == distances.min())
     return [Window(int(index), (start_i, start_j)) for index in np.flatnonzero(near)]
 
 
 def network_input(volume: OrientedVolume, windows: Sequence[Window], preprocessing: Preprocessing) -> Tensor:
     """Cut windows and preprocess them: shape (B, 1, H, W), H along i and W along j."""
-    cut = np.full((len(windows), 1, *preprocessing.roi_size), PADDING_HU, dtype=np.float32)
+    cut = np.empty((len(windows), 1, *preprocessing.roi_size), dtype=np.float32)
     for target, window in zip(cut, windows, strict=True):
-        source, inside = overlap(window.start, preprocessing.roi_size, volume.values.shape[:2])
-        target[0][inside] = volume.values[..., window.slice_index][source]
+        plane = volume.values[..., window.slice_index]
+        target[0] = resampled_window(plane, volume.grid, window.start, preprocessing.roi_size, PADDING_HU)
     return preprocessing(torch.from_numpy(cut))
 
 
@@ -145,18 +153,6 @@ def nodule_windows(
         DataError: if the position lies outside the image.
     """
     require_inside(image, [position_mm])
-    volume = oriented_volume(image, preprocessing.orientation)
+    volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
     windows = windows_around(volume, position_mm, preprocessing.roi_size, depth_mm)
     return NoduleWindows(network_input(volume, windows, preprocessing), windows)
-
-
-Slices = tuple[slice, ...]
-
-
-def overlap(start: tuple[int, ...], size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[Slices, Slices]:
-    """The part of a window of ``size`` that lies in an image of ``shape``: as slices of the image and of the window."""
-    begin = [max(0, s) for s in start]
-    end = [max(b, min(n, s + w)) for b, n, s, w in zip(begin, shape, start, size, strict=True)]
-    source = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
-    inside = tuple(slice(b - s, e - s) for b, e, s in zip(begin, end, start, strict=True))
-    return source, inside

@@ -13,9 +13,11 @@ import torch
 from monai.data import MetaTensor
 
 from mose_med.data import PARTS, MultiRaterDataset, load_datalist
+from mose_med.geometry import crop_start, index_to_mm, mm_to_index, reorientation
 from mose_med.inferers import nodule_windows
 from mose_med.io import read_ct
-from mose_med.preprocessing import Preprocessing
+from mose_med.preprocessing import PADDING_HU, Preprocessing
+from mose_med.resampling import in_plane_grid, resampled_window
 from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 
 
@@ -57,3 +59,17 @@ def test_own_images_are_shown_the_same(direction: tuple[int, ...], write_volume,
         centre_mm = (nib.load(entry.image).affine @ [16, 16, entry.slice_index, 1])[:3]
         shown = nodule_windows(ct, centre_mm, preprocessing, depth_mm=0)
         torch.testing.assert_close(shown.inputs[0], item["image"], rtol=0, atol=0)
+
+
+def test_slices_resampled_as_preparation_does_are_shown_the_same(phantom_lidc_root: Path):
+    """Whoever cuts the window out of a slice by the rule of ``mose_med.resampling`` has what inference shows."""
+    ct = read_ct(next(path for path in sorted(phantom_lidc_root.iterdir()) if path.is_dir()))
+    steps = reorientation(np.asarray(ct.affine))
+    hu, affine = steps.apply(ct.numpy()[0]), steps.affine(np.asarray(ct.affine), ct.shape[1:])
+    grid = in_plane_grid(affine, hu.shape, 0.9)
+    centre_mm = index_to_mm(affine, np.array([hu.shape[0] * 0.4, hu.shape[1] * 0.6, 1]))
+    preprocessing = Preprocessing(window_hu=(-1000, 400), spacing_mm=0.9)
+    start = crop_start(tuple(mm_to_index(grid.affine, centre_mm)[:2]), preprocessing.roi_size)
+    stored = np.rint(resampled_window(hu[..., 1], grid, start, preprocessing.roi_size, PADDING_HU)).astype(np.int16)
+    shown = nodule_windows(ct, centre_mm, preprocessing, depth_mm=0)
+    torch.testing.assert_close(shown.inputs[0, 0], preprocessing(torch.from_numpy(stored)), rtol=0, atol=0.01)

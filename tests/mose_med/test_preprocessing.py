@@ -38,7 +38,8 @@ def test_plain_types_come_back():
     [
         ({"window_hu": (400, -1000)}, r"window_hu must be \(low, high\) with low < high, got \(400.0, -1000.0\)"),
         ({"roi_size": (0, 128)}, r"roi_size must be two sizes >= 1, got \(0, 128\)"),
-        ({"spacing_mm": 0.7}, "spacing_mm must be None"),
+        ({"spacing_mm": 0.0}, "spacing_mm must be > 0, or None for the case's own, got 0.0"),
+        ({"spacing_mm": float("nan")}, "spacing_mm must be > 0, or None for the case's own, got nan"),
         ({"windw": 1}, "preprocessing has no setting 'windw'"),
     ],
 )

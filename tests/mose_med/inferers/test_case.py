@@ -132,6 +132,27 @@ def test_all_48_orientations_give_the_same_lesion_in_mm(bright_voxels, raw_prepr
     np.testing.assert_array_equal(result.dense("expert-2_samples")[..., 3], image.numpy()[0] == 0)
 
 
+@pytest.mark.parametrize("spacing_mm", [0.4, 0.65, 1.0])
+def test_windows_of_another_spacing_give_the_same_lesion(bright_voxels, spacing_mm: float):
+    i, j, k = np.meshgrid(np.arange(50), np.arange(44), np.arange(9), indexing="ij")
+    ball = ((i - 24) * 0.7) ** 2 + ((j - 20) * 0.6) ** 2 + ((k - 4) * 2.0) ** 2 <= 6**2
+    image = MetaTensor(torch.from_numpy(np.where(ball, 0, -600)[None]).float(), affine=torch.from_numpy(AFFINE))
+    (own, other) = (
+        infer_case(
+            bright_voxels,
+            image,
+            preprocessing=Preprocessing(standardise=False, roi_size=(48, 48), spacing_mm=mm),
+            nodules=[at(24, 20, 4)],
+        )
+        for mm in (None, spacing_mm)
+    )
+    np.testing.assert_allclose(other.lesions[0].centroid_mm, own.lesions[0].centroid_mm, atol=0.05)
+    np.testing.assert_allclose(other.lesions[0].volume_ml.mean, own.lesions[0].volume_ml.mean, rtol=0.06)
+    np.testing.assert_allclose(other.dense("expert_probs").sum(axis=-1).max(), 1, atol=1e-3)
+    looked = other.dense("expert_probs").any(axis=-1)[..., 4].sum() * 0.7 * 0.6
+    np.testing.assert_allclose(looked, min(48 * spacing_mm, 35) * min(48 * spacing_mm, 26.4), rtol=0.1)
+
+
 def test_training_mode_is_left_as_it_was(image, preprocessing):
     network = MoSE(channels=(4, 8), num_experts=2).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}

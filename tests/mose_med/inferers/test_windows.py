@@ -103,3 +103,19 @@ def test_values_that_are_not_finite_are_refused(values, value: float):
     values[3, 3, 2] = value
     with pytest.raises(DataError, match=r"image must have finite values, got NaN or infinity: replace them with -1024"):
         oriented_volume(ct(values), "LPS")
+
+
+def test_windows_are_of_the_wanted_spacing():
+    i, j, k = np.meshgrid(np.arange(40), np.arange(36), np.arange(3), indexing="ij")
+    image = ct((2 * i * 0.7 + 3 * j * 0.6 + 50 * k).astype(np.float32))
+    wanted = Preprocessing(standardise=False, roi_size=(8, 6), spacing_mm=1.0)
+    shown, windows = nodule_windows(image, at(20, 15, 1), wanted, depth_mm=0)
+    assert windows == [(1, (10, 6))]
+    x, y = np.meshgrid(np.arange(10, 18), np.arange(6, 12), indexing="ij")
+    np.testing.assert_allclose(shown[0, 0], 2 * x + 3 * y + 50, atol=1e-3)
+
+
+def test_integers_are_shown_as_floats_are(values):
+    whole = np.rint(values * 100)
+    shown, expected = (nodule_windows(ct(v), at(7, 5, 4), RAW) for v in (whole.astype(np.int16), whole))
+    torch.testing.assert_close(shown.inputs, expected.inputs, rtol=0, atol=0)
