@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-import numpy as np
 import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
 from pydicom.uid import UID, CTImageStorage
 
 from mose_med.errors import DataError
@@ -25,7 +30,7 @@ from mose_med.errors import DataError
 __all__ = ["DicomFile", "SliceHeader", "ct_headers", "open_files", "read_dataset"]
 
 _LOGGER = logging.getLogger(__name__)
-_TAGS = [
+_KEYWORDS = (
     "SOPClassUID",
     "Modality",
     "ImageType",
@@ -43,7 +48,11 @@ _TAGS = [
     "Columns",
     "SamplesPerPixel",
     "NumberOfFrames",
-]
+)
+_TAGS = {keyword: BaseTag(tag_for_keyword(keyword) or 0) for keyword in ("SpecificCharacterSet", *_KEYWORDS)}
+_LAST_TAG = max(_TAGS.values())
+
+Value = TypeVar("Value")
 
 
 class DicomFile(NamedTuple):
@@ -122,16 +131,21 @@ def _without_remarks() -> Iterator[None]:
         yield
 
 
-def read_dataset(file: DicomFile, **options: Any) -> pydicom.Dataset:
+def read_dataset(file: DicomFile) -> pydicom.Dataset:
     """Read one DICOM file; pydicom's remarks about odd values are not shown, since they may quote identifying tags.
 
     Raises:
         InvalidDicomError: if it is not a DICOM file.
         DataError: if it is one, but damaged.
     """
-    with file.open() as stream, _without_remarks():
+    with _without_remarks():
+        return _read(file, pydicom.dcmread)
+
+
+def _read(file: DicomFile, read: Callable[[BinaryIO], pydicom.Dataset]) -> pydicom.Dataset:
+    with file.open() as stream:
         try:
-            return pydicom.dcmread(stream, **options)
+            return read(stream)
         except InvalidDicomError:
             raise
         except (EOFError, ValueError, KeyError, AttributeError, OSError, NotImplementedError, struct.error) as error:
@@ -160,70 +174,106 @@ def ct_headers(files: list[DicomFile]) -> list[SliceHeader]:
 def _headers(files: list[DicomFile]) -> list[SliceHeader]:
     """Headers of the files that are DICOM; one that was cut short is refused, since its slice would be missing."""
     headers = []
-    for file in files:
-        try:
-            header = _header(file, read_dataset(file, stop_before_pixels=True, specific_tags=_TAGS))
-        except InvalidDicomError:
-            continue
-        if not header.modality and not header.sop_class:
-            raise DataError(f"{file.name} has neither Modality nor a known SOPClassUID: is the file cut short?")
-        if _is_ct(header) and not (header.rows and header.columns):
-            raise DataError(f"{file.name} has no Rows or Columns: is the file cut short?")
-        if PurePosixPath(file.name).name != "DICOMDIR":
-            headers.append(header)
+    known: dict[tuple[object, ...], Any] = {}
+    with _without_remarks():
+        for file in files:
+            try:
+                header = _header(file, _read(file, _read_head), known)
+            except InvalidDicomError:
+                continue
+            if not header.modality and not header.sop_class:
+                raise DataError(f"{file.name} has neither Modality nor a known SOPClassUID: is the file cut short?")
+            if _is_ct(header) and not (header.rows and header.columns):
+                raise DataError(f"{file.name} has no Rows or Columns: is the file cut short?")
+            if PurePosixPath(file.name).name != "DICOMDIR":
+                headers.append(header)
     if len(headers) < len(files):
         _LOGGER.info("%d of %d files are not DICOM images and were passed over", len(files) - len(headers), len(files))
     return headers
+
+
+def _read_head(stream: BinaryIO) -> pydicom.Dataset:
+    """No more of a file than its header needs."""
+    return read_partial(stream, lambda tag, vr, length: tag > _LAST_TAG, specific_tags=list(_TAGS.values()))
 
 
 def _is_ct(header: SliceHeader) -> bool:
     return header.modality == "CT" or (not header.modality and header.sop_class == CTImageStorage)
 
 
-def _header(file: DicomFile, dataset: pydicom.Dataset) -> SliceHeader:
-    with _without_remarks():
-        image_type = dataset.get("ImageType") or ()
-        return SliceHeader(
-            file=file,
-            modality=_text(dataset, "Modality"),
-            sop_class=_known_class(dataset),
-            image_type=(image_type,) if isinstance(image_type, str) else tuple(image_type),
-            patient=_text(dataset, "PatientID") or _text(dataset, "PatientName"),
-            study_uid=_text(dataset, "StudyInstanceUID"),
-            series_uid=_text(dataset, "SeriesInstanceUID"),
-            series_description=_text(dataset, "SeriesDescription"),
-            frame_of_reference=_text(dataset, "FrameOfReferenceUID"),
-            instance_number=_integer(dataset, "InstanceNumber"),
-            position=_numbers(dataset, "ImagePositionPatient", 3),
-            orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-            pixel_spacing=_numbers(dataset, "PixelSpacing", 2),
-            rows=int(dataset.get("Rows") or 0),
-            columns=int(dataset.get("Columns") or 0),
-            samples_per_pixel=int(dataset.get("SamplesPerPixel") or 1),
-            frames=int(dataset.get("NumberOfFrames") or 1),
-        )
+def _header(file: DicomFile, dataset: pydicom.Dataset, known: dict[tuple[object, ...], Any]) -> SliceHeader:
+    value = partial(_value, dataset, known)
+    return SliceHeader(
+        file=file,
+        modality=value("Modality", _text),
+        sop_class=value("SOPClassUID", _known_class) or _known_class(dataset.file_meta.get("MediaStorageSOPClassUID")),
+        image_type=value("ImageType", _texts),
+        patient=value("PatientID", _text) or value("PatientName", _text),
+        study_uid=value("StudyInstanceUID", _text),
+        series_uid=value("SeriesInstanceUID", _text),
+        series_description=value("SeriesDescription", _text),
+        frame_of_reference=value("FrameOfReferenceUID", _text),
+        instance_number=value("InstanceNumber", _integer),
+        position=value("ImagePositionPatient", partial(_numbers, count=3)),
+        orientation=value("ImageOrientationPatient", partial(_numbers, count=6)),
+        pixel_spacing=value("PixelSpacing", partial(_numbers, count=2)),
+        rows=value("Rows", _integer),
+        columns=value("Columns", _integer),
+        samples_per_pixel=value("SamplesPerPixel", _integer) or 1,
+        frames=value("NumberOfFrames", _integer) or 1,
+    )
 
 
-def _known_class(dataset: pydicom.Dataset) -> str:
+def _value(
+    dataset: pydicom.Dataset, known: dict[tuple[object, ...], Any], keyword: str, convert: Callable[[Any], Value]
+) -> Value:
+    """Converted value of an element, remembered by its bytes: a series repeats most, and conversion takes time.
+
+    ``convert`` is given None where the element is missing or not of its form.
+    """
+    element = dataset.get_item(_TAGS[keyword])
+    if not isinstance(element, RawDataElement):
+        return convert(None if element is None else element.value)
+    character_set = dataset.get_item(_TAGS["SpecificCharacterSet"])
+    coding = (element.VR, element.is_little_endian, str(character_set and character_set.value))
+    key = (keyword, *coding, element.value)
+    if key not in known:
+        known[key] = convert(_decoded(dataset, element.tag))
+    value: Value = known[key]
+    return value
+
+
+def _decoded(dataset: pydicom.Dataset, tag: BaseTag) -> Any:
+    try:
+        return dataset[tag].value
+    except (TypeError, ValueError, KeyError, NotImplementedError, struct.error):
+        return None
+
+
+def _known_class(value: Any) -> str:
     """SOP class, empty unless it is one of the standard's."""
-    name = _text(dataset, "SOPClassUID") or _text(dataset.file_meta, "MediaStorageSOPClassUID")
+    name = _text(value)
     return "" if UID(name).name == name else name
 
 
-def _text(dataset: pydicom.Dataset, keyword: str) -> str:
-    return str(dataset.get(keyword) or "").strip()
+def _text(value: Any) -> str:
+    return str(value or "").strip()
 
 
-def _integer(dataset: pydicom.Dataset, keyword: str) -> int:
+def _texts(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _integer(value: Any) -> int:
     try:
-        return int(dataset.get(keyword) or 0)
-    except (TypeError, ValueError):
+        return int(value or 0)
+    except (TypeError, ValueError):  # several values, for instance
         return 0
 
 
-def _numbers(dataset: pydicom.Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     try:
-        values = tuple(float(value) for value in dataset.get(keyword) or ())
+        numbers = tuple(float(number) for number in value or ())
     except (TypeError, ValueError):
         return None
-    return values if len(values) == count and np.isfinite(values).all() else None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
