@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 pytest_plugins = [
+    "tests.fixtures.bundle",
     "tests.fixtures.cityscapes",
     "tests.fixtures.dicom_seg",
     "tests.fixtures.community",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mose_med.networks.mose import MoSE
+from mose_med.samples import ExpertSamples
 
 __all__ = ["MarginalMoSE"]
 
@@ -39,8 +40,12 @@ class MarginalMoSE(MoSE):
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
         r"""(B, in_channels, \*spatial) -> probabilities (B, C, \*spatial)."""
-        codes = self.priors.mean.unsqueeze(1) + self.priors.std().unsqueeze(1) * self.deviates
-        samples = self.expert_samples(image, codes.unsqueeze(0).expand(image.shape[0], -1, -1, -1))
+        samples = self.samples_from(image, self.deviates)
         of_experts = torch.softmax(samples.logits.float(), dim=3).mean(dim=2)
         weighted = of_experts.flatten(2) * samples.expert_probs.unsqueeze(2)
         return weighted.sum(dim=1).view(of_experts.shape[:1] + of_experts.shape[2:])
+
+    def samples_from(self, image: Tensor, deviates: Tensor) -> ExpertSamples:
+        r"""Samples of an image (B, in_channels, \*spatial) for standard normal deviates (K, S, L), S as one likes."""
+        codes = self.priors.mean.unsqueeze(1) + self.priors.std().unsqueeze(1) * deviates
+        return self.expert_samples(image, codes.unsqueeze(0).expand(image.shape[0], -1, -1, -1))

@@ -1,13 +1,14 @@
-"""``mose-med export``: data in the form that other programs take."""
+"""``mose-med export``: models and data in the form that other programs take."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands.shared import Datalist, OutputDir, Overwrite, Quiet, command
+from pipelines.commands.shared import Checkpoint, Datalist, OutputDir, Overwrite, Quiet, command
 
 __all__ = ["register"]
 
@@ -21,9 +22,33 @@ class Consensus(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
-    group = typer.Typer(no_args_is_help=True, help="Write data in the form that other programs take.")
+    group = typer.Typer(no_args_is_help=True, help="Write models and data in the form that other programs take.")
     app.add_typer(group, name="export")
+    command(group)(bundle)
     command(group)(nnunet)
+
+
+def bundle(
+    checkpoint: Checkpoint,
+    output_file: Annotated[Path, typer.Option(help="Zip file to write.", show_default=False)],
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of mose-med evaluate with the scores of this checkpoint, for the model card.",
+            show_default=False,
+        ),
+    ] = None,
+    bundle: Annotated[
+        str | None,
+        typer.Option(help="Which bundle the model belongs to.", show_default="that of the training, or lidc"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the zip file.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """A trained model as one zip: weights, TorchScript that needs PyTorch alone, configs, model card, SHA-256."""
+    from pipelines.export_bundle import ExportBundleOptions, export_bundle
+
+    export_bundle(ExportBundleOptions(checkpoint, output_file, evaluation, bundle, overwrite))
 
 
 def nnunet(

@@ -77,14 +77,18 @@ class Evaluation:
                 return row
         raise KeyError(f"no row of {method} with {num_samples} samples")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only, as ``metrics.json`` holds them."""
+        content = vars(self) | {"rows": [_plain_row(row) for row in self.rows]}
+        if self.constant_threshold == float("inf"):
+            content["constant_threshold"] = None
+        return content
+
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Write ``scores.md`` and, last of all files, ``metrics.json``."""
     (folder / TABLE_NAME).write_text(markdown_table(evaluation), encoding="utf-8")
-    content = vars(evaluation) | {"rows": [_plain_row(row) for row in evaluation.rows]}
-    if evaluation.constant_threshold == float("inf"):
-        content["constant_threshold"] = None
-    write_json(folder / METRICS_NAME, content)
+    write_json(folder / METRICS_NAME, evaluation.to_dict())
 
 
 def read_evaluation(folder: Path) -> Evaluation | None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from mose_med.errors import ConfigError, DataError
+from pipelines.bundle.archive import verify_folder, verify_zip
 
 __all__ = ["BUNDLE_WEIGHTS", "weights_file"]
 
@@ -21,16 +22,20 @@ BUNDLE_WEIGHTS = PurePosixPath("models/model.pt")
 def weights_file(path: Path) -> Iterator[Path]:
     """The checkpoint that ``path`` is or holds, as a file for as long as the context lasts.
 
+    A bundle that lists the SHA-256 of its files is compared with the list.
+
     Raises:
         ConfigError: if a bundle has no weights.
-        DataError: if a zip file cannot be read.
+        DataError: if a zip file cannot be read, or a bundle is damaged.
     """
     if path.is_dir():
         inside = path / BUNDLE_WEIGHTS
         if not inside.is_file():
             raise _missing(path)
+        verify_folder(path)
         yield inside
     elif path.suffix == ".zip" and path.is_file():
+        verify_zip(path)
         with tempfile.TemporaryDirectory() as folder:
             yield _extracted(path, Path(folder))
     else:

@@ -1,0 +1,72 @@
+"""The config files that go into a bundle: whole, with the settings of the weights, without a path of the training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser
+
+from mose_med.checkpoint import ModelConfig
+from pipelines.train_config import TRACKING, bundle_configs, compose, config_files
+
+__all__ = ["bundle_metadata", "config_texts"]
+
+_BASE = "train.yaml"
+#: Settings that name places and devices of one machine.
+_OF_MACHINE = ("bundle_root", "datalist", "output_dir", "device_name")
+
+
+def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | None) -> dict[str, str]:
+    """Config files by name.
+
+    Args:
+        bundle: which of this project's bundles the model belongs to.
+        model: what the weights mean.
+        trained: merged configuration of the training, if it is known.
+    """
+    folder = bundle_configs(bundle)
+    texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.is_file()}
+    texts[_BASE] = yaml.safe_dump(_training(bundle, model, trained), sort_keys=False, allow_unicode=True, width=120)
+    texts["metadata.json"] = json.dumps(bundle_metadata(bundle, model), indent=2) + "\n"
+    return texts
+
+
+def bundle_metadata(bundle: str, model: ModelConfig) -> dict[str, Any]:
+    """MONAI's description of the bundle, with the sizes and classes of these weights."""
+    path = bundle_configs(bundle) / "metadata.json"
+    metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    ports = metadata["network_data_format"]
+    image, pred = ports["inputs"]["image"], ports["outputs"]["pred"]
+    image["num_channels"] = model.network.get("in_channels", image["num_channels"])
+    pred["num_channels"] = len(model.classes)
+    pred["channel_def"] = {str(index): name for index, name in enumerate(model.classes)}
+    for port in (image, pred):
+        port["spatial_shape"] = list(model.preprocessing.roi_size)
+    return metadata
+
+
+def _training(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | None) -> dict[str, Any]:
+    base = compose(config_files(bundle, (), tracking=False), {})
+    config = _without_tracking(dict(trained), base, bundle) if trained else dict(base)
+    config |= {name: base[name] for name in _OF_MACHINE if name in base}
+    values = model.to_dict()
+    config["preprocessing"] = {"_target_": base["preprocessing"]["_target_"]} | values["preprocessing"]
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return config | {name: plain[name] for name in ("network", "classes", "num_raters")}
+
+
+def _without_tracking(config: dict[str, Any], base: Mapping[str, Any], bundle: str) -> dict[str, Any]:
+    """What the tracking overlay has added is taken out again: the overlay is a file of its own in the bundle."""
+    path = Path(bundle_configs(bundle)) / f"{TRACKING}.yaml"
+    overlay: dict[str, Any] = ConfigParser.load_config_file(str(path))
+    for name, value in overlay.items():
+        if name.startswith("+"):
+            kept = config.get(name[1:], [])
+            config[name[1:]] = [entry for entry in kept if entry not in value]
+        elif name not in base:
+            config.pop(name, None)
+    return config
