@@ -6,6 +6,7 @@ runs expert-major, ``n = k S + s`` (the order of the MoSE release).
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,15 @@ from torch import Tensor
 
 from mose_med.errors import ShapeError
 
-__all__ = ["WEIGHTS_TOLERANCE", "ExpertSamples", "RaterMasks", "WeightedSamples", "checked_weights"]
+__all__ = [
+    "WEIGHTS_TOLERANCE",
+    "ExpertSamples",
+    "ExpertUsage",
+    "RaterMasks",
+    "WeightedSamples",
+    "checked_weights",
+    "usage_from_probs",
+]
 
 #: How far a row of weights may be from summing to 1.
 WEIGHTS_TOLERANCE = 1e-3
@@ -51,6 +60,40 @@ class RaterMasks(NamedTuple):
 
     masks: Tensor
     weights: Tensor
+
+
+class ExpertUsage(NamedTuple):
+    """Use of the experts over a data set.
+
+    ``mean_probs`` (K,) is the mean gating probability, ``top_share`` (K,) the share of images for which the expert is
+    the most probable one, ``effective_experts`` the exponential of the entropy of ``mean_probs``: K if all are used
+    alike.
+    """
+
+    mean_probs: Tensor
+    top_share: Tensor
+    effective_experts: float
+
+
+def usage_from_probs(expert_probs: Tensor) -> ExpertUsage:
+    """How much each expert is used, from its probability for every image of a data set.
+
+    Args:
+        expert_probs: shape (B, K), rows summing to 1.
+
+    Raises:
+        ShapeError: if there is no image.
+
+    Example:
+        >>> import torch
+        >>> round(usage_from_probs(torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]])).effective_experts, 3)
+        2.0
+    """
+    if expert_probs.ndim != 2 or len(expert_probs) == 0:
+        raise ShapeError(f"expert_probs must have shape (B, K) with B >= 1, got {tuple(expert_probs.shape)}")
+    mean = expert_probs.mean(dim=0)
+    top = torch.nn.functional.one_hot(expert_probs.argmax(dim=1), expert_probs.shape[1]).float().mean(dim=0)
+    return ExpertUsage(mean, top, math.exp(float(torch.special.entr(mean).sum())))
 
 
 def checked_weights(weights: Tensor | None, members: Tensor, name: str) -> Tensor:

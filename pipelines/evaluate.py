@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from rich.progress import Progress, TaskID
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
@@ -19,7 +20,7 @@ from mose_med.errors import ConfigError
 from mose_med.networks import MoSE
 from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
-from mose_med.samples import RaterMasks
+from mose_med.samples import RaterMasks, usage_from_probs
 from pipelines.console import stderr
 from pipelines.device import choose_device
 from pipelines.evaluation.baselines import ConstantPrediction, best_constant_prediction, rater_probs
@@ -136,6 +137,7 @@ class _Run:
         self.num_classes = len(self.datalist.classes)
         self.scores: dict[tuple[str, int], list[MethodScores]] = {}
         self.views: list[RaterView] = []
+        self.expert_probs: list[Tensor] = []
 
     def record(self) -> dict[str, Any]:
         """What decides the result."""
@@ -154,6 +156,7 @@ class _Run:
         with Progress(console=stderr, disable=self.options.quiet, transient=True) as progress:
             constant = self._constant(progress)
             self._score_slices(progress, constant)
+        usage = usage_from_probs(torch.cat(self.expert_probs))
         evaluation = Evaluation(
             datalist=self.datalist.name,
             part=self.options.part,
@@ -163,6 +166,8 @@ class _Run:
             checkpoint_sha256=self.checkpoint_sha256,
             constant_threshold=constant.threshold,
             rows=self._rows(),
+            expert_probs=tuple(usage.mean_probs.tolist()),
+            effective_experts=usage.effective_experts,
         )
         self._write(evaluation)
         return evaluation
@@ -177,6 +182,7 @@ class _Run:
         for batch in self._batches(self.slices, progress, task):
             raters = RaterMasks(batch["label"].to(self.device), batch["rater_weights"].to(self.device))
             prediction = BatchPrediction(self.network, batch["image"].to(self.device), first)
+            self.expert_probs.append(prediction.expert_probs.cpu())
             for position in range(len(self.options.seeds)):
                 for number in self.options.num_samples:
                     self._score_forms(prediction, raters, number, position)

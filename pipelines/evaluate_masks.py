@@ -104,15 +104,26 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
     cases = _common_cases(options)
     weights = _weights(options.prediction_weights), _weights(options.reference_weights)
     scores, calibration = {}, _calibration(options.classes)
+    held: set[int] = set()
     for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
         predicted, references = read_mask_set(options.predictions, case), read_mask_set(options.references, case)
         _check_grids(case, predicted, references)
         pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
         scores[case] = _score(case, pair, options.classes)
         scores[case]["ece_percent"] = _calibrate(calibration, pair, options.classes)
+        held |= {int(label) for masks in pair[:2] for label in masks.unique()}
+    _check_classes(options.classes, held)
     evaluation = MaskEvaluation(scores, calibration)
     _write(evaluation, options)
     return evaluation
+
+
+def _check_classes(classes: tuple[int, ...], held: set[int]) -> None:
+    """Refuse a class that no mask of any case has, unless there is nothing but background."""
+    strange = sorted(set(classes) - held)
+    if strange and held != {0}:
+        known = ", ".join(str(label) for label in sorted(held))
+        raise ConfigError(f"class {strange[0]} is in none of the masks, which hold {known}: name one of these")
 
 
 def _common_cases(options: EvaluateMasksOptions) -> list[str]:

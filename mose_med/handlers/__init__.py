@@ -9,7 +9,13 @@ from mose_med.handlers.epochs import EpochMetrics, EpochSeeder, TimeLimit
 from mose_med.handlers.ged import GedMetric
 from mose_med.handlers.guard import StopOnBadLoss
 from mose_med.handlers.progress import TrainingProgress
-from mose_med.handlers.set_metrics import CalibrationHandler, EntropyHandler, SampleSetHandler
+from mose_med.handlers.set_metrics import (
+    CalibrationHandler,
+    EntropyHandler,
+    ExpertEntropyHandler,
+    PixelFlipHandler,
+    SampleSetHandler,
+)
 from mose_med.handlers.tracking import STORE_NAME, MlflowTracking
 
 __all__ = [
@@ -24,8 +30,10 @@ __all__ = [
     "EntropyHandler",
     "EpochMetrics",
     "EpochSeeder",
+    "ExpertEntropyHandler",
     "GedMetric",
     "MlflowTracking",
+    "PixelFlipHandler",
     "SampleSetHandler",
     "StopOnBadLoss",
     "TimeLimit",

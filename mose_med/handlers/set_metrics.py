@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,10 +10,17 @@ from monai.handlers import IgniteMetricHandler
 from torch import Tensor
 
 from mose_med.metrics import class_shares
-from mose_med.metrics.cumulative import CalibrationMetric, EntropyMetric, SampleSetMetric
+from mose_med.metrics.cumulative import (
+    CalibrationMetric,
+    EntropyMetric,
+    EntropyPart,
+    ExpertEntropyMetric,
+    PixelFlipMetric,
+    SampleSetMetric,
+)
 from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
 
-__all__ = ["CalibrationHandler", "EntropyHandler", "SampleSetHandler"]
+__all__ = ["CalibrationHandler", "EntropyHandler", "ExpertEntropyHandler", "PixelFlipHandler", "SampleSetHandler"]
 
 _Output = tuple[ExpertSamples | WeightedSamples, RaterMasks]
 _Transform = Callable[[Any], Any]
@@ -91,6 +98,51 @@ class EntropyHandler(_SetHandler):
     def update(self, output: _Output) -> None:
         """Add a batch."""
         self.metric_fn(_marginal(output[0]))
+
+
+class ExpertEntropyHandler(_SetHandler):
+    """Mean entropy in nats, or its part between or within the experts.
+
+    Args:
+        part: see :class:`~mose_med.metrics.cumulative.ExpertEntropyMetric`.
+        output_transform: from the engine's output to (ExpertSamples, RaterMasks).
+        save_details: keep the entropy of every image in ``engine.state.metric_details``.
+    """
+
+    def __init__(
+        self,
+        part: EntropyPart = "between",
+        output_transform: _Transform = _prediction_and_label,
+        save_details: bool = True,
+    ) -> None:
+        super().__init__(ExpertEntropyMetric(part), output_transform, save_details)
+
+    def update(self, output: tuple[ExpertSamples, RaterMasks]) -> None:
+        """Add a batch."""
+        samples = output[0]
+        self.metric_fn(samples.logits.float().softmax(dim=3).mean(dim=2), samples.expert_probs)
+
+
+class PixelFlipHandler(_SetHandler):
+    """Pixel flip ratio of the marginal, see :class:`~mose_med.metrics.cumulative.PixelFlipMetric`.
+
+    Args:
+        flips: flipped class by original class.
+        output_transform: from the engine's output to (ExpertSamples or WeightedSamples, class maps (B, *spatial)).
+        save_details: keep the sums of every image in ``engine.state.metric_details``.
+    """
+
+    def __init__(
+        self,
+        flips: Mapping[int, int],
+        output_transform: _Transform = _prediction_and_label,
+        save_details: bool = False,
+    ) -> None:
+        super().__init__(PixelFlipMetric(flips), output_transform, save_details)
+
+    def update(self, output: tuple[ExpertSamples | WeightedSamples, Tensor]) -> None:
+        """Add a batch."""
+        self.metric_fn(_marginal(output[0]), output[1])
 
 
 def _weighted(samples: ExpertSamples | WeightedSamples) -> WeightedSamples:

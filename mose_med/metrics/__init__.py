@@ -10,18 +10,21 @@ from mose_med.metrics.energy_distance import generalized_energy_distance, sample
 from mose_med.metrics.entropy import ExpertEntropy, expert_entropy_split, predictive_entropy
 from mose_med.metrics.iou import pairwise_iou
 from mose_med.metrics.matching import matched_iou
-from mose_med.metrics.modes import mode_ratio, pixel_flip_ratio
+from mose_med.metrics.modes import flip_sums, mode_ratio, pixel_flip_ratio
+from mose_med.samples import ExpertUsage, usage_from_probs
 
 __all__ = [
     "CalibrationError",
     "CalibrationSummary",
     "CollectiveInsight",
     "ExpertEntropy",
+    "ExpertUsage",
     "Interval",
     "Reliability",
     "class_shares",
     "collective_insight",
     "expert_entropy_split",
+    "flip_sums",
     "generalized_energy_distance",
     "matched_dice",
     "matched_iou",
@@ -33,4 +36,5 @@ __all__ = [
     "predictive_entropy",
     "sample_diversity",
     "soft_dice",
+    "usage_from_probs",
 ]

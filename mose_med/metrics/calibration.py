@@ -94,6 +94,8 @@ class CalibrationError:
             raise ConfigError(f"binning must be one of {', '.join(get_args(Binning))}, got {binning!r}")
         if classes is not None and mode == "foreground":
             raise ConfigError("classes belong to mode 'confidence': leave them out in mode 'foreground'")
+        if classes is not None and (not classes or min(classes) < 0):
+            raise ConfigError(f"classes must be ids >= 0, at least one, got {tuple(classes)}")
         self.num_bins = num_bins
         self.mode = mode
         self.classes = None if classes is None else tuple(classes)
@@ -115,8 +117,11 @@ class CalibrationError:
 
         Raises:
             ShapeError: if shapes differ, there are fewer than two classes or a probability is outside [0, 1].
+            ConfigError: if one of ``classes`` has no channel.
         """
         _check(probs, rater_probs)
+        if self.classes is not None and max(self.classes) >= probs.shape[1]:
+            raise ConfigError(f"classes must be < {probs.shape[1]}, the channels of probs, got {max(self.classes)}")
         if self.mode == "foreground":
             predicted, observed = probs[:, 1:].sum(dim=1).flatten(), rater_probs[:, 1:].sum(dim=1).flatten()
             self._add(predicted, observed, predicted.numel())

@@ -6,6 +6,7 @@ Shells over the functions of :mod:`mose_med.metrics`. Import them from here: the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -19,19 +20,29 @@ from mose_med.metrics.calibration import CalibrationError
 from mose_med.metrics.collective_insight import collective_insight
 from mose_med.metrics.dice import matched_dice, maximum_dice, soft_dice
 from mose_med.metrics.energy_distance import generalized_energy_distance, sample_diversity
-from mose_med.metrics.entropy import predictive_entropy
+from mose_med.metrics.entropy import ExpertEntropy, expert_entropy_split, predictive_entropy
 from mose_med.metrics.matching import matched_iou
-from mose_med.metrics.modes import mode_ratio
+from mose_med.metrics.modes import flip_sums, mode_ratio
 
-__all__ = ["SET_SCORES", "CalibrationMetric", "EntropyMetric", "SampleSetMetric"]
+__all__ = [
+    "SET_SCORES",
+    "CalibrationMetric",
+    "EntropyMetric",
+    "EntropyPart",
+    "ExpertEntropyMetric",
+    "PixelFlipMetric",
+    "SampleSetMetric",
+]
 
 _Kind = Literal["expected", "average", "maximum"]
+EntropyPart = Literal["total", "between", "within"]
 _Score = Callable[[Tensor, Tensor, Tensor | None, Tensor | None, Sequence[int]], Tensor]
 
 #: Scores of a set of masks against a set of raters, by name.
 SET_SCORES: Mapping[str, _Score] = MappingProxyType(
     {
         "ged": generalized_energy_distance,
+        "unbiased_ged": partial(generalized_energy_distance, include_self_pairs=False),
         "matched_iou": matched_iou,
         "matched_dice": matched_dice,
         "maximum_dice": maximum_dice,
@@ -102,6 +113,72 @@ class EntropyMetric(CumulativeIterationMetric):  # type: ignore[misc]
             MoseError: if there were none.
         """
         return _filled(self).mean()
+
+
+class ExpertEntropyMetric(CumulativeIterationMetric):  # type: ignore[misc]
+    """Mean over images of the mean entropy in nats, whole or the part of it between or within the experts.
+
+    Call it with the experts' mean probabilities ``y_pred`` (B, K, C, *spatial) and their probabilities ``y`` (B, K),
+    see :func:`~mose_med.metrics.expert_entropy_split`.
+
+    Args:
+        part: "total", "between" or "within".
+
+    Raises:
+        ConfigError: if there is no such part.
+    """
+
+    def __init__(self, part: EntropyPart = "between") -> None:
+        super().__init__()
+        if part not in ExpertEntropy._fields:
+            raise ConfigError(f"part must be one of {', '.join(ExpertEntropy._fields)}, got {part!r}")
+        self.part = part
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor) -> Tensor:
+        entropy: Tensor = getattr(expert_entropy_split(y_pred, y), self.part)
+        return entropy.flatten(1).mean(dim=1, keepdim=True)
+
+    def aggregate(self) -> Tensor:
+        """The mean over all images since the last reset, in nats.
+
+        Raises:
+            MoseError: if there were none.
+        """
+        return _filled(self).mean()
+
+
+class PixelFlipMetric(CumulativeIterationMetric):  # type: ignore[misc]
+    """How often the voxels of a class are predicted as the class it may be flipped to, pooled over the data set.
+
+    Call it with marginal class probabilities ``y_pred`` (B, C, *spatial) and the class maps before any flip ``y``
+    (B, *spatial), see :func:`~mose_med.metrics.pixel_flip_ratio`.
+
+    Args:
+        flips: flipped class by original class.
+
+    Raises:
+        ConfigError: if there is no flip.
+    """
+
+    def __init__(self, flips: Mapping[int, int]) -> None:
+        super().__init__()
+        if not flips:
+            raise ConfigError("flips must map at least one class, got none")
+        self.flips = dict(flips)
+
+    def _compute_tensor(self, y_pred: Tensor, y: Tensor) -> Tensor:
+        return flip_sums(y_pred, y, self.flips).flatten(1)
+
+    def aggregate(self) -> Tensor:
+        """Ratio of every original class over all images since the last reset, in the order of ``flips``.
+
+        A class that no image has is nan.
+
+        Raises:
+            MoseError: if there were no images.
+        """
+        totals, voxels = _filled(self).sum(dim=0).view(len(self.flips), 2).unbind(dim=1)
+        return totals / voxels
 
 
 class CalibrationMetric(CumulativeIterationMetric):  # type: ignore[misc]

@@ -30,8 +30,9 @@ def pairwise_iou(a: Tensor, b: Tensor, classes: Sequence[int] = (1,)) -> Tensor:
         IoU in [0, 1], shape ``(B, N, M)``, single precision; nan for a pair without any of several classes.
 
     Raises:
-        ShapeError: if shapes differ or masks are not integers.
-        ConfigError: if ``classes`` is empty, repeats a class or holds a negative one.
+        ShapeError: if shapes differ, or masks are not integers >= 0.
+        ConfigError: if ``classes`` is empty, repeats a class, or holds one that is negative or that the masks' type
+            cannot hold.
 
     Example:
         >>> pairwise_iou(torch.tensor([[[1, 1, 0], [0, 0, 0]]]), torch.tensor([[[0, 1, 1], [0, 0, 0]]]))
@@ -55,8 +56,9 @@ def check_masks(
     """Refuse two sets of masks that cannot be compared; ``names`` are for the messages.
 
     Raises:
-        ShapeError: if shapes differ or masks are not integers.
-        ConfigError: if ``classes`` is empty, repeats a class or holds a negative one.
+        ShapeError: if shapes differ, or masks are not integers >= 0.
+        ConfigError: if ``classes`` is empty, repeats a class, or holds one that is negative or that the masks' type
+            cannot hold.
     """
     for name, masks in zip(names, (a, b), strict=True):
         if masks.is_floating_point() or masks.is_complex():
@@ -67,6 +69,17 @@ def check_masks(
         raise ShapeError(f"{names[1]} must fit {names[0]} of shape {tuple(a.shape)}, got {tuple(b.shape)}")
     if not classes or min(classes) < 0 or len(set(classes)) != len(classes):
         raise ConfigError(f"classes must be different ids >= 0, at least one, got {tuple(classes)}")
+    for name, masks in zip(names, (a, b), strict=True):
+        _check_ids(masks, classes, name)
+
+
+def _check_ids(masks: Tensor, classes: Sequence[int], name: str) -> None:
+    """Ids are checked on the CPU only: on an accelerator the check would wait for the device."""
+    largest = 1 if masks.dtype == torch.bool else torch.iinfo(masks.dtype).max
+    if max(classes) > largest:
+        raise ConfigError(f"classes must be ids that {name} of {masks.dtype} can hold, got {max(classes)} > {largest}")
+    if masks.dtype.is_signed and masks.device.type == "cpu" and masks.numel() and (least := int(masks.min())) < 0:
+        raise ShapeError(f"{name} must hold class ids >= 0, got {least}")
 
 
 def mean_iou(overlap: Overlap) -> Tensor:

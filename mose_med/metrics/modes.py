@@ -11,7 +11,7 @@ from mose_med.errors import ShapeError
 from mose_med.metrics.iou import pairwise_iou
 from mose_med.samples import checked_weights
 
-__all__ = ["mode_ratio", "pixel_flip_ratio"]
+__all__ = ["flip_sums", "mode_ratio", "pixel_flip_ratio"]
 
 
 def mode_ratio(
@@ -58,13 +58,28 @@ def pixel_flip_ratio(probs: Tensor, original: Tensor, flips: Mapping[int, int]) 
         >>> pixel_flip_ratio(torch.tensor([[[0.0], [0.25], [0.75]]]), torch.tensor([[1]]), {1: 2})
         {1: 0.75}
     """
+    totals, voxels = flip_sums(probs, original, flips).sum(dim=0).unbind(dim=1)
+    return dict(zip(flips, (totals / voxels).tolist(), strict=True))
+
+
+def flip_sums(probs: Tensor, original: Tensor, flips: Mapping[int, int]) -> Tensor:
+    """What :func:`pixel_flip_ratio` divides, image by image, to be pooled over a data set.
+
+    Returns:
+        Shape ``(B, len(flips), 2)``, double precision: the ratios summed over the voxels of each original class, and
+        how many voxels these are.
+
+    Raises:
+        ShapeError: if shapes differ or a class is out of range.
+    """
     if probs.ndim < 2 or original.shape != (probs.shape[0], *probs.shape[2:]):
         raise ShapeError(f"original must have shape {(probs.shape[0], *probs.shape[2:])}, got {tuple(original.shape)}")
-    ratios = {}
+    columns = []
     for label, flipped in flips.items():
         if not 0 <= min(label, flipped) <= max(label, flipped) < probs.shape[1]:
             raise ShapeError(f"flips must map classes below {probs.shape[1]}, got {label}: {flipped}")
-        inside = original == label
-        kept, changed = probs[:, label][inside].double(), probs[:, flipped][inside].double()
-        ratios[label] = (changed / (kept + changed).clamp_min(1e-12)).mean().item()
-    return ratios
+        inside = (original == label).flatten(1)
+        kept, changed = probs[:, label].flatten(1).double(), probs[:, flipped].flatten(1).double()
+        ratios = torch.where(inside, changed / (kept + changed).clamp_min(1e-12), 0.0)
+        columns.append(torch.stack([ratios.sum(dim=1), inside.sum(dim=1)], dim=1))
+    return torch.stack(columns, dim=1)

@@ -1,10 +1,10 @@
 """Networks: tensors in, tensors out."""
 
-from mose_med.networks.experts import ExpertUsage, expert_agreement, expert_usage, merge_experts, merged_settings
+from mose_med.networks.experts import expert_agreement, expert_usage, merge_experts, merged_settings
 from mose_med.networks.marginal import MarginalMoSE
 from mose_med.networks.mose import Backbone, MoSE
 from mose_med.networks.release import load_release_checkpoint
-from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
+from mose_med.samples import ExpertSamples, ExpertUsage, RaterMasks, WeightedSamples
 
 __all__ = [
     "Backbone",

@@ -7,33 +7,19 @@ reduce it.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
-from torch.nn import functional as F
 
 from mose_med.errors import ConfigError, DataError
 from mose_med.networks.gating import GroupedGating
 from mose_med.networks.mose import MoSE
+from mose_med.samples import ExpertUsage, usage_from_probs
 
-__all__ = ["ExpertUsage", "expert_agreement", "expert_usage", "merge_experts", "merged_settings"]
-
-
-class ExpertUsage(NamedTuple):
-    """Use of the experts over a data set.
-
-    ``mean_probs`` (K,) is the mean gating probability, ``top_share`` (K,) the share of images for which the expert is
-    the most probable one, ``effective_experts`` the exponential of the entropy of ``mean_probs``: K if all are used
-    alike.
-    """
-
-    mean_probs: Tensor
-    top_share: Tensor
-    effective_experts: float
+__all__ = ["expert_agreement", "expert_usage", "merge_experts", "merged_settings"]
 
 
 @torch.no_grad()
@@ -50,10 +36,7 @@ def expert_usage(network: MoSE, images: Iterable[Tensor]) -> ExpertUsage:
     batches = [network.gating(network.features(batch).global_feature).cpu() for batch in images]
     if not batches:
         raise DataError("images must hold at least one batch, got none")
-    probs = torch.cat(batches)
-    mean = probs.mean(dim=0)
-    top = F.one_hot(probs.argmax(dim=1), probs.shape[1]).float().mean(dim=0)
-    return ExpertUsage(mean, top, math.exp(float(torch.special.entr(mean).sum())))
+    return usage_from_probs(torch.cat(batches))
 
 
 @torch.no_grad()

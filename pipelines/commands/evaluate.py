@@ -43,13 +43,13 @@ def evaluate(
         str | None, typer.Option(help="training, validation or test.", show_default="test with --datalist")
     ] = None,
     samples: Annotated[
-        list[int] | None, typer.Option(min=1, help="Samples per image; give it again for more.", show_default="16")
+        list[int] | None, typer.Option(min=1, help="Samples per image, one number or several.", show_default="16")
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds to average over, counted up from --seed.", show_default="1")
     ] = None,
     classes: Annotated[
-        list[int] | None, typer.Option(min=0, help="With --predictions: class that counts.", show_default="1")
+        list[int] | None, typer.Option(min=0, help="With --predictions: classes that count.", show_default="1")
     ] = None,
     prediction_weights: Annotated[
         Path | None, typer.Option(help="With --predictions: JSON or CSV of weights by case.", show_default="equal")

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import click
 import typer
+from typer.core import TyperCommand
 
 from pipelines.console import ExitCode, configure_logging, run_command
 
@@ -52,6 +54,37 @@ _COMMON = (
 )
 
 
+class ManyValuesCommand(TyperCommand):
+    """A command whose repeatable options take several values after one flag: ``--samples 16 50 100``.
+
+    Commands with positional arguments stay as they are: there, a value after a value is the next argument.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give every value a flag of its own, then parse as always."""
+        flags = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        positional = any(parameter.param_type_name == "argument" for parameter in self.params)
+        return super().parse_args(ctx, args if positional else _one_value_a_flag(args, flags))
+
+
+def _one_value_a_flag(arguments: list[str], flags: set[str]) -> list[str]:
+    """Repeat a flag before each of its values.
+
+    Example:
+        >>> _one_value_a_flag(["--samples", "16", "50", "--quiet"], {"--samples"})
+        ['--samples', '16', '--samples', '50', '--quiet']
+    """
+    spread: list[str] = []
+    current: str | None = None
+    for argument in arguments:
+        if argument.startswith("-") and not argument[1:].isdigit():
+            current = argument if argument in flags else None
+            spread.append(argument)
+        else:
+            spread += [current, argument] if current is not None and spread[-1] != current else [argument]
+    return spread
+
+
 def command(
     group: typer.Typer, name: str | None = None
 ) -> Callable[[Callable[..., ExitCode | None]], Callable[..., None]]:
@@ -75,6 +108,6 @@ def command(
         parameters = [parameter.replace(kind=_KEYWORD) for parameter in signature.parameters.values()]
         run.__signature__ = inspect.Signature([*parameters, *_COMMON])  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*parameters, *_COMMON)}
-        return group.command(name)(run)
+        return group.command(name, cls=ManyValuesCommand)(run)
 
     return register

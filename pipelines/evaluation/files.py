@@ -55,6 +55,8 @@ class Evaluation:
         checkpoint_sha256: of the file that was evaluated.
         constant_threshold: of the mean training mask; infinite where predicting nothing is best.
         rows: scores of the network's two forms and of the baselines, for every number of samples.
+        expert_probs: mean gating probability of every expert.
+        effective_experts: exponential of the entropy of these means.
     """
 
     datalist: str
@@ -65,6 +67,8 @@ class Evaluation:
     checkpoint_sha256: str
     constant_threshold: float
     rows: tuple[ScoreRow, ...]
+    expert_probs: tuple[float, ...]
+    effective_experts: float
 
     def row(self, method: str, num_samples: int | None = None) -> ScoreRow:
         """The first row of a method, of a number of samples if one is given.
@@ -100,7 +104,8 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     if content["constant_threshold"] is None:
         content["constant_threshold"] = float("inf")
     rows = tuple(_row(values) for values in content["rows"])
-    return Evaluation(**(content | {"rows": rows, "seeds": tuple(content["seeds"])}))
+    tuples = {name: tuple(content[name]) for name in ("seeds", "expert_probs")}
+    return Evaluation(**(content | {"rows": rows} | tuples))
 
 
 def write_slices(
@@ -155,6 +160,8 @@ def markdown_table(evaluation: Evaluation) -> str:
     for row in evaluation.rows:
         columns = (row.ged, row.ged_interval, row.matched_iou, row.matched_iou_interval, row.ece_percent, row.diversity)
         lines.append(f"| {row.method} | {row.num_samples} | {' | '.join(_number(value) for value in columns)} |")
+    shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
+    lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
     seeds = f"mean ± standard deviation over {len(evaluation.seeds)} seeds" if len(evaluation.seeds) > 1 else "one seed"
     lines += ["", _CONVENTIONS.format(seeds=seeds), "", published_table()]
     return "\n".join(lines) + "\n"

@@ -7,8 +7,15 @@ import torch
 from ignite.engine import Engine
 from torch.testing import assert_close
 
-from mose_med.handlers import CalibrationHandler, EntropyHandler, GedMetric, SampleSetHandler
-from mose_med.metrics import CalibrationError, class_shares, predictive_entropy
+from mose_med.handlers import (
+    CalibrationHandler,
+    EntropyHandler,
+    ExpertEntropyHandler,
+    GedMetric,
+    PixelFlipHandler,
+    SampleSetHandler,
+)
+from mose_med.metrics import CalibrationError, class_shares, expert_entropy_split, pixel_flip_ratio, predictive_entropy
 from mose_med.metrics.cumulative import SET_SCORES
 from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
 
@@ -86,3 +93,18 @@ def test_entropy_is_of_the_marginal():
     batches = [batch(9, 3), batch(10, 1)]
     expected = torch.cat([predictive_entropy(marginal(one)) for one in batches]).mean()
     assert run(EntropyHandler(), batches).state.metrics["score"] == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_the_part_between_experts_is_of_their_mean_predictions():
+    one = batch(11, 3)["pred"]
+    expected = expert_entropy_split(one.logits.softmax(dim=3).mean(dim=2), one.expert_probs).between.mean()
+    found = run(ExpertEntropyHandler("between"), [batch(11, 3)]).state.metrics["score"]
+    assert found == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_pixel_flips_are_of_the_marginal():
+    one = batch(12, 2)
+    original = one["label"].masks[:, 0]
+    handler = PixelFlipHandler({0: 1}, output_transform=lambda output: (output["pred"], output["label"].masks[:, 0]))
+    expected = pixel_flip_ratio(marginal(one), original, {0: 1})[0]
+    assert float(run(handler, [one]).state.metrics["score"]) == pytest.approx(expected, abs=1e-6)

@@ -179,3 +179,15 @@ def test_shares_of_classes_sum_to_one():
     assert shares.shape == (2, 3, 5)
     torch.testing.assert_close(shares.sum(dim=1), torch.ones(2, 5))
     torch.testing.assert_close(shares[0, 2], ((masks[0] == 2) * torch.tensor([0.2, 0.3, 0.5])[:, None]).sum(dim=0))
+
+
+def test_a_class_without_a_channel_is_named():
+    error = CalibrationError(mode="confidence", classes=(1, 5))
+    with pytest.raises(ConfigError, match="classes must be < 3, the channels of probs, got 5"):
+        error.update(torch.full((1, 3, 2), 1 / 3), torch.full((1, 3, 2), 1 / 3))
+
+
+@pytest.mark.parametrize("classes", [(), (-1, 2)])
+def test_classes_that_are_none_are_named(classes: tuple[int, ...]):
+    with pytest.raises(ConfigError, match="classes must be ids >= 0, at least one, got"):
+        CalibrationError(mode="confidence", classes=classes)

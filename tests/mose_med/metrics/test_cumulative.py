@@ -6,8 +6,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from mose_med.errors import ConfigError, MoseError
-from mose_med.metrics import CalibrationError, predictive_entropy
-from mose_med.metrics.cumulative import SET_SCORES, CalibrationMetric, EntropyMetric, SampleSetMetric
+from mose_med.metrics import CalibrationError, expert_entropy_split, pixel_flip_ratio, predictive_entropy
+from mose_med.metrics.cumulative import (
+    SET_SCORES,
+    CalibrationMetric,
+    EntropyMetric,
+    ExpertEntropyMetric,
+    PixelFlipMetric,
+    SampleSetMetric,
+)
 
 
 def batch(seed: int, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -68,7 +75,9 @@ def test_reset_forgets():
     assert_close(metric.aggregate(), last.mean(dim=0))
 
 
-@pytest.mark.parametrize("metric", [SampleSetMetric(), EntropyMetric(), CalibrationMetric()])
+@pytest.mark.parametrize(
+    "metric", [SampleSetMetric(), EntropyMetric(), CalibrationMetric(), ExpertEntropyMetric(), PixelFlipMetric({1: 2})]
+)
 def test_no_image_at_all_is_refused(metric: SampleSetMetric):
     with pytest.raises(MoseError, match="Metric needs at least one image, got none: call it before aggregate"):
         metric.aggregate()
@@ -100,9 +109,40 @@ def test_entropy_is_the_mean_over_images():
 
 
 def test_unknown_names_are_refused():
-    with pytest.raises(ConfigError, match=r"score must be one of ged, matched_iou, .*, got 'dice'"):
+    with pytest.raises(ConfigError, match=r"score must be one of ged, unbiased_ged, matched_iou, .*, got 'dice'"):
         SampleSetMetric("dice")
     with pytest.raises(ConfigError, match="error must be one of expected, average, maximum, got 'least'"):
         CalibrationMetric("least")
     with pytest.raises(ConfigError, match="num_bins must be >= 1, got 0"):
         CalibrationMetric(num_bins=0)
+    with pytest.raises(ConfigError, match="part must be one of total, between, within, got 'beside'"):
+        ExpertEntropyMetric("beside")
+    with pytest.raises(ConfigError, match="flips must map at least one class, got none"):
+        PixelFlipMetric({})
+
+
+@pytest.mark.parametrize("part", ["total", "between", "within"])
+def test_expert_entropy_is_the_mean_over_images(part: str):
+    metric = ExpertEntropyMetric(part)
+    means = random_probs(0, 6).view(3, 2, 3, 6, 6)
+    probs = torch.tensor([[0.5, 0.5], [0.1, 0.9], [1.0, 0.0]])
+    metric(means[:2], probs[:2])
+    metric(means[2:], probs[2:])
+    assert_close(metric.aggregate(), getattr(expert_entropy_split(means, probs), part).mean())
+
+
+def test_pixel_flips_are_pooled_over_images():
+    flips = {0: 2, 1: 2}
+    metric = PixelFlipMetric(flips)
+    probs, original = random_probs(1, 4), torch.randint(0, 2, (4, 6, 6), generator=torch.Generator().manual_seed(2))
+    original[0] = 1
+    metric(probs[:1], original[:1])
+    metric(probs[1:], original[1:])
+    expected = pixel_flip_ratio(probs, original, flips)
+    assert_close(metric.aggregate(), torch.tensor([expected[0], expected[1]], dtype=torch.float64))
+
+
+def test_the_unbiased_distance_of_a_set_to_a_copy_of_itself_is_below_zero():
+    masks, *_ = batch(7, 1)
+    assert SampleSetMetric("ged")(masks, masks.clone()).item() == pytest.approx(0, abs=1e-6)
+    assert SampleSetMetric("unbiased_ged")(masks, masks.clone()).item() < -0.1

@@ -83,6 +83,18 @@ def test_wrong_masks_are_named(a: torch.Tensor, b: torch.Tensor, message: str):
         pairwise_iou(a, b)
 
 
+def test_a_negative_id_in_a_mask_is_named():
+    with pytest.raises(ShapeError, match="b must hold class ids >= 0, got -3"):
+        pairwise_iou(torch.ones(1, 1, 2).long(), torch.tensor([[[1, -3]]]))
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(torch.uint8, 255), (torch.bool, 1), (torch.int8, 127)])
+def test_a_class_that_the_type_cannot_hold_is_named(dtype: torch.dtype, largest: int):
+    masks = torch.ones(1, 1, 2, dtype=dtype)
+    with pytest.raises(ConfigError, match=f"classes must be ids that a of {dtype} can hold, got 300 > {largest}"):
+        pairwise_iou(masks, masks, (1, 300))
+
+
 @pytest.mark.parametrize("classes", [(), (-1,), (1, 1)])
 def test_wrong_classes_are_named(classes: tuple[int, ...]):
     with pytest.raises(ConfigError, match="classes must be different ids >= 0, at least one"):

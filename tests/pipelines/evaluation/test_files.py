@@ -13,7 +13,7 @@ def an_evaluation(threshold: float = 0.5, std: float = 0.0) -> Evaluation:
     means = (Spread(0.1954, std), Spread(0.63, 0.0), Spread(0.054, 0.0), Spread(0.4, 0.0))
     row = ScoreRow("compact", 48, *means, Interval(0.18, 0.21), Interval(0.6, 0.65))
     seeds = (0, 1) if std else (0,)
-    return Evaluation("lidc", "test", 10, 3, seeds, "abc", threshold, (row,))
+    return Evaluation("lidc", "test", 10, 3, seeds, "abc", threshold, (row,), (0.75, 0.25), 1.7548)
 
 
 @pytest.mark.parametrize("threshold", [0.5, float("inf")])
@@ -33,6 +33,10 @@ def test_table_shows_the_spread_of_several_seeds():
     table = markdown_table(an_evaluation(std=0.002))
     assert "0.195 ± 0.002" in table
     assert "over 2 seeds" in table
+
+
+def test_table_tells_how_the_experts_are_used():
+    assert "Mean expert probabilities 0.75, 0.25: 1.8 experts in effect." in markdown_table(an_evaluation())
 
 
 def test_published_scores_stand_below_with_their_data_named():
