@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.fixtures.cityscapes",
     "tests.fixtures.dicom_seg",
     "tests.fixtures.community",
+    "tests.fixtures.dicom_case",
     "tests.fixtures.infer",
     "tests.fixtures.lidc",
     "tests.fixtures.training",

@@ -27,7 +27,7 @@ from pydicom.uid import UID, CTImageStorage
 
 from mose_med.errors import DataError
 
-__all__ = ["DicomFile", "SliceHeader", "ct_headers", "open_files", "read_dataset"]
+__all__ = ["DicomFile", "SliceHeader", "ct_headers", "open_files", "read_dataset", "without_remarks"]
 
 _LOGGER = logging.getLogger(__name__)
 _KEYWORDS = (
@@ -124,22 +124,26 @@ def _member_opener(archive: zipfile.ZipFile, name: str) -> Callable[[], BinaryIO
 
 
 @contextmanager
-def _without_remarks() -> Iterator[None]:
+def without_remarks() -> Iterator[None]:
     """Keep pydicom from logging or warning of odd values."""
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
 
 
-def read_dataset(file: DicomFile) -> pydicom.Dataset:
+def read_dataset(file: DicomFile, **options: Any) -> pydicom.Dataset:
     """Read one DICOM file; pydicom's remarks about odd values are not shown, since they may quote identifying tags.
+
+    Args:
+        file: to read.
+        options: of ``pydicom.dcmread``.
 
     Raises:
         InvalidDicomError: if it is not a DICOM file.
         DataError: if it is one, but damaged.
     """
-    with _without_remarks():
-        return _read(file, pydicom.dcmread)
+    with without_remarks():
+        return _read(file, partial(pydicom.dcmread, **options))
 
 
 def _read(file: DicomFile, read: Callable[[BinaryIO], pydicom.Dataset]) -> pydicom.Dataset:
@@ -175,7 +179,7 @@ def _headers(files: list[DicomFile]) -> list[SliceHeader]:
     """Headers of the files that are DICOM; one that was cut short is refused, since its slice would be missing."""
     headers = []
     known: dict[tuple[object, ...], Any] = {}
-    with _without_remarks():
+    with without_remarks():
         for file in files:
             try:
                 header = _header(file, _read(file, _read_head), known)

@@ -1,0 +1,161 @@
+"""The series that DICOM objects are derived from: the headers of its slices in the order of k, and whose they are.
+
+A derived object lies on the grid of its source and names the source's instances, so every slice must have its UIDs.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.valuerep import DA, TM, DSfloat
+
+from mose_med.errors import DataError, GeometryError, MissingDependencyError
+from mose_med.geometry import spacing_mm
+from mose_med.io.dicom_files import DicomFile, ct_headers, open_files, read_dataset, without_remarks
+from mose_med.io.dicom_series import choose_series, ordered_stack
+
+__all__ = ["ModelIdentity", "SourceSeries", "read_source_series", "require_highdicom"]
+
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
+_OF_SLICE = [
+    *_UIDS,
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "Rows",
+    "Columns",
+]
+#: What a derived object must have, though it may be empty.
+_REQUIRED = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+_SEXES = ("M", "F", "O")
+
+
+class ModelIdentity(NamedTuple):
+    """The model as DICOM identifies an algorithm: version of this project, and SHA-256 of the weights."""
+
+    version: str
+    weights_sha256: str
+
+
+class SourceSeries(NamedTuple):
+    """A CT series without its pixels.
+
+    Attributes:
+        header: of the first slice, with the modules of patient and study.
+        slices: UIDs and place of every slice, in the order of k.
+        affine: of the array (i, j, k), RAS mm, (4, 4).
+    """
+
+    header: Dataset
+    slices: tuple[Dataset, ...]
+    affine: NDArray[np.float64]
+
+    def require_grid(self, shape: tuple[int, ...], affine: NDArray[np.floating]) -> None:
+        """Check that an array of this shape and affine has one voxel for every pixel of the series.
+
+        Raises:
+            GeometryError: if it has not.
+        """
+        own = (self.header.Columns, self.header.Rows, len(self.slices))
+        if tuple(shape) != own or not np.allclose(affine, self.affine, atol=1e-4):
+            raise GeometryError(
+                f"a DICOM object must lie on the grid of its series, {own}, got another grid of shape {tuple(shape)}: "
+                "leave out --dicom-seg for a series that is resampled"
+            )
+
+    def images(self, indices: Sequence[int]) -> list[Dataset]:
+        """Headers of some slices, the first with patient and study."""
+        first = copy.copy(self.header)
+        first.update(self.slices[indices[0]])
+        return [first, *(self.slices[index] for index in indices[1:])]
+
+
+def require_highdicom() -> None:
+    """Check that the package that makes DICOM objects is installed.
+
+    Raises:
+        MissingDependencyError: if it is not.
+    """
+    if find_spec("highdicom") is None:
+        raise MissingDependencyError("highdicom", "dicom")
+
+
+def read_source_series(path: str | os.PathLike[str], series: str | None = None) -> SourceSeries:
+    """Read the headers of the series that :func:`mose_med.io.read_ct` reads with the same arguments.
+
+    Args:
+        path: DICOM folder or zip.
+        series: SeriesInstanceUID to read; the one with most axial slices if None.
+
+    Raises:
+        MissingDependencyError: if the extra ``dicom`` is not installed.
+        ConfigError: if there is no such series.
+        DataError: if a slice has no UID that an object made of it must name, or cannot be used.
+        GeometryError: if the slices do not make a volume.
+    """
+    require_highdicom()
+    with open_files(Path(path)) as files:
+        stack = ordered_stack(choose_series(ct_headers(files), series))
+        slices = tuple(_slice(header.file) for header in stack.slices)
+        header = read_dataset(stack.slices[0].file, stop_before_pixels=True)
+    _require_one_of_each(slices, [header.file.name for header in stack.slices])
+    spacing = float(spacing_mm(stack.affine)[2])
+    for dataset in slices:
+        dataset.ImageOrientationPatient = slices[0].ImageOrientationPatient
+        dataset.SpacingBetweenSlices = DSfloat(spacing, auto_format=True)
+        if not dataset.get("SliceThickness"):
+            dataset.SliceThickness = dataset.SpacingBetweenSlices
+    return SourceSeries(_completed(header), slices, stack.affine)
+
+
+def _slice(file: DicomFile) -> Dataset:
+    full = read_dataset(file, stop_before_pixels=True, specific_tags=_OF_SLICE)
+    for keyword in _UIDS:
+        if not str(full.get(keyword) or "").strip():
+            raise DataError(f"{file.name} has no {keyword}, which a DICOM object must name: leave out --dicom-seg")
+    plain = Dataset()
+    plain.update({element.tag: element for element in full if element.keyword in _OF_SLICE})
+    return plain
+
+
+def _require_one_of_each(slices: Sequence[Dataset], names: Sequence[str]) -> None:
+    first_of: dict[str, str] = {}
+    for dataset, name in zip(slices, names, strict=True):
+        other = first_of.setdefault(dataset.SOPInstanceUID, name)
+        if other != name:
+            raise DataError(f"{other} and {name} have the same SOPInstanceUID: leave out --dicom-seg")
+
+
+def _completed(header: Dataset) -> Dataset:
+    """The header with every element that derived objects must have; values that no object may have are blanked."""
+    with without_remarks():
+        for keyword in _REQUIRED:
+            if keyword not in header:
+                setattr(header, keyword, "")
+        if header.PatientSex not in _SEXES:
+            header.PatientSex = ""
+        for keyword, kind in (("PatientBirthDate", DA), ("StudyDate", DA), ("StudyTime", TM)):
+            try:
+                kind(header[keyword].value)
+            except (TypeError, ValueError):
+                setattr(header, keyword, "")
+    return header
