@@ -25,9 +25,18 @@ from pipelines.console import stderr
 from pipelines.device import choose_device
 from pipelines.evaluation.baselines import ConstantPrediction, best_constant_prediction, rater_probs
 from pipelines.evaluation.examples import RaterView, example_indices, rater_views, sample_panel
-from pipelines.evaluation.files import Evaluation, read_evaluation, write_cases, write_evaluation, write_slices
+from pipelines.evaluation.files import (
+    METRICS_NAME,
+    TABLE_NAME,
+    Evaluation,
+    read_evaluation,
+    write_cases,
+    write_evaluation,
+    write_slices,
+)
 from pipelines.evaluation.prediction import BatchPrediction, SampleSet
 from pipelines.evaluation.scores import MethodScores, ScoreRow, score_row
+from pipelines.evaluation.tracking import record_evaluation
 from pipelines.evaluation.weights import weights_file
 from pipelines.run_folder import claim_folder
 
@@ -229,6 +238,8 @@ class _Run:
         write_reliability(folder / RELIABILITY_NAME, curves, title=title)
         self._write_examples(folder / SAMPLES_NAME, f"{title}. {self.datalist.source}")
         write_evaluation(folder, evaluation)
+        kept = [folder / name for name in (METRICS_NAME, TABLE_NAME, RELIABILITY_NAME, SAMPLES_NAME)]
+        record_evaluation(self.options.checkpoint, self.options.datalist, evaluation, kept)
 
     def _write_examples(self, path: Path, caption: str) -> None:
         scores = next(by_seed[0] for (method, _), by_seed in self.scores.items() if method == COMPACT)

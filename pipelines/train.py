@@ -18,7 +18,10 @@ from mose_med.errors import ConfigError, MoseError
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
 from pipelines.console import stderr
 from pipelines.device import choose_device
+from pipelines.initial_weights import load_initial_weights
+from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
+from pipelines.tracking_store import store_uri
 from pipelines.train_config import compose, config_files
 
 __all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
@@ -26,6 +29,7 @@ __all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
 #: The merged configuration of the training, in its folder.
 CONFIG_NAME = "train.yaml"
 
+_TRACKING_URI = "tracking_uri"
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
@@ -44,7 +48,9 @@ class TrainOptions:
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads; None for PyTorch's own choice.
-        tracking: track with MLflow.
+        tracking: track with MLflow, in a store of the folder's own.
+        tracking_uri: MLflow server, or folder or URI of another store, that gets a copy of the run; None for none.
+        initial_weights: checkpoint or bundle whose weights the training starts from; None for random ones.
         overwrite: replace a training made with other options.
         quiet: draw no progress bar.
     """
@@ -59,6 +65,8 @@ class TrainOptions:
     device: str = "auto"
     threads: int | None = None
     tracking: bool = False
+    tracking_uri: str | None = None
+    initial_weights: Path | None = None
     overwrite: bool = False
     quiet: bool = False
 
@@ -107,12 +115,15 @@ def train(options: TrainOptions) -> TrainResult:
             "without a validation there is no best checkpoint"
         )
     workflow = _named_errors(lambda: _workflow(paths, values), building=True)
+    if options.initial_weights is not None:
+        _named_errors(lambda: load_initial_weights(workflow.parser, options.initial_weights), building=True)
     _named_errors(lambda: _try_parts(workflow), building=True)
     if claim_folder(options.output_dir, _record(options, config), overwrite=options.overwrite):
         result = _finished(options.output_dir, config["max_epochs"])
         if result is not None:
             _logger.info("%s is done: %d epochs, best GED %.4f", options.output_dir, result.epochs, result.best_ged)
             return result
+    config.pop(_TRACKING_URI, None)  # may hold a password
     ConfigParser.export_config_file(config, str(options.output_dir / CONFIG_NAME), fmt="yaml", sort_keys=False)
     return _named_errors(lambda: _run(workflow, options, config["max_epochs"]))
 
@@ -124,16 +135,20 @@ def _values(options: TrainOptions) -> dict[str, Any]:
         "seed": options.seed,
         "device_name": str(choose_device(options.device)),
     }
-    limits = {"max_epochs": options.max_epochs, "max_minutes": options.max_minutes}
-    return values | {name: value for name, value in limits.items() if value is not None}
+    chosen = {"max_epochs": options.max_epochs, "max_minutes": options.max_minutes}
+    chosen |= {_TRACKING_URI: store_uri(options.tracking_uri) if options.tracking else None}
+    return values | {name: value for name, value in chosen.items() if value is not None}
 
 
 def _record(options: TrainOptions, config: dict[str, Any]) -> dict[str, Any]:
     """What decides the weights, for :func:`claim_folder`."""
-    elsewhere = ("datalist", "output_dir", "max_minutes")
+    elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
     digest = hashlib.sha256(options.datalist.read_bytes()).hexdigest()
-    return {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
+    record = {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
+    if options.initial_weights is not None:
+        record["initial_weights_sha256"] = file_sha256(options.initial_weights)
+    return record
 
 
 def _workflow(paths: list[Path], values: dict[str, Any]) -> ConfigWorkflow:

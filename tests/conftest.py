@@ -18,6 +18,7 @@ pytest_plugins = [
     "tests.fixtures.dicom_case",
     "tests.fixtures.infer",
     "tests.fixtures.lidc",
+    "tests.fixtures.mlflow",
     "tests.fixtures.training",
     "tests.fixtures.rater_masks",
 ]

@@ -16,7 +16,8 @@ from mose_med.handlers.set_metrics import (
     PixelFlipHandler,
     SampleSetHandler,
 )
-from mose_med.handlers.tracking import STORE_NAME, MlflowTracking
+from mose_med.handlers.tracking import MlflowTracking
+from mose_med.handlers.training_run import STORE_NAME, TrainingRun
 
 __all__ = [
     "BEST_NAME",
@@ -38,4 +39,5 @@ __all__ = [
     "StopOnBadLoss",
     "TimeLimit",
     "TrainingProgress",
+    "TrainingRun",
 ]

@@ -26,6 +26,7 @@ __all__ = [
     "Split",
     "SplitSalt",
     "Threads",
+    "TrackingUri",
     "command",
 ]
 
@@ -42,6 +43,15 @@ KeepGoing = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if not given.", show_default=False)]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        help="MLflow server, or folder or URI of another store.",
+        envvar="MLFLOW_TRACKING_URI",
+        show_envvar=True,
+        show_default=False,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output folder made with other options.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars, warnings and errors only.")]
 LogFile = Annotated[Path | None, typer.Option(help="Also write the log to this file.", show_default=False)]

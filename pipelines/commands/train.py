@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipelines.commands.shared import Datalist, Device, OutputDir, Overwrite, Quiet, Seed, Threads, command
+from pipelines.commands.shared import Datalist, Device, OutputDir, Overwrite, Quiet, Seed, Threads, TrackingUri, command
 
 __all__ = ["register"]
 
@@ -28,17 +29,27 @@ def train(
         float | None,
         typer.Option(min=0, help="Stop at the end of an epoch before this time has passed.", show_default="no limit"),
     ] = None,
+    initial_weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint or bundle to start from.", show_default="random weights")
+    ] = None,
     seed: Seed = 0,
-    tracking: Annotated[bool, typer.Option(help="Track with MLflow in an embedded SQLite store.")] = True,
+    tracking: Annotated[
+        bool,
+        typer.Option(
+            help="Track with MLflow in an embedded SQLite store; with the evaluation and the bundle of the best epoch."
+        ),
+    ] = True,
+    tracking_uri: TrackingUri = None,
     device: Device = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Train MoSE with the optimal-transport loss; the best checkpoint is the one of lowest validation GED."""
-    from pipelines.train import TrainOptions, train
+    from pipelines.tracked_training import train_and_evaluate
+    from pipelines.train import TrainOptions
 
-    train(
+    train_and_evaluate(
         TrainOptions(
             datalist=datalist,
             output_dir=output_dir,
@@ -47,6 +58,8 @@ def train(
             max_minutes=max_minutes,
             seed=seed,
             tracking=tracking,
+            tracking_uri=tracking_uri,
+            initial_weights=initial_weights,
             device=device,
             threads=threads,
             overwrite=overwrite,

@@ -17,6 +17,7 @@ from pipelines.run_folder import write_json
 
 __all__ = [
     "METRICS_NAME",
+    "TABLE_NAME",
     "Evaluation",
     "markdown_table",
     "read_evaluation",

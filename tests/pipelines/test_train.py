@@ -207,7 +207,10 @@ def test_mlflow_holds_one_run_with_curves_params_and_the_best_checkpoint(tiny_tr
     assert found.data.params["learning_rate"] == "0.001"
     for name in ("train_loss", "train_transport", "train_kl", "val_ged", "gamma", "learning_rate"):
         assert [point.step for point in client.get_metric_history(found.info.run_id, name)] == [1, 2]
-    assert [file.path for file in client.list_artifacts(found.info.run_id)] == ["best.pt"]
+    assert [file.path for file in client.list_artifacts(found.info.run_id)] == [
+        "best.pt",
+        "packages.txt",
+    ]
 
 
 def test_tracking_without_mlflow_names_the_way_out(tiny_train: Train, monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,75 @@
+"""A training with all that its MLflow run shall hold: the evaluation of its best epoch, and the bundle of it."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from mose_med.data import load_datalist
+from mose_med.errors import ConfigError, DataError
+from mose_med.handlers import TrainingRun
+from mose_med.handlers.run_upload import upload
+from pipelines.evaluate import EvaluateOptions, evaluate
+from pipelines.export_bundle import ExportBundleOptions, export_bundle
+from pipelines.tracking_store import be_patient_for_seconds, store_uri
+from pipelines.train import TrainOptions, TrainResult, train
+
+__all__ = ["BUNDLE_NAME", "EVALUATION_NAME", "sync_training", "train_and_evaluate"]
+
+#: Folder of the final evaluation, in that of the training.
+EVALUATION_NAME = "evaluation"
+#: The exported bundle.
+BUNDLE_NAME = "bundle.zip"
+
+_logger = logging.getLogger(__name__)
+
+
+def train_and_evaluate(options: TrainOptions) -> TrainResult:
+    """Train; if the training is tracked and done, evaluate and export its best epoch into the same run.
+
+    The test part is evaluated, or the validation part where there is none. A server that cannot be reached is
+    reported; the run is kept in the training's folder.
+
+    Raises:
+        MoseError: whatever training, evaluation or export refuse.
+    """
+    be_patient_for_seconds()
+    result = train(options)
+    run = TrainingRun.find(options.output_dir) if options.tracking else None
+    if run is None or result.epochs < result.max_epochs:
+        return result
+    part = "test" if load_datalist(options.datalist).parts["test"] else "validation"
+    folder = options.output_dir / EVALUATION_NAME
+    shared = {"device": options.device, "threads": options.threads, "quiet": options.quiet}
+    evaluate(
+        EvaluateOptions(
+            options.datalist, result.best_checkpoint, folder, part=part, seed=options.seed, overwrite=True, **shared
+        )
+    )
+    bundle = ExportBundleOptions(result.best_checkpoint, options.output_dir / BUNDLE_NAME, folder, overwrite=True)
+    run.add_artifact(export_bundle(bundle), "bundle")
+    run.finish()
+    if options.tracking_uri is not None:
+        _sync_or_say(options.output_dir, options.tracking_uri)
+    return result
+
+
+def sync_training(folder: Path, tracking_uri: str) -> str:
+    """Bring the copy of a training's run up to date, and return the id of the copy.
+
+    Raises:
+        ConfigError: if the folder has no tracked training.
+        DataError: if the store cannot be reached.
+    """
+    run = TrainingRun.find(folder)
+    if run is None:
+        raise ConfigError(f"{folder} has no tracked training: name the output folder of mose-med train")
+    target = store_uri(tracking_uri)
+    return upload(run, str(target))
+
+
+def _sync_or_say(folder: Path, tracking_uri: str) -> None:
+    try:
+        sync_training(folder, tracking_uri)
+    except DataError as error:
+        _logger.warning("%s; the run is kept: upload it later with `mose-med models sync %s`", error, folder)
