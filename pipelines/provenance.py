@@ -29,10 +29,10 @@ def file_sha256(path: Path) -> str:
 
 
 def image_sha256(image: MetaTensor) -> str:
-    """SHA-256 of shape, affine and values (1, i, j, k), however the image is stored."""
+    """SHA-256 of shape, affine and values (1, i, j, k) in float32, however and in whatever type they are stored."""
     values = image.as_tensor()[0].numpy()
-    digest = hashlib.sha256(f"{values.shape} {values.dtype}".encode())
+    digest = hashlib.sha256(f"{values.shape} float32".encode())
     digest.update(np.asarray(image.affine, dtype="<f8").tobytes())
     for k in range(values.shape[2]):
-        digest.update(values[:, :, k].tobytes(order="F"))
+        digest.update(values[:, :, k].astype(np.float32).tobytes(order="F"))
     return digest.hexdigest()

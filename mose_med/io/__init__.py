@@ -1,15 +1,18 @@
 """The only modules that open image files."""
 
 from mose_med.io.ct import read_ct, read_study
-from mose_med.io.dicom import read_dicom
+from mose_med.io.dicom import list_series, read_dicom
+from mose_med.io.dicom_series import SeriesSummary
 from mose_med.io.nifti import read_nifti, write_nifti
 from mose_med.io.nodules import Nodule, read_nodules
 from mose_med.io.study import Source, Study
 
 __all__ = [
     "Nodule",
+    "SeriesSummary",
     "Source",
     "Study",
+    "list_series",
     "read_ct",
     "read_dicom",
     "read_nifti",

@@ -3,40 +3,66 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError
 from mose_med.io.dicom import read_dicom
-from mose_med.io.nifti import is_nifti, read_nifti
-from mose_med.io.study import Study
+from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
+from mose_med.io.nifti import ct_study, is_nifti, read_nifti
+from mose_med.io.study import Form, Study
+from mose_med.io.volumes import is_volume, read_volume
 
 __all__ = ["read_ct", "read_study"]
 
 
-def read_ct(path: str | os.PathLike[str], series: str | None = None) -> MetaTensor:
+def read_ct(
+    path: str | os.PathLike[str],
+    series: str | None = None,
+    *,
+    slice_spacing: SliceSpacing = "refuse",
+    gantry_tilt: GantryTilt = "refuse",
+) -> MetaTensor:
     """Read a CT volume; it carries no identifying tags.
 
     Args:
-        path: DICOM folder or zip, or a NIfTI file.
-        series: SeriesInstanceUID to read of a DICOM input; the one with most axial slices if None.
+        path: DICOM folder or zip, or a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd) file.
+        series: of a DICOM input, the SeriesInstanceUID to read, or the series' number in
+            :func:`~mose_med.io.list_series`; if None, the first of that list.
+        slice_spacing: of a DICOM input, what to do with slices that are missing or not equally spaced: ``refuse``, or
+            ``resample``, which interpolates along the normal.
+        gantry_tilt: of a DICOM input, what to do with slices of a tilted gantry: ``refuse``, or ``correct``, which
+            lays them on a right-angled grid.
 
     Returns:
-        HU, shape (1, i, j, k) float32, with the RAS-mm ``.affine`` of (i, j, k). Of DICOM, i runs along columns, j
-        along rows and k along ascending slices.
+        HU, shape (1, i, j, k), int16 where the source holds whole numbers, else float32, with the RAS-mm ``.affine`` of
+        (i, j, k). Of DICOM, i runs along columns, j along rows and k along ascending slices.
 
     Raises:
-        ConfigError: if the series is not there, or is named for a NIfTI file.
+        ConfigError: if the series is not there, or is named for a file that is not DICOM, or an option does not fit.
         DataError: if the input cannot be used.
         GeometryError: if its geometry does not fit.
     """
-    return read_study(path, series).image
+    return read_study(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt).image
 
 
-def read_study(path: str | os.PathLike[str], series: str | None = None) -> Study:
+def read_study(
+    path: str | os.PathLike[str],
+    series: str | None = None,
+    *,
+    slice_spacing: SliceSpacing = "refuse",
+    gantry_tilt: GantryTilt = "refuse",
+) -> Study:
     """Read a CT volume as :func:`read_ct` does, and apart from it where it is from."""
-    if not is_nifti(path):
-        return read_dicom(path, series)
+    if not is_volume(path):
+        return read_dicom(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
     if series is not None:
-        raise ConfigError(f"series goes with DICOM input, got {series!r} for a NIfTI file: leave it out")
-    return read_nifti(path)
+        raise ConfigError(f"series goes with DICOM input, got {series!r} for a volume in one file: leave it out")
+    return read_nifti(path) if is_nifti(path) else _read_with_itk(Path(path))
+
+
+def _read_with_itk(path: Path) -> Study:
+    volume = read_volume(path)
+    form: Form = "nrrd" if path.suffix.lower() in (".nrrd", ".nhdr") else "metaimage"
+    return ct_study(path, volume.array, volume.affine, form)

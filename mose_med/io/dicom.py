@@ -7,9 +7,13 @@ decoders.
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
@@ -18,34 +22,85 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
-from mose_med.io.dicom_files import DicomFile, SliceHeader, ct_headers, open_files, read_dataset
-from mose_med.io.dicom_series import choose_series, ordered_stack
+from mose_med.io.dicom_enhanced import frame_dataset, with_frames
+from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, SliceHeader, ct_headers, open_files, read_dataset
+from mose_med.io.dicom_resampling import planes_on_grid
+from mose_med.io.dicom_series import SeriesSummary, choose_series, summaries
+from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, Stack, ordered_stack
+from mose_med.io.hu_volume import stacked_hu
 from mose_med.io.study import Source, Study
 from mose_med.preprocessing import PADDING_HU
 
-__all__ = ["read_dicom", "slice_hu"]
+__all__ = ["list_series", "read_dicom", "slice_hu"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
-def read_dicom(path: str | os.PathLike[str], series: str | None = None) -> Study:
+def read_dicom(
+    path: str | os.PathLike[str],
+    series: str | None = None,
+    *,
+    slice_spacing: SliceSpacing = "refuse",
+    gantry_tilt: GantryTilt = "refuse",
+) -> Study:
     """Read the CT series of a folder (searched with its subfolders, any file names) or of a zip archive.
 
     Args:
-        path: folder or zip.
-        series: SeriesInstanceUID to read; the series with most axial slices if None.
+        path: folder or zip; archives within it are searched too.
+        series: SeriesInstanceUID, or number in :func:`list_series`, of the series to read; if None, the one that
+            :mod:`mose_med.io.dicom_series` puts first.
+        slice_spacing: what to do with slices that are missing or not equally spaced: ``refuse``, or ``resample``.
+        gantry_tilt: what to do with slices of a tilted gantry: ``refuse``, or ``correct``.
 
     Raises:
-        ConfigError: if there is no such series.
+        ConfigError: if there is no such series, or an option does not fit.
         DataError: if the input has no CT, two patients, or files that cannot be used.
         GeometryError: if the slices do not make a volume.
     """
     with open_files(Path(path)) as files:
-        stack = ordered_stack(choose_series(ct_headers(files), series))
-        first = stack.slices[0]
-        volume = np.empty((len(stack.slices), first.rows, first.columns), dtype=np.float32)
-        for plane, header in zip(volume, stack.slices, strict=True):
-            plane[:] = slice_hu(header)
-    image = MetaTensor(torch.from_numpy(volume.transpose(2, 1, 0))[None], affine=torch.from_numpy(stack.affine))
-    return Study(image, Source("dicom", first.patient, first.study_uid, first.series_uid))
+        chosen = choose_series(with_frames(ct_headers(files)), series)
+        stack = ordered_stack(chosen, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+        volume = _volume(stack)
+    for correction in stack.corrections:
+        _LOGGER.warning("%s: made good", correction)
+    first = stack.slices[0]
+    image = MetaTensor(torch.from_numpy(volume)[None], affine=torch.from_numpy(stack.affine))
+    source = Source("dicom", first.patient, first.study_uid, first.series_uid)
+    return Study(image, source, stack.corrections)
+
+
+def list_series(
+    path: str | os.PathLike[str],
+    *,
+    slice_spacing: SliceSpacing = "refuse",
+    gantry_tilt: GantryTilt = "refuse",
+) -> list[SeriesSummary]:
+    """The CT series of a folder or zip, in the order of preference, and whether :func:`read_dicom` can read them.
+
+    Raises:
+        ConfigError: if an option does not fit.
+        DataError: if the input has no CT, or files that cannot be used.
+    """
+    with open_files(Path(path)) as files:
+        return summaries(with_frames(ct_headers(files)), slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+
+
+def _volume(stack: Stack) -> NDArray[np.int16 | np.float32]:
+    """HU (i, j, k)."""
+    planes = _hu_of_slices(stack.slices)
+    if stack.grid is not None:
+        return stacked_hu(planes_on_grid(planes, stack.grid), stack.grid.shape)
+    first = stack.slices[0]
+    return stacked_hu(planes, (first.columns, first.rows, len(stack.slices)))
+
+
+def _hu_of_slices(slices: list[SliceHeader]) -> Iterator[NDArray[np.float32]]:
+    """HU (row, column) of one slice after the other; a file that holds neighbouring slices is read once."""
+    for _, headers in groupby(slices, key=lambda header: header.file.name):
+        content: _Content | None = None
+        for header in headers:
+            content = _content(header) if content is None else content
+            yield _hu(header, content)
 
 
 def slice_hu(header: SliceHeader) -> NDArray[np.float32]:
@@ -54,15 +109,34 @@ def slice_hu(header: SliceHeader) -> NDArray[np.float32]:
     Raises:
         DataError: if its pixels cannot be used.
     """
+    return _hu(header, _content(header))
+
+
+class _Content(NamedTuple):
+    """A file's dataset, and its stored values (frame, row, column)."""
+
+    dataset: pydicom.Dataset
+    stored: NDArray[np.integer]
+
+
+def _content(header: SliceHeader) -> _Content:
     dataset = read_dataset(header.file)
     stored = _stored_values(header.file, dataset)
-    if stored.shape != (header.rows, header.columns):
+    frames = int(dataset.NumberOfFrames) if header.sop_class in ENHANCED_CT else 1
+    if stored.size != frames * header.rows * header.columns:
         raise DataError(
             f"{header.file.name} must hold {header.rows} x {header.columns} pixels, got shape {stored.shape}"
         )
-    hu = stored.astype(np.float32) * _number(header.file, dataset, "RescaleSlope")
-    hu += _number(header.file, dataset, "RescaleIntercept")
-    hu[_padding(dataset, stored)] = PADDING_HU
+    return _Content(dataset, stored.reshape(frames, header.rows, header.columns))
+
+
+def _hu(header: SliceHeader, content: _Content) -> NDArray[np.float32]:
+    tags, stored = content.dataset, content.stored[header.frame]
+    if header.sop_class in ENHANCED_CT:
+        tags = frame_dataset(header.file, content.dataset, header.frame)
+    hu: NDArray[np.float32] = stored.astype(np.float32) * _number(header.file, tags, "RescaleSlope")
+    hu += _number(header.file, tags, "RescaleIntercept")
+    hu[_padding(content.dataset, stored)] = PADDING_HU
     return hu
 
 

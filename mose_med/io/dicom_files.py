@@ -1,20 +1,15 @@
-"""DICOM files of a folder or a zip archive, and the headers by which series are told apart.
-
-A zip is read in place: nothing of it is unpacked to disk.
-"""
+"""DICOM files, and the headers by which series are told apart."""
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import struct
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import pydicom
@@ -23,11 +18,15 @@ from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, CTImageStorage
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from mose_med.errors import DataError
+from mose_med.io.dicom_input import DicomFile, open_files
 
-__all__ = ["DicomFile", "SliceHeader", "ct_headers", "open_files", "read_dataset", "without_remarks"]
+__all__ = ["ENHANCED_CT", "DicomFile", "SliceHeader", "ct_headers", "numbers", "open_files", "read_dataset", "without_remarks"]
+
+#: SOP classes of which one file holds many slices.
+ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 
 _LOGGER = logging.getLogger(__name__)
 _KEYWORDS = (
@@ -48,23 +47,12 @@ _KEYWORDS = (
     "Columns",
     "SamplesPerPixel",
     "NumberOfFrames",
+    "ConvolutionKernel",
 )
 _TAGS = {keyword: BaseTag(tag_for_keyword(keyword) or 0) for keyword in ("SpecificCharacterSet", *_KEYWORDS)}
 _LAST_TAG = max(_TAGS.values())
 
 Value = TypeVar("Value")
-
-
-class DicomFile(NamedTuple):
-    """One file: its ``name`` within the input, and a way to open it."""
-
-    name: str
-    open: Callable[[], BinaryIO]
-
-    @property
-    def folder(self) -> str:
-        """Folder of the file within the input."""
-        return str(PurePosixPath(self.name).parent)
 
 
 class SliceHeader(NamedTuple):
@@ -87,40 +75,13 @@ class SliceHeader(NamedTuple):
     columns: int
     samples_per_pixel: int
     frames: int
+    kernel: str
+    frame: int = 0
 
-
-@contextmanager
-def open_files(path: Path) -> Iterator[list[DicomFile]]:
-    """Files below a folder or in a zip archive, sorted by name.
-
-    Raises:
-        DataError: if there is no such folder or archive.
-    """
-    if path.is_dir():
-        paths = sorted(entry for entry in path.rglob("*") if entry.is_file())
-        yield [DicomFile(entry.relative_to(path).as_posix(), _opener(entry)) for entry in paths]
-    elif path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
-            yield [DicomFile(name, _member_opener(archive, name)) for name in names]
-    elif path.exists():
-        raise DataError(f"{path} is neither a folder nor a zip archive of DICOM files: name one, or a .nii or .nii.gz")
-    else:
-        raise DataError(f"{path} does not exist")
-
-
-def _opener(path: Path) -> Callable[[], BinaryIO]:
-    return lambda: path.open("rb")
-
-
-def _member_opener(archive: zipfile.ZipFile, name: str) -> Callable[[], BinaryIO]:
-    def open_member() -> BinaryIO:
-        try:
-            return io.BytesIO(archive.read(name))
-        except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError) as error:
-            raise DataError(f"{name} cannot be unpacked: {error}") from error
-
-    return open_member
+    @property
+    def name(self) -> str:
+        """Name of the slice within the input: of its file, and of the frame where a file holds several."""
+        return f"{self.file.name} frame {self.frame + 1}" if self.sop_class in ENHANCED_CT else self.file.name
 
 
 @contextmanager
@@ -202,7 +163,7 @@ def _read_head(stream: BinaryIO) -> pydicom.Dataset:
 
 
 def _is_ct(header: SliceHeader) -> bool:
-    return header.modality == "CT" or (not header.modality and header.sop_class == CTImageStorage)
+    return header.modality == "CT" or (not header.modality and header.sop_class in (CTImageStorage, *ENHANCED_CT))
 
 
 def _header(file: DicomFile, dataset: pydicom.Dataset, known: dict[tuple[object, ...], Any]) -> SliceHeader:
@@ -218,13 +179,14 @@ def _header(file: DicomFile, dataset: pydicom.Dataset, known: dict[tuple[object,
         series_description=value("SeriesDescription", _text),
         frame_of_reference=value("FrameOfReferenceUID", _text),
         instance_number=value("InstanceNumber", _integer),
-        position=value("ImagePositionPatient", partial(_numbers, count=3)),
-        orientation=value("ImageOrientationPatient", partial(_numbers, count=6)),
-        pixel_spacing=value("PixelSpacing", partial(_numbers, count=2)),
+        position=value("ImagePositionPatient", partial(numbers, count=3)),
+        orientation=value("ImageOrientationPatient", partial(numbers, count=6)),
+        pixel_spacing=value("PixelSpacing", partial(numbers, count=2)),
         rows=value("Rows", _integer),
         columns=value("Columns", _integer),
         samples_per_pixel=value("SamplesPerPixel", _integer) or 1,
         frames=value("NumberOfFrames", _integer) or 1,
+        kernel="\\".join(value("ConvolutionKernel", _texts)),
     )
 
 
@@ -275,7 +237,8 @@ def _integer(value: Any) -> int:
         return 0
 
 
-def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
+def numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """An element's value as so many finite numbers; None if it is not of that form."""
     try:
         numbers = tuple(float(number) for number in value or ())
     except (TypeError, ValueError):

@@ -1,72 +1,122 @@
-"""Which of the CT series of an input is read, and where its slices lie.
+"""Which of the CT series of an input is read.
 
-DICOM's patient axes are LPS; the affines that leave this module are RAS. Array axes are (i, j, k) = (column, row,
-slice), slices ascending along the normal of the image plane.
+Of several series the first in this order is read:
+
+1. the longest; one with at least nine tenths of the most axial slices is as long;
+2. the one that a scanner made, before those derived from it (ImageType ``DERIVED``: thick slabs, reformats);
+3. the one whose kernel models know best: standard, then lung, unknown, edge, soft (:mod:`mose_med.io.kernels`);
+4. the one of thinner slices; then the one of more slices; then by name.
+
+A study's thin series has the most slices, so the thin series of the best known kernel is read. A series that is first
+and has a fault is refused, never replaced by the next: name another one.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError, DataError, GeometryError, MoseError
-from mose_med.geometry import LPS_TO_RAS, checked_affine
 from mose_med.io.dicom_files import SliceHeader
+from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, ordered_stack, plane_normal
+from mose_med.io.kernels import kernel_preference
 
-__all__ = ["MIN_SLICES", "Stack", "choose_series", "ordered_stack"]
+__all__ = ["MIN_SLICES", "SeriesSummary", "choose_series", "summaries"]
 
 _LOGGER = logging.getLogger(__name__)
 #: Fewest slices of a volume.
 MIN_SLICES = 3
-#: Least cosine between the normal of an axial slice and the patient's long axis.
-_MIN_AXIAL_COSINE = 0.9
-#: How far a slice may lie from its place in an equally spaced stack, in slice spacings.
-_MAX_SPACING_ERROR = 0.1
-#: How far slices may be shifted in their plane, in mm.
-_MAX_SHIFT_MM = 0.05
+#: Least cosine between the normal of an axial slice and the patient's long axis: gantries tilt by up to 30 degrees.
+_MIN_AXIAL_COSINE = 0.85
+#: Share of the most axial slices from which a series counts as just as long.
+_AS_LONG = 0.9
+_PLANES = ("sagittal", "coronal", "axial")
+
+Series = list[SliceHeader]
 
 
-class Stack(NamedTuple):
-    """Slices in order, and the RAS-mm affine (4, 4) of the array (i, j, k) that they make."""
+class SeriesSummary(NamedTuple):
+    """One line of the list of series; it says nothing of whose they are.
 
-    slices: list[SliceHeader]
-    affine: NDArray[np.float64]
+    Attributes:
+        number: from 1, in the order of preference.
+        series_uid: empty where the files have none.
+        description: SeriesDescription.
+        kernel: ConvolutionKernel.
+        slices: how many.
+        spacing_mm: column, row and slice spacing; None where it is not known.
+        orientation: axial, coronal, sagittal, mixed or unknown.
+        fault: why it cannot be read; empty if it can.
+    """
+
+    number: int
+    series_uid: str
+    description: str
+    kernel: str
+    slices: int
+    spacing_mm: tuple[float, float, float] | None
+    orientation: str
+    fault: str
 
 
-def choose_series(headers: list[SliceHeader], series: str | None = None) -> list[SliceHeader]:
-    """The named series, or the one with most axial slices (of equals, the first by name).
+def choose_series(headers: list[SliceHeader], series: str | None = None) -> Series:
+    """The named series, or the one that comes first in the order of this module.
 
     Files without SeriesInstanceUID form a series by folder, frame of reference, orientation and matrix.
 
+    Args:
+        headers: of all CT images of the input.
+        series: SeriesInstanceUID, or the number that :func:`summaries` gives the series.
+
     Raises:
-        ConfigError: if there is no series of that name.
+        ConfigError: if there is no such series.
         DataError: if the input holds two patients, or the series has files that cannot be slices of a CT volume.
         GeometryError: if no series is axial, or it has fewer than three slices.
     """
-    if series is not None:
-        headers = [header for header in headers if header.series_uid == series]
-        if not headers:
-            raise ConfigError(f"no CT series {series!r} in the input: give a SeriesInstanceUID that is there")
-    _require_one_patient(headers)
-    groups: dict[tuple[object, ...], list[SliceHeader]] = defaultdict(list)
+    ranked = _ranked(headers)
+    if series is None:
+        _require_one_patient(headers)
+        chosen = ranked[0]
+        if len(ranked) > 1:
+            _LOGGER.info("the input holds %d CT series: the one with %d slices is read", len(ranked), len(chosen))
+    else:
+        chosen = _named(ranked, series)
+        _require_one_patient(chosen)
+    _require_slices(chosen)
+    return chosen
+
+
+def summaries(
+    headers: list[SliceHeader], *, slice_spacing: SliceSpacing = "refuse", gantry_tilt: GantryTilt = "refuse"
+) -> list[SeriesSummary]:
+    """All CT series of an input, in the order of preference, and what the options would make of them.
+
+    Raises:
+        ConfigError: if an option does not fit.
+    """
+    return [
+        _summary(number, series, slice_spacing, gantry_tilt) for number, series in enumerate(_ranked(headers), start=1)
+    ]
+
+
+def _ranked(headers: list[SliceHeader]) -> list[Series]:
+    groups: dict[tuple[object, ...], Series] = defaultdict(list)
     for header in headers:
         groups[_series_key(header)].append(header)
-    ranked = sorted(groups.items(), key=lambda item: (-sum(map(_is_axial, item[1])), -len(item[1]), str(item[0])))
-    chosen = ranked[0][1]
-    if len(groups) > 1:
-        _LOGGER.info("the input holds %d CT series: the one with %d slices is read", len(groups), len(chosen))
-    for header in chosen:
-        _require_axial_slice(header)
-    if len(chosen) < MIN_SLICES:
-        raise GeometryError(
-            f"a CT series must have at least {MIN_SLICES} slices, got {len(chosen)} ({chosen[0].file.name})"
-        )
-    return chosen
+    most = max(_num_axial(series) for series in groups.values())
+
+    def preference(item: tuple[tuple[object, ...], Series]) -> tuple[object, ...]:
+        key, series = item
+        num_axial = _num_axial(series)
+        length = most if num_axial >= _AS_LONG * most else num_axial
+        derived = "DERIVED" in series[0].image_type[:1]
+        kernel = kernel_preference(series[0].kernel)
+        return -length, derived, kernel, _slice_spacing_mm(series), -num_axial, -len(series), str(key)
+
+    return [series for _, series in sorted(groups.items(), key=preference)]
 
 
 def _series_key(header: SliceHeader) -> tuple[object, ...]:
@@ -76,14 +126,44 @@ def _series_key(header: SliceHeader) -> tuple[object, ...]:
     return ("", header.file.folder, header.frame_of_reference, orientation, header.rows, header.columns)
 
 
+def _num_axial(series: Series) -> int:
+    return sum(map(_is_axial, series))
+
+
+def _slice_spacing_mm(series: Series) -> float:
+    """Usual distance of neighbouring slices, rounded so that tenths of a percent do not decide; 0 if not known."""
+    if not all(map(_is_axial, series)) or len(series) < 2:
+        return 0.0
+    along = np.sort([float(np.dot(plane_normal(series[0]), header.position or ())) for header in series])
+    return round(float(np.median(np.diff(along))), 2)
+
+
+def _named(ranked: list[Series], name: str) -> Series:
+    for series in ranked:
+        if series[0].series_uid and series[0].series_uid == name:
+            return series
+    if name.isdecimal() and 1 <= int(name) <= len(ranked):
+        return ranked[int(name) - 1]
+    raise ConfigError(
+        f"no CT series {name!r} in the input: give a SeriesInstanceUID of it, or a number from 1 to {len(ranked)}"
+    )
+
+
 def _require_one_patient(headers: list[SliceHeader]) -> None:
     first_of: dict[str, str] = {}
     for header in headers:
         if header.patient:
-            first_of.setdefault(header.patient, header.file.name)
+            first_of.setdefault(header.patient, header.name)
     if len(first_of) > 1:
         one, other = list(first_of.values())[:2]
         raise DataError(f"the input must hold one patient, got {len(first_of)} ({one} and {other}): split it")
+
+
+def _require_slices(series: Series) -> None:
+    for header in series:
+        _require_axial_slice(header)
+    if len(series) < MIN_SLICES:
+        raise GeometryError(f"a CT series must have at least {MIN_SLICES} slices, got {len(series)} ({series[0].name})")
 
 
 def _is_axial(header: SliceHeader) -> bool:
@@ -95,7 +175,7 @@ def _is_axial(header: SliceHeader) -> bool:
 
 
 def _require_axial_slice(header: SliceHeader) -> None:
-    name = header.file.name
+    name = header.name
     if header.samples_per_pixel != 1:
         raise DataError(f"{name} must be a grey image, got {header.samples_per_pixel} samples per pixel (colour)")
     if header.frames != 1:
@@ -109,81 +189,37 @@ def _require_axial_slice(header: SliceHeader) -> None:
             raise DataError(f"{name} has no usable {tag}: its place in the patient is unknown")
     if min(header.pixel_spacing or (0.0,)) <= 0:
         raise GeometryError(f"{name} must have PixelSpacing > 0, got {header.pixel_spacing}")
-    normal = _normal(header)
+    normal = plane_normal(header)
     if abs(normal[2]) < _MIN_AXIAL_COSINE:
         lps = ", ".join(f"{value:.2f}" for value in normal.round(2) + 0.0)
         raise GeometryError(f"{name} is not axial: the normal of its plane is ({lps}) in LPS")
 
 
-def _normal(header: SliceHeader) -> NDArray[np.float64]:
-    directions = np.asarray(header.orientation, dtype=np.float64).reshape(2, 3)
-    return np.asarray(np.cross(directions[0], directions[1]))
-
-
-def ordered_stack(headers: list[SliceHeader]) -> Stack:
-    """Sort the slices of one series by position along their normal, and check that they make a volume.
-
-    Raises:
-        GeometryError: if slices differ in size, orientation or pixel spacing, lie at the same place, leave a gap, are
-            not equally spaced, or are shifted against each other as by a tilted gantry.
-    """
-    first = headers[0]
-    for header in headers[1:]:
-        _require_same_grid(first, header)
-    normal = _normal(first)
-    slices = sorted(headers, key=lambda header: float(np.dot(normal, header.position or ())))
-    positions = np.asarray([header.position for header in slices], dtype=np.float64)
-    along = positions @ normal
-    _require_equal_spacing(slices, along)
-    shifts = positions - positions[0] - np.outer(along - along[0], normal)
-    worst = int(np.argmax(np.linalg.norm(shifts, axis=1)))
-    shift_mm = float(np.linalg.norm(shifts[worst]))
-    if shift_mm > _MAX_SHIFT_MM:
-        raise GeometryError(
-            f"{slices[worst].file.name} is shifted in its plane by {shift_mm:.2f} mm against the first slice "
-            "(a tilted gantry?): resample the series to a right-angled grid"
-        )
-    return Stack(slices, _affine(slices[0], float(along[-1] - along[0]) / (len(slices) - 1)))
-
-
-def _require_same_grid(first: SliceHeader, other: SliceHeader) -> None:
-    for what, one, two, tolerance in (
-        ("rows and columns", (first.rows, first.columns), (other.rows, other.columns), 0.0),
-        ("ImageOrientationPatient", first.orientation, other.orientation, 1e-4),
-        ("PixelSpacing", first.pixel_spacing, other.pixel_spacing, 1e-5),
-    ):
-        if np.abs(np.subtract(one or (), two or ())).max() > tolerance:
-            raise GeometryError(
-                f"slices of a series must have the same {what}, got {one} in {first.file.name} "
-                f"and {two} in {other.file.name}"
-            )
-
-
-def _require_equal_spacing(slices: list[SliceHeader], along: NDArray[np.float64]) -> None:
-    distances = np.diff(along)
-    usual = float(np.median(distances))
-    for (one, other), distance in zip(pairwise(slices), distances, strict=True):
-        if distance < max(1e-3, 0.01 * usual):
-            raise GeometryError(
-                f"{one.file.name} and {other.file.name} lie at the same position: a series must hold each slice once"
-            )
-    even = np.linspace(along[0], along[-1], len(along))
-    if np.abs(along - even).max() <= _MAX_SPACING_ERROR * usual:
-        return
-    worst = int(np.argmax(np.abs(distances - usual)))
-    fault = "slices are missing" if distances[worst] > 1.5 * usual else "slices are not equally spaced"
-    raise GeometryError(
-        f"{fault} between {slices[worst].file.name} and {slices[worst + 1].file.name}: "
-        f"{distances[worst]:.3f} mm apart where {usual:.3f} mm is usual"
+def _summary(number: int, series: Series, slice_spacing: SliceSpacing, gantry_tilt: GantryTilt) -> SeriesSummary:
+    first, spacing, fault = series[0], None, ""
+    try:
+        _require_one_patient(series)
+        _require_slices(series)
+        stack = ordered_stack(series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+        column_mm, row_mm, slice_mm = np.linalg.norm(stack.affine[:3, :3], axis=0).tolist()
+        spacing = (column_mm, row_mm, slice_mm)
+    except (DataError, GeometryError) as error:
+        fault = str(error)
+    return SeriesSummary(
+        number=number,
+        series_uid=first.series_uid,
+        description=first.series_description,
+        kernel=first.kernel,
+        slices=len(series),
+        spacing_mm=spacing,
+        orientation=_orientation(series),
+        fault=fault,
     )
 
 
-def _affine(first: SliceHeader, step_mm: float) -> NDArray[np.float64]:
-    directions = np.asarray(first.orientation, dtype=np.float64).reshape(2, 3)
-    row_spacing, column_spacing = first.pixel_spacing or (1.0, 1.0)
-    affine = np.eye(4)
-    affine[:3, 0] = directions[0] * column_spacing
-    affine[:3, 1] = directions[1] * row_spacing
-    affine[:3, 2] = _normal(first) * step_mm
-    affine[:3, 3] = first.position or ()
-    return checked_affine(LPS_TO_RAS @ affine)
+def _orientation(series: Series) -> str:
+    found = {
+        "unknown" if header.orientation is None else _PLANES[int(np.argmax(np.abs(plane_normal(header))))]
+        for header in series
+    }
+    return found.pop() if len(found) == 1 else "mixed"

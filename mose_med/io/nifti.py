@@ -7,26 +7,40 @@ header carries no time and no name, so the same values give the same bytes.
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
 import torch
-from isal import igzip_threaded
+from isal import igzip, igzip_threaded, isal_zlib
 from monai.data import MetaTensor
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import DTypeLike, NDArray
 
 from mose_med.errors import DataError, GeometryError, ShapeError
 from mose_med.geometry import checked_affine
-from mose_med.io.study import Source, Study
+from mose_med.io.hu_volume import compact_hu
+from mose_med.io.study import Form, Source, Study
 
-__all__ = ["is_nifti", "read_nifti", "write_nifti"]
+__all__ = ["ct_study", "is_nifti", "open_nifti", "read_nifti", "write_nifti"]
 
 _COMPRESSION_LEVEL = 1
 _SCANNER_COORDINATES = 1
+#: What nibabel and isal raise when they meet a damaged file.
+_DAMAGED: tuple[type[Exception], ...] = (
+    ImageFileError,
+    WrapStructError,
+    OSError,
+    EOFError,
+    ValueError,
+    AttributeError,
+    isal_zlib.error,
+)
 
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
@@ -43,33 +57,78 @@ def read_nifti(path: str | os.PathLike[str]) -> Study:
     """Read a CT volume in HU.
 
     Raises:
-        DataError: if the file is missing, damaged, not 3D, or has values that are not finite.
+        DataError: if the file is missing, damaged, not 3D, has several values a voxel or values that are not finite.
         GeometryError: if its affine is not invertible or its unit of length is not mm.
     """
     source = Path(path)
     if not source.is_file():
         raise DataError(f"{source} does not exist")
-    try:
-        volume = nib.load(source)
+    with open_nifti(source) as volume:
         unit = volume.header.get_xyzt_units()[0]
-        shape = volume.shape
-        values = volume.get_fdata(dtype=np.float32, caching="unchanged") if len(shape) == 3 else np.empty(0)
-    except (ImageFileError, OSError, EOFError, ValueError, AttributeError, zlib.error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{source} cannot be read as NIfTI: {reason}") from error
-    if len(shape) != 3:
-        raise DataError(f"{source} must be a 3D volume, got shape {shape}")
-    if 0 in shape:
-        raise DataError(f"{source} must have voxels, got shape {shape}")
-    if not np.isfinite(values).all():
-        raise DataError(f"{source} must have finite values, got NaN or infinity")
+        if len(volume.shape) != 3:
+            raise DataError(f"{source} must be a 3D volume, got shape {volume.shape}")
+        values = _unscaled(volume)
     if unit not in ("mm", "unknown"):
         raise GeometryError(f"{source} must be in mm, got {unit}")
+    return ct_study(source, values, volume.affine, "nifti")
+
+
+@contextmanager
+def open_nifti(path: Path) -> Iterator[SpatialImage]:
+    """Open a NIfTI file; its values can be read inside the block only.
+
+    Gzipped files go through isal, which unpacks about three times as fast as zlib.
+
+    Raises:
+        DataError: if the file, or what the block reads of it, is damaged.
+    """
     try:
-        affine = checked_affine(volume.affine)
+        if path.name.lower().endswith(".gz"):
+            with igzip.open(path, "rb") as stream:
+                yield (nib.Nifti2Image if _is_second_version(stream) else nib.Nifti1Image).from_stream(stream)
+        else:
+            yield nib.load(path)
+    except _DAMAGED as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path} cannot be read as NIfTI: {reason}") from error
+
+
+def _is_second_version(stream: BinaryIO) -> bool:
+    """Whether a file is of NIfTI-2, by the size of its header, which comes first."""
+    size = stream.read(4)
+    stream.seek(0)
+    return nib.Nifti2Header.sizeof_hdr in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
+
+
+def _unscaled(volume: SpatialImage) -> NDArray[np.generic]:
+    """Values as they are stored where they are HU already, else scaled to float32."""
+    stored = volume.dataobj
+    if (stored.slope, stored.inter) == (1, 0):
+        return np.asarray(stored.get_unscaled())
+    return np.asarray(stored, dtype=np.float32)
+
+
+def ct_study(path: Path, values: NDArray[np.generic], affine: NDArray[np.floating], form: Form) -> Study:
+    """Study of a volume (i, j, k) of HU on a RAS-mm affine.
+
+    Raises:
+        DataError: if it has no voxels, several values a voxel or values that are not finite.
+        GeometryError: if its affine is not invertible.
+    """
+    if 0 in values.shape:
+        raise DataError(f"{path} must have voxels, got shape {values.shape}")
+    if values.dtype.kind not in "biuf":
+        names = values.dtype.names or (values.dtype,)
+        raise DataError(f"{path} must hold one number a voxel, got {', '.join(map(str, names))}")
+    # One sum tells: it is finite only if every value is.
+    if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
+        raise DataError(f"{path} must have finite values, got NaN or infinity")
+    try:
+        checked = checked_affine(affine)
     except GeometryError as error:
-        raise GeometryError(f"{source}: {error}") from error
-    return Study(MetaTensor(torch.from_numpy(values)[None], affine=torch.from_numpy(affine)), Source("nifti"))
+        raise GeometryError(f"{path}: {error}") from error
+    hu = torch.from_numpy(compact_hu(values))
+    return Study(MetaTensor(hu[None], affine=torch.from_numpy(checked)), Source(form))
 
 
 def write_nifti(

@@ -6,7 +6,9 @@ from typing import Literal, NamedTuple
 
 from monai.data import MetaTensor
 
-__all__ = ["Source", "Study"]
+__all__ = ["Form", "Source", "Study"]
+
+Form = Literal["dicom", "nifti", "nrrd", "metaimage"]
 
 
 class Source(NamedTuple):
@@ -15,14 +17,22 @@ class Source(NamedTuple):
     Nothing of it but ``format`` may be written anywhere but to ``private/case_map.csv``.
     """
 
-    format: Literal["dicom", "nifti"]
+    format: Form
     patient_id: str = ""
     study_uid: str = ""
     series_uid: str = ""
 
 
 class Study(NamedTuple):
-    """A CT image in HU, shape (1, i, j, k) float32 with its RAS-mm ``.affine``, and its source."""
+    """A CT image and where it is from.
+
+    Attributes:
+        image: HU, shape (1, i, j, k), with its RAS-mm ``.affine``; int16 where the source holds whole numbers of its
+            range, else float32.
+        source: kept apart from the image.
+        corrections: what was made good of the source's geometry, in words; the grid of the image is then not its own.
+    """
 
     image: MetaTensor
     source: Source
+    corrections: tuple[str, ...] = ()

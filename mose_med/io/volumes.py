@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
+import os
+import re
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 import SimpleITK
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, Affine, checked_affine
-from mose_med.io.nifti import is_nifti
+from mose_med.io.nifti import is_nifti, open_nifti
 
-__all__ = ["VOLUME_SUFFIXES", "Volume", "read_volume"]
+__all__ = ["VOLUME_SUFFIXES", "Volume", "is_volume", "read_volume"]
+
+_VALUES_FILE = re.compile(rb"^ElementDataFile\s*=\s*(.*)$", re.MULTILINE)
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -28,6 +29,16 @@ class Volume(NamedTuple):
     affine: Affine
 
 
+def is_volume(path: str | os.PathLike[str]) -> bool:
+    """Whether the name ends as that of a NIfTI, NRRD or MetaImage file does.
+
+    Example:
+        >>> is_volume("ct.MHD"), is_volume("study.zip")
+        (True, False)
+    """
+    return Path(path).name.lower().endswith(VOLUME_SUFFIXES)
+
+
 def read_volume(path: Path) -> Volume:
     """Read a volume of one value a voxel.
 
@@ -35,7 +46,7 @@ def read_volume(path: Path) -> Volume:
         DataError: if the file is missing, damaged, of another format or not a volume of numbers.
         GeometryError: if its affine is not invertible.
     """
-    if not path.name.lower().endswith(VOLUME_SUFFIXES):
+    if not is_volume(path):
         raise DataError(f"{path} must be one of {' '.join(VOLUME_SUFFIXES)}")
     if not path.is_file():
         raise DataError(f"{path} does not exist")
@@ -53,14 +64,22 @@ def read_volume(path: Path) -> Volume:
 
 
 def _read_with_nibabel(path: Path) -> Volume:
-    try:
-        image = nib.load(path)
+    with open_nifti(path) as image:
         return Volume(np.asarray(image.dataobj), image.affine)
-    except (ImageFileError, OSError, EOFError, ValueError, AttributeError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {_first_line(error)}") from error
+
+
+def _require_values_file(path: Path) -> None:
+    """Of a MetaImage header; ITK would say what is missing on stderr, and not which file."""
+    if path.suffix.lower() != ".mhd":
+        return
+    match = _VALUES_FILE.search(path.read_bytes())
+    name = match[1].decode(errors="replace").strip() if match else "LOCAL"
+    if not name.startswith("LIST") and "%" not in name and name != "LOCAL" and not (path.parent / name).is_file():
+        raise DataError(f"{path} cannot be read: it says that its values are in {name}, which does not exist")
 
 
 def _read_with_simpleitk(path: Path) -> Volume:
+    _require_values_file(path)
     try:
         image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
@@ -74,9 +93,7 @@ def _read_with_simpleitk(path: Path) -> Volume:
     return Volume(SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0), LPS_TO_RAS @ affine)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def _last_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[-1]
+    line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    # ITK gives the last error of the system, which is not of this file.
+    return "it is damaged or cut short" if line.startswith("Reason: ") else line

@@ -161,7 +161,7 @@ FAULTS = {
     ),
     "tilt": (
         lambda p, edit: [edit(x, ImagePositionPatient=[-10, -20 + k, -50 + 2 * k]) for k, x in enumerate(p)],
-        r"image 001 is shifted in its plane by 4.00 mm against the first slice \(a tilted gantry\?\)",
+        r"image 001 is shifted in its plane by 4.00 mm against the first slice, as by a gantry tilted by 26.6 deg",
     ),
     "orientation": (
         lambda p, edit: edit(p[1], ImageOrientationPatient=[-1, 0, 0, 0, -1, 0]),

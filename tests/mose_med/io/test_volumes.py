@@ -36,7 +36,7 @@ def test_fourth_axis_of_one_is_dropped(tmp_path: Path):
     ("name", "content", "reason"),
     [
         ("v.png", b"", r"v.png must be one of .nii .nii.gz"),
-        ("v.nii.gz", b"no", r"v.nii.gz cannot be read: "),
+        ("v.nii.gz", b"no", r"v.nii.gz cannot be read as NIfTI: "),
         ("v.nrrd", b"no", r"v.nrrd cannot be read: "),
         ("v.mha", None, r"v.mha does not exist"),
     ],

@@ -1,0 +1,81 @@
+"""The files of a DICOM input: a folder, a zip archive, or zip archives within either.
+
+Archives are read in place: nothing of them is unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from mose_med.errors import DataError
+
+__all__ = ["DicomFile", "open_files"]
+
+
+class DicomFile(NamedTuple):
+    """One file: its ``name`` within the input, and a way to open it."""
+
+    name: str
+    open: Callable[[], BinaryIO]
+
+    @property
+    def folder(self) -> str:
+        """Folder, or archive, of the file within the input."""
+        return str(PurePosixPath(self.name).parent)
+
+
+@contextmanager
+def open_files(path: Path) -> Iterator[list[DicomFile]]:
+    """Files below a folder or in a zip archive, sorted by name; those of an archive within it bear its name first.
+
+    Raises:
+        DataError: if there is no such folder or archive, or an archive within it is damaged.
+    """
+    with ExitStack() as stack:
+        if path.is_dir():
+            paths = sorted(entry for entry in path.rglob("*") if entry.is_file())
+            files = [DicomFile(entry.relative_to(path).as_posix(), _opener(entry)) for entry in paths]
+        elif path.is_file() and zipfile.is_zipfile(path):
+            files = _members(stack.enter_context(zipfile.ZipFile(path)))
+        elif path.exists():
+            raise DataError(f"{path} is neither a folder nor a zip archive of DICOM files nor a volume (.nii.gz, ..)")
+        else:
+            raise DataError(f"{path} does not exist")
+        yield [inner for file in files for inner in _without_archive(file, stack)]
+
+
+def _without_archive(file: DicomFile, stack: ExitStack) -> list[DicomFile]:
+    """The file itself, or what it holds where it is an archive."""
+    # macOS keeps notes on a file under its name with these two characters before it.
+    if not file.name.lower().endswith(".zip") or PurePosixPath(file.name).name.startswith("._"):
+        return [file]
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(file.open())))
+    except zipfile.BadZipFile as error:
+        raise DataError(f"{file.name} cannot be unpacked: {error}") from error
+    members = [member._replace(name=f"{file.name}/{member.name}") for member in _members(archive)]
+    return [inner for member in members for inner in _without_archive(member, stack)]
+
+
+def _members(archive: zipfile.ZipFile) -> list[DicomFile]:
+    names = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
+    return [DicomFile(name, _member_opener(archive, name)) for name in names]
+
+
+def _opener(path: Path) -> Callable[[], BinaryIO]:
+    return lambda: path.open("rb")
+
+
+def _member_opener(archive: zipfile.ZipFile, name: str) -> Callable[[], BinaryIO]:
+    def open_member() -> BinaryIO:
+        try:
+            return io.BytesIO(archive.read(name))
+        except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError) as error:
+            raise DataError(f"{name} cannot be unpacked: {error}") from error
+
+    return open_member

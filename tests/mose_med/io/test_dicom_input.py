@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mose_med.errors import DataError
+from mose_med.io import read_ct
+
+
+@pytest.fixture
+def stored() -> np.ndarray:
+    return np.random.default_rng(0).integers(-1000, 1000, size=(4, 7, 6))
+
+
+def zipped(archive_path: Path, contents: dict[str, Path]) -> Path:
+    archive_path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive_path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, path in contents.items():
+            archive.write(path, name)
+    return archive_path
+
+
+@pytest.fixture
+def study_zip(tmp_path: Path, write_ct_series, stored) -> Path:
+    paths = write_ct_series(tmp_path / "study", stored)
+    return zipped(tmp_path / "zips" / "study.zip", {f"CT  1/{path.name}": path for path in paths})
+
+
+def test_a_zip_within_a_zip_is_read(tmp_path: Path, study_zip: Path, stored):
+    outer = zipped(tmp_path / "outer.zip", {"export/Study.ZIP": study_zip})
+    np.testing.assert_array_equal(read_ct(outer).numpy()[0], stored.transpose(2, 1, 0))
+
+
+def test_a_zip_within_a_folder_is_read(study_zip: Path, stored):
+    np.testing.assert_array_equal(read_ct(study_zip.parent).numpy()[0], stored.transpose(2, 1, 0))
+
+
+def test_slices_of_one_series_may_lie_in_several_folders_and_archives(tmp_path: Path, write_ct_series, stored):
+    paths = write_ct_series(tmp_path / "all", stored)
+    zipped(tmp_path / "in" / "b.zip", {path.name: path for path in paths[:2]})
+    for path in paths[2:]:
+        (tmp_path / "in" / path.name).mkdir()
+        path.rename(tmp_path / "in" / path.name / "slice")
+    assert read_ct(tmp_path / "in").shape == (1, 6, 7, 4)
+
+
+def test_files_of_an_archive_bear_its_name(tmp_path: Path, study_zip: Path):
+    with zipfile.ZipFile(study_zip, "a") as archive:
+        archive.writestr("CT  1/broken", b"\0" * 128 + b"DICM" + b"\1" * 10)
+    outer = zipped(tmp_path / "outer.zip", {"study.zip": study_zip})
+    with pytest.raises(DataError, match=r"study.zip/CT  1/broken"):
+        read_ct(outer)
+
+
+def test_notes_of_macos_are_passed_over(tmp_path: Path, study_zip: Path):
+    (study_zip.parent / "._study.zip").write_bytes(b"no archive")
+    assert read_ct(study_zip.parent).shape == (1, 6, 7, 4)
+
+
+def test_a_damaged_archive_within_is_refused(tmp_path: Path):
+    (tmp_path / "part.zip").write_bytes(b"PK no archive")
+    with pytest.raises(DataError, match=r"part.zip cannot be unpacked: File is not a zip file"):
+        read_ct(tmp_path)
