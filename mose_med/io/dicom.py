@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from mose_med.errors import DataError
 from mose_med.io.dicom_enhanced import frame_dataset, with_frames
 from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, SliceHeader, ct_headers, open_files, read_dataset
+from mose_med.io.dicom_pixels import stored_values
 from mose_med.io.dicom_resampling import planes_on_grid
 from mose_med.io.dicom_series import SeriesSummary, choose_series, summaries
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, Stack, ordered_stack
@@ -121,7 +121,7 @@ class _Content(NamedTuple):
 
 def _content(header: SliceHeader) -> _Content:
     dataset = read_dataset(header.file)
-    stored = _stored_values(header.file, dataset)
+    stored = stored_values(header.file, dataset)
     frames = int(dataset.NumberOfFrames) if header.sop_class in ENHANCED_CT else 1
     if stored.size != frames * header.rows * header.columns:
         raise DataError(
@@ -138,19 +138,6 @@ def _hu(header: SliceHeader, content: _Content) -> NDArray[np.float32]:
     hu += _number(header.file, tags, "RescaleIntercept")
     hu[_padding(content.dataset, stored)] = PADDING_HU
     return hu
-
-
-def _stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integer]:
-    if "PixelData" not in dataset:
-        raise DataError(f"{file.name} has no pixel data")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return np.asarray(dataset.pixel_array)
-        # Decoders are third-party plugins that fail in their own ways; all of them mean that this file cannot be used.
-        except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"pixel data of {file.name} cannot be decoded: {reason}") from error
 
 
 def _number(file: DicomFile, dataset: pydicom.Dataset, keyword: str) -> np.float32:

@@ -7,15 +7,17 @@ header carries no time and no name, so the same values give the same bytes.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
 import torch
-from isal import igzip, igzip_threaded, isal_zlib
+from isal import igzip, igzip_threaded
+from isal.igzip_lib import IsalError
 from monai.data import MetaTensor
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
@@ -39,7 +41,8 @@ _DAMAGED: tuple[type[Exception], ...] = (
     EOFError,
     ValueError,
     AttributeError,
-    isal_zlib.error,
+    zlib.error,
+    cast("type[Exception]", IsalError),
 )
 
 
