@@ -23,7 +23,16 @@ from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConve
 from mose_med.errors import DataError
 from mose_med.io.dicom_input import DicomFile, open_files
 
-__all__ = ["ENHANCED_CT", "DicomFile", "SliceHeader", "ct_headers", "numbers", "open_files", "read_dataset", "without_remarks"]
+__all__ = [
+    "ENHANCED_CT",
+    "DicomFile",
+    "SliceHeader",
+    "ct_headers",
+    "numbers",
+    "open_files",
+    "read_dataset",
+    "without_remarks",
+]
 
 #: SOP classes of which one file holds many slices.
 ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)

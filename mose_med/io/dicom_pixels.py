@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from pydicom.uid import JPEGExtended12Bit
 
 from mose_med.errors import DataError
-from mose_med.io.dicom_files import DicomFile
+from mose_med.io.dicom_files import DicomFile, without_remarks
 
 __all__ = ["stored_values"]
 
@@ -48,7 +47,7 @@ def stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integ
     if "PixelData" not in dataset:
         raise DataError(f"{file.name} has no pixel data")
     syntax = dataset.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
-    with _without_remarks():
+    with without_remarks(), _without_tracebacks():
         try:
             if syntax == JPEGExtended12Bit and dataset.get("BitsStored") != 8:
                 return _decoded_by_simpleitk(dataset)
@@ -74,14 +73,12 @@ def _decoded_by_simpleitk(dataset: pydicom.Dataset) -> NDArray[np.integer]:
 
 
 @contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Keep pydicom from warning of odd values, and from logging why each of its decoders failed."""
+def _without_tracebacks() -> Iterator[None]:
+    """Keep pydicom from logging how each of its decoders failed; the error tells why."""
     logger = logging.getLogger("pydicom.pixels.decoders.base")
     was_disabled = logger.disabled
     logger.disabled = True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     finally:
         logger.disabled = was_disabled

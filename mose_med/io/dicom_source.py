@@ -20,7 +20,8 @@ from pydicom.valuerep import DA, TM, DSfloat
 from mose_med.errors import DataError, GeometryError, MissingDependencyError
 from mose_med.geometry import spacing_mm
 from mose_med.io.dicom_files import DicomFile, ct_headers, open_files, read_dataset, without_remarks
-from mose_med.io.dicom_series import choose_series, ordered_stack
+from mose_med.io.dicom_series import choose_series
+from mose_med.io.dicom_stack import ordered_stack
 
 __all__ = ["ModelIdentity", "SourceSeries", "read_source_series", "require_highdicom"]
 

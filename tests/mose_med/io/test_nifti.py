@@ -64,12 +64,8 @@ def test_another_unit_of_length_is_refused(tmp_path: Path, values):
 def test_damaged_files_are_refused(tmp_path: Path, values):
     whole = save(tmp_path / "whole.nii.gz", values).read_bytes()
     changed = whole[:300] + bytes(40) + whole[340:]
-    for name, content in {
-        "cut.nii.gz": whole[:-200],
-        "changed.nii.gz": changed,
-        "text.nii": b"no image",
-        "empty.nii.gz": b"",
-    }.items():
+    contents = {"cut.nii.gz": whole[:-200], "changed.nii.gz": changed, "text.nii": b"no image", "empty.nii.gz": b""}
+    for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=f"{name} cannot be read as NIfTI"):
             read_nifti(tmp_path / name)
