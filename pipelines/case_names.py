@@ -6,22 +6,34 @@ map from names to sources lie in ``private/`` of the output folder, readable by 
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hmac
 import io
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from mose_med.errors import DataError
 from mose_med.io import Source
 
-__all__ = ["PRIVATE_NAME", "case_key", "case_name", "private_folder", "record_case", "write_private"]
+__all__ = [
+    "CASE_MAP_COLUMNS",
+    "PRIVATE_NAME",
+    "case_key",
+    "case_name",
+    "private_folder",
+    "record_case",
+    "write_case_map",
+    "write_private",
+]
 
 PRIVATE_NAME = "private"
 _KEY_NAME = "case.key"
 _MAP_NAME = "case_map.csv"
-_COLUMNS = ("case", "source", "patient_id", "study_uid", "series_uid")
+#: Columns of the map.
+CASE_MAP_COLUMNS = ("case", "source", "patient_id", "study_uid", "series_uid")
 _KEY_BYTES = 32
 
 
@@ -29,7 +41,7 @@ def case_key(output_dir: Path) -> bytes:
     """The key of an output folder, made on first use."""
     file = private_folder(output_dir) / _KEY_NAME
     if not file.is_file():
-        write_private(file, secrets.token_hex(_KEY_BYTES) + "\n")
+        _make_key(file)
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except ValueError as error:
@@ -39,6 +51,15 @@ def case_key(output_dir: Path) -> bytes:
             f"{file} must hold {_KEY_BYTES} bytes, got {len(key)}: restore it, or infer into another folder"
         )
     return key
+
+
+def _make_key(file: Path) -> None:
+    """Make the key; of several processes that do so at once, one makes it for all."""
+    made = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
+    write_private(made, secrets.token_hex(_KEY_BYTES) + "\n")
+    with contextlib.suppress(FileExistsError):
+        os.link(made, file)
+    made.unlink()
 
 
 def case_name(key: bytes, identity: str) -> str:
@@ -52,33 +73,36 @@ def case_name(key: bytes, identity: str) -> str:
 
 
 def record_case(output_dir: Path, case: str, path: Path, source: Source) -> None:
-    """Enter a case into the map, sorted by case; an earlier entry of it is replaced."""
+    """Enter a case into the map; an earlier entry of it is replaced."""
     file = private_folder(output_dir) / _MAP_NAME
     rows = {}
     if file.is_file():
         with file.open(encoding="utf-8", newline="") as stream:
-            rows = {row["case"]: row for row in csv.DictReader(stream)}
-    values = (case, str(path.absolute()), source.patient_id, source.study_uid, source.series_uid)
-    rows[case] = dict(zip(_COLUMNS, values, strict=True))
+            rows = {row["case"]: tuple(row[name] for name in CASE_MAP_COLUMNS) for row in csv.DictReader(stream)}
+    rows[case] = (case, str(path.absolute()), source.patient_id, source.study_uid, source.series_uid)
+    write_case_map(output_dir, rows.values())
+
+
+def write_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]]) -> None:
+    """Write the map of cases, sorted; rows have the ``CASE_MAP_COLUMNS``."""
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows[name] for name in sorted(rows))
-    write_private(file, text.getvalue())
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CASE_MAP_COLUMNS)
+    writer.writerows(sorted(rows))
+    write_private(private_folder(output_dir) / _MAP_NAME, text.getvalue())
 
 
 def private_folder(output_dir: Path) -> Path:
     """The folder of an output folder that only its owner may read, made on first use."""
     folder = output_dir / PRIVATE_NAME
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     return folder
 
 
 def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner may read, atomically."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.unlink(missing_ok=True)
+    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
         stream.write(text)

@@ -18,6 +18,7 @@ from pipelines.inference.model import LoadedModel, load_model
 from pipelines.inference.options import InferOptions
 from pipelines.inference.reading import CaseRequest, read_case
 from pipelines.inference.stages import Stages
+from pipelines.inference.store import FolderStore
 from pipelines.inference.tables import write_tables
 from pipelines.inference.writers import folder_options
 from pipelines.run_folder import claim_folder
@@ -51,10 +52,10 @@ def infer(options: InferOptions) -> InferResult:
         read = read_case(request)
     out = options.output_dir
     with _claimed(options, model):
-        destination = Destination(out, case_key(out), options.overwrite)
+        destination = Destination(str(out), case_key(out), options.overwrite)
         outcome = finish_case(model, request, read, destination, stages)
         record_case(out, outcome.case, options.source, outcome.source)
-        write_tables(out)
+        write_tables(FolderStore(out), [])
     return InferResult(outcome.case, out / outcome.case, outcome.resumed)
 
 

@@ -7,6 +7,7 @@ refused, naming the first that differs, unless the folder may be overwritten.
 from __future__ import annotations
 
 import json
+import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from mose_med.errors import ConfigError
 
-__all__ = ["OPTIONS_NAME", "claim_folder", "write_json"]
+__all__ = ["OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
 
 #: Name of the file, inside the folder, that holds the options.
 OPTIONS_NAME = "options.json"
@@ -38,7 +39,7 @@ def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = 
     record = folder / OPTIONS_NAME
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output folder {folder} is a file: name another")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(not entry.name.startswith(f".{OPTIONS_NAME}.") for entry in folder.iterdir()):
         if not record.is_file():
             raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
         conflict = _conflict(record, wanted)
@@ -57,6 +58,16 @@ def _conflict(record: Path, wanted: dict[str, Any]) -> str | None:
         found = json.loads(record.read_text(encoding="utf-8"))
     except json.JSONDecodeError:
         return f"has an unreadable {OPTIONS_NAME}"
+    return differing_option(found, wanted)
+
+
+def differing_option(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """How recorded options differ from the wanted ones, by the first that does; None if they are the same.
+
+    Example:
+        >>> differing_option({"seed": 0}, {"seed": 1})
+        'was made with seed=0, not 1'
+    """
     for name in sorted(set(wanted) | set(found)):
         if wanted.get(name) != found.get(name):
             return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"
@@ -64,7 +75,7 @@ def _conflict(record: Path, wanted: dict[str, Any]) -> str | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON, atomically."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """Write ``value`` as readable JSON, atomically, also where several processes write the same file."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from pipelines.commands.shared import Device, OutputDir, Overwrite, Quiet, Seed, Threads, command
+from mose_med.errors import ConfigError
+from pipelines.commands import infer_many as many
+from pipelines.commands.shared import Device, Overwrite, Quiet, Seed, Threads, command
+from pipelines.console import ExitCode
 
 __all__ = ["register"]
 
@@ -29,15 +32,22 @@ def register(app: typer.Typer) -> None:
 
 def infer(
     source: Annotated[
-        Path, typer.Argument(metavar="INPUT", help="DICOM folder or zip, or NIfTI volume, in HU.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="INPUT", help="DICOM folder or zip, or NIfTI volume, in HU.", show_default=False),
+    ] = None,
+    *,
+    output_dir: Annotated[
+        str, typer.Option(help="Folder for everything that is written; a URL for many cases.", show_default=False)
     ],
-    output_dir: OutputDir,
-    nodules: Annotated[Path, typer.Option(help=f"CSV of positions in mm: {_COLUMNS}.", show_default=False)],
+    nodules: Annotated[
+        Path | None, typer.Option(help=f"CSV of positions in mm, for INPUT: {_COLUMNS}.", show_default=False)
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights written by mose-med train.", show_default=False)
     ] = None,
     series: Annotated[
-        str | None, typer.Option(help="SeriesInstanceUID to read.", show_default="the one with most axial slices")
+        str | None,
+        typer.Option(help="SeriesInstanceUID to read of INPUT.", show_default="the one with most axial slices"),
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples per expert.")] = 4,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
@@ -46,23 +56,65 @@ def infer(
     threads: Threads = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
-) -> None:
-    """Every plausible outline of the listed nodules with its probability, as NIfTI on the study's own grid."""
+    input_dir: many.InputDir = None,
+    manifest: many.Manifest = None,
+    case_depth: many.CaseDepth = None,
+    shard: many.ShardName = None,
+    retry_failed: many.RetryFailed = False,
+    dry_run: many.DryRun = False,
+    case_timeout: many.CaseTimeout = None,
+    workers: many.Workers = None,
+    in_flight: many.InFlight = 3,
+    engine: many.Engine = many.EngineName.LOCAL,
+    ray_address: many.RayAddress = None,
+    gpu_share: many.GpuShare = 1.0,
+    private_dir: many.PrivateDir = None,
+) -> ExitCode:
+    """Every plausible outline of the listed nodules with its probability, as NIfTI on the study's own grid.
+
+    Give one INPUT, or many cases with --input-dir or --manifest. The same command again goes on where it stopped.
+    """
+    shared: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "samples": samples,
+        "form": form.value,
+        "seed": seed,
+        "device": device,
+        "overwrite": overwrite,
+        "quiet": quiet,
+    }
+    cohort: dict[str, Any] = {
+        "input_dir": input_dir,
+        "manifest": manifest,
+        "case_depth": case_depth,
+        "shard": shard,
+        "retry_failed": retry_failed,
+        "dry_run": dry_run,
+        "case_timeout_s": case_timeout,
+        "workers": workers,
+        "in_flight": in_flight,
+        "engine": engine.value,
+        "ray_address": ray_address,
+        "gpu_share": gpu_share,
+        "private_dir": private_dir,
+    }
+    if sum(given is not None for given in (source, input_dir, manifest)) != 1:
+        raise ConfigError("give exactly one of INPUT, --input-dir and --manifest")
+    if source is None:
+        _refuse_for_many(nodules=nodules, series=series)
+        return many.infer_many(output_dir, shared | cohort | {"threads": threads or 1})
+    many.refuse_for_one(cohort)
+    _infer_one(source, Path(output_dir), shared | {"nodules": nodules, "series": series, "threads": threads})
+    return ExitCode.DONE
+
+
+def _infer_one(source: Path, output_dir: Path, options: dict[str, Any]) -> None:
     from pipelines.infer import InferOptions, infer
 
-    infer(
-        InferOptions(
-            source=source,
-            output_dir=output_dir,
-            checkpoint=checkpoint,
-            nodules=nodules,
-            series=series,
-            samples=samples,
-            form=form.value,
-            seed=seed,
-            device=device,
-            threads=threads,
-            overwrite=overwrite,
-            quiet=quiet,
-        )
-    )
+    infer(InferOptions(source, output_dir, **options))
+
+
+def _refuse_for_many(**options: Any) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name} goes with one INPUT: give it by case, in the manifest's column {name}")

@@ -1,18 +1,15 @@
 """One case, from what it names to its folder: read, infer, write.
 
-A case is written under a temporary name and renamed when it is whole, so that a folder with a case's name always holds
-the whole case.
+``run_case`` is what every way of running calls: the command for one study, a process of the machine, an actor of a
+Ray cluster. Given the same request, weights, device and threads it writes the same bytes, ``run.json`` apart.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
@@ -22,7 +19,8 @@ from pipelines.case_names import case_name
 from pipelines.inference.model import LoadedModel
 from pipelines.inference.reading import CaseInput, CaseRequest, read_case
 from pipelines.inference.stages import Stages
-from pipelines.inference.writers import PROVENANCE_NAME, WRITERS, InferredCase
+from pipelines.inference.store import PROVENANCE_NAME, ResultStore, open_store
+from pipelines.inference.writers import WRITERS, InferredCase
 from pipelines.run_folder import write_json
 
 __all__ = ["CaseOutcome", "Destination", "finish_case", "run_case"]
@@ -32,15 +30,15 @@ _RUN_NAME = "run.json"
 
 
 class Destination(NamedTuple):
-    """Where folders of cases go.
+    """Where folders of cases go; picklable.
 
     Attributes:
-        folder: that holds them.
-        key: of the hash that names them.
+        location: a folder or a URL.
+        key: of the hash that names cases.
         overwrite: replace a case that was made with another request.
     """
 
-    folder: Path
+    location: str
     key: bytes
     overwrite: bool = False
 
@@ -53,12 +51,14 @@ class CaseOutcome(NamedTuple):
         source: who it is of; for ``private/`` alone.
         resumed: it was there already.
         seconds: of every stage.
+        provenance_sha256: of its ``provenance.json``.
     """
 
     case: str
     source: Source
     resumed: bool
     seconds: dict[str, float]
+    provenance_sha256: str
 
 
 def run_case(model: LoadedModel, request: CaseRequest, destination: Destination, stages: Stages) -> CaseOutcome:
@@ -82,34 +82,31 @@ def finish_case(
     Raises:
         ConfigError: if the case is there with another request and may not be replaced.
     """
-    case = case_name(destination.key, read.identity)
-    folder = destination.folder / case
-    resumed = _is_done(folder, read.request(), overwrite=destination.overwrite)
+    case = stages.case = request.case or case_name(destination.key, read.identity)
+    store = open_store(destination.location)
+    resumed = _is_done(store, case, read.request(), overwrite=destination.overwrite)
     if resumed:
         _LOGGER.info("%s is done already", case)
     else:
         with stages.enter("infer"):
             inferred = InferredCase(request, model, read, _distribution(model, request, read))
-        with _whole_folder(folder) as temporary:
-            with stages.enter("write"):
-                for write in WRITERS:
-                    write(temporary, inferred)
-            dates = {"started": stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
-            write_json(temporary / _RUN_NAME, dates | stages.seconds)
-    return CaseOutcome(case, read.study.source, resumed, stages.seconds)
+        with stages.enter("write"):
+            _write(store, case, inferred, stages, overwrite=destination.overwrite)
+    provenance = store.read(f"{case}/{PROVENANCE_NAME}") or b""
+    return CaseOutcome(case, read.study.source, resumed, stages.seconds, hashlib.sha256(provenance).hexdigest())
 
 
-def _is_done(folder: Path, request: dict[str, Any], *, overwrite: bool) -> bool:
+def _is_done(store: ResultStore, case: str, request: dict[str, Any], *, overwrite: bool) -> bool:
     """Whether the case is there with the same request; another request is refused, unless results may be replaced."""
-    if not folder.exists():
+    record = store.read(f"{case}/{PROVENANCE_NAME}")
+    if record is None:
         return False
-    record = folder / PROVENANCE_NAME
-    found = json.loads(record.read_text(encoding="utf-8"))["request"] if record.is_file() else {}
+    found = json.loads(record)["request"]
     differs = next((name for name in request if found.get(name) != request[name]), None)
     if differs is None:
         return True
     if not overwrite:
-        raise ConfigError(f"{folder} was made with another {differs}: name another output folder or add --overwrite")
+        raise ConfigError(f"{case} was made with another {differs}: name another output folder or add --overwrite")
     return False
 
 
@@ -129,16 +126,14 @@ def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> 
     )
 
 
-@contextmanager
-def _whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of ``folder`` if all goes well, and is removed otherwise."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+def _write(store: ResultStore, case: str, inferred: InferredCase, stages: Stages, *, overwrite: bool) -> None:
+    """Write the folder of a case; where another worker wrote the same case meanwhile, that one stays."""
     try:
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with store.publish(case, overwrite=overwrite) as folder:
+            for write in WRITERS:
+                write(folder, inferred)
+            dates = {"started": stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
+            write_json(folder / _RUN_NAME, dates | stages.seconds | {"write_s": stages.elapsed_s()})
+    except FileExistsError as error:
+        if not _is_done(store, case, inferred.input.request(), overwrite=False):
+            raise ConfigError(f"a folder {case} that no run made is in the way: remove it") from error

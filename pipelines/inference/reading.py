@@ -27,12 +27,14 @@ class CaseRequest:
         nodules: CSV of positions in mm.
         series: SeriesInstanceUID to read; the one with most axial slices if None.
         options: what decides the result.
+        case: name of the case; None names it by a keyed hash of its identity.
     """
 
     source: Path
     nodules: Path | None
     series: str | None
     options: ResultOptions
+    case: str | None = None
 
 
 class CaseInput(NamedTuple):

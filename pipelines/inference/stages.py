@@ -16,6 +16,8 @@ Stage = Literal["read", "infer", "write"]
 class Stages:
     """Keeps the stage that a case is in (after an error, the stage that failed) and the seconds of the finished ones.
 
+    ``case`` is the case's name from when it is known.
+
     Args:
         around: makes what is entered around the work of a stage: a lock, a line on the terminal.
     """
@@ -23,14 +25,22 @@ class Stages:
     def __init__(self, around: Callable[[Stage], AbstractContextManager[object]] | None = None) -> None:
         self.started = datetime.now(UTC)
         self.current: Stage = "read"
+        self.case: str | None = None
         self.seconds: dict[str, float] = {}
         self._around = around
+        self._begun = time.perf_counter()
 
     @contextmanager
     def enter(self, stage: Stage) -> Iterator[None]:
         """Do the work of a stage."""
         self.current = stage
         with nullcontext() if self._around is None else self._around(stage):
-            start = time.perf_counter()
-            yield
-            self.seconds[f"{stage}_s"] = round(time.perf_counter() - start, 3)
+            self._begun = time.perf_counter()
+            try:
+                yield
+            finally:
+                self.seconds[f"{stage}_s"] = self.elapsed_s()
+
+    def elapsed_s(self) -> float:
+        """Seconds since the current stage began."""
+        return round(time.perf_counter() - self._begun, 3)

@@ -1,45 +1,120 @@
-"""Tables over all cases of an output folder."""
+"""Tables over all cases of an output: lesions, the order of review, and failures."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-from pathlib import Path
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from mose_med.io.case_files import LESIONS_NAME
+from pipelines.inference.store import ResultStore
 
-__all__ = ["write_tables"]
+__all__ = ["FAILED_COLUMNS", "FailedCase", "lesion_uncertainty", "write_tables"]
 
-_SUMMARY_COLUMNS = [
-    "case",
-    "lesion",
-    "nodule_id",
-    "in_consensus",
-    "p_empty",
-    "volume_mean_ml",
-    "volume_p05_ml",
-    "volume_p50_ml",
-    "volume_p95_ml",
-    "touches_edge",
-]
+FAILED_COLUMNS = ("case", "stage", "reason", "advice")
+_LESION_COLUMNS = ("lesion", "nodule_id", "in_consensus", "p_empty")
+_VOLUME_COLUMNS = ("mean", "p05", "p50", "p95")
+_QUEUE_COLUMNS = ("rank", "case", "uncertainty", "presence_entropy_nats", "expert_entropy_nats", "lesions")
 
 
-def write_tables(output_dir: Path) -> None:
-    """Write ``summary.csv`` of all cases that are there, and ``failed.csv``, both sorted."""
-    rows = []
-    for record in sorted(output_dir.glob(f"case-*/{LESIONS_NAME}")):
-        for lesion in json.loads(record.read_text(encoding="utf-8"))["lesions"]:
-            volume = {f"volume_{name}_ml": lesion["volume_ml"][name] for name in ("mean", "p05", "p50", "p95")}
-            rows.append({"case": record.parent.name} | lesion | volume)
-    _write_csv(output_dir / "summary.csv", _SUMMARY_COLUMNS, rows)
-    _write_csv(output_dir / "failed.csv", ["case", "error"], [])
+class FailedCase(NamedTuple):
+    """A case that could not be inferred, as ``failed.csv`` tells it: nothing here says whose it is."""
+
+    case: str
+    stage: str
+    reason: str
+    advice: str
 
 
-def _write_csv(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
+class Uncertainty(NamedTuple):
+    """How unsure a lesion is; compared in this order.
+
+    Attributes:
+        volume_spread: (p95 - p05) / (p95 + p05) of the volume, in [0, 1]; 0 where no sample has a voxel.
+        presence_entropy_nats: entropy of whether there is a lesion at all.
+        expert_entropy_nats: entropy of the expert probabilities.
+    """
+
+    volume_spread: float = 0.0
+    presence_entropy_nats: float = 0.0
+    expert_entropy_nats: float = 0.0
+
+
+def lesion_uncertainty(lesion: dict[str, Any]) -> Uncertainty:
+    """Uncertainty of a lesion of ``lesions.json``.
+
+    Example:
+        >>> lesion = {"volume_ml": {"p05": 1.0, "p95": 3.0}, "p_empty": 0.0, "expert_probs": [1.0, 0.0]}
+        >>> lesion_uncertainty(lesion)
+        Uncertainty(volume_spread=0.5, presence_entropy_nats=0.0, expert_entropy_nats=0.0)
+    """
+    low, high = lesion["volume_ml"]["p05"], lesion["volume_ml"]["p95"]
+    spread = (high - low) / (high + low) if high + low > 0 else 0.0
+    empty = lesion["p_empty"]
+    return Uncertainty(*(round(v, 6) for v in (spread, _entropy([empty, 1 - empty]), _entropy(lesion["expert_probs"]))))
+
+
+def _entropy(probs: Sequence[float]) -> float:
+    return sum((-p * math.log(p) for p in probs if p > 0), 0.0)
+
+
+def write_tables(store: ResultStore, failed: Iterable[FailedCase]) -> None:
+    """Write ``summary.csv`` and ``queue.csv`` of all cases that are there, and ``failed.csv``.
+
+    ``summary.csv`` has a row a lesion, sorted by case and lesion. ``queue.csv`` has a row a case, the most uncertain
+    first; a case is as uncertain as its most uncertain lesion.
+    """
+    cases = list(_lesions(store))
+    num_experts = max((len(lesion["expert_probs"]) for _, lesions in cases for lesion in lesions), default=0)
+    rows = [_summary_row(case, lesion) for case, lesions in cases for lesion in lesions]
+    _write_csv(store, "summary.csv", _summary_columns(num_experts), rows)
+    _write_csv(store, "queue.csv", _QUEUE_COLUMNS, _queue_rows(cases))
+    _write_csv(store, "failed.csv", FAILED_COLUMNS, [case._asdict() for case in sorted(failed)])
+
+
+def _lesions(store: ResultStore) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for case in store.cases():
+        content = store.read(f"{case}/{LESIONS_NAME}")
+        yield case, json.loads(content)["lesions"] if content else []
+
+
+def _summary_columns(num_experts: int) -> list[str]:
+    experts = range(1, num_experts + 1)
+    return [
+        "case",
+        *_LESION_COLUMNS,
+        *(f"volume_{name}_ml" for name in _VOLUME_COLUMNS),
+        *(f"volume_expert-{k}_ml" for k in experts),
+        *(f"expert-{k}_prob" for k in experts),
+        *Uncertainty._fields,
+        "touches_edge",
+        "same_as_lesion",
+    ]
+
+
+def _summary_row(case: str, lesion: dict[str, Any]) -> dict[str, Any]:
+    volume = {f"volume_{name}_ml": lesion["volume_ml"][name] for name in _VOLUME_COLUMNS}
+    for k, (value, prob) in enumerate(zip(lesion["volume_ml"]["by_expert"], lesion["expert_probs"], strict=True), 1):
+        volume |= {f"volume_expert-{k}_ml": value, f"expert-{k}_prob": prob}
+    return {"case": case} | lesion | volume | lesion_uncertainty(lesion)._asdict()
+
+
+def _queue_rows(cases: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[dict[str, Any]]:
+    most = [
+        (max(map(lesion_uncertainty, lesions), default=Uncertainty()), case, len(lesions)) for case, lesions in cases
+    ]
+    ranked = sorted(most, key=lambda entry: (*(-value for value in entry[0]), entry[1]))
+    for rank, (uncertainty, case, count) in enumerate(ranked, start=1):
+        values = uncertainty._asdict()
+        yield {"rank": rank, "case": case, "uncertainty": values.pop("volume_spread"), "lesions": count} | values
+
+
+def _write_csv(store: ResultStore, name: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    store.write(name, text.getvalue().encode())

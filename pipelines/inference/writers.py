@@ -20,13 +20,11 @@ from mose_med.io.case_files import write_case
 from pipelines.inference.model import LoadedModel
 from pipelines.inference.options import ResultOptions
 from pipelines.inference.reading import CaseInput, CaseRequest
+from pipelines.inference.store import PROVENANCE_NAME
 from pipelines.provenance import tool_versions
 from pipelines.run_folder import write_json
 
-__all__ = ["PROVENANCE_NAME", "WRITERS", "InferredCase", "folder_options"]
-
-#: Written last but for ``run.json``.
-PROVENANCE_NAME = "provenance.json"
+__all__ = ["WRITERS", "InferredCase", "folder_options"]
 
 
 class InferredCase(NamedTuple):

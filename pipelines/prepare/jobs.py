@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
 from typing import TypeVar
 
 from mose_med.errors import ConfigError
-from pipelines.console import configure_logging
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import progress_bar
+from pipelines.processes import begin_process
 
 __all__ = ["run_cases"]
 
@@ -62,7 +59,7 @@ def _here(work: Callable[[Case], None], cases: Mapping[str, Case]) -> Generator[
 
 def _in_processes(work: Callable[[Case], None], cases: Mapping[str, Case], jobs: int) -> Generator[Attempt, None, None]:
     pool = ProcessPoolExecutor(
-        min(jobs, len(cases)), mp_context=multiprocessing.get_context("spawn"), initializer=_begin_process
+        min(jobs, len(cases)), mp_context=multiprocessing.get_context("spawn"), initializer=begin_process
     )
     try:
         names = {pool.submit(work, case): name for name, case in cases.items()}
@@ -70,17 +67,3 @@ def _in_processes(work: Callable[[Case], None], cases: Mapping[str, Case], jobs:
             yield names[future], future.result
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _begin_process() -> None:
-    """Warn on the terminal, leave interruptions to the process that began this one, and end when that one ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    configure_logging(quiet=True, log_file=None, debug=False)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

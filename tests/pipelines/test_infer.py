@@ -39,7 +39,7 @@ def test_a_dicom_study_gives_the_files_of_the_design(options: InferOptions):
     result = infer(options)
     assert {path.name for path in result.folder.iterdir()} == MAPS | {"lesions.json", "provenance.json", "run.json"}
     names = {path.name for path in options.output_dir.iterdir()}
-    assert names == {result.case, "summary.csv", "failed.csv", "private", "options.json"}
+    assert names == {result.case, "summary.csv", "queue.csv", "failed.csv", "private", "options.json"}
     image = read_ct(options.source)
     for name in MAPS:
         volume = nib.load(result.folder / name)
@@ -55,7 +55,7 @@ def test_lesions_and_summary_agree(options: InferOptions):
     assert (row["case"], row["lesion"], row["nodule_id"]) == (result.case, "1", "ball")
     assert float(row["volume_mean_ml"]) == lesion["volume_ml"]["mean"]
     assert float(row["p_empty"]) == lesion["p_empty"]
-    assert (options.output_dir / "failed.csv").read_text() == "case,error\n"
+    assert (options.output_dir / "failed.csv").read_text() == "case,stage,reason,advice\n"
 
 
 def test_nothing_but_private_names_the_patient_or_the_source(options: InferOptions):

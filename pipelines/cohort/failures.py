@@ -1,0 +1,94 @@
+"""What is told of a case that failed: the stage, the reason in one line, and what to do.
+
+``failed.csv`` must not say whose the study was. Paths, names of files and UIDs are taken out of the reason; the
+journal, which is private, keeps them.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+from mose_med.errors import ConfigError, MoseError
+from pipelines.inference.reading import CaseRequest
+
+__all__ = ["Failure", "describe", "lost_worker", "timed_out"]
+
+_RETRY = "then run again with --retry-failed"
+_MEMORY = f"give a worker more memory: fewer --workers, or --in-flight 1, {_RETRY}"
+_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_UID = re.compile(r"\b\d+(\.\d+){5,}\b")
+#: Shorter names of files are taken out once, where a message begins with them.
+_TELLING_LENGTH = 4
+
+
+class Failure(NamedTuple):
+    """Why a case failed; ``detail`` is the reason with all names and is private."""
+
+    stage: str
+    reason: str
+    advice: str
+    detail: str
+
+
+def describe(error: BaseException, stage: str, request: CaseRequest) -> Failure:
+    """Tell an error of a case."""
+    reason, advice = _tell(error, stage)
+    return Failure(stage, _concealed(reason, request), advice, reason)
+
+
+def timed_out(stage: str, limit_s: float) -> Failure:
+    """Tell a case whose stage did not end."""
+    reason = f"{stage} did not end within {limit_s:g} s"
+    return Failure(stage, reason, f"look at the storage of the study or raise --case-timeout, {_RETRY}", reason)
+
+
+def lost_worker(stage: str, cause: str) -> Failure:
+    """Tell a case whose worker ended again and again."""
+    reason = f"the worker ended: {cause}"
+    return Failure(stage, reason, _MEMORY, reason)
+
+
+def _tell(error: BaseException, stage: str) -> tuple[str, str]:
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, ConfigError):
+        return text, "change what is named and run again"
+    if isinstance(error, MoseError):
+        return text, f"repair the input or leave it out, {_RETRY}"
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return f"out of memory: {text}", _MEMORY
+    if isinstance(error, OSError):
+        todo = "make room for the results" if error.errno in _SPACE else "look at the disk"
+        return error.strerror or text, f"{todo}, {_RETRY}"
+    return f"internal error: {type(error).__name__}: {text}", f"please report it ({stage})"
+
+
+def _concealed(reason: str, request: CaseRequest) -> str:
+    words: dict[str, str] = {}
+    for path, word in ((request.nodules, "the nodule list"), (request.source, "the study")):
+        if path is not None:
+            words |= {str(path.absolute().parent): "the folder", str(path.absolute()): word, str(path): word}
+    for name in sorted(words, key=len, reverse=True):
+        reason = reason.replace(name, words[name]) if len(name) > 1 else reason
+    reason = _UID.sub("a UID", reason)
+    for number, name in enumerate(_file_names(request.source), start=1):
+        if name in reason:
+            pattern = rf"(?<![\w./]){re.escape(name)}(?![\w./])"
+            reason = re.sub(pattern, f"file {number}", reason, count=0 if len(name) >= _TELLING_LENGTH else 1)
+    return reason
+
+
+def _file_names(source: Path) -> list[str]:
+    """Names of the files of a study as messages tell them, sorted."""
+    try:
+        if source.is_dir():
+            return sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                return sorted(archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return []
+    return []

@@ -1,0 +1,159 @@
+"""Workers as processes of this machine, one for each GPU or each share of the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from mose_med.errors import MoseError
+from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
+from pipelines.cohort.entries import Entry
+from pipelines.cohort.worker import CaseWorker, WorkerSetup
+from pipelines.inference.stages import Stage
+from pipelines.processes import begin_process
+
+__all__ = ["LocalEngine"]
+
+_SPAWN = multiprocessing.get_context("spawn")
+#: Time that a process is given to tell its exit code after its pipe closed.
+_LAST_WORDS_S = 5.0
+
+
+class LocalEngine(Engine):
+    """Processes that end with this one.
+
+    Args:
+        setup: of every worker.
+        devices: given to workers in turn.
+    """
+
+    def __init__(self, setup: WorkerSetup, devices: list[str]) -> None:
+        self._setup = setup
+        self._devices = devices
+        self._started = 0
+        self._workers: dict[Connection, _Process] = {}
+
+    def start(self) -> Worker:
+        """See :class:`Engine`."""
+        device = self._devices[self._started % len(self._devices)]
+        self._started += 1
+        worker = _Process(self._setup._replace(device=device))
+        self._workers = {pipe: other for pipe, other in self._workers.items() if not pipe.closed}
+        self._workers[worker.pipe] = worker
+        return worker
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """See :class:`Engine`."""
+        alive = [pipe for pipe in self._workers if not pipe.closed]
+        events: list[Event] = []
+        for pipe in wait(alive, timeout_s):
+            events += self._workers[pipe].events()  # type: ignore[index]
+        return events
+
+    def close(self) -> None:
+        """See :class:`Engine`."""
+        for worker in self._workers.values():
+            if not worker.pipe.closed:
+                worker.kill()
+
+
+class _Process(Worker):
+    """A worker process, and what it told last."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self.pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_serve, args=(theirs, setup), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._stages: dict[int, Stage] = {}
+        self._active: set[int] = set()
+        self._given: dict[int, None] = {}
+        self._last_sign = time.monotonic()
+
+    def begin(self, number: int, entry: Entry) -> None:
+        """See :class:`Worker`."""
+        if not self._given:
+            self._last_sign = time.monotonic()
+        self._given[number] = None
+        with contextlib.suppress(OSError):
+            self.pipe.send((number, entry))
+
+    def hung(self, limit_s: float) -> dict[int, Stage]:
+        """See :class:`Worker`."""
+        if not self._given or self.pipe.poll() or time.monotonic() - self._last_sign <= limit_s:
+            return {}
+        return {number: self.stage(number) for number in self._active or [next(iter(self._given))]}
+
+    def stage(self, number: int) -> Stage:
+        """See :class:`Worker`."""
+        return self._stages.get(number, "read")
+
+    def kill(self) -> None:
+        """See :class:`Worker`."""
+        self._process.kill()
+        self._process.join()
+        self._process.close()
+        self.pipe.close()
+
+    def events(self) -> list[Event]:
+        """Read what the process sent."""
+        events: list[Event] = []
+        try:
+            while self.pipe.poll():
+                events += self._heard(*self.pipe.recv())
+        except (EOFError, OSError):
+            events.append(Lost(self, self._cause()))
+        return events
+
+    def _heard(self, what: str, *told: Any) -> list[Event]:
+        self._last_sign = time.monotonic()
+        if what == "ready":
+            return [Ready(self)]
+        if what == "refused":
+            return [Lost(self, told[0], refused=True)]
+        if what == "stage":
+            self._enter(*told)
+            return []
+        number, report = told
+        del self._given[number]
+        return [Done(self, number, report)]
+
+    def _enter(self, number: int, stage: Stage | None) -> None:
+        if stage is None:
+            self._active.discard(number)
+        else:
+            self._active.add(number)
+            self._stages[number] = stage
+
+    def _cause(self) -> str:
+        self._process.join(_LAST_WORDS_S)
+        code = self._process.exitcode
+        if code == -signal.SIGKILL:
+            return "killed (signal 9), as the system does when memory runs out"
+        return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+
+
+def _serve(pipe: Connection, setup: WorkerSetup) -> None:
+    """Take cases from a pipe until it closes."""
+    begin_process()
+    sending = threading.Lock()
+
+    def tell(*words: object) -> None:
+        with sending:
+            pipe.send(words)
+
+    try:
+        worker = CaseWorker(setup, lambda number, stage: tell("stage", number, stage))
+    except MoseError as error:
+        return tell("refused", str(error))
+    tell("ready")
+    with ThreadPoolExecutor(setup.in_flight) as pool, contextlib.suppress(EOFError):
+        while True:
+            number, entry = pipe.recv()
+            pool.submit(lambda number=number, entry=entry: tell("done", number, worker.work(number, entry)))

@@ -1,0 +1,150 @@
+"""``mose-med infer`` of many cases: find them, give them to workers, keep a journal, write the tables."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from mose_med.errors import ConfigError
+from pipelines.case_names import case_key, write_case_map
+from pipelines.cohort.entries import Entry
+from pipelines.cohort.failures import Failure
+from pipelines.cohort.fingerprint import fingerprint
+from pipelines.cohort.journal import Journal, Record
+from pipelines.cohort.lock import shared_run
+from pipelines.cohort.options import CohortOptions
+from pipelines.cohort.plan import State, list_entries, state_of
+from pipelines.cohort.progress import CohortProgress, cohort_progress
+from pipelines.cohort.resources import choose_engine
+from pipelines.cohort.scheduler import Scheduler
+from pipelines.cohort.worker import Report, WorkerSetup, nameless_case
+from pipelines.inference.case import Destination
+from pipelines.inference.model import load_model
+from pipelines.inference.store import ResultStore, open_store
+from pipelines.inference.tables import FailedCase, write_tables
+from pipelines.inference.writers import folder_options
+
+__all__ = ["CohortResult", "infer_cohort"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class CohortResult(NamedTuple):
+    """Numbers of cases; ``failed`` counts those of earlier runs that were not tried again."""
+
+    done: int
+    done_before: int
+    failed: int
+    to_do: int = 0
+
+
+def infer_cohort(options: CohortOptions) -> CohortResult:
+    """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest goes on.
+
+    Raises:
+        ConfigError: if an option does not fit, there is no case, the output holds results of other options, or no
+            worker can start.
+        DataError: if the checkpoint cannot be read.
+    """
+    options.check()
+    model = load_model(options.checkpoint, "cpu")
+    entries = list_entries(options)
+    if not entries:
+        raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
+    store = open_store(options.output_dir)
+    if options.dry_run:
+        return _dry_run(options, entries, store)
+    store.claim(folder_options(options, model), overwrite=options.overwrite)
+    destination = Destination(options.output_dir, case_key(options.home), options.overwrite)
+    with shared_run(options.home, store):
+        run = _Run(options, destination, store)
+        result = run.work(entries)
+        run.write_tables(entries)
+    return result
+
+
+def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -> CohortResult:
+    known = Journal(options.home, "none").records() if options.home.is_dir() else {}
+    states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
+    _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
+    without = sum(entry.nodules is None for entry in entries)
+    if without:
+        _LOGGER.info("%d of them have no nodule list", without)
+    return CohortResult(0, states[State.DONE], states[State.FAILED], states[State.TO_DO])
+
+
+class _Run:
+    """One run over the cases of a cohort."""
+
+    def __init__(self, options: CohortOptions, destination: Destination, store: ResultStore) -> None:
+        self._options = options
+        self._destination = destination
+        self._store = store
+        label = "all" if options.shard is None else options.shard.replace("/", "-of-")
+        self._journal = Journal(options.home, label)
+        self._known: Mapping[str, Record] = self._journal.records()
+        self._counts: Counter[State | str] = Counter()
+
+    def work(self, entries: list[Entry]) -> CohortResult:
+        """Do what is left to do."""
+        options = self._options
+        engine, num_workers = choose_engine(options, self._setup(), len(entries))
+        scheduler = Scheduler(
+            engine, num_workers=num_workers, in_flight=options.in_flight, case_timeout_s=options.case_timeout_s
+        )
+        with cohort_progress(len(entries), quiet=options.quiet) as progress:
+            for entry, report in scheduler.run(self._left(entries, progress)):
+                record = self._record(entry, report)
+                self._journal.append(record)
+                self._counts["failed" if record.failed else "done"] += 1
+                progress.finished(failed=record.failed)
+                if record.failed:
+                    _LOGGER.warning("%s failed in %s: %s", record.case, record.stage, record.reason)
+        failed = self._counts["failed"] + self._counts[State.FAILED]
+        return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
+
+    def write_tables(self, entries: Iterable[Entry]) -> None:
+        """Write the tables of the whole output, and the private map."""
+        records = self._journal.records().values()
+        failed = (FailedCase(r.case, r.stage, r.reason, r.advice) for r in records if r.failed)
+        write_tables(self._store, failed)
+        rows = ((r.case, r.source, r.patient_id, r.study_uid, r.series_uid) for r in records)
+        write_case_map(self._options.home, rows)
+
+    def _setup(self) -> WorkerSetup:
+        options = self._options
+        if options.checkpoint is None:
+            raise ConfigError("checkpoint must be given")
+        return WorkerSetup(
+            options.checkpoint.absolute(),
+            options.device,
+            options.threads,
+            options.result_options(),
+            self._destination,
+            options.in_flight,
+        )
+
+    def _left(self, entries: Iterable[Entry], progress: CohortProgress) -> Iterator[Entry]:
+        for entry in entries:
+            state = state_of(entry, self._known.get(entry.key), self._store, retry_failed=self._options.retry_failed)
+            if state is State.TO_DO:
+                yield entry
+            else:
+                self._counts[state] += 1
+                progress.passed_over()
+
+    def _record(self, entry: Entry, report: Report | Failure) -> Record:
+        if isinstance(report, Failure):
+            report = Report(nameless_case(entry, self._destination), fingerprint(entry), report)
+        record = Record(entry.key, report.fingerprint, report.case, "", entry.source)
+        if isinstance(report.result, Failure):
+            return record._replace(**report.result._asdict())
+        who = report.result.source
+        return record._replace(
+            provenance_sha256=report.result.provenance_sha256,
+            patient_id=who.patient_id,
+            study_uid=who.study_uid,
+            series_uid=who.series_uid,
+        )

@@ -1,0 +1,120 @@
+"""One worker: a process, here or on another machine, that holds the model and takes cases one by one.
+
+Several threads may call ``work`` at once. Each stage is done by one of them at a time, so that one case is read and
+another written while a third is inferred.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from pipelines.case_names import case_name
+from pipelines.cohort.entries import Entry
+from pipelines.cohort.failures import Failure, describe
+from pipelines.cohort.fingerprint import fingerprint
+from pipelines.inference.case import CaseOutcome, Destination, run_case
+from pipelines.inference.model import load_model
+from pipelines.inference.options import ResultOptions
+from pipelines.inference.reading import CaseRequest
+from pipelines.inference.stages import Stage, Stages
+
+__all__ = ["CaseWorker", "Report", "WorkerSetup", "nameless_case"]
+
+
+class WorkerSetup(NamedTuple):
+    """What a worker needs to begin; picklable.
+
+    Attributes:
+        checkpoint: weights.
+        device: as ``--device``.
+        threads: of the CPU.
+        options: what decides a result.
+        destination: of the results.
+        in_flight: cases that are in the worker at once.
+    """
+
+    checkpoint: Path
+    device: str
+    threads: int
+    options: ResultOptions
+    destination: Destination
+    in_flight: int
+
+
+class Report(NamedTuple):
+    """What became of a case, and the fingerprint that its files had before."""
+
+    case: str
+    fingerprint: str
+    result: CaseOutcome | Failure
+
+
+def nameless_case(entry: Entry, destination: Destination) -> str:
+    """Name of a case whose series could not be read."""
+    return entry.case or case_name(destination.key, f"source {entry.key}").replace("case-", "unread-")
+
+
+class CaseWorker:
+    """Holds the model; ``work`` does a case and reports it, whatever happens.
+
+    Args:
+        setup: of the worker.
+        announce: told the number of a case and the stage it enters, or None when it leaves one.
+
+    Raises:
+        MoseError: if the checkpoint or the device cannot be used.
+    """
+
+    def __init__(self, setup: WorkerSetup, announce: Callable[[int, Stage | None], None] | None = None) -> None:
+        self._setup = setup
+        self._model = load_model(setup.checkpoint, setup.device, setup.threads)
+        self._locks = {stage: threading.Lock() for stage in get_args(Stage)}
+        self._announce = announce
+        self._active: dict[int, Stage] = {}
+        self._last_sign = time.monotonic()
+
+    def work(self, number: int, entry: Entry) -> Report:
+        """Do a case."""
+        stages = Stages(lambda stage: self._stage(number, stage))
+        found = fingerprint(entry)
+        request = CaseRequest(
+            Path(entry.source),
+            None if entry.nodules is None else Path(entry.nodules),
+            entry.series,
+            self._setup.options,
+            entry.case,
+        )
+        destination = self._setup.destination
+        try:
+            outcome = run_case(self._model, request, destination, stages)
+        except Exception as error:
+            case = stages.case or nameless_case(entry, destination)
+            return Report(case, found, describe(error, stages.current, request))
+        return Report(outcome.case, found, outcome)
+
+    def hung(self, limit_s: float) -> dict[int, Stage]:
+        """Cases whose stage goes on for longer than a time: none of the worker's stages began or ended within it."""
+        return dict(self._active) if time.monotonic() - self._last_sign > limit_s else {}
+
+    @contextmanager
+    def _stage(self, number: int, stage: Stage) -> Iterator[None]:
+        with self._locks[stage]:
+            self._sign(number, stage)
+            try:
+                yield
+            finally:
+                self._sign(number, None)
+
+    def _sign(self, number: int, stage: Stage | None) -> None:
+        self._last_sign = time.monotonic()
+        if stage is None:
+            self._active.pop(number, None)
+        else:
+            self._active[number] = stage
+        if self._announce is not None:
+            self._announce(number, stage)

@@ -1,0 +1,180 @@
+"""Whole runs over small studies, with worker processes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import resource
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from mose_med.errors import ConfigError
+from pipelines.cohort.options import CohortOptions
+from pipelines.cohort.run import infer_cohort
+from pipelines.inference.model import load_model
+from pipelines.inference.writers import folder_options
+from pipelines.run_folder import claim_folder
+
+
+def provenance_times(output: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in output.glob("case-*/provenance.json")}
+
+
+def worker_processes() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_every_study_gets_a_whole_folder_and_its_rows(cohort: CohortOptions, contents, leftovers, failed_rows):
+    output = Path(cohort.output_dir)
+    assert infer_cohort(cohort) == (6, 0, 0, 0)
+    found = contents(output)
+    assert set(found) == {str(path) for path in cohort.input_dir.glob("*/*")}
+    assert all({"lesions.json", "provenance.json", "probability.nii.gz"} <= set(files) for files in found.values())
+    with (output / "summary.csv").open(newline="") as stream:
+        assert [row["case"] for row in csv.DictReader(stream)] == sorted(path.name for path in output.glob("case-*"))
+    assert failed_rows(output) == leftovers(output) == []
+
+
+@pytest.mark.slow
+def test_overlapped_and_in_two_workers_gives_the_same_bytes(cohort: CohortOptions, contents, tmp_path: Path):
+    infer_cohort(cohort)
+    other = dataclasses.replace(cohort, output_dir=str(tmp_path / "other"), workers=2, in_flight=3)
+    infer_cohort(other)
+    assert contents(Path(other.output_dir)) == contents(Path(cohort.output_dir))
+
+
+def test_bad_studies_are_recorded_tried_again_when_asked_and_hold_up_nothing(
+    cohort: CohortOptions, spoil, failed_rows, write_study: Callable[..., Path]
+):
+    output, studies = Path(cohort.output_dir), sorted(cohort.input_dir.glob("*/*"))
+    spoil(studies[1])
+    (studies[4] / "nodules.csv").unlink()
+    assert infer_cohort(cohort) == (4, 0, 2, 0)
+    rows = failed_rows(output)
+    assert [row["stage"] for row in rows] == ["read", "read"]
+    assert {row["reason"].partition(":")[0] for row in rows} == {
+        "no DICOM file among 14 files",
+        "the case has no nodule list",
+    }
+    assert "Zyxwvut" not in (output / "failed.csv").read_text()
+    before = provenance_times(output)
+    assert infer_cohort(cohort) == (0, 4, 2, 0)
+    shutil.rmtree(studies[1])
+    write_study(studies[1])
+    assert infer_cohort(dataclasses.replace(cohort, dry_run=True)) == (0, 4, 1, 1)
+    assert infer_cohort(dataclasses.replace(cohort, retry_failed=True)) == (1, 4, 1, 0)
+    assert len(failed_rows(output)) == 1
+    assert before.items() <= provenance_times(output).items()
+
+
+@pytest.mark.slow
+def test_a_damaged_result_and_a_changed_study_are_done_again(cohort: CohortOptions, contents, write_study):
+    output, studies = Path(cohort.output_dir), sorted(cohort.input_dir.glob("*/*"))
+    infer_cohort(cohort)
+    before = contents(output)
+    case = next(path for path in output.glob("case-*"))
+    shutil.rmtree(case)
+    shutil.rmtree(studies[0])
+    write_study(studies[0], seed=99)
+    done, done_before, failed, _ = infer_cohort(cohort)
+    assert (done + done_before, failed) == (6, 0)
+    assert done in (1, 2)
+    after = contents(output)
+    assert {source for source in before if after[source] != before[source]} == {str(studies[0])}
+
+
+def test_other_options_in_the_same_folder_are_refused(cohort: CohortOptions):
+    made = folder_options(cohort, load_model(cohort.checkpoint))
+    claim_folder(Path(cohort.output_dir), made)
+    with pytest.raises(ConfigError, match="was made with samples=4, not 2"):
+        infer_cohort(dataclasses.replace(cohort, samples=2))
+
+
+def test_a_study_that_vanishes_and_one_too_large_for_memory_or_disk_hold_up_nothing(
+    cohort: CohortOptions, tmp_path: Path, failed_rows, huge_nifti: Path
+):
+    studies = sorted(cohort.input_dir.glob("*/*"))
+    nodules = studies[0] / "nodules.csv"
+    rows = [("gone", tmp_path / "gone"), ("huge", huge_nifti), ("good", studies[0])]
+    lines = [f"{case},{path},{nodules}" for case, path in rows]
+    (tmp_path / "list.csv").write_text("\n".join(["case,path,nodules", *lines]) + "\n")
+    listed = dataclasses.replace(cohort, input_dir=None, manifest=tmp_path / "list.csv")
+    assert infer_cohort(listed) == (1, 0, 2, 0)
+    reasons = {row["case"]: (row["stage"], row["reason"]) for row in failed_rows(Path(cohort.output_dir))}
+    assert reasons["gone"] == ("read", "the study does not exist")
+    assert reasons["huge"][0] == "read"
+    assert reasons["huge"][1].startswith("out of memory")
+    assert json.loads((Path(cohort.output_dir) / "good" / "lesions.json").read_text())["lesions"]
+
+
+@pytest.mark.slow
+def test_results_that_find_no_room_are_recorded(cohort: CohortOptions, failed_rows, leftovers, no_room_for_maps):
+    few = dataclasses.replace(cohort, input_dir=cohort.input_dir / "site 0")
+    assert infer_cohort(few).failed == 3
+    assert {row["stage"] for row in failed_rows(Path(cohort.output_dir))} == {"write"}
+    assert {row["advice"].partition(",")[0] for row in failed_rows(Path(cohort.output_dir))} == {
+        "make room for the results"
+    }
+    assert leftovers(Path(cohort.output_dir)) == []
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_no_case_and_a_stopped_one_costs_what_it_had_in_hand(
+    cohort: CohortOptions, failed_rows, leftovers
+):
+    output = Path(cohort.output_dir)
+    struck: list[int] = []
+
+    def strike() -> None:
+        for signal_number in (signal.SIGKILL, signal.SIGSTOP):
+            done = len(list(output.glob("case-*")))
+            while len(list(output.glob("case-*"))) <= done:
+                time.sleep(0.002)
+            process = next(child for child in worker_processes() if child.pid not in struck)
+            os.kill(process.pid, signal_number)
+            struck.append(process.pid)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    result = infer_cohort(dataclasses.replace(cohort, case_timeout_s=3.0, threads=1))
+    thread.join()
+    rows = failed_rows(output)
+    assert result.failed == len(rows) <= 1
+    assert result.done == 6 - len(rows)
+    assert all(row["reason"].endswith("did not end within 3 s") for row in rows)
+    assert leftovers(output) == []
+    assert worker_processes() == []
+
+
+@pytest.fixture
+def huge_nifti(tmp_path: Path) -> Path:
+    """A NIfTI file of few bytes whose header speaks of more voxels than any machine has memory for."""
+    import nibabel as nib
+
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape((32000, 32000, 32000))
+    header["magic"] = b"n+1"
+    header["vox_offset"] = 352
+    path = tmp_path / "huge.nii"
+    path.write_bytes(header.binaryblock + bytes(4))
+    return path
+
+
+@pytest.fixture
+def no_room_for_maps():
+    """No process may write a file of more than 2 kB, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
