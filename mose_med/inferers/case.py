@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from monai.data import MetaTensor
@@ -11,15 +12,29 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
-from mose_med.inferers.lesions import REACH_MM, Lesion, find_lesions
-from mose_med.inferers.regions import Box, Region, merged_boxes
-from mose_med.inferers.sampling import draw_case_latents, sample_region, window_box
-from mose_med.inferers.standard import with_standard_samples
-from mose_med.inferers.windows import DEPTH_MM, OrientedVolume, Window, oriented_volume, require_inside, windows_around
+from mose_med.inferers.lesions import (
+    LESION_THRESHOLD,
+    MIN_LESION_ML,
+    REACH_MM,
+    Lesion,
+    LesionRules,
+    LesionSource,
+    find_lesions,
+)
+from mose_med.inferers.regions import Region
+from mose_med.inferers.sampling import draw_case_latents, region_room, sample_region
+from mose_med.inferers.sliding import require_overlap
+from mose_med.inferers.standard import choose_standard_samples
+from mose_med.inferers.storage import Storage
+from mose_med.inferers.views import RegionName, checked_region, lungs_of, nodule_views, search_view
+from mose_med.inferers.windows import DEPTH_MM, oriented_volume, require_inside
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 
-__all__ = ["infer_case"]
+__all__ = ["OVERLAP", "infer_case"]
+
+#: Share of a window that its neighbour holds as well, unless a call says otherwise.
+OVERLAP = 0.25
 
 
 def infer_case(
@@ -28,13 +43,18 @@ def infer_case(
     *,
     preprocessing: Preprocessing,
     nodules: Sequence[Sequence[float]] | NDArray[np.floating] | None = None,
-    region: Literal["nodules"] = "nodules",
+    region: RegionName | None = None,
+    lungs: NDArray[np.bool_] | None = None,
     samples_per_expert: int = 4,
     seed: int = 0,
     sw_batch_size: int = 16,
+    overlap: float = OVERLAP,
     depth_mm: float = DEPTH_MM,
     reach_mm: float = REACH_MM,
+    lesion_threshold: float = LESION_THRESHOLD,
+    min_lesion_ml: float = MIN_LESION_ML,
     num_standard: int = 0,
+    scratch_dir: Path | None = None,
 ) -> CaseDistribution:
     """Infer the distribution of segmentations of one case.
 
@@ -43,13 +63,19 @@ def infer_case(
         image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine``, in any orientation.
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3), at least one.
-        region: where to look: a window around each nodule.
+        region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
+            lungs (``"lungs"``, the default without), or over everything (``"full"``).
+        lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
         samples_per_expert: S.
         seed: of the latent codes; same seed, device, thread count and versions, same result.
         sw_batch_size: windows per call of the network.
+        overlap: of neighbouring windows of a slice in a search, as a share of a window.
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
+        lesion_threshold: marginal probability above which voxels are of a lesion.
+        min_lesion_ml: smallest lesion that a search reports.
         num_standard: N', samples of the standard form to draw besides.
+        scratch_dir: of the temporary file that a large region is kept in; the system's own if None.
 
     Returns:
         Masks, probabilities and lesions on the image's own grid.
@@ -57,8 +83,8 @@ def infer_case(
     Raises:
         ConfigError: if an argument does not fit, or the network is not one for slices of CT.
         ShapeError: if the image or the positions have the wrong shape.
-        GeometryError: if the affine does not fit.
-        DataError: if a position lies outside the image.
+        GeometryError: if the affine or the grid of the lung mask does not fit.
+        DataError: if a position lies outside the image, or there are no lungs.
 
     Example:
         >>> import torch
@@ -68,58 +94,58 @@ def infer_case(
         >>> result.dense("probability").shape, len(result.lesions)
         ((20, 20, 5), 1)
     """
-    _check_arguments(network, region, samples_per_expert, sw_batch_size, num_standard, reach_mm)
-    if nodules is None:
-        raise ConfigError("nodules must be given with region 'nodules', got None")
+    where = checked_region(region, nodules, lungs)
+    _check_arguments(network, samples_per_expert, sw_batch_size, num_standard)
+    require_overlap(overlap)
+    rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
-    require_inside(image, nodules)
-    positions = np.asarray(nodules, dtype=np.float64)
-    windows = [windows_around(volume, position, preprocessing.roi_size, depth_mm) for position in positions]
+    inside = lungs_of(volume, lungs) if where == "lungs" else None
+    if nodules is not None:
+        require_inside(image, nodules)
+        positions = np.asarray(nodules, dtype=np.float64)
+        views = nodule_views(volume, positions, preprocessing.roi_size, depth_mm)
+    else:
+        views = [search_view(volume, inside, preprocessing.roi_size, overlap)]
     latents = draw_case_latents(network, samples_per_expert, num_standard, seed)
-    affine, shape = np.asarray(image.affine, dtype=np.float64), image.shape[1:]
+    storage = Storage(sum(region_room(view.box, volume, latents) for view in views), scratch_dir)
+    shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
+    affine = np.asarray(image.affine, dtype=np.float64)
+    searched = None if inside is None else np.asarray(volume.steps.undo(inside), dtype=bool)
     regions: list[Region] = []
     lesions: list[Lesion] = []
-    was_training = network.training
-    network.eval()
-    try:
-        for box, members in _plan(windows, preprocessing.roi_size, volume):
-            inside = [window for member in members for window in windows[member]]
+    with _ready(network):
+        for view in views:
             sampled = sample_region(
-                network, volume, inside, box, latents, preprocessing=preprocessing, sw_batch_size=sw_batch_size
+                network,
+                volume,
+                view.windows,
+                view.box,
+                latents,
+                preprocessing=preprocessing,
+                sw_batch_size=sw_batch_size,
+                storage=storage,
             )
-            found = find_lesions(
-                sampled,
-                {member + 1: positions[member] for member in members},
-                affine=affine,
-                image_shape=shape,
-                num_samples=(network.num_experts, samples_per_expert),
-                reach_mm=reach_mm,
-            )
+            source = LesionSource(sampled, affine, shape, (network.num_experts, samples_per_expert), storage)
+            found = find_lesions(source, rules, listed=view.listed, inside=searched)
             lesions += found
-            regions.append(with_standard_samples(sampled, found, affine, latents.uniforms))
-    finally:
-        network.train(was_training)
+            regions.append(choose_standard_samples(sampled, found, affine, latents.uniforms, storage.release))
     return CaseDistribution(
-        shape=(shape[0], shape[1], shape[2]),
+        shape=shape,
         affine=affine,
         num_experts=network.num_experts,
         samples_per_expert=samples_per_expert,
         num_standard=num_standard,
         regions=tuple(regions),
         lesions=tuple(sorted(lesions, key=lambda lesion: lesion.number)),
+        storage=storage,
     )
 
 
-def _check_arguments(
-    network: MoSE, region: str, samples_per_expert: int, sw_batch_size: int, num_standard: int, reach_mm: float
-) -> None:
-    if region != "nodules":
-        raise ConfigError(f"region must be 'nodules', got {region!r}")
+def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int) -> None:
     for name, value, least in (
         ("samples_per_expert", samples_per_expert, 1),
         ("sw_batch_size", sw_batch_size, 1),
         ("num_standard", num_standard, 0),
-        ("reach_mm", reach_mm, 0),
     ):
         if not value >= least:
             raise ConfigError(f"{name} must be >= {least}, got {value}")
@@ -128,13 +154,12 @@ def _check_arguments(
             raise ConfigError(f"{name} of the network must be {wanted} for slices of CT, got {getattr(network, name)}")
 
 
-def _plan(
-    windows: list[list[Window]], roi_size: tuple[int, int], volume: OrientedVolume
-) -> list[tuple[Box, list[int]]]:
-    """Boxes of the oriented grid, and which nodules' windows lie in each."""
-    own = [_box(listed, roi_size, volume.grid.shape) for listed in windows]
-    return [(box, [n for n, member in enumerate(own) if member.overlaps(box)]) for box in merged_boxes(own)]
-
-
-def _box(windows: list[Window], roi_size: tuple[int, int], shape: tuple[int, ...]) -> Box:
-    return window_box(windows[0], roi_size, shape).union(window_box(windows[-1], roi_size, shape))
+@contextmanager
+def _ready(network: MoSE) -> Iterator[None]:
+    """The network in eval mode."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)

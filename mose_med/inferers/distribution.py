@@ -9,18 +9,19 @@ for. Outside every window the network did not look: all maps are 0 there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError
+from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
 from mose_med.inferers.lesions import Lesion
-from mose_med.inferers.regions import Region, unpack
-from mose_med.metrics import expert_entropy_split, predictive_entropy
+from mose_med.inferers.regions import Box, Region, assembled, unpack
+from mose_med.inferers.storage import Storage
 
 __all__ = ["CaseDistribution", "MapFormat"]
 
@@ -47,7 +48,8 @@ class CaseDistribution:
         samples_per_expert: S.
         num_standard: N', samples in the standard form; 0 if it was not asked for.
         regions: boxes that share no voxel, where the network looked.
-        lesions: one for each listed position, in the order of the list.
+        lesions: one for each listed position, in the order of the list; or what was found, the largest first.
+        storage: of the arrays of the regions.
     """
 
     shape: tuple[int, int, int]
@@ -57,6 +59,7 @@ class CaseDistribution:
     num_standard: int
     regions: tuple[Region, ...]
     lesions: tuple[Lesion, ...]
+    storage: Storage = field(default_factory=lambda: Storage(0), repr=False, compare=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,79 +80,88 @@ class CaseDistribution:
         Raises:
             ConfigError: if there is no map of that name.
         """
-        form = self.format(name)
-        flat = np.concatenate([slab.ravel(order="F") for slab in self.slabs(name)])
-        return flat.reshape(form.shape, order="F")
+        return self.crop(name, Box((0, 0, 0), self.shape))
 
-    def slabs(self, name: str) -> Iterator[NDArray[np.generic]]:
-        """Pieces (i, j, some slices) of one map, all slices of its first channel first: the order of a NIfTI file.
+    def crop(self, name: str, box: Box) -> NDArray[np.generic]:
+        """The part of one map that lies in a box of the input's grid, (i, j, k) or (i, j, k, channels).
 
         Raises:
             ConfigError: if there is no map of that name.
         """
-        form, of_region = self._map(name)
-        pieces = [(region.box, of_region(region)) for region in self.regions]
-        for channel in range(form.shape[3] if len(form.shape) == 4 else 1):
-            for first in range(0, self.shape[2], _SLAB_DEPTH):
-                last = min(first + _SLAB_DEPTH, self.shape[2])
-                slab = np.zeros((*self.shape[:2], last - first), dtype=form.dtype, order="F")
-                for box, values in pieces:
-                    low, high = max(first, box.start[2]), min(last, box.stop[2])
-                    if low < high:
-                        part = values[:, :, low - box.start[2] : high - box.start[2]]
-                        target = slab[box.slices[0], box.slices[1], low - first : high - first]
-                        target[:] = part[..., channel] if values.ndim == 4 else part
-                yield slab
+        form, channels = self._map(name)
+        result = np.empty((*box.shape, len(channels)), dtype=form.dtype, order="F")
+        for channel, quantity in enumerate(channels):
+            result[..., channel] = self._assembled(quantity, box, form.dtype)
+        return result if len(form.shape) == 4 else result[..., 0]
 
-    def _map(self, name: str) -> tuple[MapFormat, _OfRegion]:
+    def slabs(self, name: str) -> Iterator[NDArray[np.generic]]:
+        """Pieces (i, j, some slices) of one map, all slices of its first channel first: the order of a NIfTI file.
+
+        Slices where the network did not look come as one zero, repeated without taking memory.
+
+        Raises:
+            ConfigError: if there is no map of that name.
+        """
+        form, channels = self._map(name)
+        nothing = np.zeros((), dtype=form.dtype)
+        for quantity in channels:
+            for first, last, looked in self._runs():
+                box = Box((0, 0, first), (*self.shape[:2], last))
+                yield self._assembled(quantity, box, form.dtype) if looked else np.broadcast_to(nothing, box.shape)
+
+    def _runs(self) -> Iterator[tuple[int, int, bool]]:
+        """First slice, the one after the last, and whether a region has any of them."""
+        looked = np.zeros(self.shape[2], dtype=bool)
+        for region in self.regions:
+            looked[region.box.start[2] : region.box.stop[2]] = True
+        edges = [0, *(np.flatnonzero(np.diff(looked)) + 1).tolist(), self.shape[2]]
+        for start, stop in pairwise(edges):
+            depth = _SLAB_DEPTH if looked[start] else stop - start
+            for first in range(start, stop, depth):
+                yield first, min(first + depth, stop), bool(looked[start])
+
+    def _assembled(self, quantity: _OfRegion, box: Box, dtype: type[np.generic]) -> NDArray[np.generic]:
+        return assembled(self.regions, quantity, box, dtype, self.storage.release)
+
+    def _map(self, name: str) -> tuple[MapFormat, list[_OfRegion]]:
         maps = self._maps()
         if name not in maps:
             raise ConfigError(f"name must be one of {', '.join(maps)}, got {name!r}")
         return maps[name]
 
-    def _maps(self) -> dict[str, tuple[MapFormat, _OfRegion]]:
+    def _maps(self) -> dict[str, tuple[MapFormat, list[_OfRegion]]]:
+        """Of each map the format, and what its channels are of a region."""
         samples, experts = self.samples_per_expert, range(self.num_experts)
         scalar, sampled = MapFormat(self.shape, np.float32), MapFormat((*self.shape, samples), np.uint8)
-        maps: dict[str, tuple[MapFormat, _OfRegion]] = {
-            f"expert-{k + 1}_samples": (sampled, partial(_masks, first=k * samples, count=samples)) for k in experts
+        maps: dict[str, tuple[MapFormat, list[_OfRegion]]] = {
+            f"expert-{k + 1}_samples": (sampled, [partial(_mask, n=k * samples + s) for s in range(samples)])
+            for k in experts
         }
         for k in experts:
-            maps[f"expert-{k + 1}_foreground_probability"] = (scalar, partial(_expert_mean, expert=k))
-        maps["expert_probs"] = (MapFormat((*self.shape, self.num_experts), np.float32), Region.expert_probs)
-        maps["probability"] = (scalar, Region.probability)
-        maps["consensus"] = (MapFormat(self.shape, np.uint8), Region.consensus)
-        maps["entropy"] = (scalar, _entropy)
-        maps["entropy_between_experts"] = (scalar, _entropy_between_experts)
+            maps[f"expert-{k + 1}_foreground_probability"] = (scalar, [partial(_expert_mean, n=k)])
+        form = MapFormat((*self.shape, self.num_experts), np.float32)
+        maps["expert_probs"] = (form, [partial(_expert_prob, n=k) for k in experts])
+        maps["probability"] = (scalar, [Region.probability])
+        maps["consensus"] = (MapFormat(self.shape, np.uint8), [Region.consensus])
+        maps["entropy"] = (scalar, [entropy])
+        maps["entropy_between_experts"] = (scalar, [entropy_between_experts])
         if self.num_standard:
             form = MapFormat((*self.shape, self.num_standard), np.uint8)
-            maps["samples"] = (form, partial(_standard_masks, count=self.num_standard))
+            maps["samples"] = (form, [partial(_standard_mask, n=n) for n in range(self.num_standard)])
         return maps
 
 
-def _masks(region: Region, first: int, count: int) -> NDArray[np.bool_]:
-    return np.stack([unpack(region.sample_bits, n) for n in range(first, first + count)], axis=-1)
+def _mask(region: Region, n: int) -> NDArray[np.bool_]:
+    return unpack(region.sample_bits, n)
 
 
-def _standard_masks(region: Region, count: int) -> NDArray[np.bool_]:
-    return np.stack([unpack(region.standard_bits, n) for n in range(count)], axis=-1)
+def _standard_mask(region: Region, n: int) -> NDArray[np.bool_]:
+    return unpack(region.standard_bits, n)
 
 
-def _expert_mean(region: Region, expert: int) -> NDArray[np.float16]:
-    return region.expert_means[..., expert]
+def _expert_mean(region: Region, n: int) -> NDArray[np.float16]:
+    return region.expert_means[..., n]
 
 
-def _entropy(region: Region) -> NDArray[np.float32]:
-    """Entropy of the marginal (i, j, k), nats."""
-    foreground = torch.from_numpy(region.probability()).clamp(0, 1)
-    return np.asarray(predictive_entropy(torch.stack([1 - foreground, foreground])[None])[0].numpy()) * region.looked()
-
-
-def _entropy_between_experts(region: Region) -> NDArray[np.float32]:
-    """Mutual information of expert and label (i, j, k), nats."""
-    looked = region.looked()
-    foreground = torch.from_numpy(region.expert_means.astype(np.float32)).movedim(-1, 0).clamp(0, 1)
-    probs = np.where(looked[..., None], region.expert_probs(), np.float32(1 / region.gating.shape[-1]))
-    split = expert_entropy_split(
-        torch.stack([1 - foreground, foreground], dim=1)[None], torch.from_numpy(probs).movedim(-1, 0)[None]
-    )
-    return np.asarray(split.between[0].clamp_min(0).numpy()) * looked
+def _expert_prob(region: Region, n: int) -> NDArray[np.float32]:
+    return region.expert_probs()[..., n]

@@ -1,51 +1,98 @@
-"""Lesions: what the samples say about each listed nodule.
-
-*Where.* The lesion of a listed position is the connected component (26 neighbours) of the marginal's 0.5 mask whose
-nearest voxel is nearest to the position, if that is within ``reach_mm``. Its *support* is that component together
-with the voxels within ``reach_mm`` of the position, of which the nearest always counts. Without such a component the
-lesion is listed all the same, ``in_consensus`` false: single samples may still see it.
+"""Lesions: what the samples say about each place that was listed or found (:mod:`mose_med.inferers.places`).
 
 *In each sample*, the lesion is all connected components of the sample's mask that touch the support, so that a sample
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
 voxel there is empty. Volumes count voxels.
 
 *How probable.* Expert probabilities are pooled over the component (without one, over the support) by their mean; a
-sample of expert k weighs ``expert_probs[k] / S``.
+sample of expert k weighs ``expert_probs[k] / S``. Entropies are means over the same voxels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mose_med.geometry import index_to_mm, translated
-from mose_med.inferers.regions import Region, unpack
+from mose_med.errors import ConfigError
+from mose_med.inferers.components import labelled, touching_voxels
+from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
+from mose_med.inferers.places import Place, centroid_mm, found_places, listed_places
+from mose_med.inferers.regions import Box, Region, assembled, unpack
+from mose_med.inferers.storage import Storage
 from mose_med.inferers.volumes import VolumeDistribution, volume_distribution
 
-__all__ = ["REACH_MM", "Lesion", "find_lesions"]
+__all__ = [
+    "LESION_THRESHOLD",
+    "MIN_LESION_ML",
+    "REACH_MM",
+    "Lesion",
+    "LesionEntropy",
+    "LesionRules",
+    "LesionSource",
+    "find_lesions",
+]
 
 #: How far from the listed position a lesion may begin, unless a call says otherwise.
 REACH_MM = 5.0
-_NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
+#: Marginal probability above which voxels are of a lesion, unless a call says otherwise.
+LESION_THRESHOLD = 0.5
+#: Smallest lesion that a search reports, unless a call says otherwise: about a ball of 3 mm.
+MIN_LESION_ML = 0.014
+
+
+@dataclass(frozen=True)
+class LesionRules:
+    """What counts as a lesion.
+
+    Attributes:
+        threshold: marginal probability above which voxels are of a lesion.
+        reach_mm: how far from a listed position its lesion may begin.
+        min_ml: smallest lesion of a search.
+
+    Raises:
+        ConfigError: if a value does not fit.
+    """
+
+    threshold: float = LESION_THRESHOLD
+    reach_mm: float = REACH_MM
+    min_ml: float = MIN_LESION_ML
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise ConfigError(f"lesion_threshold must be > 0 and < 1, got {self.threshold}")
+        for name, value in (("reach_mm", self.reach_mm), ("min_lesion_ml", self.min_ml)):
+            if not value >= 0:
+                raise ConfigError(f"{name} must be >= 0, got {value}")
+
+
+class LesionEntropy(NamedTuple):
+    """Mean entropy of a lesion's voxels, nats: ``total`` is the sum of ``between`` and ``within`` experts."""
+
+    total: float
+    between: float
+    within: float
 
 
 class Lesion(NamedTuple):
-    """One listed nodule.
+    """One listed nodule, or one lesion that was found.
 
     Attributes:
-        number: of the position in the list, from 1.
-        position_mm: as listed, RAS.
-        in_consensus: whether the marginal's 0.5 mask has a component there.
-        centroid_mm: of that component, RAS; None without one.
+        number: of the position in the list, or by volume, from 1.
+        position_mm: as listed, or the centroid of what was found; RAS.
+        in_consensus: whether the marginal's 0.5 mask has a voxel of its component; without a component, false.
+        centroid_mm: of the component, RAS; None without one.
         expert_probs: (K,), pooled.
         volume_ml: distribution of the volume.
         touches_edge: whether the component goes on at the edge of what the network was shown, inside the image, so that
             its volume may be cut off.
         same_as: number of an earlier lesion of the list that is the same component; None if there is none.
+        entropy: means over the component, or without one over the voxels within reach.
     """
 
     number: int
@@ -56,122 +103,109 @@ class Lesion(NamedTuple):
     volume_ml: VolumeDistribution
     touches_edge: bool
     same_as: int | None = None
+    entropy: LesionEntropy = LesionEntropy(0.0, 0.0, 0.0)
 
 
-class _Place(NamedTuple):
-    """A lesion before its volumes: component (may be empty) and support, both (i, j, k) of the region."""
+class LesionSource(NamedTuple):
+    """A region of a case, and what else is needed to measure its lesions.
 
-    number: int
-    position_mm: NDArray[np.float64]
-    component: NDArray[np.bool_]
-    support: NDArray[np.bool_]
-
-
-def find_lesions(
-    region: Region,
-    listed: Mapping[int, NDArray[np.float64]],
-    *,
-    affine: NDArray[np.float64],
-    image_shape: tuple[int, ...],
-    num_samples: tuple[int, int],
-    reach_mm: float,
-) -> list[Lesion]:
-    """The lesions of the listed positions that lie in one region, in their order.
-
-    Args:
+    Attributes:
         region: of the case.
-        listed: number of each position in the list of the case, and the position in RAS mm.
         affine: of the input's grid.
         image_shape: of the input's grid.
         num_samples: (K, S).
-        reach_mm: how far from a position its lesion may begin.
+        storage: of the region's arrays.
     """
-    local = translated(affine, region.box.start)
-    labels, _ = ndimage.label(region.consensus(), structure=_NEIGHBOURS_26)
-    places = [_place(labels, number, position, local, reach_mm) for number, position in listed.items()]
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
-    volumes = _voxel_counts(region, places, num_samples) * voxel_ml
-    unseen = _unseen(region, image_shape)
-    pooled = [_pooled_expert_probs(region, place) for place in places]
+
+    region: Region
+    affine: NDArray[np.float64]
+    image_shape: tuple[int, int, int]
+    num_samples: tuple[int, int]
+    storage: Storage
+
+    def crop(self, quantity: Callable[[Region], NDArray[np.bool_]], box: Box) -> NDArray[np.bool_]:
+        """A mask of the region in a box, (i, j, k)."""
+        return assembled([self.region], quantity, box, np.bool_, self.storage.release)
+
+
+def find_lesions(
+    source: LesionSource,
+    rules: LesionRules,
+    *,
+    listed: Mapping[int, NDArray[np.float64]] | None = None,
+    inside: NDArray[np.bool_] | None = None,
+) -> list[Lesion]:
+    """The lesions of one region, in their order.
+
+    Args:
+        source: the region.
+        rules: what counts.
+        listed: number of each position in the list of the case, and the position in RAS mm; None searches the region.
+        inside: where to search, a mask (i, j, k) of the input's grid; None is everywhere.
+    """
+    box = source.region.box
+    labels, _ = labelled(source.crop(partial(_above, threshold=rules.threshold), box))
+    if listed is not None:
+        places = listed_places(labels, box, listed, source.affine, rules.reach_mm)
+    else:
+        part = None if inside is None else inside[box.slices]
+        places = found_places(labels, box, part, source.affine, rules.min_ml)
+    del labels
+    voxel_ml = abs(float(np.linalg.det(source.affine[:3, :3]))) / 1000.0
+    volumes = _voxel_counts(source, places) * voxel_ml
     return [
-        Lesion(
-            number=place.number,
-            position_mm=_triple(place.position_mm),
-            in_consensus=bool(place.component.any()),
-            centroid_mm=_centroid(place.component, local),
-            expert_probs=probs,
-            volume_ml=volume_distribution(volume, probs),
-            touches_edge=bool((ndimage.binary_dilation(np.pad(place.component, 1)) & unseen).any()),
-            same_as=next((p.number for p in places[:n] if (p.component & place.component).any()), None),
-        )
-        for n, (place, volume, probs) in enumerate(zip(places, volumes, pooled, strict=True))
+        _measured(source, place, volume, next((p.number for p in places[:n] if p.label == place.label > 0), None))
+        for n, (place, volume) in enumerate(zip(places, volumes, strict=True))
     ]
 
 
-def _pooled_expert_probs(region: Region, place: _Place) -> NDArray[np.float64]:
-    where = place.component if place.component.any() else place.support & region.looked()
-    probs = region.expert_probs()[where].mean(axis=0, dtype=np.float64)
-    return np.asarray(probs / float(probs.sum()), dtype=np.float64)
+def _above(region: Region, threshold: float) -> NDArray[np.bool_]:
+    return region.probability() > threshold
 
 
-def _centroid(component: NDArray[np.bool_], affine: NDArray[np.float64]) -> tuple[float, float, float] | None:
-    if not component.any():
-        return None
-    return _triple(index_to_mm(affine, np.argwhere(component).astype(np.float64).mean(axis=0)))
+def _sample(region: Region, n: int) -> NDArray[np.bool_]:
+    return unpack(region.sample_bits, n)
 
 
-def _place(
-    labels: NDArray[np.int32],
-    number: int,
-    position_mm: NDArray[np.float64],
-    affine: NDArray[np.float64],
-    reach_mm: float,
-) -> _Place:
-    distance = _distance_mm(labels.shape, position_mm, affine)
-    support = (distance <= reach_mm) | (distance == distance.min())
-    near = np.where(support & (labels > 0), distance, np.inf)
-    if not np.isfinite(near).any():
-        return _Place(number, position_mm, np.zeros(labels.shape, dtype=bool), support)
-    component = labels == labels[np.unravel_index(int(np.argmin(near)), near.shape)]
-    return _Place(number, position_mm, component, support | component)
-
-
-def _distance_mm(
-    shape: tuple[int, ...], position_mm: NDArray[np.float64], affine: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Distance of every voxel centre to a position, rounded so that symmetric voxels are equally far."""
-    indices = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).astype(np.float64)
-    return np.asarray(np.round(np.linalg.norm(index_to_mm(affine, indices) - position_mm, axis=-1), 6))
-
-
-def _voxel_counts(region: Region, places: Sequence[_Place], num_samples: tuple[int, int]) -> NDArray[np.float64]:
+def _voxel_counts(source: LesionSource, places: Sequence[Place]) -> NDArray[np.float64]:
     """Voxels of every lesion in every sample, (M, K, S)."""
-    experts, samples = num_samples
-    counts = np.zeros((len(places), experts * samples))
-    for n in range(experts * samples):
-        counts[:, n] = list(_voxels(unpack(region.sample_bits, n), places))
-    return counts.reshape(len(places), experts, samples)
+    supports = [place.support for place in places]
+    whole = source.region.box
+    counts = [
+        touching_voxels(partial(source.crop, partial(_sample, n=n)), supports, whole)
+        for n in range(int(np.prod(source.num_samples)))
+    ]
+    return np.asarray(counts, dtype=np.float64).T.reshape(len(places), *source.num_samples)
 
 
-def _voxels(mask: NDArray[np.bool_], places: Sequence[_Place]) -> Iterator[int]:
-    labels, count = ndimage.label(mask, structure=_NEIGHBOURS_26)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    for place in places:
-        touched = np.unique(labels[place.support])
-        yield int(sizes[touched[touched > 0]].sum())
+def _measured(source: LesionSource, place: Place, volume: NDArray[np.float64], same_as: int | None) -> Lesion:
+    part = source.region.crop(place.core.box)
+    where = place.core.mask & part.looked()
+    probs = part.expert_probs()[where].mean(axis=0, dtype=np.float64)
+    probs = np.asarray(probs / float(probs.sum()), dtype=np.float64)
+    centroid = None if place.component is None else _triple(centroid_mm(place.component, source.affine))
+    total, between = (float(of(part)[where].mean(dtype=np.float64)) for of in (entropy, entropy_between_experts))
+    return Lesion(
+        number=place.number,
+        position_mm=_triple(place.position_mm),
+        in_consensus=place.component is not None and bool(part.consensus()[where].any()),
+        centroid_mm=centroid,
+        expert_probs=probs,
+        volume_ml=volume_distribution(volume, probs),
+        touches_edge=place.component is not None and _touches_unseen(source, place),
+        same_as=same_as,
+        entropy=LesionEntropy(total, between, max(total - between, 0.0)),
+    )
 
 
-def _unseen(region: Region, image_shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Voxels of the image, in the region and one around it, where no window was."""
-    unseen = np.ones(tuple(size + 2 for size in region.box.shape), dtype=bool)
-    unseen[1:-1, 1:-1, 1:-1] = ~region.looked()
-    for axis, (start, stop) in enumerate(zip(region.box.start, region.box.stop, strict=True)):
-        along = np.moveaxis(unseen, axis, 0)
-        if start == 0:
-            along[0] = False
-        if stop == image_shape[axis]:
-            along[-1] = False
-    return unseen
+def _touches_unseen(source: LesionSource, place: Place) -> bool:
+    """Whether a voxel of the image next to the component was in no window."""
+    patch = place.core
+    around = patch.box.grown(1, Box((0, 0, 0), source.image_shape))
+    mask = np.zeros(around.shape, dtype=bool)
+    mask[patch.box.slices_in(around)] = patch.mask
+    seen = source.crop(Region.looked, around)
+    return bool((ndimage.binary_dilation(mask) & ~seen).any())
 
 
 def _triple(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -6,14 +6,19 @@ gating in half precision. Axes: i, j, k space, K experts, S samples per expert, 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.geometry import Reorientation
 
-__all__ = ["Box", "Region", "merged_boxes", "pack", "unpack"]
+__all__ = ["Box", "Region", "assembled", "bounding_box", "merged_boxes", "pack", "unpack"]
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+#: Slices of which a quantity is computed at a time.
+_SLAB_DEPTH = 16
 
 
 class Box(NamedTuple):
@@ -43,6 +48,28 @@ class Box(NamedTuple):
         """
         return all(a < d and c < b for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True))
 
+    def intersection(self, other: Box) -> Box:
+        """The voxels that both have; of no size along an axis where they have none."""
+        start = np.maximum(self.start, other.start).tolist()
+        stop = np.maximum(np.minimum(self.stop, other.stop), start).tolist()
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def grown(self, voxels: int, within: Box) -> Box:
+        """The box and so many voxels more on each side, as far as they lie in another box.
+
+        Example:
+            >>> Box((2, 2, 2), (4, 4, 4)).grown(1, Box((0, 0, 0), (9, 9, 4)))
+            Box(start=(1, 1, 1), stop=(5, 5, 4))
+        """
+        i, j, k = self.start
+        u, v, w = self.stop
+        return Box((i - voxels, j - voxels, k - voxels), (u + voxels, v + voxels, w + voxels)).intersection(within)
+
+    def slices_in(self, outer: Box) -> tuple[slice, slice, slice]:
+        """To cut the box out of an array that holds ``outer``."""
+        i, j, k = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
+        return i, j, k
+
     def union(self, other: Box) -> Box:
         """Smallest box that holds both."""
         start = np.minimum(self.start, other.start).tolist()
@@ -56,6 +83,13 @@ class Box(NamedTuple):
             low, high = self.start[target], self.stop[target]
             start[source], stop[source] = (shape[source] - high, shape[source] - low) if flip else (low, high)
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box:
+    """Smallest box that holds every voxel of a mask (i, j, k) that has some."""
+    ranges = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]].tolist() for axis in range(3)]
+    (i, u), (j, v), (k, w) = ranges
+    return Box((i, j, k), (u + 1, v + 1, w + 1))
 
 
 def merged_boxes(boxes: list[Box]) -> list[Box]:
@@ -101,6 +135,14 @@ class Region(NamedTuple):
     gating: NDArray[np.float16]
     standard_bits: NDArray[np.uint8]
 
+    def crop(self, box: Box) -> Region:
+        """The part that lies in a box of the input's grid; arrays are views."""
+        inner = self.box.intersection(box)
+        part = inner.slices_in(self.box)
+        return Region(
+            inner, self.sample_bits[part], self.expert_means[part], self.gating[part], self.standard_bits[part]
+        )
+
     def looked(self) -> NDArray[np.bool_]:
         """Where a window was, (i, j, k)."""
         return np.asarray(self.gating.any(axis=-1))
@@ -118,3 +160,33 @@ class Region(NamedTuple):
     def consensus(self) -> NDArray[np.bool_]:
         """Where the marginal probability is above one half, (i, j, k)."""
         return self.probability() > 0.5
+
+
+def assembled(
+    regions: Sequence[Region],
+    quantity: Callable[[Region], NDArray[Scalar]],
+    box: Box,
+    dtype: type[Scalar],
+    release: Callable[[], None] = lambda: None,
+) -> NDArray[Scalar]:
+    """What regions that share no voxel say of a box of the input's grid, together.
+
+    Args:
+        regions: of the case.
+        quantity: of a region, (i, j, k); computed a few slices at a time.
+        box: of the input's grid.
+        dtype: of the result.
+        release: called after every few slices, to let their pages go.
+
+    Returns:
+        (i, j, k) of the box, 0 outside the regions; the first axis runs fastest in memory.
+    """
+    result = np.zeros(box.shape, dtype=dtype, order="F")
+    for region in regions:
+        inner = region.box.intersection(box)
+        for first in range(inner.start[2], inner.stop[2] if 0 not in inner.shape else 0, _SLAB_DEPTH):
+            last = min(first + _SLAB_DEPTH, inner.stop[2])
+            part = Box((*inner.start[:2], first), (*inner.stop[:2], last))
+            result[part.slices_in(box)] = quantity(region.crop(part))
+            release()
+    return result

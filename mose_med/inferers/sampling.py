@@ -14,15 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mose_med.geometry import window_overlap
 from mose_med.inferers.blending import BlendedSlice, Prediction, blended_slices
 from mose_med.inferers.regions import Box, Region, pack
+from mose_med.inferers.storage import Storage
 from mose_med.inferers.windows import OrientedVolume, Window, network_input
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import box_on_slice, interpolated_back
 
-__all__ = ["CaseLatents", "draw_case_latents", "sample_region", "window_box"]
+__all__ = ["CaseLatents", "draw_case_latents", "region_room", "sample_region"]
+
+#: Slices after which the pages of a region that is kept in a file are let go.
+_RELEASE_SLICES = 8
+#: Types of the arrays of a region, in their order.
+_DTYPES = (np.uint8, np.float16, np.float16, np.uint8)
 
 
 class CaseLatents(NamedTuple):
@@ -56,12 +61,6 @@ def draw_case_latents(network: MoSE, samples_per_expert: int, num_standard: int,
     return CaseLatents(torch.cat([compact, standard], dim=1).detach(), samples_per_expert, uniforms.numpy())
 
 
-def window_box(window: Window, roi_size: tuple[int, int], shape: tuple[int, ...]) -> Box:
-    """The voxels of an image of ``shape`` that a window holds."""
-    (i, j), _ = window_overlap(window.start, roi_size, shape[:2])
-    return Box((i.start, j.start, window.slice_index), (i.stop, j.stop, window.slice_index + 1))
-
-
 def sample_region(
     network: MoSE,
     volume: OrientedVolume,
@@ -71,6 +70,7 @@ def sample_region(
     *,
     preprocessing: Preprocessing,
     sw_batch_size: int,
+    storage: Storage,
 ) -> Region:
     """Run the network over the windows of a region.
 
@@ -82,13 +82,14 @@ def sample_region(
         latents: of the case.
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
+        storage: that has :func:`region_room` left for the region.
 
     Returns:
         The region in the input's own grid; ``standard_bits`` holds, for each expert in turn, the N' masks that the
         samples of the standard form would have from it.
     """
     seen = _box_on_volume(box, volume)
-    region = _empty_region(seen.undo(volume.steps, tuple(volume.steps.undo(volume.values).shape)), latents)
+    region = _empty_region(_box_on_image(box, volume), latents, storage)
     means, bits, gating, standard = (
         volume.steps.apply(array)
         for array in (region.expert_means, region.sample_bits, region.gating, region.standard_bits)
@@ -103,6 +104,8 @@ def sample_region(
         gating[:, :, k] = blend.expert_probs.transpose(1, 2, 0)
         bits[:, :, k] = _masks(foreground[:, :compact])
         standard[:, :, k] = _masks(foreground[:, compact:])
+        if k % _RELEASE_SLICES == 0:
+            storage.release()
     return region
 
 
@@ -127,14 +130,32 @@ def _on_volume(blend: BlendedSlice, box: Box, seen: Box, volume: OrientedVolume)
     return BlendedSlice(blend.slice_index, foreground, maps[-experts:])
 
 
-def _empty_region(box: Box, latents: CaseLatents) -> Region:
+def _box_on_image(box: Box, volume: OrientedVolume) -> Box:
+    """The voxels of the input's own grid that a box of the oriented grid stands for."""
+    return _box_on_volume(box, volume).undo(volume.steps, tuple(volume.steps.undo(volume.values).shape))
+
+
+def region_room(box: Box, volume: OrientedVolume, latents: CaseLatents) -> int:
+    """Bytes of storage that the region of a box of the oriented grid takes."""
+    shapes = _shapes(_box_on_image(box, volume), latents)
+    return sum(Storage.room(shape, dtype) for shape, dtype in zip(shapes, _DTYPES, strict=True))
+
+
+def _shapes(box: Box, latents: CaseLatents) -> list[tuple[int, ...]]:
+    """Of the arrays of a region, in their order."""
     experts, compact = len(latents.codes), latents.samples_per_expert
+    channels = (-(-experts * compact // 8), experts, experts, -(-experts * latents.num_standard // 8))
+    return [(*box.shape, number) for number in channels]
+
+
+def _empty_region(box: Box, latents: CaseLatents, storage: Storage) -> Region:
+    bits, means, gating, standard = _shapes(box, latents)
     return Region(
         box=box,
-        sample_bits=np.zeros((*box.shape, -(-experts * compact // 8)), dtype=np.uint8),
-        expert_means=np.zeros((*box.shape, experts), dtype=np.float16),
-        gating=np.zeros((*box.shape, experts), dtype=np.float16),
-        standard_bits=np.zeros((*box.shape, -(-experts * latents.num_standard // 8)), dtype=np.uint8),
+        sample_bits=storage.zeros(bits, np.uint8),
+        expert_means=storage.zeros(means, np.float16),
+        gating=storage.zeros(gating, np.float16),
+        standard_bits=storage.zeros(standard, np.uint8),
     )
 
 

@@ -51,11 +51,13 @@ class OrientedVolume(NamedTuple):
 
     Attributes:
         values: HU (i, j, k), a view of the image.
+        affine: of the values, RAS mm.
         grid: that windows are placed on, over ``values``.
         steps: that led from the image to ``values``.
     """
 
     values: NDArray[np.generic]
+    affine: NDArray[np.float64]
     grid: InPlaneGrid
     steps: Reorientation
 
@@ -85,8 +87,8 @@ def oriented_volume(image: MetaTensor, orientation: str, in_plane_mm: float | No
         raise DataError("image must have finite values, got NaN or infinity: replace them with -1024 (air)")
     affine = checked_affine(np.asarray(image.affine, dtype=np.float64))
     steps = reorientation(affine, orientation)
-    seen = steps.apply(values)
-    return OrientedVolume(seen, in_plane_grid(steps.affine(affine, values.shape), seen.shape, in_plane_mm), steps)
+    seen, seen_affine = steps.apply(values), steps.affine(affine, values.shape)
+    return OrientedVolume(seen, seen_affine, in_plane_grid(seen_affine, seen.shape, in_plane_mm), steps)
 
 
 def require_inside(image: MetaTensor, positions_mm: Sequence[Sequence[float]] | NDArray[np.floating]) -> None:

@@ -17,13 +17,15 @@ LESIONS_NAME = "lesions.json"
 _DIGITS = 6
 
 
-def write_case(folder: Path, distribution: CaseDistribution, nodule_ids: Sequence[str], threads: int = 1) -> None:
+def write_case(
+    folder: Path, distribution: CaseDistribution, nodule_ids: Sequence[str] | None = None, threads: int = 1
+) -> None:
     """Write every map of ``distribution`` and its lesions into an existing folder.
 
     Args:
         folder: of the case.
         distribution: of the case.
-        nodule_ids: name of each listed position.
+        nodule_ids: name of each listed position; None numbers the lesions, as those of a search are.
         threads: that compress.
     """
     for name in distribution.names:
@@ -36,12 +38,13 @@ def write_case(folder: Path, distribution: CaseDistribution, nodule_ids: Sequenc
             affine=distribution.affine,
             threads=threads,
         )
-    lesions = [lesion_record(lesion, name) for lesion, name in zip(distribution.lesions, nodule_ids, strict=True)]
+    names = [str(lesion.number) for lesion in distribution.lesions] if nodule_ids is None else nodule_ids
+    lesions = [lesion_record(lesion, name) for lesion, name in zip(distribution.lesions, names, strict=True)]
     (folder / LESIONS_NAME).write_text(json.dumps({"lesions": lesions}, indent=2) + "\n", encoding="utf-8")
 
 
 def lesion_record(lesion: Lesion, nodule_id: str) -> dict[str, Any]:
-    """One lesion in plain types; volumes in ml, positions in mm."""
+    """One lesion in plain types; volumes in ml, positions in mm, entropies in nats."""
     volume = lesion.volume_ml
     return {
         "lesion": lesion.number,
@@ -61,6 +64,7 @@ def lesion_record(lesion: Lesion, nodule_id: str) -> dict[str, Any]:
             "samples": _rounded(volume.samples.tolist()),
         },
         "p_empty": _rounded(volume.p_empty),
+        "entropy": {name: _rounded(value) for name, value in lesion.entropy._asdict().items()},
     }
 
 

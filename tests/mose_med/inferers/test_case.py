@@ -169,8 +169,14 @@ def test_training_mode_is_left_as_it_was(image, preprocessing):
         ({"num_standard": -1}, "num_standard must be >= 0, got -1"),
         ({"reach_mm": float("nan")}, "reach_mm must be >= 0, got nan"),
         ({"depth_mm": -1.0}, "depth_mm must be >= 0, got -1"),
-        ({"region": "liver"}, "region must be 'nodules', got 'liver'"),
-        ({"nodules": None}, "nodules must be given with region 'nodules', got None"),
+        ({"overlap": 1.0}, "overlap must be >= 0 and < 1, got 1.0"),
+        ({"overlap": -0.1}, "overlap must be >= 0 and < 1, got -0.1"),
+        ({"lesion_threshold": 0.0}, "lesion_threshold must be > 0 and < 1, got 0.0"),
+        ({"min_lesion_ml": -1.0}, "min_lesion_ml must be >= 0, got -1.0"),
+        ({"region": "liver"}, "region must be 'nodules', 'lungs' or 'full', got 'liver'"),
+        ({"region": "nodules", "nodules": None}, "nodules must be given with region 'nodules', got None: or search"),
+        ({"region": "full"}, "nodules go with region 'nodules', got region 'full': give one of them"),
+        ({"lungs": np.ones((30, 28, 9), bool)}, "lungs, a mask, goes with region 'lungs', got region 'nodules'"),
     ],
 )
 def test_bad_arguments_are_named(infer_network, image, preprocessing, arguments, message):

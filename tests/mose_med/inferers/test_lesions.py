@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mose_med.inferers import Box, Lesion, Region
-from mose_med.inferers.lesions import find_lesions
+from mose_med.inferers.lesions import LesionRules, LesionSource, find_lesions
 from mose_med.inferers.regions import pack
+from mose_med.inferers.storage import Storage
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 SHAPE = (12, 12, 12)
@@ -17,14 +18,17 @@ def region_of(samples: np.ndarray, consensus: np.ndarray | None = None) -> Regio
     means = samples.reshape(2, 2, *samples.shape[1:]).mean(axis=1) if consensus is None else np.stack([consensus] * 2)
     gating = np.broadcast_to(np.array(PROBS, np.float16), (*samples.shape[1:], 2))
     box = Box((2, 2, 2), (10, 10, 10))
-    return Region(
-        box, pack(np.moveaxis(samples, 0, -1)), np.moveaxis(means, 0, -1).astype(np.float16), gating, np.zeros(0)
-    )
+    no_bits = np.zeros((8, 8, 8, 0), dtype=np.uint8)
+    return Region(box, pack(np.moveaxis(samples, 0, -1)), np.moveaxis(means, 0, -1).astype(np.float16), gating, no_bits)
+
+
+def source_of(region: Region) -> LesionSource:
+    return LesionSource(region, AFFINE, SHAPE, (2, 2), Storage(0))
 
 
 def lesions_of(region: Region, *indices: tuple[float, float, float], reach_mm: float = 2.0) -> list[Lesion]:
     listed = {n: (AFFINE @ [*(np.add(index, 2)), 1])[:3] for n, index in enumerate(indices, start=1)}
-    return find_lesions(region, listed, affine=AFFINE, image_shape=SHAPE, num_samples=(2, 2), reach_mm=reach_mm)
+    return find_lesions(source_of(region), LesionRules(reach_mm=reach_mm), listed=listed)
 
 
 @pytest.fixture
@@ -92,5 +96,5 @@ def test_a_component_at_the_edge_of_the_view_is_told(samples):
     assert lesions_of(region, (2, 4, 4))[0].touches_edge
     in_corner = region._replace(box=Box((0, 2, 2), (8, 10, 10)))
     listed = {1: (AFFINE @ [2, 6, 6, 1])[:3]}
-    (lesion,) = find_lesions(in_corner, listed, affine=AFFINE, image_shape=SHAPE, num_samples=(2, 2), reach_mm=2.0)
+    (lesion,) = find_lesions(source_of(in_corner), LesionRules(reach_mm=2.0), listed=listed)
     assert not lesion.touches_edge

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from mose_med.inferers import components
+from mose_med.inferers.components import Patch, touching_voxels
+from mose_med.inferers.regions import Box
+
+WITHIN = Box((3, 0, 2), (23, 18, 14))
+
+
+def slow_count(mask: np.ndarray, place: Patch) -> int:
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    support = np.zeros(mask.shape, dtype=bool)
+    support[place.box.slices_in(WITHIN)] = place.mask
+    return int(np.isin(labels, np.setdiff1d(labels[support], [0])).sum())
+
+
+@given(st.integers(0, 1000), st.floats(0.02, 0.2))
+def test_counts_are_those_of_labelling_the_whole_mask(seed: int, share: float):
+    rng = np.random.default_rng(seed)
+    mask = rng.random(WITHIN.shape) < share
+    start = tuple(int(rng.integers(low, high - 3)) for low, high in zip(*WITHIN, strict=True))
+    place = Patch(Box(start, tuple(n + 3 for n in start)), rng.random((3, 3, 3)) < 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(components, "_SMALL", 0)
+        patch.setattr(components, "_MARGIN", 2)
+        (count,) = touching_voxels(lambda box: mask[box.slices_in(WITHIN)], [place], WITHIN)
+    assert count == slow_count(mask, place)
+
+
+def test_small_masks_are_cut_once():
+    asked = []
+
+    def crop(box: Box) -> np.ndarray:
+        asked.append(box)
+        return np.ones(box.shape, dtype=bool)
+
+    place = Patch(Box((5, 5, 5), (6, 6, 6)), np.ones((1, 1, 1), dtype=bool))
+    assert touching_voxels(crop, [place, place], WITHIN) == [np.prod(WITHIN.shape)] * 2
+    assert asked == [WITHIN]

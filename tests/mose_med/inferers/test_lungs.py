@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from monai.data import MetaTensor
+
+from mose_med.errors import DataError
+from mose_med.inferers import lung_mask
+
+
+def parts(chest: MetaTensor) -> tuple[np.ndarray, np.ndarray]:
+    return chest.numpy()[0].copy(), chest.affine.numpy()
+
+
+def test_both_lungs_are_in_and_the_air_outside_is_not(chest):
+    hu, affine = parts(chest)
+    mask = lung_mask(hu, affine)
+    assert mask[hu == -850].all()
+    assert not mask[hu == -1000].any()
+    assert mask.sum() < 1.4 * (hu == -850).sum()
+
+
+def test_nodules_in_a_lung_and_on_the_pleura_are_in(chest):
+    hu, affine = parts(chest)
+    mask = lung_mask(hu, affine)
+    assert mask[22, 30, 8]
+    assert mask[57, 44, 14]
+    assert not mask[40, 40, 10]
+
+
+def test_the_first_and_last_slices_are_as_the_others(chest):
+    hu, affine = parts(chest)
+    areas = lung_mask(hu, affine).sum(axis=(0, 1))
+    assert areas.min() > 0.9 * areas.max()
+
+
+def test_one_lung_is_enough_and_a_bubble_is_none(chest):
+    hu, affine = parts(chest)
+    hu[:40][hu[:40] == -850] = -50
+    hu[20:22, 30:32, 4:6] = -900
+    mask = lung_mask(hu, affine)
+    assert not mask[:38].any()
+    assert mask[hu == -850].all()
+
+
+def test_finer_voxels_give_the_same_lungs(chest):
+    hu, affine = parts(chest)
+    fine = hu.repeat(3, axis=0).repeat(3, axis=1).repeat(2, axis=2)
+    mask = lung_mask(fine, affine @ np.diag([1 / 3, 1 / 3, 0.5, 1]))
+    share = mask.mean() / lung_mask(hu, affine).mean()
+    np.testing.assert_allclose(share, 1, atol=0.05)
+
+
+@pytest.mark.parametrize("hu", [-1000, 0])
+def test_without_lungs_the_way_out_is_told(chest, hu: int):
+    values, affine = parts(chest)
+    message = r"no lungs were found in the image \(air of 5 ml inside the patient\): pass a lung mask, nodule positions"
+    with pytest.raises(DataError, match=message):
+        lung_mask(np.full_like(values, hu), affine)

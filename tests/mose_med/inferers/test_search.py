@@ -1,0 +1,176 @@
+"""Lungs and whole volumes: windows side by side, lesions found in the marginal."""
+
+from __future__ import annotations
+
+from itertools import permutations, product
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.data import MetaTensor
+
+from mose_med.errors import DataError, GeometryError
+from mose_med.inferers import case as case_module
+from mose_med.inferers import infer_case
+from mose_med.inferers.storage import Storage
+from mose_med.networks import MoSE
+from mose_med.preprocessing import Preprocessing
+from mose_med.samples import ExpertSamples
+
+CODES = ["".join(code) for axes in permutations(("LR", "PA", "IS")) for code in product(*axes)]
+RAW = Preprocessing(standardise=False, roi_size=(24, 24))
+NODULES = ((22, 30, 8), (57, 44, 14))
+BRIGHT = (40, 40, 10)
+
+
+class Nodules(MoSE):
+    """Foreground where HU exceed 100, less 100 a unit of the latent code; the second expert is thrice as probable."""
+
+    def forward(self, image, samples_per_expert=None, generator=None, latents=None):
+        codes = latents[..., 0][None, :, :, None, None]
+        foreground = (image[:, :, None] - 100) / 10 + 10 * codes
+        logits = torch.stack([torch.zeros_like(foreground), foreground], dim=3)
+        return ExpertSamples(logits, image.new_tensor([[0.25, 0.75]]).expand(len(image), 2))
+
+
+@pytest.fixture
+def network() -> MoSE:
+    network = Nodules(channels=(4, 8), num_experts=2, latent_dim=1).eval()
+    with torch.no_grad():
+        network.priors.mean.zero_()
+        network.priors.log_std.fill_(-3)
+    return network
+
+
+@pytest.fixture
+def bright_chest(chest: MetaTensor) -> MetaTensor:
+    """The chest, with its nodules at 500 HU, the only voxels that the network marks."""
+    values = chest.clone()
+    values[values == 0] = 500
+    return values
+
+
+def centroids(result) -> np.ndarray:
+    return np.array([lesion.centroid_mm for lesion in result.lesions])
+
+
+def places_mm(image: MetaTensor, *indices: tuple[int, int, int]) -> np.ndarray:
+    return np.array([(image.affine.numpy() @ [*index, 1])[:3] for index in indices])
+
+
+def test_the_lungs_are_searched_when_nothing_is_listed(network, bright_chest):
+    result = infer_case(network, bright_chest, preprocessing=RAW)
+    expected = places_mm(bright_chest, *NODULES)
+    assert len(result.lesions) == 2
+    assert {tuple(c) for c in centroids(result).round(3)} == {tuple(c) for c in expected.round(3)}
+    assert [lesion.number for lesion in result.lesions] == [1, 2]
+    assert all(lesion.position_mm == lesion.centroid_mm for lesion in result.lesions)
+
+
+def test_what_lies_outside_the_lungs_is_found_in_the_full_volume_alone(network, bright_chest):
+    full = infer_case(network, bright_chest, preprocessing=RAW, region="full")
+    assert len(full.lesions) == 3
+    assert np.abs(centroids(full) - places_mm(bright_chest, BRIGHT)).sum(axis=1).min() < 1e-6
+    assert (full.dense("expert_probs").sum(axis=-1) > 0.99).all()
+
+
+def test_a_mask_of_the_lungs_says_where_to_look(network, bright_chest):
+    mask = np.zeros(bright_chest.shape[1:], dtype=bool)
+    mask[15:30, 20:40] = True
+    result = infer_case(network, bright_chest, preprocessing=RAW, region="lungs", lungs=mask)
+    np.testing.assert_allclose(centroids(result), places_mm(bright_chest, NODULES[0]))
+    assert not result.dense("expert_probs")[45:].any()
+
+
+def test_a_search_and_a_list_say_the_same_of_a_lesion(network, bright_chest):
+    searched = infer_case(network, bright_chest, preprocessing=RAW, region="full")
+    listed = infer_case(network, bright_chest, preprocessing=RAW, nodules=centroids(searched))
+    for found, given in zip(searched.lesions, listed.lesions, strict=True):
+        np.testing.assert_allclose(found.centroid_mm, given.centroid_mm)
+        np.testing.assert_allclose(found.volume_ml.samples, given.volume_ml.samples)
+        np.testing.assert_allclose(found.expert_probs, [0.25, 0.75], atol=1e-3)
+
+
+def test_small_components_are_left_out(network, bright_chest):
+    bright_chest[0, 20, 20, 4] = 500
+    sizes = [
+        len(infer_case(network, bright_chest, preprocessing=RAW, region="lungs", min_lesion_ml=ml).lesions)
+        for ml in (0.0, 0.08, 0.081, 10.0)
+    ]
+    assert sizes == [3, 3, 2, 0]
+
+
+def test_a_lower_threshold_finds_what_few_samples_see(network, chest):
+    chest[chest == 0] = 100
+    with torch.no_grad():
+        network.priors.mean.copy_(torch.tensor([[5.0], [-5.0]]))
+        network.priors.log_std.fill_(-9)
+    counts = [
+        len(infer_case(network, chest, preprocessing=RAW, region="lungs", lesion_threshold=t).lesions)
+        for t in (0.2, 0.5)
+    ]
+    assert counts == [2, 0]
+    found = infer_case(network, chest, preprocessing=RAW, region="lungs", lesion_threshold=0.2).lesions[0]
+    np.testing.assert_allclose(found.volume_ml.p_empty, 0.75, atol=1e-3)
+    assert not found.in_consensus
+
+
+def test_entropy_of_a_lesion_is_split_between_and_within_experts(network, chest):
+    chest[chest == 0] = 100
+    with torch.no_grad():
+        network.priors.mean.copy_(torch.tensor([[5.0], [-5.0]]))
+        network.priors.log_std.fill_(-9)
+    (first, _) = infer_case(network, chest, preprocessing=RAW, region="lungs", lesion_threshold=0.2).lesions
+    expected = -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    np.testing.assert_allclose(first.entropy, (expected, expected, 0), atol=2e-3)
+
+
+def test_standard_samples_of_a_search_are_those_of_the_list(network, bright_chest):
+    with torch.no_grad():
+        network.priors.mean.copy_(torch.tensor([[-60.0], [60.0]]))
+    searched, listed = (
+        infer_case(network, bright_chest, preprocessing=RAW, num_standard=9, **where)
+        for where in ({"region": "lungs"}, {"nodules": places_mm(bright_chest, *NODULES)})
+    )
+    box = listed.regions[0].box
+    np.testing.assert_array_equal(searched.crop("samples", box), listed.crop("samples", box))
+    assert set(searched.crop("samples", box).any(axis=(0, 1, 2)).tolist()) == {0, 1}
+
+
+def test_large_regions_in_a_file_give_the_same_maps(network, bright_chest, monkeypatch):
+    kept = infer_case(network, bright_chest, preprocessing=RAW, region="full", num_standard=3)
+    monkeypatch.setattr(case_module, "Storage", lambda size, folder: Storage(size, folder, in_memory=0))
+    filed = infer_case(network, bright_chest, preprocessing=RAW, region="full", num_standard=3)
+    assert filed.storage.in_file
+    for name in kept.names:
+        np.testing.assert_array_equal(kept.dense(name), filed.dense(name))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_all_48_orientations_give_the_same_lesions_in_mm(network, bright_chest, code: str):
+    affine = bright_chest.affine.numpy()
+    volume = nib.Nifti1Image(bright_chest.numpy()[0], affine)
+    steps = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.orientations.axcodes2ornt(code))
+    turned = volume.as_reoriented(steps)
+    image = MetaTensor(torch.from_numpy(np.ascontiguousarray(turned.dataobj))[None], affine=turned.affine)
+    expected = infer_case(network, bright_chest, preprocessing=RAW, region="lungs")
+    result = infer_case(network, image, preprocessing=RAW, region="lungs")
+    for found, reference in zip(result.lesions, expected.lesions, strict=True):
+        np.testing.assert_allclose(found.centroid_mm, reference.centroid_mm, atol=1e-4)
+        np.testing.assert_allclose(found.volume_ml.samples, reference.volume_ml.samples)
+        np.testing.assert_allclose(found.entropy, reference.entropy, atol=1e-6)
+    assert result.dense("consensus").sum() == expected.dense("consensus").sum()
+
+
+def test_bad_masks_are_named(network, bright_chest):
+    with pytest.raises(GeometryError, match=r"the lung mask must have the shape of the image, \(80, 64, 22\), got"):
+        infer_case(network, bright_chest, preprocessing=RAW, region="lungs", lungs=np.ones((80, 64, 21), bool))
+    with pytest.raises(DataError, match="the lung mask must have a voxel, got none: leave it out, or use region"):
+        infer_case(network, bright_chest, preprocessing=RAW, lungs=np.zeros((80, 64, 22), bool))
+
+
+def test_a_search_leaves_no_file(network, bright_chest, tmp_path: Path):
+    infer_case(network, bright_chest, preprocessing=RAW, region="full", scratch_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
