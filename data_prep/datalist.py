@@ -101,6 +101,7 @@ def write_datalist(
     nodules: Iterable[NoduleRow] | None,
     flips: Sequence[ClassFlip] = (),
     window_hu: tuple[float, float] | None = None,
+    spacing_mm: float | None = None,
 ) -> Path:
     """Write ``dataset.json``, and ``nodules.csv`` where places are known.
 
@@ -114,6 +115,7 @@ def write_datalist(
         nodules: in the order to be listed; None if the source does not say where they are.
         flips: class flips whose modes are the raters, where one label map is stored for all of them.
         window_hu: lowest and highest HU that are worth looking at; None says nothing.
+        spacing_mm: in-plane spacing that all slices were brought to; None if each has its own.
 
     Returns:
         Path of ``dataset.json``.
@@ -121,6 +123,8 @@ def write_datalist(
     content: dict[str, Any] = {"name": name, "num_raters": num_raters, "classes": list(classes), "source": source}
     if window_hu is not None:
         content["window_hu"] = list(window_hu)
+    if spacing_mm is not None:
+        content["spacing_mm"] = spacing_mm
     if flips:
         content["flips"] = [flip._asdict() for flip in flips]
     content |= {part: list(parts.get(part, ())) for part in PARTS}

@@ -7,6 +7,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mose_med.geometry import window_overlap
+
 __all__ = ["in_plane_window"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -23,9 +25,6 @@ def in_plane_window(
                [0, 0]])
     """
     window = np.full((*size, *array.shape[2:]), fill, dtype=array.dtype)
-    low = np.maximum(start, 0)
-    high = np.minimum(np.add(start, size), array.shape[:2])
-    if (low < high).all():
-        inside = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-        window[inside] = array[low[0] : high[0], low[1] : high[1]]
+    source, inside = window_overlap(start, size, array.shape[:2])
+    window[inside] = array[source]
     return window

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ class CropOptions:
         slices: every annotated slice of a nodule, or the one whose masks have the largest area in all.
         negatives: slices without any nodule, of every scan.
         seed: of the choice of negatives.
+        spacing_mm: of the window's voxels in the slice; None is each scan's own.
     """
 
     roi_size: tuple[int, int] = (128, 128)
@@ -54,6 +56,7 @@ class CropOptions:
     slices: Slices = "all"
     negatives: int = 0
     seed: int = 0
+    spacing_mm: float | None = None
 
     def __post_init__(self) -> None:
         if min(self.roi_size) < 1:
@@ -66,6 +69,8 @@ class CropOptions:
             raise ConfigError(f"negatives must be >= 0, got {self.negatives}")
         if self.seed < 0:
             raise ConfigError(f"seed must be >= 0, got {self.seed}")
+        if self.spacing_mm is not None and not 0 < self.spacing_mm < math.inf:
+            raise ConfigError(f"spacing must be native or a length > 0 mm, got {self.spacing_mm:g}")
 
 
 @dataclass(frozen=True)
@@ -194,10 +199,16 @@ def _crop_series(
     scan: Scan, nodules: Iterable[Nodule], series: Series, options: CropOptions, met: PatientFaults
 ) -> Iterator[NoduleCrop]:
     read_hu = functools.lru_cache(maxsize=_CACHED_SLICES)(series.read_hu)
-    largest_only = options.slices == "max-area"
     for nodule in nodules:
-        runs = tuple(crop_runs(nodule, series, options.roi_size, read_hu, largest_only=largest_only))
-        crop = NoduleCrop(nodule, series.is_phantom, runs)
+        runs = crop_runs(
+            nodule,
+            series,
+            options.roi_size,
+            read_hu,
+            spacing_mm=options.spacing_mm,
+            largest_only=options.slices == "max-area",
+        )
+        crop = NoduleCrop(nodule, series.is_phantom, tuple(runs))
         absent = [z_mm for z_mm in nodule.z_mm if series.nearest(z_mm, scan.slice_spacing_mm / 2) is None]
         detail = f"{nodule.nodule_id}: no slice within half a spacing of z = {', '.join(f'{z:g}' for z in absent)} mm"
         met.add(scan, "annotated_slices_not_on_disk", len(absent), detail)
@@ -205,7 +216,9 @@ def _crop_series(
             yield crop
         else:
             met.add(scan, "nodules_not_on_disk", 1, f"{nodule.nodule_id}: none of its slices")
-    negatives = list(crop_negatives(scan, series, options.negatives, options.roi_size, options.seed))
+    negatives = list(
+        crop_negatives(scan, series, options.negatives, options.roi_size, options.seed, options.spacing_mm)
+    )
     shortage = options.negatives - len(negatives)
     met.add(scan, "negatives_not_found", shortage, f"{len(negatives)} slices without a nodule")
     for nodule, run in negatives:

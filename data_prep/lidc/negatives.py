@@ -16,10 +16,9 @@ from scipy.ndimage import label
 
 from data_prep.lidc.annotations import Scan
 from data_prep.lidc.clustering import MAX_RATERS
-from data_prep.lidc.nodules import Nodule, NoduleRun, reaches_past_edge, window
+from data_prep.lidc.nodules import Nodule, NoduleRun
 from data_prep.lidc.series import Series, SliceFile
-from mose_med.geometry import crop_start, translated
-from mose_med.preprocessing import PADDING_HU
+from data_prep.lidc.series_window import SeriesWindow
 
 __all__ = ["crop_negatives"]
 
@@ -28,7 +27,7 @@ _LUNG_HU = -500
 
 
 def crop_negatives(
-    scan: Scan, series: Series, number: int, roi_size: tuple[int, int], seed: int
+    scan: Scan, series: Series, number: int, roi_size: tuple[int, int], seed: int, spacing_mm: float | None = None
 ) -> Iterator[tuple[Nodule, NoduleRun]]:
     """Cut windows out of slices that are at least a spacing away from every outline.
 
@@ -41,6 +40,7 @@ def crop_negatives(
         number: of slices; fewer if there are not so many.
         roi_size: window in voxels along i and j.
         seed: another one gives other slices.
+        spacing_mm: of the window's voxels in the slice; None is the series' own.
 
     Yields:
         A nodule without annotations and its slice, by ascending z.
@@ -54,7 +54,9 @@ def crop_negatives(
     prefix = scan.patient_id if scan.number == 1 else f"{scan.patient_id}_scan-{scan.number}"
     for count, index in enumerate(chosen, start=1):
         nodule = Nodule(f"{prefix}_negative-{count}", scan, ())
-        yield nodule, _crop(nodule, series, free[index], roi_size, rng)
+        hu = series.read_hu(free[index])
+        window = SeriesWindow(series, _centre(hu, rng), roi_size, spacing_mm)
+        yield nodule, _crop(nodule, window, free[index].z_mm, hu)
 
 
 def _free_slices(scan: Scan, series: Series) -> list[SliceFile]:
@@ -62,21 +64,16 @@ def _free_slices(scan: Scan, series: Series) -> list[SliceFile]:
     return [s for s in series.slices if not (np.abs(outlined - s.z_mm) < scan.slice_spacing_mm).any()]
 
 
-def _crop(
-    nodule: Nodule, series: Series, slice_file: SliceFile, roi_size: tuple[int, int], rng: Generator
-) -> NoduleRun:
-    hu = series.read_hu(slice_file)
-    start = crop_start(_centre(hu, rng), roi_size)
-    affine = series.affine(slice_file.z_mm, nodule.scan.slice_spacing_mm)
+def _crop(nodule: Nodule, window: SeriesWindow, z_mm: float, hu: NDArray[np.int16]) -> NoduleRun:
     return NoduleRun(
         nodule=nodule,
         number=1,
-        image_hu=window(hu, start, roi_size, PADDING_HU)[..., None],
-        masks=np.zeros((*roi_size, 1, MAX_RATERS), dtype=np.uint8),
-        affine=translated(affine, (start[0], start[1], 0)),
-        z_mm=(slice_file.z_mm,),
+        image_hu=window.image_hu(hu)[..., None],
+        masks=np.zeros((*window.size, 1, MAX_RATERS), dtype=np.uint8),
+        affine=window.affine(z_mm, nodule.scan.slice_spacing_mm),
+        z_mm=(z_mm,),
         raters_present=(0,),
-        padded=reaches_past_edge(series, start, roi_size),
+        padded=window.padded,
     )
 
 

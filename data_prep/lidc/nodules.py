@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.lidc.annotations import Annotation, Contour, Scan
 from data_prep.lidc.clustering import MAX_RATERS, cluster_annotations
-from data_prep.lidc.masks import slice_mask
 from data_prep.lidc.series import Series, SliceFile
+from data_prep.lidc.series_window import SeriesWindow
 from mose_med.errors import DataError
-from mose_med.geometry import Affine, crop_start, translated
-from mose_med.preprocessing import PADDING_HU
+from mose_med.geometry import Affine
 
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-__all__ = ["Nodule", "NoduleRun", "crop_runs", "find_nodules", "nodule_centre", "reaches_past_edge", "window"]
+__all__ = ["Nodule", "NoduleRun", "crop_runs", "find_nodules", "nodule_centre"]
 
 #: Steps between slices count as equal if they differ by at most this share of the spacing.
 _SPACING_TOLERANCE = 0.1
@@ -58,7 +55,7 @@ class NoduleRun:
 
     Attributes:
         number: 1 for the nodule's first run.
-        image_hu: (i, j, k).
+        image_hu: (i, j, k), float32 where they are interpolated.
         masks: (i, j, k, R) of 0 and 1; readers that are missing come last and are empty.
         affine: RAS mm, of both.
         z_mm: position of every slice.
@@ -68,7 +65,7 @@ class NoduleRun:
 
     nodule: Nodule
     number: int
-    image_hu: NDArray[np.int16]
+    image_hu: NDArray[np.int16] | NDArray[np.float32]
     masks: NDArray[np.uint8]
     affine: Affine
     z_mm: tuple[float, ...]
@@ -108,6 +105,7 @@ def crop_runs(
     roi_size: tuple[int, int],
     read_hu: Callable[[SliceFile], NDArray[np.int16]],
     *,
+    spacing_mm: float | None = None,
     largest_only: bool = False,
 ) -> Iterator[NoduleRun]:
     """Cut a nodule out of its series, one run of equally spaced slices after the other.
@@ -120,18 +118,19 @@ def crop_runs(
         series: of the nodule's scan.
         roi_size: window in voxels along i and j.
         read_hu: reads one slice, oriented; ``series.read_hu``, with or without a cache.
+        spacing_mm: of the window's voxels in the slice; None is the series' own.
         largest_only: the one slice whose masks have the largest area in all, the lowest of several, and no other.
 
     Raises:
         DataError: if the slices are smaller than the contours say, or cannot be read.
     """
     _require_contours_within(nodule, series)
-    start = crop_start(nodule_centre(nodule, series), roi_size)
+    window = SeriesWindow(series, nodule_centre(nodule, series), roi_size, spacing_mm)
     spacing = nodule.scan.slice_spacing_mm
     slice_at = {z_mm: series.nearest(z_mm, spacing / 2) for z_mm in nodule.z_mm}
     slices = sorted({s for s in slice_at.values() if s is not None}, key=lambda s: s.z_mm)
     contours = {s: _contours_by_rater(nodule, slice_at, s) for s in slices}
-    masks = {s: _rater_masks(contours[s], series, start, roi_size) for s in slices}
+    masks = {s: _rater_masks(contours[s], window) for s in slices}
     if largest_only and slices:
         slices = [max(slices, key=lambda s: int(masks[s].sum()))]
     for number, run in enumerate(_equally_spaced(slices, spacing), start=1):
@@ -139,12 +138,12 @@ def crop_runs(
         yield NoduleRun(
             nodule=nodule,
             number=number,
-            image_hu=np.stack([window(read_hu(s), start, roi_size, PADDING_HU) for s in run], axis=2),
+            image_hu=np.stack([window.image_hu(read_hu(s)) for s in run], axis=2),
             masks=np.stack([masks[s] for s in run], axis=2),
-            affine=translated(series.affine(run[0].z_mm, step), (start[0], start[1], 0)),
+            affine=window.affine(run[0].z_mm, step),
             z_mm=tuple(s.z_mm for s in run),
             raters_present=tuple(sum(map(bool, contours[s])) for s in run),
-            padded=reaches_past_edge(series, start, roi_size),
+            padded=window.padded,
         )
 
 
@@ -172,29 +171,10 @@ def _contours_by_rater(
     return [[c for c in a.contours if slice_at[c.z_mm] == slice_file] for a in nodule.annotations]
 
 
-def _rater_masks(
-    contours_by_rater: list[list[Contour]], series: Series, start: tuple[int, ...], roi_size: tuple[int, int]
-) -> NDArray[np.uint8]:
+def _rater_masks(contours_by_rater: list[list[Contour]], window: SeriesWindow) -> NDArray[np.uint8]:
     """Masks (i, j, R) of all readers on one slice, cut to the window."""
-    masks = np.zeros((*roi_size, MAX_RATERS), dtype=np.uint8)
+    masks = np.zeros((*window.size, MAX_RATERS), dtype=np.uint8)
     for rater, contours in enumerate(contours_by_rater):
         if contours:
-            masks[:, :, rater] = window(series.oriented(slice_mask(contours, series.shape)), start, roi_size, 0)
+            masks[:, :, rater] = window.mask(contours)
     return masks
-
-
-def reaches_past_edge(series: Series, start: tuple[int, ...], size: tuple[int, int]) -> bool:
-    """Whether a window that begins at ``start`` (i, j) reaches past the edge of the series' slices."""
-    rows, cols = series.shape
-    return min(start) < 0 or start[0] + size[0] > cols or start[1] + size[1] > rows
-
-
-def window(array: NDArray[Scalar], start: tuple[int, ...], size: tuple[int, int], fill: int) -> NDArray[Scalar]:
-    """Part of ``array`` (i, j) that begins at ``start``, filled where it reaches past the edge."""
-    result = np.full(size, fill, dtype=array.dtype)
-    low = np.maximum(start, 0)
-    high = np.minimum(np.add(start, size), array.shape)
-    if (low < high).all():
-        inside = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
-        result[inside] = array[low[0] : high[0], low[1] : high[1]]
-    return result

@@ -101,6 +101,14 @@ class Series:
         j = self.grid.rows - 1 - row if self.grid.flip_j else row
         return i, j
 
+    def stored_indices(
+        self, i: NDArray[np.floating], j: NDArray[np.floating]
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Stored row and column of indices j and i: the inverse of :meth:`oriented_point`, for whole axes."""
+        rows = self.grid.rows - 1 - j if self.grid.flip_j else j
+        cols = self.grid.cols - 1 - i if self.grid.flip_i else i
+        return rows, cols
+
     def affine(self, first_z_mm: float, slice_spacing_mm: float) -> Affine:
         """RAS-mm affine of oriented slices that begin at ``first_z_mm``."""
         grid = self.grid

@@ -133,6 +133,7 @@ def _record(options: PrepareLidcOptions, split: Mapping[str, str]) -> dict[str, 
         "lidc_root": str(options.lidc_root.resolve()),
         "min_raters": crops.min_raters,
         "roi_size": list(crops.roi_size),
+        "spacing_mm": "native" if crops.spacing_mm is None else crops.spacing_mm,
         "slices": crops.slices,
         "negatives": crops.negatives,
         "seed": crops.seed,
@@ -204,6 +205,7 @@ def _finish(
         parts=parts,
         nodules=[row for patient_record in records.values() for row in patient_record.nodules],
         window_hu=options.window_hu,
+        spacing_mm=options.crops.spacing_mm,
     )
     _write_faults(folder, [fault for patient_record in records.values() for fault in patient_record.faults])
     entries = [entry for part in PARTS for entry in parts[part]]

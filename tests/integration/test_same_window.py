@@ -21,20 +21,29 @@ from mose_med.resampling import in_plane_grid, resampled_window
 from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_prepare_and_infer_show_the_network_the_same(phantom_lidc_root: Path, prepared_datalist: Path, part: str):
+def assert_same_windows(lidc_root: Path, datalist: Path, part: str, preprocessing: Preprocessing) -> None:
     @cache
     def ct(patient_id: str, series_uid: str) -> MetaTensor:
-        return read_ct(phantom_lidc_root / patient_id, series=series_uid)
+        return read_ct(lidc_root / patient_id, series=series_uid)
 
-    preprocessing = Preprocessing(window_hu=(-1000, 400))
-    dataset = MultiRaterDataset(load_datalist(prepared_datalist).part(part), preprocessing)
+    dataset = MultiRaterDataset(load_datalist(datalist).part(part), preprocessing)
     middle = [size // 2 for size in preprocessing.roi_size]
     for item, entry in zip(dataset, dataset.data, strict=True):
         centre_mm = (nib.load(entry.image).affine @ [*middle, entry.slice_index, 1])[:3]
         shown = nodule_windows(ct(entry.patient_id, entry.series_uid), centre_mm, preprocessing, depth_mm=0)
         assert shown.inputs.shape == (1, 1, *preprocessing.roi_size)
         torch.testing.assert_close(shown.inputs[0], item["image"], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_prepare_and_infer_show_the_network_the_same(phantom_lidc_root: Path, prepared_datalist: Path, part: str):
+    assert_same_windows(phantom_lidc_root, prepared_datalist, part, Preprocessing(window_hu=(-1000, 400)))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_at_a_spacing_they_show_the_same_too(phantom_lidc_root: Path, resampled_datalist: Path, part: str):
+    preprocessing = Preprocessing(window_hu=(-1000, 400), roi_size=(96, 96), spacing_mm=0.6)
+    assert_same_windows(phantom_lidc_root, resampled_datalist, part, preprocessing)
 
 
 @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, 0, 1, 0, 1, 0)])

@@ -21,6 +21,7 @@ import pytest
 from data_prep.lidc.patient import RECORDS_NAME
 from mose_med.data.datalist import load_datalist
 from mose_med.errors import ConfigError, DataError
+from pipelines.cli import invoke
 from pipelines.console import ExitCode
 from pipelines.prepare import CropOptions, PreparedDatalist, PrepareLidcOptions, prepare_lidc
 
@@ -78,6 +79,32 @@ def test_crop_window_and_negatives(options: PrepareLidcOptions):
     assert not any(mask_area(options.output_dir, entry) for entry in negatives)
     assert {nib.load(entry.image).shape[:2] for entry in load_datalist(prepared.datalist).part("test")} == {(64, 64)}
     assert "negative" not in (options.output_dir / "nodules.csv").read_text()
+
+
+def test_wanted_spacing_is_told_everywhere(resampled_datalist: Path):
+    folder = resampled_datalist.parent
+    assert json.loads(resampled_datalist.read_text())["spacing_mm"] == 0.6
+    assert json.loads((folder / "manifest.json").read_text())["options"]["spacing_mm"] == 0.6
+    card = json.loads((folder / "card.json").read_text())
+    assert card["sizes"]["in_plane_spacing_mm"] == {"p05": 0.6, "median": 0.6, "p95": 0.6}
+    for entry in entries(PreparedDatalist(resampled_datalist, {})):
+        assert nib.load(folder / entry["image"]).header.get_zooms()[:2] == pytest.approx((0.6, 0.6))
+
+
+def test_nodules_are_as_large_at_a_wanted_spacing(resampled_datalist: Path, prepared_datalist: Path):
+    areas: list[dict[tuple[str, float], float]] = []
+    for datalist in (resampled_datalist, prepared_datalist):
+        listed = list(entries(PreparedDatalist(datalist, {})))
+        areas.append({(e["nodule_id"], e["z_mm"]): area_mm2(datalist.parent, e) for e in listed if "features" in e})
+    assert areas[0].keys() == areas[1].keys()
+    for place, area in areas[1].items():
+        assert areas[0][place] == pytest.approx(area, rel=0.08, abs=8)
+    assert sum(areas[0].values()) == pytest.approx(sum(areas[1].values()), rel=0.01)
+
+
+def area_mm2(folder: Path, entry: dict[str, Any]) -> float:
+    across, down = nib.load(folder / entry["label"]).header.get_zooms()[:2]
+    return mask_area(folder, entry) * float(across * down)
 
 
 def test_dropped_raters_have_no_weight(options: PrepareLidcOptions):
@@ -203,6 +230,14 @@ def test_killed_run_goes_on_to_the_same_result(options: PrepareLidcOptions, prep
 def test_options_are_checked(options: PrepareLidcOptions, option: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
         replace(options, **option)
+
+
+@pytest.mark.parametrize("spacing", ["nativ", "0", "-1", "inf", "nan"])
+def test_spacing_is_native_or_a_length(spacing: str, options: PrepareLidcOptions, capsys):
+    command = ["prepare", "lidc", "--lidc-root", str(options.lidc_root), "--output-dir", str(options.output_dir)]
+    assert invoke([*command, "--spacing", spacing]) == ExitCode.BAD_INPUT
+    assert "spacing must be native or a length > 0 mm, got" in capsys.readouterr().err
+    assert not options.output_dir.exists()
 
 
 def test_faults_of_a_scan_are_named(options: PrepareLidcOptions, tmp_path: Path):

