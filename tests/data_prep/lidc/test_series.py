@@ -148,5 +148,5 @@ def test_padding_is_air(patient: Path, write_ct_slice: WriteSlice):
 def test_damaged_pixels_are_named(patient: Path, write_ct_slice: WriteSlice):
     write_ct_slice(patient / "1.dcm", z_mm=0.0, Rows=600)
     series = found(patient)
-    with pytest.raises(DataError, match=r"LIDC-IDRI-0001: pixel data of 1\.dcm cannot be decoded"):
+    with pytest.raises(DataError, match=r"LIDC-IDRI-0001: pixel data of 1\.dcm .*cannot be decoded"):
         series.read_hu(series.slices[0])
