@@ -1,0 +1,223 @@
+"""Reading a finished case folder back: its lesions, its provenance and boxes of its maps.
+
+Maps lie on the whole grid of the input and are almost all zeros; only the planes that a box needs are kept, so that a
+study of any length is read in the memory of the boxes.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from nibabel.filebasedimages import ImageFileError
+from numpy.typing import NDArray
+
+from mose_med.errors import DataError
+from mose_med.geometry import Affine
+from mose_med.inferers.regions import Box
+from mose_med.io.case_files import LESIONS_NAME
+
+__all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
+
+PROVENANCE_NAME = "provenance.json"
+_EXPERT_PROBS = "expert_probs"
+_FIRST_SAMPLES = "expert-1_samples"
+
+Position = tuple[float, float, float]
+
+
+class FoundLesion(NamedTuple):
+    """One entry of ``lesions.json``; positions in RAS mm, volumes in ml.
+
+    Attributes:
+        number: of the lesion, from 1.
+        name: of the nodule that was listed, or the number where none was.
+        listed_mm: where it was listed; None if it was not.
+        centroid_mm: of its component in the consensus; None without one.
+        expert_probs: (K,), pooled over the lesion.
+        samples_ml: volume in every sample, (K, S).
+        mean_ml: weighted mean of the volumes.
+        quantiles_ml: their 5, 50 and 95 % quantiles.
+        p_empty: weight of the samples that have no voxel there.
+        in_consensus: whether the consensus has a component there.
+        touches_edge: whether its volume may be cut off.
+        same_as: number of an earlier lesion that is the same component.
+    """
+
+    number: int
+    name: str
+    listed_mm: Position | None
+    centroid_mm: Position | None
+    expert_probs: NDArray[np.float64]
+    samples_ml: NDArray[np.float64]
+    mean_ml: float
+    quantiles_ml: tuple[float, float, float]
+    p_empty: float
+    in_consensus: bool
+    touches_edge: bool
+    same_as: int | None
+
+    @property
+    def place_mm(self) -> Position | None:
+        """Where to look for it: the centroid, or the listed position where there is none."""
+        return self.centroid_mm or self.listed_mm
+
+
+@dataclass(frozen=True)
+class FinishedCase:
+    """A case folder that holds everything that ``mose-med infer`` writes.
+
+    Attributes:
+        folder: of the case.
+        name: of the case.
+        shape: of the input's grid (i, j, k).
+        affine: of that grid, RAS mm.
+        num_experts: K.
+        samples_per_expert: S.
+        lesions: in the order of ``lesions.json``.
+        provenance: what made the case.
+    """
+
+    folder: Path
+    name: str
+    shape: tuple[int, int, int]
+    affine: Affine
+    num_experts: int
+    samples_per_expert: int
+    lesions: tuple[FoundLesion, ...]
+    provenance: Mapping[str, Any]
+
+    def crops(self, name: str, boxes: Sequence[Box]) -> list[NDArray[np.generic]]:
+        """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels), in the type of the file.
+
+        Args:
+            name: of the map, as its file is named without ``.nii.gz``.
+            boxes: inside the grid.
+
+        Raises:
+            DataError: if the file is missing or damaged.
+        """
+        stored = _stored(self.folder, name)
+        shape, dtype = stored.shape, stored.dtype
+        channels = shape[3] if len(shape) == 4 else 1
+        results = [np.empty((*box.shape, channels), dtype) for box in boxes]
+        planes = sorted({k for box in boxes for k in range(box.start[2], box.stop[2])})
+        bytes_of_plane = shape[0] * shape[1] * dtype.itemsize
+        with _reading(self.folder, name) as path, igzip.open(path) as stream:
+            for channel in range(channels):
+                for k in planes:
+                    stream.seek(stored.offset + (channel * shape[2] + k) * bytes_of_plane)
+                    plane = np.frombuffer(stream.read(bytes_of_plane), dtype).reshape(shape[:2], order="F")
+                    for box, result in zip(boxes, results, strict=True):
+                        if box.start[2] <= k < box.stop[2]:
+                            result[:, :, k - box.start[2], channel] = plane[box.slices[:2]]
+        return results if len(shape) == 4 else [result[..., 0] for result in results]
+
+
+def open_case(folder: Path, name: str | None = None) -> FinishedCase:
+    """Open a finished case folder.
+
+    Args:
+        folder: of the case.
+        name: of the case; that of the folder if None.
+
+    Raises:
+        DataError: if it is not one: the message names the file that is missing or the entry that does not fit.
+    """
+    if not folder.is_dir():
+        raise DataError(f"case folder {folder} does not exist")
+    i, j, k, samples_per_expert = _stored(folder, _FIRST_SAMPLES).shape
+    num_experts = _stored(folder, _EXPERT_PROBS).shape[3]
+    for map_name in _map_names(num_experts):
+        _require(folder, f"{map_name}.nii.gz")
+    records = _read_json(folder, LESIONS_NAME).get("lesions", [])
+    return FinishedCase(
+        folder=folder,
+        name=name or folder.name,
+        shape=(i, j, k),
+        affine=np.asarray(nib.load(folder / f"{_FIRST_SAMPLES}.nii.gz").affine, dtype=np.float64),
+        num_experts=num_experts,
+        samples_per_expert=samples_per_expert,
+        lesions=tuple(_lesion(record, index + 1, folder) for index, record in enumerate(records)),
+        provenance=_read_json(folder, PROVENANCE_NAME),
+    )
+
+
+def _map_names(num_experts: int) -> list[str]:
+    experts = [f"expert-{k + 1}_{what}" for k in range(num_experts) for what in ("samples", "foreground_probability")]
+    return [*experts, "probability", "consensus", "entropy", "entropy_between_experts"]
+
+
+def _require(folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again")
+    return path
+
+
+@contextmanager
+def _reading(folder: Path, name: str) -> Iterator[Path]:
+    """Path of a map; whatever the block finds wrong with the file becomes a DataError that names it."""
+    path = _require(folder, f"{name}.nii.gz")
+    try:
+        yield path
+    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{path} cannot be read: {reason}") from error
+
+
+def _stored(folder: Path, name: str) -> nib.arrayproxy.ArrayProxy:
+    """Shape, type and place of the values of a map, unread."""
+    with _reading(folder, name) as path:
+        return nib.load(path).dataobj
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    path = _require(folder, name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _lesion(record: Mapping[str, Any], number: int, folder: Path) -> FoundLesion:
+    """One entry of ``lesions.json``; fields that are not shown are passed over."""
+    try:
+        number = int(record["lesion"])
+        volume = record["volume_ml"]
+        return FoundLesion(
+            number=number,
+            name=str(record.get("nodule_id") or number),
+            listed_mm=_ras(record.get("position_mm")),
+            centroid_mm=_ras(record.get("centroid_mm")),
+            expert_probs=np.asarray(record["expert_probs"], dtype=np.float64),
+            samples_ml=np.asarray(volume["samples"], dtype=np.float64),
+            mean_ml=float(volume["mean"]),
+            quantiles_ml=(float(volume["p05"]), float(volume["p50"]), float(volume["p95"])),
+            p_empty=float(record["p_empty"]),
+            in_consensus=bool(record["in_consensus"]),
+            touches_edge=bool(record.get("touches_edge", False)),
+            same_as=record.get("same_as_lesion"),
+        )
+    except KeyError as error:
+        raise DataError(f"{folder / LESIONS_NAME}: lesion {number} lacks {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{folder / LESIONS_NAME}: lesion {number} does not fit: {error}") from error
+
+
+def _ras(position: Mapping[str, Sequence[float]] | None) -> Position | None:
+    if position is None:
+        return None
+    x, y, z = position["ras"]
+    return float(x), float(y), float(z)
