@@ -1,0 +1,18 @@
+"""One colour for each expert, the same in the review page and in the sheets; all stand out on grey CT."""
+
+from __future__ import annotations
+
+__all__ = ["CONSENSUS_COLOUR", "expert_colour"]
+
+CONSENSUS_COLOUR = "#ffffff"
+_EXPERTS = ("#36b0f5", "#ffa319", "#25d494", "#ff7ac6", "#f2e63d", "#b69cff", "#ff6a3d", "#7fd4d4")
+
+
+def expert_colour(expert: int) -> str:
+    """Colour of an expert, counted from 0; they repeat after eight.
+
+    Example:
+        >>> expert_colour(1) == expert_colour(9)
+        True
+    """
+    return _EXPERTS[expert % len(_EXPERTS)]

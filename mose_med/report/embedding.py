@@ -1,0 +1,98 @@
+"""Volumes as text inside a page: gzipped NIfTI in base64.
+
+CT stays in whole HU, clipped to :data:`HU_RANGE`. Maps become whole numbers of 0 to 255 with the scale in the header,
+so that a value is off by half of a 255th of its maximum at most; masks stay what they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import math
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from mose_med.geometry import Affine
+from mose_med.report.lesion_volumes import LesionVolumes
+
+__all__ = ["HU_RANGE", "MapLayer", "embedded_volumes", "gzip_base64", "map_layers"]
+
+HU_RANGE = (-1024, 3071)
+_LEVELS = 255
+_SCANNER_COORDINATES = 1
+
+
+class MapLayer(NamedTuple):
+    """A map that can be laid over the CT.
+
+    Attributes:
+        name: as its file is named.
+        label: for the reader.
+        unit: of its values; empty for a probability.
+        maximum: largest possible value; the smallest is 0.
+        colours: name of the colour table, one that both NiiVue and matplotlib have.
+    """
+
+    name: str
+    label: str
+    unit: str
+    maximum: float
+    colours: Literal["viridis", "inferno"]
+
+
+def map_layers(num_experts: int) -> list[MapLayer]:
+    """The maps of a case with K experts: those of the whole mixture first."""
+    entropy = math.log(2)
+    layers = [
+        MapLayer("probability", "probability, all experts", "", 1.0, "viridis"),
+        MapLayer("entropy", "entropy", "nats", entropy, "inferno"),
+        MapLayer("entropy_between_experts", "entropy between experts", "nats", entropy, "inferno"),
+    ]
+    for k in range(1, num_experts + 1):
+        layers.append(MapLayer(f"expert-{k}_foreground_probability", f"probability, expert {k}", "", 1.0, "viridis"))
+    return layers
+
+
+def embedded_volumes(volumes: LesionVolumes) -> dict[str, str]:
+    """Every volume of a lesion by its name: ``ct``, ``consensus``, ``samples`` (i, j, k, K S) and the maps."""
+    depth = volumes.image.shape[2]
+    image = np.clip(np.rint(volumes.image), *HU_RANGE).astype(np.int16)
+    samples = volumes.samples.reshape(*volumes.image.shape[:2], depth, -1)
+    texts = {
+        "ct": _nifti_text(image, volumes.affine),
+        "consensus": _nifti_text(volumes.consensus.astype(np.uint8), volumes.affine),
+        "samples": _nifti_text(samples.astype(np.uint8), volumes.affine),
+    }
+    for layer, values in _maps(volumes):
+        whole = np.rint(np.clip(values / layer.maximum, 0, 1) * _LEVELS).astype(np.uint8)
+        texts[layer.name] = _nifti_text(whole, volumes.affine, layer.maximum / _LEVELS)
+    return texts
+
+
+def gzip_base64(content: bytes) -> str:
+    """Compress, the same bytes for the same content, and encode."""
+    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode("ascii")
+
+
+def _maps(volumes: LesionVolumes) -> Iterator[tuple[MapLayer, NDArray[np.float32]]]:
+    num_experts = volumes.expert_probability.shape[3]
+    common = (volumes.probability, volumes.entropy, volumes.entropy_between_experts)
+    values = [*common, *(volumes.expert_probability[..., k] for k in range(num_experts))]
+    return zip(map_layers(num_experts), values, strict=True)
+
+
+def _nifti_text(values: NDArray[np.generic], affine: Affine, slope: float = 1.0) -> str:
+    header = nib.Nifti1Header()
+    header.set_data_shape(values.shape)
+    header.set_data_dtype(values.dtype)
+    header.set_xyzt_units("mm")
+    header.set_qform(affine, code=_SCANNER_COORDINATES, strip_shears=True)
+    header.set_sform(affine, code=_SCANNER_COORDINATES)
+    header.set_slope_inter(slope, 0)
+    header["magic"] = b"n+1"
+    header["vox_offset"] = header.sizeof_hdr + 4
+    return gzip_base64(header.binaryblock + bytes(4) + values.tobytes(order="F"))

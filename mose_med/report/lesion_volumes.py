@@ -1,0 +1,105 @@
+"""What is shown of a lesion: the maps of its case in a box of fixed size around it.
+
+The box is :data:`VIEW_MM` wide about the lesion's centroid (about the listed position where the consensus has none),
+cut off at the edge of the image, on the input's own voxels. Axes are reordered and flipped, without loss, to i to the
+patient's left, j to posterior, k to superior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose_med.geometry import Affine, Reorientation, mm_to_index, reorientation, spacing_mm, translated
+from mose_med.inferers.regions import Box
+from mose_med.io.finished_case import FinishedCase, Position
+
+__all__ = ["VIEW_MM", "LesionVolumes", "read_lesion_volumes", "view_box"]
+
+#: Edges of the box in mm: left to right, front to back, bottom to top.
+VIEW_MM = (72.0, 72.0, 48.0)
+_ORIENTATION = "LPS"
+
+
+class LesionVolumes(NamedTuple):
+    """The maps of one box; axes i, j, k in LPS orientation, K experts, S samples.
+
+    Attributes:
+        affine: of the box, RAS mm.
+        image: CT, HU.
+        samples: mask of every sample, (i, j, k, K, S).
+        consensus: where the marginal is above one half.
+        probability: marginal foreground probability.
+        expert_probability: mean foreground probability of each expert, (i, j, k, K).
+        entropy: of the marginal, nats.
+        entropy_between_experts: the part of it that experts differ about, nats.
+    """
+
+    affine: Affine
+    image: NDArray[np.float32]
+    samples: NDArray[np.bool_]
+    consensus: NDArray[np.bool_]
+    probability: NDArray[np.float32]
+    expert_probability: NDArray[np.float32]
+    entropy: NDArray[np.float32]
+    entropy_between_experts: NDArray[np.float32]
+
+
+def view_box(affine: Affine, shape: tuple[int, ...], place_mm: Position) -> Box:
+    """Box of fixed size in mm around a place, in a grid of LPS orientation, cut off at its edge.
+
+    Example:
+        >>> view_box(np.diag([-2.0, -2.0, 3.0, 1.0]), (100, 100, 30), (-100.0, -10.0, 30.0))
+        Box(start=(32, 0, 2), stop=(68, 23, 18))
+    """
+    wanted = np.ceil(np.asarray(VIEW_MM) / spacing_mm(affine)).astype(int)
+    first = np.floor(mm_to_index(affine, np.asarray(place_mm)) + 0.5).astype(int) - wanted // 2
+    start, stop = np.clip(first, 0, shape), np.clip(first + wanted, 0, shape)
+    return Box((int(start[0]), int(start[1]), int(start[2])), (int(stop[0]), int(stop[1]), int(stop[2])))
+
+
+def read_lesion_volumes(
+    case: FinishedCase, image_hu: NDArray[np.floating], places_mm: Sequence[Position]
+) -> list[LesionVolumes]:
+    """Read the boxes around several places; every file of the case is read once.
+
+    Args:
+        case: a finished one.
+        image_hu: the CT it was inferred from, (i, j, k) on the grid of the case.
+        places_mm: RAS mm.
+
+    Raises:
+        DataError: if a map cannot be read.
+    """
+    steps = reorientation(case.affine, _ORIENTATION)
+    oriented = steps.apply(image_hu)
+    affine = steps.affine(case.affine, case.shape)
+    views = [view_box(affine, oriented.shape, place) for place in places_mm]
+    boxes = [view.undo(steps, case.shape) for view in views]
+    maps = {name: _oriented(case, name, boxes, steps) for name in _MAPS}
+    experts = range(1, case.num_experts + 1)
+    samples = [_oriented(case, f"expert-{k}_samples", boxes, steps) for k in experts]
+    means = [_oriented(case, f"expert-{k}_foreground_probability", boxes, steps) for k in experts]
+    return [
+        LesionVolumes(
+            affine=translated(affine, view.start),
+            image=oriented[view.slices].astype(np.float32),
+            samples=np.stack([masks[index] for masks in samples], axis=3).astype(bool),
+            consensus=maps["consensus"][index].astype(bool),
+            probability=maps["probability"][index].astype(np.float32),
+            expert_probability=np.stack([values[index] for values in means], axis=3).astype(np.float32),
+            entropy=maps["entropy"][index].astype(np.float32),
+            entropy_between_experts=maps["entropy_between_experts"][index].astype(np.float32),
+        )
+        for index, view in enumerate(views)
+    ]
+
+
+_MAPS = ("consensus", "probability", "entropy", "entropy_between_experts")
+
+
+def _oriented(case: FinishedCase, name: str, boxes: Sequence[Box], steps: Reorientation) -> list[NDArray[np.generic]]:
+    return [steps.apply(crop) for crop in case.crops(name, boxes)]

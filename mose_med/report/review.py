@@ -1,0 +1,63 @@
+"""The pictures of a finished case: the review page, and a sheet for each lesion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose_med.errors import DataError
+from mose_med.io.finished_case import FinishedCase, FoundLesion
+from mose_med.report.lesion_sheet import write_lesion_sheet
+from mose_med.report.lesion_volumes import read_lesion_volumes
+from mose_med.report.review_page import review_page
+
+__all__ = ["MAX_DRAWN", "PAGE_NAME", "drawn_lesions", "sheet_name", "write_review"]
+
+PAGE_NAME = "report.html"
+#: Lesions that get a sheet, and a place in the viewer while the page is small enough.
+MAX_DRAWN = 20
+
+
+def sheet_name(lesion: FoundLesion) -> str:
+    """Name of the sheet of a lesion."""
+    return f"lesion-{lesion.number}.png"
+
+
+def drawn_lesions(lesions: Sequence[FoundLesion]) -> list[FoundLesion]:
+    """The lesions to draw: those that most of the weighted samples see first, then the larger; at most a few.
+
+    A lesion that is the same as another, or that has no place, is left out.
+    """
+    own = [lesion for lesion in lesions if lesion.same_as is None and lesion.place_mm is not None]
+    return sorted(own, key=lambda lesion: (lesion.p_empty, -lesion.mean_ml, lesion.number))[:MAX_DRAWN]
+
+
+def write_review(folder: Path, case: FinishedCase, image_hu: NDArray[np.floating]) -> list[Path]:
+    """Write ``report.html`` and the sheets ``lesion-1.png`` ...
+
+    Args:
+        folder: an existing one.
+        case: a finished one.
+        image_hu: the CT that it was inferred from, (i, j, k).
+
+    Returns:
+        The files.
+
+    Raises:
+        DataError: if a map cannot be read, or the CT is of another shape.
+        MissingDependencyError: if the package that NiiVue comes from is not installed.
+    """
+    if image_hu.shape != case.shape:
+        raise DataError(f"image must have the shape of the case, {case.shape}, got {image_hu.shape}: name its own CT")
+    lesions = drawn_lesions(case.lesions)
+    places = [lesion.place_mm for lesion in lesions if lesion.place_mm is not None]
+    volumes = read_lesion_volumes(case, image_hu, places)
+    by_number = {lesion.number: of_lesion for lesion, of_lesion in zip(lesions, volumes, strict=True)}
+    page = folder / PAGE_NAME
+    page.write_text(review_page(case, by_number), encoding="utf-8")
+    for lesion in lesions:
+        write_lesion_sheet(folder / sheet_name(lesion), lesion, by_number[lesion.number], case=case.name)
+    return [page, *(folder / sheet_name(lesion) for lesion in lesions)]

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from mose_med.geometry import index_to_mm, spacing_mm
+from mose_med.io.finished_case import FoundLesion, open_case
+from mose_med.report.lesion_sheet import lesion_view, write_lesion_sheet
+from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
+from tests.fixtures.report import ReportCase
+
+
+@pytest.fixture(scope="module")
+def drawn(report_case: ReportCase) -> tuple[FoundLesion, LesionVolumes]:
+    case = open_case(report_case.folder)
+    lesion = case.lesions[0]
+    (volumes,) = read_lesion_volumes(case, report_case.image.numpy()[0], [lesion.place_mm])
+    return lesion._replace(name="nodule"), volumes
+
+
+def test_a_sheet_is_drawn_alike_twice(drawn, tmp_path: Path):
+    for name in ("a.png", "b.png"):
+        write_lesion_sheet(tmp_path / name, *drawn, case="case-1")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert imread(tmp_path / "a.png")[..., :3].std() > 0.1
+
+
+def test_other_samples_give_another_picture(drawn, tmp_path: Path):
+    lesion, volumes = drawn
+    write_lesion_sheet(tmp_path / "a.png", lesion, volumes)
+    write_lesion_sheet(tmp_path / "b.png", lesion, volumes._replace(samples=np.zeros_like(volumes.samples)))
+    assert np.abs(imread(tmp_path / "a.png") - imread(tmp_path / "b.png")).max() > 0.3
+
+
+def test_the_view_holds_this_lesion_and_not_the_other(drawn):
+    lesion, volumes = drawn
+    view = lesion_view(volumes, lesion, columns=7)
+    place = index_to_mm(volumes.affine, np.array([*view.centre, view.middle]))
+    np.testing.assert_allclose(place[:2], lesion.place_mm[:2], atol=0.8)
+    assert view.middle in view.slices
+    assert view.slices == tuple(sorted(set(view.slices)))
+    assert view.half_mm == pytest.approx(max(15, 3.5 + 8), abs=1)
+    assert min(view.slices) <= view.middle - 1
+
+
+def test_a_lesion_that_no_sample_sees_is_shown_where_it_was_listed(drawn, tmp_path: Path):
+    lesion, volumes = drawn
+    nothing = volumes._replace(samples=np.zeros_like(volumes.samples), consensus=np.zeros_like(volumes.consensus))
+    lost = lesion._replace(centroid_mm=None, in_consensus=False, samples_ml=np.zeros((2, 3)), p_empty=1.0)
+    view = lesion_view(nothing, lost, columns=5)
+    place = index_to_mm(volumes.affine, np.array([*view.centre, view.middle]))
+    np.testing.assert_allclose(place, lost.listed_mm, atol=spacing_mm(volumes.affine).max())
+    write_lesion_sheet(tmp_path / "lost.png", lost, nothing)
+    assert (tmp_path / "lost.png").stat().st_size > 10_000
