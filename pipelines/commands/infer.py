@@ -51,6 +51,9 @@ def infer(
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Samples per expert.")] = 4,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html, which opens in a browser, and a sheet for each lesion.")
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -78,6 +81,7 @@ def infer(
         "checkpoint": checkpoint,
         "samples": samples,
         "form": form.value,
+        "report": report,
         "seed": seed,
         "device": device,
         "overwrite": overwrite,

@@ -89,7 +89,7 @@ def finish_case(
         _LOGGER.info("%s is done already", case)
     else:
         with stages.enter("infer"):
-            inferred = InferredCase(request, model, read, _distribution(model, request, read))
+            inferred = InferredCase(case, request, model, read, _distribution(model, request, read))
         with stages.enter("write"):
             _write(store, case, inferred, stages, overwrite=destination.overwrite)
     provenance = store.read(f"{case}/{PROVENANCE_NAME}") or b""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mose_med.errors import ConfigError
 from mose_med.inferers import DEPTH_MM, REACH_MM
+from mose_med.report.niivue import require_niivue
 
 __all__ = ["InferOptions", "ResultOptions"]
 
@@ -26,6 +27,7 @@ class ResultOptions:
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
         sw_batch_size: windows per call of the network.
+        report: write the review page and a sheet for each lesion into the folder of the case.
     """
 
     seed: int = 0
@@ -34,6 +36,7 @@ class ResultOptions:
     depth_mm: float = DEPTH_MM
     reach_mm: float = REACH_MM
     sw_batch_size: int = 16
+    report: bool = False
 
     def result_options(self) -> ResultOptions:
         """These options alone, of whatever they are part of."""
@@ -48,6 +51,7 @@ class ResultOptions:
 
         Raises:
             ConfigError: naming the option, the rule and the value.
+            MissingDependencyError: if a report is wanted and the package for it is not installed.
         """
         for name, value, least in (
             ("samples", self.samples, 1),
@@ -60,6 +64,8 @@ class ResultOptions:
                 raise ConfigError(f"{name} must be >= {least}, got {value}")
         if self.form not in ("compact", "standard"):
             raise ConfigError(f"form must be compact or standard, got {self.form!r}")
+        if self.report:
+            require_niivue()
 
 
 @dataclass(frozen=True)

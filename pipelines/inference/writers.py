@@ -30,6 +30,7 @@ __all__ = ["WRITERS", "InferredCase", "folder_options"]
 class InferredCase(NamedTuple):
     """All that is known of a case when its folder is written."""
 
+    name: str
     request: CaseRequest
     model: LoadedModel
     input: CaseInput
@@ -65,5 +66,13 @@ def _write_provenance(folder: Path, case: InferredCase) -> None:
     write_json(folder / PROVENANCE_NAME, record)
 
 
-#: In the order they write.
-WRITERS: tuple[Callable[[Path, InferredCase], None], ...] = (_write_maps, _write_provenance)
+def _write_report(folder: Path, case: InferredCase) -> None:
+    if case.request.options.report:
+        from mose_med.io.finished_case import open_case
+        from mose_med.report.review import write_review
+
+        write_review(folder, open_case(folder, case.name), case.input.study.image.as_tensor()[0].numpy())
+
+
+#: In the order they write; the report is made of what the others wrote.
+WRITERS: tuple[Callable[[Path, InferredCase], None], ...] = (_write_maps, _write_provenance, _write_report)

@@ -1,0 +1,90 @@
+"""``mose-med report``: the review page and the sheets of a case that was inferred before."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from monai.data import MetaTensor
+
+from mose_med.errors import ConfigError, DataError
+from mose_med.io import read_study
+from mose_med.io.finished_case import FinishedCase, open_case
+from mose_med.report.niivue import require_niivue
+from mose_med.report.review import PAGE_NAME, write_review
+from pipelines.provenance import image_sha256
+
+__all__ = ["ReportOptions", "report"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to report on.
+
+    Attributes:
+        case_dir: finished folder of a case.
+        image: the CT it was inferred from, a DICOM folder or zip, or a NIfTI file.
+        series: SeriesInstanceUID to read; the one with most axial slices if None.
+        overwrite: replace a page that is there.
+        quiet: do not say where the page is.
+    """
+
+    case_dir: Path
+    image: Path
+    series: str | None = None
+    overwrite: bool = False
+    quiet: bool = False
+
+
+def report(options: ReportOptions) -> Path:
+    """Write ``report.html`` and the sheets into the folder of a finished case, all or none.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: if there is a page already.
+        DataError: if the case is not finished, or the image is not the one that it was inferred from.
+        GeometryError: if the geometry of the image does not fit.
+        MissingDependencyError: if the package for the page is not installed.
+    """
+    require_niivue()
+    case = open_case(options.case_dir)
+    page = options.case_dir / PAGE_NAME
+    if page.exists() and not options.overwrite:
+        raise ConfigError(f"{page} is there already: add --overwrite to replace it")
+    image = read_study(options.image, options.series).image
+    _require_its_own(case, image, options.image)
+    with _all_or_none(options.case_dir) as temporary:
+        write_review(temporary, case, image.as_tensor()[0].numpy())
+    _LOGGER.info("%s: open it in a browser", page)
+    return page
+
+
+def _require_its_own(case: FinishedCase, image: MetaTensor, path: Path) -> None:
+    recorded = case.provenance.get("request", {}).get("input_sha256")
+    same_grid = image.shape[1:] == case.shape and np.allclose(np.asarray(image.affine), case.affine, atol=1e-4)
+    if not same_grid or recorded not in (None, image_sha256(image)):
+        what = "other HU" if same_grid else "another grid"
+        raise DataError(f"{path} must be the CT that {case.name} was inferred from, but has {what}: name that one")
+
+
+@contextmanager
+def _all_or_none(folder: Path) -> Iterator[Path]:
+    """A temporary folder whose files move into ``folder`` if all goes well."""
+    temporary = folder / ".report.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
