@@ -1,4 +1,4 @@
-"""``mose-med infer``: from a CT study and listed nodule positions to a folder with their distributions.
+"""``mose-med infer``: from a CT study to a folder with the distributions of its lesions.
 
 Nothing but ``private/`` says whose study it was or where it lay.
 """
@@ -45,7 +45,9 @@ def infer(options: InferOptions) -> InferResult:
         GeometryError: if the geometry of the input does not fit.
     """
     stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))
-    request = CaseRequest(options.source, options.nodules, options.series, options.result_options())
+    request = CaseRequest(
+        options.source, options.nodules, options.series, options.result_options(), lung_mask=options.lung_mask
+    )
     options.check()
     model = load_model(options.checkpoint, options.device, options.threads)
     with stages.enter("read"):

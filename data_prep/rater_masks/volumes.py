@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.rater_masks.cases import SEGMENTATION_SUFFIX, RaterCase
-from mose_med.errors import DataError, GeometryError
-from mose_med.geometry import Affine, index_to_mm, reorientation, spacing_mm
+from mose_med.errors import DataError
+from mose_med.geometry import Affine, reorientation
 from mose_med.io import read_study
 from mose_med.io.dicom_seg import read_segmentation
+from mose_med.io.masks import require_same_grid
 from mose_med.io.volumes import VOLUME_SUFFIXES, Volume, read_volume
 
-__all__ = ["RatedVolume", "load_case", "require_same_grid"]
-
-#: How far a voxel of the mask may lie from that of the image, as a share of the smallest spacing.
-_TOLERANCE = 0.1
+__all__ = ["RatedVolume", "load_case"]
 
 
 class RatedVolume(NamedTuple):
@@ -80,40 +78,13 @@ def _read_mask(path: Path, image_path: Path, image: Volume) -> NDArray[np.generi
     if path.name.lower().endswith(SEGMENTATION_SUFFIX):
         return read_segmentation(path, image.array.shape, image.affine)
     mask = _oriented(read_volume(path))
-    require_same_grid(path, mask, image_path, image)
+    require_same_grid(mask, str(path), image, image_path.name)
     return mask.array
 
 
 def _oriented(volume: Volume) -> Volume:
     steps = reorientation(volume.affine, "LPS")
     return Volume(steps.apply(volume.array), steps.affine(volume.affine, volume.array.shape))
-
-
-def require_same_grid(path: Path, mask: Volume, image_path: Path, image: Volume) -> None:
-    """Refuse a mask whose voxels are not those of the image; both are oriented alike.
-
-    Raises:
-        GeometryError: naming both files and what differs.
-    """
-    where = f"{path} must lie on the grid of {image_path.name}"
-    if mask.array.shape != image.array.shape:
-        raise GeometryError(f"{where}: its shape is {mask.array.shape}, the image's {image.array.shape}")
-    corners = np.asarray([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.array(mask.array.shape) - 1)
-    apart = np.linalg.norm(index_to_mm(mask.affine, corners) - index_to_mm(image.affine, corners), axis=1)
-    if apart.max() <= _TOLERANCE * spacing_mm(image.affine).min():
-        return
-    ours, theirs = spacing_mm(mask.affine), spacing_mm(image.affine)
-    if not np.allclose(ours, theirs, rtol=1e-3):
-        raise GeometryError(f"{where}: its spacing is {_text(ours)} mm, the image's {_text(theirs)} mm")
-    cosines = (mask.affine[:3, :3] / ours * (image.affine[:3, :3] / theirs)).sum(axis=0)
-    turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
-    if turned > 0.1:
-        raise GeometryError(f"{where}: its axes are turned by {turned:.1f} degrees")
-    raise GeometryError(f"{where}: it lies {apart.max():.3g} mm away")
-
-
-def _text(values: NDArray[np.floating]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)
 
 
 def _classes(array: NDArray[np.generic], num_classes: int, path: Path) -> NDArray[np.uint8]:

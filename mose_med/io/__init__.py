@@ -3,6 +3,7 @@
 from mose_med.io.ct import read_ct, read_study
 from mose_med.io.dicom import list_series, read_dicom
 from mose_med.io.dicom_series import SeriesSummary
+from mose_med.io.masks import read_mask
 from mose_med.io.nifti import read_nifti, write_nifti
 from mose_med.io.nodules import Nodule, read_nodules
 from mose_med.io.study import Source, Study
@@ -15,6 +16,7 @@ __all__ = [
     "list_series",
     "read_ct",
     "read_dicom",
+    "read_mask",
     "read_nifti",
     "read_nodules",
     "read_study",

@@ -18,6 +18,13 @@ __all__ = ["register"]
 _COLUMNS = "x_ras_mm,y_ras_mm,z_ras_mm or x_lps_mm,y_lps_mm,z_lps_mm"
 
 
+class Region(StrEnum):
+    """Where to look without a nodule list."""
+
+    LUNGS = "lungs"
+    FULL = "full"
+
+
 class Form(StrEnum):
     """How samples are drawn."""
 
@@ -42,6 +49,14 @@ def infer(
     nodules: Annotated[
         Path | None, typer.Option(help=f"CSV of positions in mm, for INPUT: {_COLUMNS}.", show_default=False)
     ] = None,
+    region: Annotated[
+        Region | None,
+        typer.Option(help="Where to look without a nodule list.", show_default="lungs"),
+    ] = None,
+    lung_mask: Annotated[
+        Path | None,
+        typer.Option(help="Volume that is not 0 in the lungs of INPUT.", show_default="found by threshold"),
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights written by mose-med train.", show_default=False)
     ] = None,
@@ -49,6 +64,9 @@ def infer(
         str | None,
         typer.Option(help="SeriesInstanceUID to read of INPUT.", show_default="the one with most axial slices"),
     ] = None,
+    overlap: Annotated[float, typer.Option(help="Share of a window that its neighbour holds too, in a search.")] = 0.25,
+    lesion_threshold: Annotated[float, typer.Option(help="Marginal probability above which voxels are lesion.")] = 0.5,
+    min_lesion_ml: Annotated[float, typer.Option(help="Smallest lesion that a search reports, in ml.")] = 0.014,
     samples: Annotated[int, typer.Option(min=1, help="Samples per expert.")] = 4,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
     report: Annotated[
@@ -73,7 +91,9 @@ def infer(
     gpu_share: many.GpuShare = 1.0,
     private_dir: many.PrivateDir = None,
 ) -> ExitCode:
-    """Every plausible outline of the listed nodules with its probability, as NIfTI on the study's own grid.
+    """Every plausible outline of the lesions with its probability, as NIfTI on the study's own grid.
+
+    Lesions are those of --nodules, or else what is found in the lungs.
 
     Give one INPUT, or many cases with --input-dir or --manifest. The same command again goes on where it stopped.
     """
@@ -82,6 +102,10 @@ def infer(
         "samples": samples,
         "form": form.value,
         "report": report,
+        "region": "lungs" if region is None else region.value,
+        "overlap": overlap,
+        "lesion_threshold": lesion_threshold,
+        "min_lesion_ml": min_lesion_ml,
         "seed": seed,
         "device": device,
         "overwrite": overwrite,
@@ -104,11 +128,16 @@ def infer(
     }
     if sum(given is not None for given in (source, input_dir, manifest)) != 1:
         raise ConfigError("give exactly one of INPUT, --input-dir and --manifest")
+    if nodules is not None and region is not None:
+        raise ConfigError("--region says where to look without a nodule list, got --nodules too: give one of them")
     if source is None:
         _refuse_for_many(nodules=nodules, series=series)
+        if lung_mask is not None:
+            raise ConfigError("--lung-mask goes with one INPUT: leave it out, and lungs are found by threshold")
         return many.infer_many(output_dir, shared | cohort | {"threads": threads or 1})
     many.refuse_for_one(cohort)
-    _infer_one(source, Path(output_dir), shared | {"nodules": nodules, "series": series, "threads": threads})
+    own = {"nodules": nodules, "lung_mask": lung_mask, "series": series, "threads": threads}
+    _infer_one(source, Path(output_dir), shared | own)
     return ExitCode.DONE
 
 

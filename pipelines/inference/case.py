@@ -116,12 +116,17 @@ def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> 
         model.network,
         read.study.image,
         preprocessing=model.config.preprocessing,
-        nodules=[nodule.position_mm for nodule in read.nodules],
+        nodules=[nodule.position_mm for nodule in read.nodules] or None,
+        region="nodules" if read.nodules else options.region,
+        lungs=read.lungs,
         samples_per_expert=options.samples,
         seed=options.seed,
         sw_batch_size=options.sw_batch_size,
+        overlap=options.overlap,
         depth_mm=options.depth_mm,
         reach_mm=options.reach_mm,
+        lesion_threshold=options.lesion_threshold,
+        min_lesion_ml=options.min_lesion_ml,
         num_standard=model.network.num_experts * options.samples if options.form == "standard" else 0,
     )
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mose_med.errors import ConfigError
-from mose_med.inferers import DEPTH_MM, REACH_MM
+from mose_med.inferers import (
+    DEPTH_MM,
+    LESION_THRESHOLD,
+    MIN_LESION_ML,
+    OVERLAP,
+    REACH_MM,
+    LesionRules,
+    require_overlap,
+)
 from mose_med.report.niivue import require_niivue
 
 __all__ = ["InferOptions", "ResultOptions"]
@@ -24,8 +32,12 @@ class ResultOptions:
         seed: of the latent codes.
         samples: S, samples per expert.
         form: ``standard`` writes samples in the standard form besides, as many as the compact form has.
+        region: where to look in a case without listed positions: over the lungs, or everywhere.
+        overlap: of neighbouring windows of a slice in a search, as a share of a window.
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
+        lesion_threshold: marginal probability above which voxels are of a lesion.
+        min_lesion_ml: smallest lesion that a search reports.
         sw_batch_size: windows per call of the network.
         report: write the review page and a sheet for each lesion into the folder of the case.
     """
@@ -33,8 +45,12 @@ class ResultOptions:
     seed: int = 0
     samples: int = 4
     form: Literal["compact", "standard"] = "compact"
+    region: Literal["lungs", "full"] = "lungs"
+    overlap: float = OVERLAP
     depth_mm: float = DEPTH_MM
     reach_mm: float = REACH_MM
+    lesion_threshold: float = LESION_THRESHOLD
+    min_lesion_ml: float = MIN_LESION_ML
     sw_batch_size: int = 16
     report: bool = False
 
@@ -58,7 +74,6 @@ class ResultOptions:
             ("sw_batch_size", self.sw_batch_size, 1),
             ("seed", self.seed, 0),
             ("depth_mm", self.depth_mm, 0),
-            ("reach_mm", self.reach_mm, 0),
         ):
             if not value >= least:
                 raise ConfigError(f"{name} must be >= {least}, got {value}")
@@ -66,6 +81,10 @@ class ResultOptions:
             raise ConfigError(f"form must be compact or standard, got {self.form!r}")
         if self.report:
             require_niivue()
+        if self.region not in ("lungs", "full"):
+            raise ConfigError(f"region must be lungs or full, got {self.region!r}")
+        require_overlap(self.overlap)
+        LesionRules(self.lesion_threshold, self.reach_mm, self.min_lesion_ml)
 
 
 @dataclass(frozen=True)
@@ -76,7 +95,8 @@ class InferOptions(ResultOptions):
         source: DICOM folder or zip, or NIfTI file.
         output_dir: gets one folder a case.
         checkpoint: weights, made by ``mose-med train``.
-        nodules: CSV of positions in mm.
+        nodules: list of positions in mm; without one the region is searched.
+        lung_mask: where the lungs are; found by threshold if None.
         series: SeriesInstanceUID to read; the one with most axial slices if None.
         device: ``auto``, ``cpu`` or ``cuda[:n]``.
         threads: of the CPU; all if None.
@@ -88,6 +108,7 @@ class InferOptions(ResultOptions):
     output_dir: Path
     checkpoint: Path | None = None
     nodules: Path | None = None
+    lung_mask: Path | None = None
     series: str | None = None
     device: str = "auto"
     threads: int | None = None
@@ -101,7 +122,6 @@ class InferOptions(ResultOptions):
             ConfigError: naming the option, the rule and the value.
         """
         super().check()
-        if self.nodules is None:
-            raise ConfigError(
-                "infer needs positions to look at: pass --nodules FILE, a CSV with x_ras_mm,y_ras_mm,z_ras_mm"
-            )
+        if self.lung_mask is not None and (self.nodules is not None or self.region != "lungs"):
+            other = "--nodules" if self.nodules is not None else f"--region {self.region}"
+            raise ConfigError(f"--lung-mask goes with --region lungs, got {other}: give one of them")

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mose_med.errors import DataError
+import numpy as np
+from numpy.typing import NDArray
+
 from mose_med.inferers import require_inside
-from mose_med.io import Nodule, Study, read_nodules, read_study
+from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study
 from pipelines.inference.options import ResultOptions
-from pipelines.provenance import image_sha256
+from pipelines.provenance import file_sha256, image_sha256
 
 __all__ = ["CaseInput", "CaseRequest", "read_case"]
 
@@ -24,10 +26,11 @@ class CaseRequest:
 
     Attributes:
         source: DICOM folder or zip, or NIfTI file.
-        nodules: CSV of positions in mm.
+        nodules: list of positions in mm; None searches the region that the options name.
         series: SeriesInstanceUID to read; the one with most axial slices if None.
         options: what decides the result.
         case: name of the case; None names it by a keyed hash of its identity.
+        lung_mask: where the lungs are; found by threshold if None.
     """
 
     source: Path
@@ -35,14 +38,17 @@ class CaseRequest:
     series: str | None
     options: ResultOptions
     case: str | None = None
+    lung_mask: Path | None = None
 
 
 class CaseInput(NamedTuple):
-    """What was read of a case."""
+    """What was read of a case; no nodules means that a region is searched, the lungs perhaps by a mask (i, j, k)."""
 
     study: Study
     nodules: list[Nodule]
     input_sha256: str
+    lungs: NDArray[np.bool_] | None = None
+    lung_mask_sha256: str | None = None
 
     @property
     def identity(self) -> str:
@@ -54,20 +60,25 @@ class CaseInput(NamedTuple):
         return {
             "input_sha256": self.input_sha256,
             "nodules": [{"nodule_id": n.nodule_id, "position_ras_mm": list(n.position_mm)} for n in self.nodules],
+            "lung_mask_sha256": self.lung_mask_sha256,
         }
 
 
 def read_case(request: CaseRequest) -> CaseInput:
-    """Read the nodule list and the study, and check that they go together.
+    """Read the nodule list, the study and the lung mask, and check that they go together.
 
     Raises:
         ConfigError: if the series is not there.
         DataError: if the study or the nodule list cannot be used, or a position lies outside.
-        GeometryError: if the geometry of the study does not fit.
+        GeometryError: if the geometry of the study or the grid of the lung mask does not fit.
     """
-    if request.nodules is None:
-        raise DataError("the case has no nodule list: give one, a CSV with x_ras_mm,y_ras_mm,z_ras_mm")
-    nodules = read_nodules(request.nodules)
+    nodules = [] if request.nodules is None else read_nodules(request.nodules)
     study = read_study(request.source, request.series)
-    require_inside(study.image, [nodule.position_mm for nodule in nodules])
-    return CaseInput(study, nodules, image_sha256(study.image))
+    if nodules:
+        require_inside(study.image, [nodule.position_mm for nodule in nodules])
+    read = CaseInput(study, nodules, image_sha256(study.image))
+    if request.lung_mask is None:
+        return read
+    return read._replace(
+        lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
+    )

@@ -43,7 +43,8 @@ def folder_options(options: ResultOptions, model: LoadedModel) -> dict[str, Any]
 
 
 def _write_maps(folder: Path, case: InferredCase) -> None:
-    write_case(folder, case.distribution, [nodule.nodule_id for nodule in case.input.nodules], torch.get_num_threads())
+    names = [nodule.nodule_id for nodule in case.input.nodules] or None
+    write_case(folder, case.distribution, names, torch.get_num_threads())
 
 
 def _write_provenance(folder: Path, case: InferredCase) -> None:
