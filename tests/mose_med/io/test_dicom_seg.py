@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from mose_med.errors import DataError, GeometryError
+from mose_med.io import read_ct
 from mose_med.io.dicom_seg import read_segmentation
 
 SHAPE = (5, 6, 4)
@@ -61,7 +64,8 @@ def test_segments_that_overlap_are_refused(write_seg, tmp_path: Path):
 @pytest.mark.parametrize(
     ("tags", "reason"),
     [
-        ({"SegmentationType": "FRACTIONAL"}, "must be a BINARY segmentation, got FRACTIONAL"),
+        ({"SegmentationType": "OTHER"}, "must be of SegmentationType BINARY or FRACTIONAL, got OTHER"),
+        ({"SegmentationType": "FRACTIONAL"}, "has no usable MaximumFractionalValue: one half of it is where"),
         ({"SOPClassUID": "1.2"}, "must be a DICOM segmentation, got SOP class 1.2"),
         ({"PerFrameFunctionalGroupsSequence": []}, "must say the place of each of its 1 frames"),
         ({"SharedFunctionalGroupsSequence": []}, "has a frame without PlaneOrientationSequence"),
@@ -71,6 +75,68 @@ def test_segments_that_overlap_are_refused(write_seg, tmp_path: Path):
 def test_other_dicom_files_are_named(tags: dict, reason: str, write_seg, tmp_path: Path):
     path = write_seg(tmp_path / "s.dcm", {(1, 2.0): plane(1, 2)}, **tags)
     with pytest.raises(DataError, match=rf"s\.dcm.* ?{reason}"):
+        read_segmentation(path, SHAPE, AFFINE)
+
+
+@pytest.fixture
+def write_with_highdicom(write_ct_series, tmp_path: Path):
+    """Function that has highdicom write a SEG over a series of 4 slices of 6 x 5 pixels: its path and the image's."""
+    hd = pytest.importorskip("highdicom", reason="needs the extra dicom")
+
+    def write(pixels: np.ndarray, kind: str, **options: object) -> tuple[Path, Path]:
+        tags = dict.fromkeys(
+            ("StudyDate", "StudyTime", "PatientBirthDate", "PatientSex", "AccessionNumber", "SliceThickness")
+        )
+        slices = [pydicom.dcmread(p) for p in write_ct_series(tmp_path / "ct", np.zeros((4, 6, 5)), **tags)]
+        coded = hd.sr.CodedConcept("91723000", "SCT", "Anatomical Structure")
+        segments = [
+            hd.seg.SegmentDescription(
+                number, f"segment {number}", coded, coded, hd.seg.SegmentAlgorithmTypeValues.MANUAL
+            )
+            for number in (1, 2)
+        ]
+        uids = {"series_instance_uid": "1.2.3", "series_number": 1, "sop_instance_uid": "1.2.4", "instance_number": 1}
+        by = {
+            "manufacturer": "m",
+            "manufacturer_model_name": "m",
+            "software_versions": "1",
+            "device_serial_number": "1",
+        }
+        seg = hd.seg.Segmentation(slices, pixels, kind, segments, **uids, **by, **options)
+        seg.save_as(tmp_path / "s.dcm")
+        return tmp_path / "s.dcm", tmp_path / "ct"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("kind", "syntax"),
+    [("BINARY", ExplicitVRLittleEndian), ("LABELMAP", ExplicitVRLittleEndian), ("LABELMAP", RLELossless)],
+)
+def test_highdicoms_segments_are_read(write_with_highdicom, kind: str, syntax: str):
+    labels = np.zeros((4, 6, 5), dtype=np.uint8)
+    labels[0, 1, 4], labels[2, 2:4, 1], labels[2, 5, 0] = 1, 2, 1
+    path, ct = write_with_highdicom(labels, kind, transfer_syntax_uid=syntax)
+    image = read_ct(ct)
+    found = read_segmentation(path, tuple(image.shape[1:]), image.affine.numpy())
+    np.testing.assert_array_equal(found, labels.transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("fractional_type", ["PROBABILITY", "OCCUPANCY"])
+def test_fractions_count_from_one_half(write_with_highdicom, fractional_type: str):
+    fractions = np.zeros((4, 6, 5, 2))
+    fractions[1, 2, :4, 0] = 0.1, 0.49, 0.5, 1.0
+    fractions[1, 2, :4, 1] = 0.9, 0.51, 0.4, 0.0
+    path, ct = write_with_highdicom(fractions, "FRACTIONAL", fractional_type=fractional_type, max_fractional_value=100)
+    image = read_ct(ct)
+    found = read_segmentation(path, tuple(image.shape[1:]), image.affine.numpy())
+    assert found[:4, 2, 1].tolist() == [2, 2, 1, 1]
+    assert np.count_nonzero(found) == 4
+
+
+def test_segment_numbers_beyond_the_classes_are_refused(write_seg, tmp_path: Path):
+    path = write_seg(tmp_path / "s.dcm", {(300, 2.0): plane(1, 2)})
+    with pytest.raises(DataError, match=r"s.dcm: segment numbers must be <= 255, got 300"):
         read_segmentation(path, SHAPE, AFFINE)
 
 
