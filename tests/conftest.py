@@ -20,6 +20,7 @@ pytest_plugins = [
     "tests.fixtures.infer",
     "tests.fixtures.lidc",
     "tests.fixtures.mlflow",
+    "tests.fixtures.orthanc",
     "tests.fixtures.report",
     "tests.fixtures.training",
     "tests.fixtures.rater_masks",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from mose_med.errors import DataError
-from mose_med.inferers import CaseDistribution
-from mose_med.io.dicom_files import without_remarks
+from mose_med.inferers import LESION_THRESHOLD, CaseDistribution
+from mose_med.io.dicom_files import silenced, without_remarks
 from mose_med.io.dicom_source import ModelIdentity, SourceSeries, require_highdicom
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
@@ -37,7 +36,13 @@ class WrittenObjects(NamedTuple):
 
 
 def write_dicom_case(
-    folder: Path, distribution: CaseDistribution, *, source: SourceSeries, model: ModelIdentity, request: str
+    folder: Path,
+    distribution: CaseDistribution,
+    *,
+    source: SourceSeries,
+    model: ModelIdentity,
+    request: str,
+    lesion_threshold: float = LESION_THRESHOLD,
 ) -> WrittenObjects:
     """Write the objects of a case into an existing folder.
 
@@ -49,6 +54,7 @@ def write_dicom_case(
         source: series that it was inferred from.
         model: that it was made by.
         request: text that says all that decides the result; UIDs follow from it.
+        lesion_threshold: marginal probability above which voxels are of a lesion, as the case was inferred with.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
@@ -62,7 +68,7 @@ def write_dicom_case(
 
     source.require_grid(distribution.shape, distribution.affine)
     objects = CaseObjects(source, model, request)
-    segments = case_segments(distribution)
+    segments = case_segments(distribution, lesion_threshold)
     with _faults_of_headers():
         binary = binary_segmentation(segments, objects) if segments.slices else None
         made = {
@@ -81,16 +87,10 @@ def write_dicom_case(
 @contextmanager
 def _faults_of_headers() -> Iterator[None]:
     """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown."""
-    silent = logging.getLogger("highdicom")
-    level = silent.level
-    silent.setLevel(logging.CRITICAL)
     try:
-        with without_remarks(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with without_remarks(), silenced("highdicom"):
             yield
     except (KeyError, OverflowError, ValueError) as error:
         raise DataError(
             f"the headers of the series do not make DICOM objects ({type(error).__name__}): leave out --dicom-seg"
         ) from error
-    finally:
-        silent.setLevel(level)

@@ -31,6 +31,7 @@ __all__ = [
     "numbers",
     "open_files",
     "read_dataset",
+    "silenced",
     "without_remarks",
 ]
 
@@ -99,6 +100,19 @@ def without_remarks() -> Iterator[None]:
     with warnings.catch_warnings(), pydicom.config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def silenced(*names: str) -> Iterator[None]:
+    """Keep the loggers of libraries from quoting identifying tags."""
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)
 
 
 def read_dataset(file: DicomFile, **options: Any) -> pydicom.Dataset:

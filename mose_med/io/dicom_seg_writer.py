@@ -2,7 +2,8 @@
 
 *Binary.* Segments, in this order: ``Consensus``, the 0.5 mask of the marginal probability (``consensus.nii.gz``);
 ``Expert 1`` to ``Expert K``, the expert's mode: the 0.5 mask of its own mean foreground probability
-(``expert-k_foreground_probability.nii.gz``); ``Lesion n``, the component of the consensus that is lesion n of the case.
+(``expert-k_foreground_probability.nii.gz``); ``Lesion n``, the component of the marginal above the threshold of
+lesions that is lesion n of the case.
 Segments may overlap. One without a voxel is left out, and the numbers of those after it move up.
 
 *Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255.
@@ -20,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mose_med.geometry import index_to_mm
-from mose_med.inferers import CaseDistribution, Lesion, Region
+from mose_med.geometry import mm_to_index
+from mose_med.inferers import LESION_THRESHOLD, Box, CaseDistribution, Lesion
 from mose_med.io.dicom_objects import ABNORMALITY, LUNG, NODULE, CaseObjects, without_run_traces
 
 __all__ = ["Segments", "binary_segmentation", "case_segments", "lesion_label", "probability_segmentation"]
@@ -49,12 +50,19 @@ class Segments(NamedTuple):
         return list(self.slices).index(label) + 1 if label in self.slices else None
 
 
-def case_segments(distribution: CaseDistribution) -> Segments:
-    """All segments of a case."""
-    found: dict[str, _Slices] = {"Consensus": _above_half(distribution, "consensus")}
+def case_segments(distribution: CaseDistribution, lesion_threshold: float = LESION_THRESHOLD) -> Segments:
+    """All segments of a case.
+
+    Args:
+        distribution: of the case.
+        lesion_threshold: marginal probability above which voxels are of a lesion, as the case was inferred with.
+    """
+    found: dict[str, _Slices] = {"Consensus": _above(distribution, "probability", _MODE_THRESHOLD)}
     for expert in range(1, distribution.num_experts + 1):
-        found[f"Expert {expert}"] = _above_half(distribution, f"expert-{expert}_foreground_probability")
-    components = [component for region in distribution.regions for component in _components(region)]
+        name = f"expert-{expert}_foreground_probability"
+        found[f"Expert {expert}"] = _above(distribution, name, _MODE_THRESHOLD)
+    lesional = _above(distribution, "probability", lesion_threshold)
+    components = [part for region in distribution.regions for part in _components(lesional, region.box)]
     for lesion in distribution.lesions:
         found[lesion_label(lesion)] = _lesion(lesion, components, distribution)
     present = {label: slices for label, slices in found.items() if slices}
@@ -128,29 +136,33 @@ def _planes(distribution: CaseDistribution, name: str) -> Iterator[tuple[int, ND
     yield from enumerate(plane.T for slab in slabs for plane in slab)
 
 
-def _above_half(distribution: CaseDistribution, name: str) -> _Slices:
-    masks = ((k, plane > _MODE_THRESHOLD) for k, plane in _planes(distribution, name))
+def _above(distribution: CaseDistribution, name: str, threshold: float) -> _Slices:
+    masks = ((k, plane > threshold) for k, plane in _planes(distribution, name))
     return {k: mask for k, mask in masks if mask.any()}
 
 
-def _components(region: Region) -> Iterator[NDArray[np.intp]]:
-    """Components of a region's consensus: their voxels (n, 3) on the input's grid."""
-    labels, _ = ndimage.label(region.consensus(), structure=_NEIGHBOURS_26)
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        start = [low + own.start for low, own in zip(region.box.start, box, strict=True)]
-        yield np.argwhere(labels[box] == number) + start
+def _components(slices: _Slices, box: Box) -> Iterator[NDArray[np.intp]]:
+    """Components (26 neighbours) of a mask in a box: their voxels (n, 3) on the input's grid."""
+    inside = [k for k in slices if box.start[2] <= k < box.stop[2]]
+    if not inside:
+        return
+    (left, top, _), (right, bottom, _) = box.start, box.stop
+    first = min(inside)
+    mask = np.zeros((max(inside) - first + 1, bottom - top, right - left), dtype=bool)
+    for k in inside:
+        mask[k - first] = slices[k][top:bottom, left:right]
+    labels, _ = ndimage.label(mask, structure=_NEIGHBOURS_26)
+    for number, part in enumerate(ndimage.find_objects(labels), start=1):
+        start = np.add((first, top, left), [edge.start for edge in part])
+        yield (np.argwhere(labels[part] == number) + start)[:, ::-1]
 
 
 def _lesion(lesion: Lesion, components: list[NDArray[np.intp]], distribution: CaseDistribution) -> _Slices:
-    """The component nearest to a lesion's position: the lesion, where it is in the consensus."""
-    if not lesion.in_consensus:
+    """The component of a lesion, known by its centroid."""
+    if lesion.centroid_mm is None:
         return {}
-
-    def distance(voxels: NDArray[np.intp]) -> float:
-        points = index_to_mm(distribution.affine, voxels.astype(np.float64))
-        return float(np.linalg.norm(points - lesion.position_mm, axis=1).min())
-
-    voxels = min(components, key=distance)
+    centroid = mm_to_index(distribution.affine, np.asarray(lesion.centroid_mm))
+    voxels = min(components, key=lambda part: float(np.linalg.norm(part.mean(axis=0) - centroid)))
     columns, rows, _ = distribution.shape
     slices = {}
     for k in np.unique(voxels[:, 2]).tolist():

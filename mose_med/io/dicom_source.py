@@ -19,7 +19,16 @@ from pydicom.valuerep import DA, TM, DSfloat
 
 from mose_med.errors import DataError, GeometryError, MissingDependencyError
 from mose_med.geometry import spacing_mm
-from mose_med.io.dicom_files import DicomFile, ct_headers, open_files, read_dataset, without_remarks
+from mose_med.io.dicom_enhanced import with_frames
+from mose_med.io.dicom_files import (
+    ENHANCED_CT,
+    DicomFile,
+    SliceHeader,
+    ct_headers,
+    open_files,
+    read_dataset,
+    without_remarks,
+)
 from mose_med.io.dicom_series import choose_series
 from mose_med.io.dicom_stack import ordered_stack
 
@@ -115,7 +124,8 @@ def read_source_series(path: str | os.PathLike[str], series: str | None = None) 
     """
     require_highdicom()
     with open_files(Path(path)) as files:
-        stack = ordered_stack(choose_series(ct_headers(files), series))
+        stack = ordered_stack(choose_series(with_frames(ct_headers(files)), series))
+        _require_a_file_for_each(stack.slices)
         slices = tuple(_slice(header.file) for header in stack.slices)
         header = read_dataset(stack.slices[0].file, stop_before_pixels=True)
     _require_one_of_each(slices, [header.file.name for header in stack.slices])
@@ -126,6 +136,14 @@ def read_source_series(path: str | os.PathLike[str], series: str | None = None) 
         if not dataset.get("SliceThickness"):
             dataset.SliceThickness = dataset.SpacingBetweenSlices
     return SourceSeries(_completed(header), slices, stack.affine)
+
+
+def _require_a_file_for_each(slices: Sequence[SliceHeader]) -> None:
+    enhanced = next((header for header in slices if header.sop_class in ENHANCED_CT), None)
+    if enhanced is not None:
+        raise DataError(
+            f"{enhanced.file.name} holds many slices (enhanced CT), of which no object is made: leave out --dicom-seg"
+        )
 
 
 def _slice(file: DicomFile) -> Dataset:
