@@ -12,8 +12,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from scipy import ndimage
 
 from mose_med.errors import DataError, GeometryError
+from mose_med.geometry import mm_to_index
 from mose_med.io import read_ct
 from mose_med.io.dicom_case import write_dicom_case
 from mose_med.io.dicom_source import read_source_series
@@ -167,6 +169,21 @@ def test_lesions_have_segments_of_their_own(
     assert not (masks["Lesion 1"] & masks["Lesion 2"]).any()
     np.testing.assert_array_equal(masks["Lesion 1"] | masks["Lesion 2"], masks["Consensus"])
     np.testing.assert_array_equal(np.unique(np.nonzero(masks["Lesion 2"])[2]), np.arange(18, 21))
+
+
+def test_lesions_that_were_found_are_the_components_above_their_threshold(
+    tmp_path: Path, write_ct_series, ball_hu, infer_dicom_case, write_dicom_objects
+):
+    ball = np.where(ball_hu == 0, -305, ball_hu)
+    write_ct_series(tmp_path / "study", np.concatenate([ball, ball[:9], ball]))
+    study, options = tmp_path / "study", {"lesion_threshold": 0.2}
+    case = write_dicom_objects(study, infer_dicom_case(study, region="full", min_lesion_ml=0, **options), **options)
+    labels, count = ndimage.label(nifti(case, "probability") > 0.2, structure=np.ones((3, 3, 3)))
+    masks = bits_by_segment(case)
+    assert count == len(case.distribution.lesions) == 3
+    for lesion in case.distribution.lesions:
+        i, j, k = np.rint(mm_to_index(case.distribution.affine, np.asarray(lesion.centroid_mm))).astype(int)
+        np.testing.assert_array_equal(masks[f"Lesion {lesion.number}"], labels == labels[i, j, k])
 
 
 def test_segments_say_what_they_are_and_what_made_them(dicom_case: DicomCase):
