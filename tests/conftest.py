@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.fixtures.dicom_case",
     "tests.fixtures.infer",
     "tests.fixtures.lidc",
+    "tests.fixtures.object_storage",
     "tests.fixtures.mlflow",
     "tests.fixtures.orthanc",
     "tests.fixtures.report",

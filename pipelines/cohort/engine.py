@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.worker import Report
-from pipelines.inference.stages import Stage
 
 __all__ = ["Done", "Engine", "Event", "Lost", "Ready", "Worker"]
 
@@ -20,11 +20,11 @@ class Worker(ABC):
         """Give it a case; the answer comes as an event, also if the worker is gone already."""
 
     @abstractmethod
-    def hung(self, limit_s: float) -> dict[int, Stage]:
+    def hung(self, limit_s: float) -> Mapping[int, str]:
         """Cases whose stage goes on for longer than a time, if nothing else moves in the worker either."""
 
     @abstractmethod
-    def stage(self, number: int) -> Stage:
+    def stage(self, number: int) -> str:
         """The stage that a case was last known to be in."""
 
     @abstractmethod

@@ -25,8 +25,8 @@ def choose_engine(options: CohortOptions, setup: WorkerSetup, num_cases: int) ->
     if options.engine == "ray":
         from pipelines.cohort.ray_engine import RayEngine
 
-        engine = RayEngine(setup, options.ray_address, options.gpu_share)
-        return engine, min(options.workers or engine.capacity, num_cases)
+        engine = RayEngine(setup, options.ray_address, options.gpu_share, options.workers)
+        return engine, min(engine.capacity, num_cases)
     devices = local_devices(options.device)
     on_gpu = devices[0] != "cpu"
     room = len(devices) if on_gpu else max(1, len(os.sched_getaffinity(0)) // options.threads)

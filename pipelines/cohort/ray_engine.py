@@ -1,0 +1,182 @@
+"""Workers as actors of a Ray cluster, each with its share of a node's CPU or GPU.
+
+Nothing but requests and reports passes through Ray: studies are read, and results written, by the actors themselves,
+so that storage must be reached from every node under the same paths. An actor that dies, alone or with its node, is
+replaced where there is room.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from mose_med.errors import ConfigError, MissingDependencyError, MoseError
+from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
+from pipelines.cohort.entries import Entry
+from pipelines.cohort.worker import CaseWorker, Report, WorkerSetup
+from pipelines.inference.stages import Stage
+
+__all__ = ["RayEngine"]
+
+#: Time that an actor is given to say what it is doing.
+_ANSWER_S = 5.0
+
+
+class RayEngine(Engine):
+    """Actors of an existing cluster, or of one that is started on this machine and ends with the run.
+
+    Args:
+        setup: of every worker.
+        address: of the cluster; None starts one.
+        gpu_share: part of a GPU that an actor takes, where the cluster has any and the device is not ``cpu``.
+        num_workers: wanted; None takes as many as the cluster has room for.
+
+    Raises:
+        ConfigError: if there is no cluster at the address, or it has no room for a worker.
+        MissingDependencyError: if Ray is not installed.
+    """
+
+    def __init__(self, setup: WorkerSetup, address: str | None, gpu_share: float, num_workers: int | None) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise MissingDependencyError("ray", "ray") from error
+        self._ray = ray
+        self._connected = not ray.is_initialized()
+        if self._connected:
+            _connect(ray, address, None if num_workers is None else num_workers * setup.threads)
+        total = ray.cluster_resources()
+        on_gpu = setup.device != "cpu" and (setup.device != "auto" or total.get("GPU", 0) > 0)
+        num_cpus, num_gpus = total.get("CPU", 0), total.get("GPU", 0)
+        room = int(num_gpus / gpu_share) if on_gpu else int(num_cpus // setup.threads)
+        if room < 1:
+            self.close()
+            raise ConfigError(
+                f"the Ray cluster has {num_cpus:g} CPUs and {num_gpus:g} GPUs, a worker needs "
+                + (f"{gpu_share:g} GPU" if on_gpu else f"{setup.threads} CPUs (--threads)")
+            )
+        self.capacity = num_workers or room
+        self._setup = setup._replace(device="cuda" if on_gpu else "cpu")
+        self._actor_class = ray.remote(_Actor).options(
+            num_cpus=setup.threads, num_gpus=gpu_share if on_gpu else 0, max_concurrency=setup.in_flight + 2
+        )
+        self._calls: dict[Any, tuple[_ActorWorker, int | None]] = {}
+
+    def start(self) -> Worker:
+        """See :class:`Engine`."""
+        worker = _ActorWorker(self._ray, self._actor_class.remote(self._setup), self._calls)
+        self._calls[worker.actor.refusal.remote()] = (worker, None)
+        return worker
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """See :class:`Engine`."""
+        if not self._calls:
+            return []
+        ready, others = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
+        if others and ready:
+            ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
+        return [self._event(call) for call in ready if call in self._calls]
+
+    def close(self) -> None:
+        """See :class:`Engine`."""
+        if self._connected:
+            self._ray.shutdown()
+
+    def _event(self, call: Any) -> Event:
+        worker, number = self._calls.pop(call)
+        try:
+            answer = self._ray.get(call)
+        except self._ray.exceptions.RayError as error:
+            for other in [other for other, (owner, _) in self._calls.items() if owner is worker]:
+                del self._calls[other]
+            return Lost(worker, _first_line(error))
+        if number is None:
+            return Lost(worker, answer, refused=True) if answer else Ready(worker)
+        worker.given.pop(number)
+        worker.last_sign = time.monotonic()
+        return Done(worker, number, answer)
+
+
+class _Actor:
+    """The worker on its node."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self._refusal = ""
+        try:
+            self._worker = CaseWorker(setup)
+        except MoseError as error:
+            self._refusal = str(error)
+
+    def refusal(self) -> str:
+        """Why it cannot work; empty if it can."""
+        return self._refusal
+
+    def work(self, number: int, entry: Entry) -> Report:
+        """Do a case."""
+        return self._worker.work(number, entry)
+
+    def hung(self, limit_s: float) -> dict[int, Stage]:
+        """Cases whose stage goes on for longer than a time."""
+        return self._worker.hung(limit_s)
+
+
+class _ActorWorker(Worker):
+    """An actor as the scheduler sees it."""
+
+    def __init__(self, ray: Any, actor: Any, calls: dict[Any, tuple[_ActorWorker, int | None]]) -> None:
+        self.actor = actor
+        self.given: dict[int, None] = {}
+        self.last_sign = time.monotonic()
+        self._ray = ray
+        self._calls = calls
+
+    def begin(self, number: int, entry: Entry) -> None:
+        """See :class:`Worker`."""
+        if not self.given:
+            self.last_sign = time.monotonic()
+        self.given[number] = None
+        self._calls[self.actor.work.remote(number, entry)] = (self, number)
+
+    def hung(self, limit_s: float) -> dict[int, str]:
+        """See :class:`Worker`."""
+        if time.monotonic() - self.last_sign <= limit_s:
+            return {}
+        try:
+            active = self._ray.get(self.actor.hung.remote(limit_s), timeout=_ANSWER_S)
+        except self._ray.exceptions.GetTimeoutError:
+            return {next(iter(self.given)): "unknown stage"}
+        except self._ray.exceptions.RayError:
+            return {}
+        return {number: stage for number, stage in active.items() if number in self.given}
+
+    def stage(self, number: int) -> str:
+        """See :class:`Worker`."""
+        return "unknown stage"
+
+    def kill(self) -> None:
+        """See :class:`Worker`."""
+        for call in [call for call, (owner, _) in self._calls.items() if owner is self]:
+            del self._calls[call]
+        self._ray.kill(self.actor)
+
+
+def _connect(ray: Any, address: str | None, num_cpus: int | None) -> None:
+    """Join a cluster or start one; one that is started here tells nobody about its use."""
+    if address is None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        ray.init(
+            address or "local",
+            num_cpus=None if address else num_cpus,
+            include_dashboard=None if address else False,
+            log_to_driver=False,
+            logging_level="WARNING",
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"at {address}" if address else "on this machine"
+        raise ConfigError(f"no Ray cluster can be reached {where}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

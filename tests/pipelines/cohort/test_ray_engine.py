@@ -1,0 +1,85 @@
+"""A cohort on a Ray cluster of two nodes that is made here."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.cohort.options import CohortOptions
+from pipelines.cohort.run import infer_cohort
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::FutureWarning:ray"),
+]
+pytest.importorskip("ray")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """The first node of a cluster, with one CPU."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield cluster
+    cluster.shutdown()
+
+
+def actors() -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        try:
+            if process.cmdline() and process.cmdline()[0].startswith("ray::_Actor"):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def actor_of(node: object) -> psutil.Process:
+    (raylet,) = node.all_processes["raylet"]
+    return next(actor for actor in actors() if actor.ppid() == raylet.process.pid)
+
+
+def wait_for_cases(output: Path, count: int) -> None:
+    while len(list(output.glob("case-*"))) < count:
+        time.sleep(0.01)
+
+
+def test_a_worker_and_a_node_are_lost_and_every_case_is_written_once(
+    cohort: CohortOptions, cluster, contents, leftovers, failed_rows, caplog, tmp_path: Path
+):
+    cohort = dataclasses.replace(cohort, samples=64)
+    infer_cohort(cohort)
+    second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    output = tmp_path / "by ray"
+    on_ray = dataclasses.replace(
+        cohort, output_dir=str(output), engine="ray", ray_address=cluster.address, workers=2, in_flight=2
+    )
+
+    def strike() -> None:
+        wait_for_cases(output, 1)
+        os.kill(actor_of(cluster.head_node).pid, signal.SIGKILL)
+        wait_for_cases(output, len(list(output.glob("case-*"))) + 1)
+        cluster.remove_node(second, allow_graceful=False)
+
+    thread = threading.Thread(target=strike)
+    thread.start()
+    result = infer_cohort(on_ray)
+    thread.join()
+    assert failed_rows(output) == []
+    assert caplog.text.count("a worker ended") == 2
+    assert result == (6, 0, 0, 0)
+    assert contents(output) == contents(Path(cohort.output_dir))
+    assert leftovers(output) == []
+    assert len((output / "private" / "journal" / "all.jsonl").read_text().splitlines()) == 6
