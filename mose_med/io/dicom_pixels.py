@@ -15,13 +15,29 @@ import numpy as np
 import pydicom
 import SimpleITK
 from numpy.typing import NDArray
-from pydicom.uid import JPEGExtended12Bit
+from pydicom.uid import (
+    JPEG2000,
+    JPEG2000Lossless,
+    JPEGExtended12Bit,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
 
 from mose_med.errors import DataError
 from mose_med.io.dicom_files import DicomFile, without_remarks
 
 __all__ = ["stored_values"]
 
+#: One decoder alone, where others that pydicom would try after it write to stderr.
+_DECODERS = {
+    JPEG2000: "pylibjpeg",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    RLELossless: "pydicom",
+}
+_LOUD = ("pydicom.pixels.decoders.base", "openjpeg.decode")
 _PIXEL_TAGS = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -51,6 +67,7 @@ def stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integ
         try:
             if syntax == JPEGExtended12Bit and dataset.get("BitsStored") != 8:
                 return _decoded_by_simpleitk(dataset)
+            dataset.pixel_array_options(decoding_plugin=_DECODERS.get(syntax, ""))
             return np.asarray(dataset.pixel_array)
         # Decoders are third-party plugins that fail in their own ways; all of them mean that this file cannot be used.
         except Exception as error:
@@ -74,11 +91,12 @@ def _decoded_by_simpleitk(dataset: pydicom.Dataset) -> NDArray[np.integer]:
 
 @contextmanager
 def _without_tracebacks() -> Iterator[None]:
-    """Keep pydicom from logging how each of its decoders failed; the error tells why."""
-    logger = logging.getLogger("pydicom.pixels.decoders.base")
-    was_disabled = logger.disabled
-    logger.disabled = True
+    """Keep pydicom and its decoders from logging how each of them failed; the error tells why."""
+    loud = [logger for logger in map(logging.getLogger, _LOUD) if not logger.disabled]
+    for logger in loud:
+        logger.disabled = True
     try:
         yield
     finally:
-        logger.disabled = was_disabled
+        for logger in loud:
+            logger.disabled = False

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mose_med.errors import ConfigError
+from pipelines.commands import infer_input as read
 from pipelines.commands import infer_many as many
 from pipelines.commands.shared import Device, Overwrite, Quiet, Seed, Threads, command
 from pipelines.console import ExitCode
@@ -40,14 +41,21 @@ def register(app: typer.Typer) -> None:
 def infer(
     source: Annotated[
         Path | None,
-        typer.Argument(metavar="INPUT", help="DICOM folder or zip, or NIfTI volume, in HU.", show_default=False),
+        typer.Argument(
+            metavar="INPUT", help="DICOM folder or zip, or NIfTI, NRRD or MetaImage file, in HU.", show_default=False
+        ),
     ] = None,
     *,
     output_dir: Annotated[
-        str, typer.Option(help="Folder for everything that is written; a URL for many cases.", show_default=False)
-    ],
+        str | None,
+        typer.Option(help="Folder for everything that is written; a URL for many cases.", show_default="required"),
+    ] = None,
     nodules: Annotated[
-        Path | None, typer.Option(help=f"CSV of positions in mm, for INPUT: {_COLUMNS}.", show_default=False)
+        Path | None,
+        typer.Option(
+            help=f"Positions for INPUT: CSV in mm with {_COLUMNS}, or JSON of MONAI's lung nodule detection.",
+            show_default=False,
+        ),
     ] = None,
     region: Annotated[
         Region | None,
@@ -60,13 +68,14 @@ def infer(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights written by mose-med train.", show_default=False)
     ] = None,
-    series: Annotated[
-        str | None,
-        typer.Option(help="SeriesInstanceUID to read of INPUT.", show_default="the one with most axial slices"),
-    ] = None,
     overlap: Annotated[float, typer.Option(help="Share of a window that its neighbour holds too, in a search.")] = 0.25,
     lesion_threshold: Annotated[float, typer.Option(help="Marginal probability above which voxels are lesion.")] = 0.5,
     min_lesion_ml: Annotated[float, typer.Option(help="Smallest lesion that a search reports, in ml.")] = 0.014,
+    min_score: read.MinScore = 0.5,
+    series: read.Series = None,
+    list_series: read.ListSeries = False,
+    slice_spacing: read.SliceSpacing = read.SliceSpacingName.REFUSE,
+    gantry_tilt: read.GantryTilt = read.GantryTiltName.REFUSE,
     samples: Annotated[int, typer.Option(min=1, help="Samples per expert.")] = 4,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
     report: Annotated[
@@ -97,6 +106,11 @@ def infer(
 
     Give one INPUT, or many cases with --input-dir or --manifest. The same command again goes on where it stopped.
     """
+    if list_series:
+        read.list_series(source, slice_spacing, gantry_tilt)
+        return ExitCode.DONE
+    if output_dir is None:
+        raise ConfigError("infer needs a folder for its results: pass --output-dir DIR")
     shared: dict[str, Any] = {
         "checkpoint": checkpoint,
         "samples": samples,
@@ -106,6 +120,9 @@ def infer(
         "overlap": overlap,
         "lesion_threshold": lesion_threshold,
         "min_lesion_ml": min_lesion_ml,
+        "slice_spacing": slice_spacing.value,
+        "gantry_tilt": gantry_tilt.value,
+        "min_score": min_score,
         "seed": seed,
         "device": device,
         "overwrite": overwrite,

@@ -17,6 +17,8 @@ from mose_med.inferers import (
     LesionRules,
     require_overlap,
 )
+from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
+from mose_med.io.nodule_boxes import MIN_SCORE
 from mose_med.report.niivue import require_niivue
 
 __all__ = ["InferOptions", "ResultOptions"]
@@ -40,6 +42,9 @@ class ResultOptions:
         min_lesion_ml: smallest lesion that a search reports.
         sw_batch_size: windows per call of the network.
         report: write the review page and a sheet for each lesion into the folder of the case.
+        slice_spacing: of DICOM slices that are missing or not equally spaced: ``refuse``, or ``resample``.
+        gantry_tilt: of DICOM slices of a tilted gantry: ``refuse``, or ``correct``.
+        min_score: least score of a box, of nodule lists in JSON.
     """
 
     seed: int = 0
@@ -53,6 +58,9 @@ class ResultOptions:
     min_lesion_ml: float = MIN_LESION_ML
     sw_batch_size: int = 16
     report: bool = False
+    slice_spacing: SliceSpacing = "refuse"
+    gantry_tilt: GantryTilt = "refuse"
+    min_score: float = MIN_SCORE
 
     def result_options(self) -> ResultOptions:
         """These options alone, of whatever they are part of."""
@@ -77,12 +85,16 @@ class ResultOptions:
         ):
             if not value >= least:
                 raise ConfigError(f"{name} must be >= {least}, got {value}")
-        if self.form not in ("compact", "standard"):
-            raise ConfigError(f"form must be compact or standard, got {self.form!r}")
+        for name, text, choices in (
+            ("form", self.form, ("compact", "standard")),
+            ("region", self.region, ("lungs", "full")),
+            ("slice_spacing", self.slice_spacing, ("refuse", "resample")),
+            ("gantry_tilt", self.gantry_tilt, ("refuse", "correct")),
+        ):
+            if text not in choices:
+                raise ConfigError(f"{name} must be {' or '.join(choices)}, got {text!r}")
         if self.report:
             require_niivue()
-        if self.region not in ("lungs", "full"):
-            raise ConfigError(f"region must be lungs or full, got {self.region!r}")
         require_overlap(self.overlap)
         LesionRules(self.lesion_threshold, self.reach_mm, self.min_lesion_ml)
 
@@ -92,12 +104,12 @@ class InferOptions(ResultOptions):
     """What to infer, and how.
 
     Attributes:
-        source: DICOM folder or zip, or NIfTI file.
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file.
         output_dir: gets one folder a case.
         checkpoint: weights, made by ``mose-med train``.
-        nodules: list of positions in mm; without one the region is searched.
+        nodules: CSV of positions in mm, or JSON of boxes; without one the region is searched.
         lung_mask: where the lungs are; found by threshold if None.
-        series: SeriesInstanceUID to read; the one with most axial slices if None.
+        series: SeriesInstanceUID to read, or the number of the series; the first if None.
         device: ``auto``, ``cpu`` or ``cuda[:n]``.
         threads: of the CPU; all if None.
         quiet: do not show progress.

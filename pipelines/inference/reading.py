@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study
+from mose_med.io.nodule_boxes import image_name
 from pipelines.inference.options import ResultOptions
 from pipelines.provenance import file_sha256, image_sha256
 
@@ -25,9 +26,9 @@ class CaseRequest:
     """One case to infer; small and picklable, so that another process or machine can do it.
 
     Attributes:
-        source: DICOM folder or zip, or NIfTI file.
-        nodules: list of positions in mm; None searches the region that the options name.
-        series: SeriesInstanceUID to read; the one with most axial slices if None.
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file.
+        nodules: CSV of positions in mm, or JSON of boxes; None searches the region that the options name.
+        series: SeriesInstanceUID to read, or the number of the series; the first if None.
         options: what decides the result.
         case: name of the case; None names it by a keyed hash of its identity.
         lung_mask: where the lungs are; found by threshold if None.
@@ -72,8 +73,13 @@ def read_case(request: CaseRequest) -> CaseInput:
         DataError: if the study or the nodule list cannot be used, or a position lies outside.
         GeometryError: if the geometry of the study or the grid of the lung mask does not fit.
     """
-    nodules = [] if request.nodules is None else read_nodules(request.nodules)
-    study = read_study(request.source, request.series)
+    options = request.options
+    nodules = []
+    if request.nodules is not None:
+        nodules = read_nodules(request.nodules, min_score=options.min_score, images=_image_names(request))
+    study = read_study(
+        request.source, request.series, slice_spacing=options.slice_spacing, gantry_tilt=options.gantry_tilt
+    )
     if nodules:
         require_inside(study.image, [nodule.position_mm for nodule in nodules])
     read = CaseInput(study, nodules, image_sha256(study.image))
@@ -82,3 +88,8 @@ def read_case(request: CaseRequest) -> CaseInput:
     return read._replace(
         lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
     )
+
+
+def _image_names(request: CaseRequest) -> list[str]:
+    """What a list of several images may call the image of this case."""
+    return [image_name(request.source.name), *([request.series] if request.series else [])]

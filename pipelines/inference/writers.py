@@ -62,6 +62,7 @@ def _write_provenance(folder: Path, case: InferredCase) -> None:
             "spacing_mm": spacing_mm(affine).tolist(),
             "orientation": "".join(aff2axcodes(affine)),
             "affine_ras_mm": affine.tolist(),
+            "corrections": list(study.corrections),
         },
     }
     write_json(folder / PROVENANCE_NAME, record)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
+import pydicom
 import pytest
 import torch
+from pydicom.uid import JPEG2000Lossless
 
 from data_prep.lidc.annotations import read_scans
 from pipelines.cli import invoke
@@ -17,13 +22,13 @@ SPLIT = "patient_id,part\nLIDC-IDRI-0003,training\nLIDC-IDRI-0010,validation\n"
 
 
 @pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def refused(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Function that runs a command, checks that it is refused and leaves no output, and returns its one line."""
 
     def run(*arguments: object) -> str:
         output = tmp_path / "output"
         code = invoke([*map(str, arguments), "--output-dir", str(output), "--quiet"])
-        lines = capsys.readouterr().err.splitlines()
+        lines = capfd.readouterr().err.splitlines()
         assert code == ExitCode.BAD_INPUT
         assert len(lines) == 1
         assert not output.exists()
@@ -89,3 +94,104 @@ def test_checkpoint_of_another_architecture(
 def test_infer_without_checkpoint_says_the_way_out(refused: Callable[..., str], tmp_path: Path):
     line = refused("infer", tmp_path, "--nodules", tmp_path / "nodules.csv")
     assert "--checkpoint" in line
+
+
+@pytest.fixture
+def refused_ct(refused: Callable[..., str], tmp_path: Path, infer_checkpoint: Path) -> Callable[..., str]:
+    """Function that runs infer on an input with a nodule at the origin, and returns the line of its refusal."""
+    nodules = tmp_path / "nodules.csv"
+    nodules.write_text("x_ras_mm,y_ras_mm,z_ras_mm\n0,0,0\n", encoding="utf-8")
+
+    def run(source: Path, *options: object) -> str:
+        return refused("infer", source, "--checkpoint", infer_checkpoint, "--nodules", nodules, *options)
+
+    return run
+
+
+def _cut_frame(path: Path) -> None:
+    image = pydicom.dcmread(path)
+    image.compress(JPEG2000Lossless)
+    (frame,) = pydicom.encaps.generate_frames(image.PixelData, number_of_frames=1)
+    image.PixelData = pydicom.encaps.encapsulate([frame[: len(frame) // 4 * 2]])
+    image.save_as(path)
+
+
+# What is done to the slices of a series, and what the line must name: the file, and the fault.
+BAD_SERIES = {
+    "no CT": (lambda paths, edit: [edit(path, Modality="MR") for path in paths], ["Modality must be CT, got MR"]),
+    "two patients": (lambda paths, edit: edit(paths[3], PatientID="B"), ["image 037", "one patient, got 2"]),
+    "truncated pixel data": (
+        lambda paths, _: paths[3].write_bytes(paths[3].read_bytes()[:-999]),
+        ["image 037", "less than expected"],
+    ),
+    "truncated compressed data": (lambda paths, _: _cut_frame(paths[3]), ["image 037", "cannot be decoded"]),
+    "no position": (
+        lambda paths, edit: edit(paths[3], ImagePositionPatient=None),
+        ["image 037 has no usable ImagePositionPatient"],
+    ),
+    "no orientation": (
+        lambda paths, edit: edit(paths[3], ImageOrientationPatient=None),
+        ["image 037 has no usable ImageOrientationPatient"],
+    ),
+    "two slices": (lambda paths, _: [path.unlink() for path in paths[2:]], ["at least 3 slices, got 2", "image 039"]),
+    "RGB": (
+        lambda paths, edit: [edit(path, SamplesPerPixel=3, PhotometricInterpretation="RGB") for path in paths],
+        ["image 001 must be a grey image"],
+    ),
+    "missing slice": (lambda paths, _: paths[3].unlink(), ["missing between image 038 and image 036", "resample"]),
+    "slice twice": (lambda paths, _: shutil.copy(paths[3], paths[3].with_name("copy")), ["copy and image 037"]),
+    "tilted gantry": (
+        lambda paths, edit: [edit(p, ImagePositionPatient=[0, k, 2.0 * k]) for k, p in enumerate(paths)],
+        ["image 001", "tilted by 26.6 degrees", "correct"],
+    ),
+    "nodule outside": (
+        lambda paths, edit: [edit(p, ImagePositionPatient=[0, 0, 2.0 * k + 9]) for k, p in enumerate(paths)],
+        ["nodule 1 at (0.0, 0.0, 0.0) mm RAS lies outside the image"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "expected"), BAD_SERIES.values(), ids=BAD_SERIES)
+def test_bad_dicom(refused_ct, tmp_path: Path, write_ct_series, edit_dicom, spoil, expected: list[str]):
+    stored = np.random.default_rng(0).integers(-1000, 400, size=(40, 40, 40))
+    spoil(write_ct_series(tmp_path / "study", stored), edit_dicom)
+    line = refused_ct(tmp_path / "study")
+    assert [part for part in expected if part not in line] == []
+    assert "Zyxwvut" not in line
+
+
+@pytest.mark.parametrize(
+    ("values", "affine", "fault"),
+    [
+        (np.full((9, 9, 9), np.nan, dtype=np.float32), np.eye(4), "must have finite values, got NaN"),
+        (np.zeros((9, 9, 9, 2), dtype=np.int16), np.eye(4), "must be a 3D volume, got shape (9, 9, 9, 2)"),
+        (np.zeros((9, 9, 9), dtype=np.int16), np.diag([1, 1, 0, 1]), "affine must be invertible"),
+        (np.zeros((9, 9, 9), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]), np.eye(4), "one number a voxel"),
+        (np.zeros((9, 9, 9), dtype=np.int16), np.diag([-1, -1, 1, 1]) + np.eye(4, k=3) * 20, "lies outside the image"),
+    ],
+    ids=["NaN", "4D", "affine", "RGB", "nodule outside"],
+)
+def test_bad_nifti(refused_ct, tmp_path: Path, values: np.ndarray, affine: np.ndarray, fault: str):
+    image = nib.Nifti1Image(values, np.eye(4))
+    image.header.set_sform(affine, code=1)
+    image.header.set_qform(None, code=0)
+    (tmp_path / "ct.nii").write_bytes(image.header.binaryblock + bytes(4) + values.tobytes(order="F"))
+    line = refused_ct(tmp_path / "ct.nii")
+    assert fault in line
+    assert "ct.nii" in line or "nodule 1" in line
+
+
+def test_empty_folder(refused_ct, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    assert "no DICOM file among 0 files" in refused_ct(tmp_path / "empty")
+
+
+def test_input_that_is_not_there(refused_ct, tmp_path: Path):
+    assert refused_ct(tmp_path / "nowhere").endswith("nowhere does not exist")
+
+
+def test_bad_nodule_boxes(refused: Callable[..., str], tmp_path: Path, infer_checkpoint: Path):
+    path = tmp_path / "boxes.json"
+    path.write_text('[{"box": [[1, 2, 3]]}]', encoding="utf-8")
+    line = refused("infer", tmp_path, "--checkpoint", infer_checkpoint, "--nodules", path)
+    assert "boxes.json, entry 1, box 1 must be six numbers" in line

@@ -111,7 +111,7 @@ def test_pixels_that_are_cut_short_are_refused(tmp_path: Path, write_ct_series, 
 
 
 @pytest.mark.parametrize("syntax", [*LOSSLESS, JPEGLosslessSV1], ids=lambda uid: uid.keyword)
-def test_a_frame_that_is_cut_short_is_refused(tmp_path: Path, write_ct_series, syntax: UID):
+def test_a_frame_that_is_cut_short_is_refused_in_one_line(tmp_path: Path, write_ct_series, syntax: UID, capfd, caplog):
     noise = np.random.default_rng(0).integers(0, 4000, size=(3, 64, 64))
     paths = write_ct_series(tmp_path, noise, BitsStored=12, HighBit=11, PixelRepresentation=0)
     for path in paths:
@@ -122,3 +122,5 @@ def test_a_frame_that_is_cut_short_is_refused(tmp_path: Path, write_ct_series, s
     image.save_as(paths[1])
     with pytest.raises(DataError, match=r"pixel data of image 002 .*cannot be decoded: [^\n]*$"):
         read_ct(tmp_path)
+    assert capfd.readouterr().err == ""
+    assert not caplog.records

@@ -1,0 +1,66 @@
+"""Options of ``mose-med infer`` that say how an input is read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mose_med.errors import ConfigError
+
+__all__ = [
+    "GantryTilt",
+    "GantryTiltName",
+    "ListSeries",
+    "MinScore",
+    "Series",
+    "SliceSpacing",
+    "SliceSpacingName",
+    "list_series",
+]
+
+
+class SliceSpacingName(StrEnum):
+    """What to do with slices that are missing or not equally spaced."""
+
+    REFUSE = "refuse"
+    RESAMPLE = "resample"
+
+
+class GantryTiltName(StrEnum):
+    """What to do with slices that are shifted in their plane."""
+
+    REFUSE = "refuse"
+    CORRECT = "correct"
+
+
+Series = Annotated[
+    str | None,
+    typer.Option(
+        help="SeriesInstanceUID to read of INPUT, or its number in --list-series.", show_default="1 of that list"
+    ),
+]
+ListSeries = Annotated[bool, typer.Option("--list-series", help="Only print the CT series of INPUT.")]
+SliceSpacing = Annotated[
+    SliceSpacingName, typer.Option(help="DICOM slices missing or not equally spaced: resample interpolates.")
+]
+GantryTilt = Annotated[
+    GantryTiltName, typer.Option(help="DICOM slices of a tilted gantry: correct lays them on a right-angled grid.")
+]
+MinScore = Annotated[float, typer.Option(min=0, max=1, help="Least score of a box of a JSON of nodules.")]
+
+
+def list_series(source: Path | None, slice_spacing: SliceSpacingName, gantry_tilt: GantryTiltName) -> None:
+    """Print the table of ``--list-series``.
+
+    Raises:
+        ConfigError: if there is no single INPUT, or it is not DICOM.
+        DataError: if it has no CT.
+    """
+    if source is None:
+        raise ConfigError("--list-series needs INPUT, a DICOM folder or zip")
+    from pipelines.series_table import print_series
+
+    print_series(source, slice_spacing=slice_spacing.value, gantry_tilt=gantry_tilt.value)
