@@ -18,6 +18,7 @@ from mose_med.errors import ConfigError, MoseError
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
 from pipelines.console import stderr
 from pipelines.device import choose_device
+from pipelines.evaluation.weights import weights_file
 from pipelines.initial_weights import load_initial_weights
 from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
@@ -147,7 +148,8 @@ def _record(options: TrainOptions, config: dict[str, Any]) -> dict[str, Any]:
     digest = hashlib.sha256(options.datalist.read_bytes()).hexdigest()
     record = {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
     if options.initial_weights is not None:
-        record["initial_weights_sha256"] = file_sha256(options.initial_weights)
+        with weights_file(options.initial_weights) as weights:
+            record["initial_weights_sha256"] = file_sha256(weights)
     return record
 
 

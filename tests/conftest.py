@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.fixtures.report",
     "tests.fixtures.training",
     "tests.fixtures.rater_masks",
+    "tests.fixtures.retraining",
 ]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

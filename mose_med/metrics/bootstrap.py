@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError, ShapeError
 
-__all__ = ["Interval", "patient_bootstrap"]
+__all__ = ["Interval", "paired_bootstrap", "patient_bootstrap"]
 
 
 class Interval(NamedTuple):
@@ -62,6 +62,51 @@ def patient_bootstrap(
     means = sums[draws].sum(axis=1) / counts[draws].sum(axis=1)
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail])
+    return Interval(float(low), float(high))
+
+
+def paired_bootstrap(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    patients: Sequence[Hashable],
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of ``statistic(second) - statistic(first)``, by resampling patients with replacement.
+
+    For what is not a mean over images but follows from sums over them, such as a pooled calibration error. Both sides
+    see the same patients in every draw.
+
+    Args:
+        first: what is summed, one row an image, (N, T).
+        second: likewise, of the same images.
+        patients: whose image it is, N long.
+        statistic: of rows of sums, (draws, T) to (draws,).
+        level: confidence, in (0, 1).
+        resamples: number of bootstrap draws.
+        seed: of the draws.
+
+    Raises:
+        ShapeError: if lengths differ or there is no image.
+
+    Example:
+        >>> hits = np.array([[1.0, 1.0], [0.0, 1.0]])  # right, counted
+        >>> paired_bootstrap(hits, hits, ["a", "b"], lambda sums: sums[:, 0] / sums[:, 1])
+        Interval(low=0.0, high=0.0)
+    """
+    if not len(first) == len(second) == len(patients) or not len(patients):
+        lengths = (len(first), len(second), len(patients))
+        raise ShapeError(f"first, second and patients must be as many, at least one, got {lengths}")
+    names, whose = np.unique(np.array([str(patient) for patient in patients]), return_inverse=True)
+    draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
+    times = np.stack([np.bincount(draw, minlength=len(names)) for draw in draws]).astype(np.float64)
+    sums = [np.stack([values[whose == index].sum(axis=0) for index in range(len(names))]) for values in (first, second)]
+    differences = statistic(times @ sums[1]) - statistic(times @ sums[0])
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(differences, [tail, 1.0 - tail])
     return Interval(float(low), float(high))
 
 

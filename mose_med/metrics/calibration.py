@@ -17,7 +17,15 @@ from torch import Tensor
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.samples import checked_weights
 
-__all__ = ["Binning", "CalibrationError", "CalibrationMode", "CalibrationSummary", "Reliability", "class_shares"]
+__all__ = [
+    "Binning",
+    "CalibrationError",
+    "CalibrationMode",
+    "CalibrationSummary",
+    "Reliability",
+    "class_shares",
+    "expected_errors",
+]
 
 CalibrationMode = Literal["foreground", "confidence"]
 Binning = Literal["equal", "adaptive"]
@@ -203,6 +211,28 @@ class CalibrationError:
         sums = [torch.bincount(bins, row.double(), minlength=self._fine + 1) for row in rows]
         self._sums += torch.stack(sums)[:, 1:].cpu()
         self._voxels += voxels
+
+
+def expected_errors(totals: Tensor) -> Tensor:
+    r"""Expected calibration error of rows of :attr:`CalibrationError.totals`, in percent.
+
+    .. math:: \mathrm{ECE} = \frac{1}{n} \sum_b \left| \sum_i p_i - \sum_i r_i \right|
+
+    Args:
+        totals: of equal bins, single ones or sums of several, shape ``(N, 1 + 3 * num_bins)``.
+
+    Returns:
+        Errors, shape ``(N,)``.
+
+    Example:
+        >>> error = CalibrationError()
+        >>> error.update(torch.tensor([[[0.3, 0.3], [0.7, 0.7]]]), torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]))
+        >>> torch.isclose(expected_errors(error.totals[None])[0].float(), torch.tensor(error.compute()))
+        tensor(True)
+    """
+    _, predicted, observed = totals[:, 1:].view(len(totals), 3, -1).unbind(dim=1)
+    gaps: Tensor = (predicted - observed).abs().sum(dim=1)
+    return 100.0 * gaps / totals[:, 0]
 
 
 def class_shares(masks: Tensor, weights: Tensor | None = None, classes: Sequence[int] = (1,)) -> Tensor:

@@ -32,7 +32,9 @@ __all__ = [
 
 OutputDir = Annotated[Path, typer.Option(help="Folder for everything that is written.", show_default=False)]
 Datalist = Annotated[Path, typer.Option(help="dataset.json of a prepare command.", show_default=False)]
-Checkpoint = Annotated[Path, typer.Option(help="Weights written by mose-med train.", show_default=False)]
+Checkpoint = Annotated[
+    Path, typer.Option(help="Weights written by mose-med train, or a bundle that holds them.", show_default=False)
+]
 Split = Annotated[
     Path | None, typer.Option(help="CSV of patient_id,part; without it, by hash of the patient.", show_default=False)
 ]

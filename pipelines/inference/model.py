@@ -11,6 +11,7 @@ from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.errors import ConfigError
 from mose_med.networks import MoSE
 from pipelines.device import choose_device
+from pipelines.evaluation.weights import weights_file
 from pipelines.provenance import file_sha256
 
 __all__ = ["LoadedModel", "load_model"]
@@ -32,7 +33,7 @@ def load_model(checkpoint: Path | None, device: str = "auto", threads: int | Non
     """Read a checkpoint and put its network on the device.
 
     Args:
-        checkpoint: file made by ``mose-med train``.
+        checkpoint: file made by ``mose-med train``, or a bundle (folder or zip) that holds one.
         device: ``auto``, ``cpu`` or ``cuda[:n]``.
         threads: of the CPU, for this process; as they are if None.
 
@@ -47,6 +48,7 @@ def load_model(checkpoint: Path | None, device: str = "auto", threads: int | Non
             raise ConfigError(f"threads must be >= 1, got {threads}")
         torch.set_num_threads(threads)
     where = choose_device(device)
-    content = read_checkpoint(checkpoint)
+    with weights_file(checkpoint) as path:
+        content, sha256 = read_checkpoint(path), file_sha256(path)
     network = build_network(content, str(checkpoint)).to(where)
-    return LoadedModel(network, content.config, file_sha256(checkpoint))
+    return LoadedModel(network, content.config, sha256)

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mose_med.checkpoint import read_checkpoint
+from mose_med.errors import ConfigError
+from pipelines.cli import invoke
+from pipelines.evaluation.weights import weights_file
+from pipelines.models.commands import register_bundle
+from pipelines.models.registry import PROMOTED_OVER, Registry
+from pipelines.retrain import RetrainOptions, retrain
+from tests.fixtures.mlflow import MlflowServer
+
+OVERLAY = {
+    "batch_size": 3,
+    "max_epochs": 3,
+    "learning_rate": 0.01,
+    "final_learning_rate": 0.001,
+    "batch_norm_momentum": 0.5,
+}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.export_bundle.torchscript_bytes", lambda *_: b"script")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+@pytest.fixture
+def options(
+    site_datalist: Path, mlflow_folder: Callable[[str], Path], tiny_bundle: Path, tmp_path: Path
+) -> RetrainOptions:
+    """Retraining of an untrained champion on the site's data."""
+    store = str(mlflow_folder("registry"))
+    register_bundle(Registry("lung", store), tiny_bundle, champion=False)
+    (tmp_path / "quick.json").write_text(json.dumps(OVERLAY))
+    shared = {"configs": (str(tmp_path / "quick.json"),), "device": "cpu", "quiet": True}
+    return RetrainOptions(site_datalist, tmp_path / "out", "lung", store, num_samples=4, **shared)
+
+
+def test_a_better_challenger_is_registered_with_its_lineage_and_promoted(options: RetrainOptions, tiny_datalist: Path):
+    options = replace(options, old_datalist=tiny_datalist, ece_margin=100.0, max_epochs=12)
+    result = retrain(options)
+    registry = Registry("lung", options.tracking_uri)
+    version = registry.champion()
+    assert (result.version, result.champion, result.promoted, version.number) == (2, 1, True, 2)
+    assert (version.tags["parent_version"], version.tags[PROMOTED_OVER]) == ("1", "1")
+    assert {"datalist_sha256", "old_datalist_sha256", "held_out_sha256", "git_commit"} <= set(version.tags)
+    assert result.comparison["ged"]["interval"][1] < 0
+    assert (result.comparison["patients"], result.forgetting["patients"]) == (6, 2)
+    assert json.loads(version.tags["forgetting"]) == result.forgetting
+    report = (options.output_dir / "report.md").read_text()
+    assert "Promoted: GED changes by" in report
+    assert "## Forgetting" in report
+    merged = json.loads((options.output_dir / "dataset.json").read_text())
+    assert {entry["patient_id"] for entry in merged["training"]} == {"S-training-0", "S-training-1", "P-1", "P-2"}
+    assert retrain(options) == result  # the same command again is done, although the champion is another one now
+
+
+def test_the_challenger_starts_from_the_champion(options: RetrainOptions, tiny_checkpoint: Path):
+    frozen = {"max_epochs": 1, "learning_rate": 1e-9, "final_learning_rate": 1e-9, "weight_decay": 0.0}
+    Path(options.configs[0]).write_text(json.dumps(OVERLAY | frozen))
+    result = retrain(options)
+    with weights_file(options.output_dir / "training" / "bundle.zip") as path:
+        found = read_checkpoint(path).model["priors.mean"]
+    assert found.allclose(read_checkpoint(tiny_checkpoint).model["priors.mean"], atol=1e-6)
+    assert not result.promoted
+    assert Registry("lung", options.tracking_uri).champion().number == 1
+
+
+def test_two_retrainings_at_once_do_not_both_promote_blindly(options: RetrainOptions, monkeypatch: pytest.MonkeyPatch):
+    """While the first compares with version 1, a second one is promoted: the first is compared with that."""
+    import pipelines.retrain as module
+
+    compared: list[int] = []
+    comparing = module._Retraining._compare
+
+    def overtaken(self, champion, challenger):
+        compared.append(champion.number)
+        if len(compared) == 1:
+            retrain(replace(options, output_dir=options.output_dir.with_name("second"), seed=1, promote="force"))
+        return comparing(self, champion, challenger)
+
+    monkeypatch.setattr(module._Retraining, "_compare", overtaken)
+    first = retrain(replace(options, promote="force"))
+    assert compared == [1, 1, 3]
+    assert (first.version, first.champion, first.promoted) == (2, 3, True)
+    assert Registry("lung", options.tracking_uri).version(2).tags[PROMOTED_OVER] == "3"
+
+
+@pytest.mark.usefixtures("few_retries")
+def test_a_retraining_against_a_server(options: RetrainOptions, mlflow_server: MlflowServer, tiny_bundle: Path):
+    register_bundle(Registry("served", mlflow_server.uri), tiny_bundle, champion=False)
+    result = retrain(replace(options, model="served", tracking_uri=mlflow_server.uri, promote="never"))
+    version = Registry("served", mlflow_server.uri).version(2)
+    assert (result.promoted, version.tags["decision"]) == (False, "not promoted: as asked for: --promote never")
+
+
+def refused(options: RetrainOptions, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        retrain(options)
+    assert not options.output_dir.exists()
+
+
+def changed(datalist: Path, name: str, **change: object) -> Path:
+    path = datalist.with_name(f"{name}.json")
+    path.write_text(json.dumps(json.loads(datalist.read_text()) | change))
+    return path
+
+
+def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOptions, tiny_datalist: Path):
+    content = json.loads(options.datalist.read_text())
+    refused(replace(options, model="liver"), "there is no model liver, known are lung")
+    fewer = [{**entry, "rater_weights": [0.5, 0.5], "raters_present": 2} for entry in content["training"]]
+    other = changed(options.datalist, "two", num_raters=2, training=fewer, validation=fewer[:1], test=[])
+    refused(
+        replace(options, datalist=other, held_out=options.datalist),
+        "datalist site has num_raters 2, version 1 was trained with 4: prepare data alike",
+    )
+    cysts = changed(options.datalist, "cysts", classes=["background", "cyst"])
+    refused(replace(options, datalist=cysts), r"has classes \('background', 'cyst'\), version 1 was trained with")
+    leaky = changed(options.datalist, "leaky", training=content["training"] + content["test"][:1])
+    refused(replace(options, datalist=leaky), "patient S-test-0 of the held-out test part of site is in the training")
+    leaky = changed(options.datalist, "old_test", training=json.loads(tiny_datalist.read_text())["test"])
+    refused(
+        replace(options, datalist=leaky, old_datalist=tiny_datalist),
+        "patient P-5 and 1 more of the held-out test part of tiny is in the training part of site",
+    )
+    refused(replace(options, margin=-1.0), r"margin must be > 0, got -1\.0")
+
+
+def test_the_command_ends_with_one_line(options: RetrainOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    command = ["retrain", "--datalist", str(options.datalist), "--output-dir", str(tmp_path / "no"), "--quiet"]
+    assert invoke([*command, "--model", "lung", "--tracking-uri", str(tmp_path / "empty")]) == 2
+    assert "there is no model lung, known are none" in " ".join(capfd.readouterr().err.split())
