@@ -186,4 +186,6 @@ def _predictions(
 
 def _foreground(logits: Tensor) -> Tensor:
     """Probability (B, K, S, H, W) of any class but the background, from logits (B, K, S, C, H, W)."""
-    return torch.sigmoid(logits[:, :, :, 1:].logsumexp(dim=3) - logits[:, :, :, 0])
+    background, rest = logits[:, :, :, 0], logits[:, :, :, 1:]
+    # Of one class the sum of exponentials has one term.
+    return torch.sigmoid((rest[:, :, :, 0] if rest.shape[3] == 1 else rest.logsumexp(dim=3)) - background)

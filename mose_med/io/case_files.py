@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +28,24 @@ def write_case(
         folder: of the case.
         distribution: of the case.
         nodule_ids: name of each listed position; None numbers the lesions, as those of a search are.
-        threads: that compress.
+        threads: that compute and compress, a map each.
     """
-    for name in distribution.names:
-        form = distribution.format(name)
-        write_nifti(
-            folder / f"{name}.nii.gz",
-            distribution.slabs(name),
-            shape=form.shape,
-            dtype=form.dtype,
-            affine=distribution.affine,
-            threads=threads,
-        )
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(partial(_write_map, folder, distribution), distribution.names))
     names = [str(lesion.number) for lesion in distribution.lesions] if nodule_ids is None else nodule_ids
     lesions = [lesion_record(lesion, name) for lesion, name in zip(distribution.lesions, names, strict=True)]
     (folder / LESIONS_NAME).write_text(json.dumps({"lesions": lesions}, indent=2) + "\n", encoding="utf-8")
+
+
+def _write_map(folder: Path, distribution: CaseDistribution, name: str) -> None:
+    form = distribution.format(name)
+    write_nifti(
+        folder / f"{name}.nii.gz",
+        distribution.slabs(name),
+        shape=form.shape,
+        dtype=form.dtype,
+        affine=distribution.affine,
+    )
 
 
 def lesion_record(lesion: Lesion, nodule_id: str) -> dict[str, Any]:

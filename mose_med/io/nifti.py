@@ -1,7 +1,7 @@
 """NIfTI volumes: CT in, maps out.
 
-Files are written slab by slab through a parallel gzip, so that a map never has to be in memory as a whole; the gzip
-header carries no time and no name, so the same values give the same bytes.
+Files are written slab by slab, so that a map never has to be in memory as a whole; the gzip header carries no time and
+no name, so the same values give the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 import nibabel as nib
 import numpy as np
 import torch
-from isal import igzip, igzip_threaded
+from isal import igzip
 from isal.igzip_lib import IsalError
 from monai.data import MetaTensor
 from nibabel.filebasedimages import ImageFileError
@@ -26,12 +26,12 @@ from numpy.typing import DTypeLike, NDArray
 
 from mose_med.errors import DataError, GeometryError, ShapeError
 from mose_med.geometry import checked_affine
+from mose_med.io.gzip_writer import GzipWriter
 from mose_med.io.hu_volume import compact_hu
 from mose_med.io.study import Form, Source, Study
 
 __all__ = ["ct_study", "is_nifti", "open_nifti", "read_nifti", "write_nifti"]
 
-_COMPRESSION_LEVEL = 1
 _SCANNER_COORDINATES = 1
 #: What nibabel and isal raise when they meet a damaged file.
 _DAMAGED: tuple[type[Exception], ...] = (
@@ -141,18 +141,16 @@ def write_nifti(
     shape: tuple[int, ...],
     dtype: DTypeLike,
     affine: NDArray[np.floating],
-    threads: int = 1,
 ) -> None:
     """Write a gzipped NIfTI from pieces.
 
     Args:
         path: file to write, ``.nii.gz``.
         slabs: consecutive pieces in the file's own order: the first axis runs fastest and the last slowest, each piece
-            has whole leading axes.
+            has whole leading axes. A single zero, repeated by ``np.broadcast_to``, is written without being looked at.
         shape: of the whole array, (i, j, k) or (i, j, k, channels).
         dtype: of the file.
         affine: RAS mm, (4, 4).
-        threads: that compress.
 
     Raises:
         ShapeError: if the pieces do not add up to the shape.
@@ -166,10 +164,14 @@ def write_nifti(
     header["magic"] = b"n+1"
     header["vox_offset"] = header.sizeof_hdr + 4
     written = 0
-    with igzip_threaded.open(path, "wb", compresslevel=_COMPRESSION_LEVEL, threads=threads) as stream:
-        stream.write(header.binaryblock + bytes(4))
+    with Path(path).open("wb") as file, GzipWriter(file) as stream:
+        stream.write(np.frombuffer(header.binaryblock + bytes(4), dtype=np.uint8))
         for slab in slabs:
             written += slab.size
-            stream.write(np.asarray(slab, dtype=header.get_data_dtype()).ravel(order="F").view(np.uint8).data)
+            values = np.asarray(slab, dtype=header.get_data_dtype())
+            if not any(values.strides) and not values.flat[0]:
+                stream.write_zeros(values.nbytes)
+            else:
+                stream.write(values.ravel(order="F").view(np.uint8))
     if written != np.prod(shape):
         raise ShapeError(f"slabs must hold {np.prod(shape)} values for shape {shape}, got {written}")
