@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -16,25 +15,25 @@ from numpy.typing import NDArray
 from data_prep.cityscapes.classes import CLASSES
 from data_prep.cityscapes.frames import Frame, find_frames, find_predictions
 from data_prep.cityscapes.pictures import read_frame
-from data_prep.datalist import DATALIST_NAME, write_datalist, write_manifest, write_volume
+from data_prep.datalist import DATALIST_NAME, write_datalist, write_volume
 from data_prep.split import require_training_and_validation
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, mode_probabilities
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError
+from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, finished, progress_bar, written_whole
-from pipelines.run_folder import OPTIONS_NAME, claim_folder
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.options import CaseOptions
+from pipelines.run_folder import OPTIONS_NAME
 
 __all__ = ["PrepareCityscapesOptions", "prepare_cityscapes"]
-
-logger = logging.getLogger(__name__)
 
 _CITATION = "Cityscapes: Cordts et al. 2016, www.cityscapes-dataset.com, its own licence; not to be passed on."
 _FOLDER = "frames"
 
 
 @dataclass(frozen=True)
-class PrepareCityscapesOptions:
+class PrepareCityscapesOptions(CaseOptions):
     """What ``mose-med prepare cityscapes`` is asked to do.
 
     Attributes:
@@ -43,18 +42,12 @@ class PrepareCityscapesOptions:
         predictions: folder of another model's predictions (PNG of label ids, named after their frame), which become a
             fourth channel of the input; None for none.
         size: rows and columns to rescale to.
-        keep_going: record a frame that cannot be used and go on.
-        overwrite: replace an output folder made with other options.
-        quiet: no progress bar.
     """
 
     root: Path
     output_dir: Path
     predictions: Path | None = None
     size: tuple[int, int] = (256, 512)
-    keep_going: bool = False
-    overwrite: bool = False
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
@@ -87,11 +80,9 @@ def prepare_cityscapes(options: PrepareCityscapesOptions) -> PreparedDatalist:
     frames = find_frames(options.root)
     predictions = None if options.predictions is None else find_predictions(options.predictions)
     require_training_and_validation(Counter(frame.part for frame in frames), "picture")
-    if claim_folder(options.output_dir, options.record(), overwrite=options.overwrite):
-        earlier = finished(options.output_dir)
-        if earlier is not None:
-            logger.info("%s is prepared already", options.output_dir)
-            return earlier
+    done = earlier_result(options.output_dir, options.record(), overwrite=options.overwrite)
+    if done is not None:
+        return done
     with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
         shutil.rmtree(folder / _FOLDER, ignore_errors=True)
         (folder / _FOLDER).mkdir()
@@ -154,5 +145,6 @@ def _finish(
         "left_out": {"cases_failed": len(failures)},
     }
     record = json.loads((folder / OPTIONS_NAME).read_text(encoding="utf-8"))
-    write_manifest(folder, options=record, counts=counts, packages=("numpy", "nibabel", "pillow"), citation=_CITATION)
+    packages = ("numpy", "nibabel", "pillow")
+    describe(folder, counts=counts, options=record, packages=packages, licences=(_CITATION,))
     return counts

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_prep.card import write_card
 from data_prep.community.hdf5_file import open_hdf5_nodules
 from data_prep.community.nodules import (
     CITATION,
@@ -22,14 +21,14 @@ from data_prep.community.nodules import (
     slice_stacks,
 )
 from data_prep.community.pickle_file import open_pickle_nodules
-from data_prep.datalist import DATALIST_NAME, write_datalist, write_manifest, write_run
-from data_prep.montage import write_montage
+from data_prep.datalist import DATALIST_NAME, write_datalist, write_run
 from data_prep.split import read_split, require_training_and_validation, split_by_hash
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError
+from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, finished, progress_bar, written_whole
-from pipelines.run_folder import claim_folder
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.options import SplitOptions
 
 __all__ = ["PrepareCommunityOptions", "prepare_community"]
 
@@ -40,31 +39,20 @@ _NAME = "LIDC-IDRI slices of the community"
 
 
 @dataclass(frozen=True)
-class PrepareCommunityOptions:
+class PrepareCommunityOptions(SplitOptions):
     """What ``mose-med prepare community`` is asked to do.
+
+    The split is of series, whose UIDs stand for patients. An HDF5 file has parts of its own.
 
     Attributes:
         file: ``data_lidc.pickle`` or ``data_lidc.hdf5``, told apart by their first bytes.
         output_dir: folder of the datalist.
         undo_mask_offset: move the masks of the pickle by (1, 1), since they sit one pixel off (-1, -1).
-        split_csv: CSV file of ``patient_id,part`` with series UIDs for patients; only the series in it are prepared.
-            None splits by hash. An HDF5 file has parts of its own.
-        split_salt: changes which series the hash puts where.
-        fractions: expected shares of training, validation and test in the split by hash.
-        keep_going: record a nodule that cannot be used and go on.
-        overwrite: replace an output folder made with other options.
-        quiet: no progress bar.
     """
 
     file: Path
     output_dir: Path
     undo_mask_offset: bool = False
-    split_csv: Path | None = None
-    split_salt: str = ""
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    keep_going: bool = False
-    overwrite: bool = False
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         if not self.file.is_file():
@@ -84,13 +72,13 @@ class PrepareCommunityOptions:
 
     def record(self) -> dict[str, Any]:
         """What decides the result."""
-        split = None if self.split_csv is None else read_split(self.split_csv)
+        named = {} if self.split_csv is None else read_split(self.split_csv)
         return {
             "source": "community",
             "file": str(self.file.resolve()),
             "file_bytes": self.file.stat().st_size,
             "undo_mask_offset": self.undo_mask_offset,
-            "split": split or {"salt": self.split_salt, "fractions": list(self.fractions)},
+            "split": self.split_record(named),
             "keep_going": self.keep_going,
         }
 
@@ -118,11 +106,9 @@ def prepare_community(options: PrepareCommunityOptions) -> PreparedDatalist:
         MissingDependencyError: if the file is HDF5 and h5py is not installed.
     """
     record = options.record()
-    if claim_folder(options.output_dir, record, overwrite=options.overwrite):
-        earlier = finished(options.output_dir)
-        if earlier is not None:
-            logger.info("%s is prepared already", options.output_dir)
-            return earlier
+    done = earlier_result(options.output_dir, record, overwrite=options.overwrite)
+    if done is not None:
+        return done
     with written_whole(options.output_dir) as folder:
         shutil.rmtree(folder / "nodules", ignore_errors=True)
         tally, failures = _Tally(), Failures(keep_going=options.keep_going)
@@ -199,8 +185,6 @@ def _finish(folder: Path, record: dict[str, Any], tally: _Tally, failures: Failu
         parts=parts,
         nodules=None,
     )
-    title = f"{_NAME}: outlines of every rater"
-    write_montage(folder / "montage.png", folder, everything, title=title, caption=CITATION, window=(0, 1))
     failures.write(folder)
     series = {part: {entry["series_uid"] for entry in entries} for part, entries in parts.items()}
     shared = sum(count > 1 for count in Counter(uid for uids in series.values() for uid in uids).values())
@@ -216,6 +200,6 @@ def _finish(folder: Path, record: dict[str, Any], tally: _Tally, failures: Failu
         "slices_where_every_outline_is_empty": sum(entry["raters_present"] == 0 for entry in everything),
         "left_out": {"nodules_not_in_split": tally.num_nodules_not_in_split, "cases_failed": len(failures)},
     }
-    write_card(folder, counts=counts, options=record, licences=(CITATION,))
-    write_manifest(folder, options=record, counts=counts, packages=("numpy", "nibabel"), citation=CITATION)
+    packages = ("numpy", "nibabel")
+    describe(folder, counts=counts, options=record, packages=packages, licences=(CITATION,), window=(0, 1))
     return counts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,9 +22,11 @@ from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
 from mose_med.errors import MoseError
 from pipelines.console import ExitCode, stderr
 from pipelines.prepare.failures import FAILED_NAME
-from pipelines.run_folder import OPTIONS_NAME
+from pipelines.run_folder import OPTIONS_NAME, claim_folder
 
-__all__ = ["PreparedDatalist", "finished", "progress_bar", "written_whole"]
+__all__ = ["PreparedDatalist", "earlier_result", "finished", "progress_bar", "written_whole"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,20 @@ class PreparedDatalist:
     def exit_code(self) -> ExitCode:
         """What the process returns to its caller."""
         return ExitCode.SOME_CASES_FAILED if self.num_failed else ExitCode.DONE
+
+
+def earlier_result(folder: Path, options: Mapping[str, Any], *, overwrite: bool) -> PreparedDatalist | None:
+    """Make a folder the output of a run with these options; what an earlier one has put there, if it was done.
+
+    Raises:
+        ConfigError: if the folder holds something else and may not be overwritten.
+    """
+    if not claim_folder(folder, options, overwrite=overwrite):
+        return None
+    done = finished(folder)
+    if done is not None:
+        logger.info("%s is prepared already", folder)
+    return done
 
 
 def finished(folder: Path) -> PreparedDatalist | None:

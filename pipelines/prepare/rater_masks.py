@@ -16,21 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.card import write_card
-from data_prep.datalist import DATALIST_NAME, NoduleRow, write_datalist, write_manifest, write_run
-from data_prep.montage import write_montage
+from data_prep.datalist import DATALIST_NAME, NoduleRow, write_datalist, write_run
 from data_prep.rater_masks.agreement import CaseAgreement, case_agreement
 from data_prep.rater_masks.agreement_report import write_agreement_report
 from data_prep.rater_masks.cases import RaterCase, find_cases, rater_names
 from data_prep.rater_masks.lesions import LesionCrop, crop_lesions
 from data_prep.rater_masks.volumes import RatedVolume, load_case
-from data_prep.split import read_split, require_training_and_validation, split_by_hash
+from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from pipelines.case_names import case_key, case_name, private_folder, write_private
+from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, finished, progress_bar, written_whole
-from pipelines.run_folder import OPTIONS_NAME, claim_folder
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.options import SplitOptions
+from pipelines.run_folder import OPTIONS_NAME
 
 __all__ = ["PrepareRaterMasksOptions", "prepare_rater_masks"]
 
@@ -41,8 +41,8 @@ _MAX_CLASSES = 255
 
 
 @dataclass(frozen=True)
-class PrepareRaterMasksOptions:
-    """What ``mose-med prepare rater-masks`` is asked to do.
+class PrepareRaterMasksOptions(SplitOptions):
+    """What ``mose-med prepare rater-masks`` is asked to do; the split is by original ids.
 
     Attributes:
         source: folder of cases or CSV file, as :mod:`data_prep.rater_masks.cases` says.
@@ -52,13 +52,6 @@ class PrepareRaterMasksOptions:
         keep_ids: write ids as they are; if not, cases and patients get the keyed hash of their id, raters a number,
             and ``private/id_map.csv`` links them back.
         name: of the data set.
-        split_csv: CSV file of ``patient_id,part`` with the original ids; only the patients in it are prepared. None
-            splits by hash of the original id.
-        split_salt: changes which patients the hash puts where.
-        fractions: expected shares of training, validation and test in the split by hash.
-        keep_going: record a case that cannot be used and go on.
-        overwrite: replace an output folder made with other options.
-        quiet: no progress bar.
     """
 
     source: Path
@@ -67,12 +60,6 @@ class PrepareRaterMasksOptions:
     roi_size: tuple[int, int] = (128, 128)
     keep_ids: bool = False
     name: str = "rater masks"
-    split_csv: Path | None = None
-    split_salt: str = ""
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
-    keep_going: bool = False
-    overwrite: bool = False
-    quiet: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= _MAX_CLASSES or len(set(self.classes)) < len(self.classes):
@@ -82,7 +69,6 @@ class PrepareRaterMasksOptions:
 
     def record(self, cases: Sequence[RaterCase], split: Mapping[str, str]) -> dict[str, Any]:
         """What decides the result, without telling ids or paths."""
-        by_hash = {"salt": self.split_salt, "fractions": list(self.fractions)}
         return {
             "source": "rater-masks",
             "sha256_of_source": _sha256_of_listing(self.source, cases),
@@ -90,7 +76,7 @@ class PrepareRaterMasksOptions:
             "roi_size": list(self.roi_size),
             "keep_ids": self.keep_ids,
             "name": self.name,
-            "split": by_hash if self.split_csv is None else {"sha256_of_parts": _sha256(sorted(split.items()))},
+            "split": self.split_record(split),
             "keep_going": self.keep_going,
         }
 
@@ -146,12 +132,10 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     """
     cases = find_cases(options.source)
     raters = rater_names(cases)
-    split = _split(options, cases)
-    if claim_folder(options.output_dir, options.record(cases, split), overwrite=options.overwrite):
-        earlier = finished(options.output_dir)
-        if earlier is not None:
-            logger.info("%s is prepared already", options.output_dir)
-            return earlier
+    split = options.split({case.patient for case in cases})
+    done = earlier_result(options.output_dir, options.record(cases, split), overwrite=options.overwrite)
+    if done is not None:
+        return done
     with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
         shutil.rmtree(folder / "nodules", ignore_errors=True)
         tally, failures = _Tally(), Failures(keep_going=options.keep_going)
@@ -168,21 +152,6 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     return PreparedDatalist(options.output_dir / DATALIST_NAME, counts, len(failures))
 
 
-def _split(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> dict[str, str]:
-    patients = {case.patient for case in cases}
-    if options.split_csv is None:
-        split = split_by_hash(sorted(patients), options.split_salt, options.fractions)
-    else:
-        split = {patient: part for patient, part in read_split(options.split_csv).items() if patient in patients}
-    sizes = {part: sum(of == part for of in split.values()) for part in PARTS}
-    require_training_and_validation(sizes, "patient")
-    return split
-
-
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
-
-
 def _sha256_of_listing(source: Path, cases: Sequence[RaterCase]) -> str:
     """Of the names and sizes of all files of the source."""
     root = source if source.is_dir() else source.parent
@@ -190,7 +159,7 @@ def _sha256_of_listing(source: Path, cases: Sequence[RaterCase]) -> str:
     below = [path for file in files for path in ((file,) if not file.is_dir() else file.rglob("*"))]
     names = [(case.case, case.patient, sorted(case.masks)) for case in cases]
     sizes = sorted((path.relative_to(root).as_posix(), path.stat().st_size) for path in below if path.is_file())
-    return _sha256([names, sizes])
+    return hashlib.sha256(json.dumps([names, sizes]).encode()).hexdigest()
 
 
 def _concealed(message: str, *, case: RaterCase, name: str, raters: Sequence[str]) -> str:
@@ -236,19 +205,16 @@ def _finish(
     sizes = {part: len(entries) for part, entries in tally.entries.items()}
     failures.require_some_left(len(tally.agreement))
     require_training_and_validation(sizes, "annotated slice")
-    source = f"Images annotated by {len(raters)} raters"
     write_datalist(
         folder,
         name=options.name,
-        source=source,
+        source=f"Images annotated by {len(raters)} raters",
         classes=options.classes,
         num_raters=len(raters),
         parts=tally.entries,
         nodules=tally.nodules,
     )
     entries = [entry for part in PARTS for entry in tally.entries[part]]
-    title = f"{options.name}: outlines of every rater"
-    write_montage(folder / "montage.png", folder, entries, title=title, caption=source, window=None)
     kappa = write_agreement_report(folder, tally.agreement, num_raters=len(raters), classes=options.classes)
     failures.write(folder)
     if tally.num_cut:
@@ -266,6 +232,6 @@ def _finish(
         "left_out": {"cases_failed": len(failures)},
     }
     record = json.loads((folder / OPTIONS_NAME).read_text(encoding="utf-8"))
-    write_card(folder, counts=counts, options=record, licences=("Your own.",))
-    write_manifest(folder, options=record, counts=counts, packages=("numpy", "nibabel", "SimpleITK"), citation=source)
+    packages = ("numpy", "nibabel", "SimpleITK")
+    describe(folder, counts=counts, options=record, packages=packages, licences=("Your own.",), window=None)
     return counts

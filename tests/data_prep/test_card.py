@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.card import write_card
 from data_prep.datalist import write_datalist, write_run
+from mose_med.data.class_flips import ClassFlip, flipped_labels, mode_probabilities
 
 
 def write_small(folder: Path, masks: np.ndarray, weights: list[float]) -> None:
@@ -53,3 +54,23 @@ def test_card_tells_sizes_features_and_licences(tmp_path: Path, masks: np.ndarra
     assert "- CC BY 3.0" in text
     assert "| raters who outlined | 0.500 | 0.667 | 1 |" in text
     assert "montage" not in text
+
+
+def test_agreement_of_modes_is_that_of_two_draws(tmp_path: Path):
+    """Against every pair of the four modes, by its probability; class 3 is not on the slice."""
+    flips = (ClassFlip(1, 4, 0.25), ClassFlip(2, 5, 0.5), ClassFlip(3, 6, 0.1))
+    label = np.repeat(np.array([0, 1, 2, 2], dtype=np.uint8), 4).reshape(4, 4)
+    paths = write_run(tmp_path, "n", np.zeros((4, 4, 1), np.int16), label[:, :, None, None], np.eye(4))
+    entry = {**paths, "slice": 0, "z_mm": None, "rater_weights": mode_probabilities(flips).tolist()}
+    entry |= {"raters_present": 8, "nodule_id": "n", "patient_id": "p", "series_uid": ""}
+    about = {"name": "d", "source": "c", "classes": tuple("b123456"), "num_raters": 8, "nodules": None}
+    write_datalist(tmp_path, parts={"training": [entry]}, flips=flips, **about)
+    card = write_card(tmp_path, counts={}, options={}, licences=[])
+    modes, weights = flipped_labels(label, flips), mode_probabilities(flips)
+    same = [[np.mean([a[1, 0] == b[1, 0], a[2, 0] == b[2, 0]]) for a in modes] for b in modes]
+    expected = float(weights @ same @ weights)
+    assert card["agreement"] == {
+        "two_random_modes": {"iou": round(expected, 4), "dice": round(expected, 4), "slices": 1}
+    }
+    assert card["share_of_pixels"]["2"] == 0.5
+    assert "8 modes of independent flips: 1 0.25, 2 0.5, 3 0.1" in (tmp_path / "card.md").read_text()

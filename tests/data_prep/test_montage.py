@@ -27,6 +27,6 @@ def test_every_patient_has_a_turn(prepared_datalist: Path, tmp_path: Path, monke
     content = json.loads(prepared_datalist.read_text())
     entries = [entry for part in ("training", "validation", "test") for entry in content[part]]
     drawn: list[str] = []
-    monkeypatch.setattr(montage, "_draw_slice", lambda panel, folder, entry, window: drawn.append(entry["patient_id"]))
+    monkeypatch.setattr(montage, "_draw_slice", lambda panel, folder, entry, *_: drawn.append(entry["patient_id"]))
     write_montage(tmp_path / "m.png", prepared_datalist.parent, entries, title="t", caption="c", max_panels=3)
     assert len(set(drawn)) == 3

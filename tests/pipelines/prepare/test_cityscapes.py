@@ -74,6 +74,19 @@ def test_keep_going_records_the_broken_ones(options: PrepareCityscapesOptions, c
     assert manifest["counts"]["left_out"] == {"cases_failed": 1}
 
 
+def test_card_and_montage_are_written(options: PrepareCityscapesOptions, cityscapes_root: Path):
+    prepare_cityscapes(options)
+    card = json.loads((options.output_dir / "card.json").read_text())
+    assert card["parts"]["training"] == {"patients": 1, "series": 1, "objects": 2, "slices": 2}
+    assert card["flips"]["sidewalk"] == pytest.approx(8 / 17, abs=1e-4)
+    assert card["agreement"]["two_random_modes"]["slices"] == 4
+    text = (options.output_dir / "card.md").read_text()
+    assert "Cordts et al. 2016" in text
+    assert str(cityscapes_root) not in text
+    colours = np.asarray(Image.open(options.output_dir / "montage.png").convert("RGB")).reshape(-1, 3)
+    assert len(np.unique(colours, axis=0)) > 200
+
+
 def test_missing_validation_cities_are_told(options: PrepareCityscapesOptions, cityscapes_root: Path):
     shutil.rmtree(cityscapes_root / "leftImg8bit" / "train" / "ulm")
     with pytest.raises(ConfigError, match="validation part has no picture"):
