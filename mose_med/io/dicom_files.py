@@ -6,6 +6,8 @@ import logging
 import math
 import struct
 import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -61,6 +63,19 @@ _KEYWORDS = (
 )
 _TAGS = {keyword: BaseTag(tag_for_keyword(keyword) or 0) for keyword in ("SpecificCharacterSet", *_KEYWORDS)}
 _LAST_TAG = max(_TAGS.values())
+
+#: What reading a damaged file raises.
+_DAMAGED = (
+    EOFError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    OSError,
+    NotImplementedError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 Value = TypeVar("Value")
 
@@ -127,16 +142,18 @@ def read_dataset(file: DicomFile, **options: Any) -> pydicom.Dataset:
         DataError: if it is one, but damaged.
     """
     with without_remarks():
-        return _read(file, partial(pydicom.dcmread, **options))
+        return _read(file, file.open, partial(pydicom.dcmread, **options))
 
 
-def _read(file: DicomFile, read: Callable[[BinaryIO], pydicom.Dataset]) -> pydicom.Dataset:
-    with file.open() as stream:
+def _read(
+    file: DicomFile, open_file: Callable[[], BinaryIO], read: Callable[[BinaryIO], pydicom.Dataset]
+) -> pydicom.Dataset:
+    with open_file() as stream:
         try:
             return read(stream)
         except InvalidDicomError:
             raise
-        except (EOFError, ValueError, KeyError, AttributeError, OSError, NotImplementedError, struct.error) as error:
+        except _DAMAGED as error:
             raise DataError(f"{file.name} is a damaged DICOM file ({type(error).__name__})") from error
 
 
@@ -166,7 +183,7 @@ def _headers(files: list[DicomFile]) -> list[SliceHeader]:
     with without_remarks():
         for file in files:
             try:
-                header = _header(file, _read(file, _read_head), known)
+                header = _header(file, _read(file, file.open_head or file.open, _read_head), known)
             except InvalidDicomError:
                 continue
             if not header.modality and not header.sop_class:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from mose_med.errors import DataError
 
@@ -18,10 +20,17 @@ __all__ = ["DicomFile", "open_files"]
 
 
 class DicomFile(NamedTuple):
-    """One file: its ``name`` within the input, and a way to open it."""
+    """One file of an input.
+
+    Attributes:
+        name: within the input.
+        open: opens it, whole and checked.
+        open_head: opens it for its beginning, where that is faster; an archive's file is then unpacked as it is read.
+    """
 
     name: str
     open: Callable[[], BinaryIO]
+    open_head: Callable[[], BinaryIO] | None = None
 
     @property
     def folder(self) -> str:
@@ -64,18 +73,26 @@ def _without_archive(file: DicomFile, stack: ExitStack) -> list[DicomFile]:
 
 def _members(archive: zipfile.ZipFile) -> list[DicomFile]:
     names = sorted(entry.filename for entry in archive.infolist() if not entry.is_dir())
-    return [DicomFile(name, _member_opener(archive, name)) for name in names]
+    return [DicomFile(name, partial(_whole, archive, name), partial(_beginning, archive, name)) for name in names]
 
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
     return lambda: path.open("rb")
 
 
-def _member_opener(archive: zipfile.ZipFile, name: str) -> Callable[[], BinaryIO]:
-    def open_member() -> BinaryIO:
-        try:
-            return io.BytesIO(archive.read(name))
-        except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError) as error:
-            raise DataError(f"{name} cannot be unpacked: {error}") from error
+def _whole(archive: zipfile.ZipFile, name: str) -> BinaryIO:
+    with _unpacking(name):
+        return io.BytesIO(archive.read(name))
 
-    return open_member
+
+def _beginning(archive: zipfile.ZipFile, name: str) -> BinaryIO:
+    with _unpacking(name):
+        return cast("BinaryIO", archive.open(name))
+
+
+@contextmanager
+def _unpacking(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{name} cannot be unpacked: {error}") from error

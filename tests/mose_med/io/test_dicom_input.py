@@ -64,3 +64,15 @@ def test_a_damaged_archive_within_is_refused(tmp_path: Path):
     (tmp_path / "part.zip").write_bytes(b"PK no archive")
     with pytest.raises(DataError, match=r"part.zip cannot be unpacked: File is not a zip file"):
         read_ct(tmp_path)
+
+
+def test_pixels_that_were_changed_within_an_archive_are_refused(tmp_path: Path, write_ct_series):
+    paths = write_ct_series(tmp_path / "study", np.zeros((3, 200, 200)))
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        for path in paths:
+            archive.write(path, path.name)
+    content = bytearray((tmp_path / "study.zip").read_bytes())
+    content[50_000] ^= 255
+    (tmp_path / "study.zip").write_bytes(content)
+    with pytest.raises(DataError, match=r"image 003 cannot be unpacked: Bad CRC-32"):
+        read_ct(tmp_path / "study.zip")
