@@ -12,6 +12,10 @@ import pytest
 from pydicom.uid import (
     JPEG2000,
     UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGExtended12Bit,
     JPEGLossless,
@@ -73,6 +77,26 @@ def compressed(tmp_path: Path, write_ct_series, smooth) -> Callable[..., np.ndar
         return read_ct(tmp_path / "in").numpy()[0].transpose(2, 1, 0)
 
     return read
+
+
+def rewrite(path: Path, syntax: UID) -> None:
+    image = pydicom.dcmread(path)
+    image.PixelData = (
+        np.frombuffer(image.PixelData, "<i2").astype("<i2" if syntax.is_little_endian else ">i2").tobytes()
+    )
+    image.file_meta.TransferSyntaxUID = syntax
+    plain = pydicom.Dataset(dict(image.items()))
+    plain.file_meta = image.file_meta
+    plain.save_as(path, enforce_file_format=True)
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [ImplicitVRLittleEndian, ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian],
+    ids=lambda uid: uid.keyword,
+)
+def test_uncompressed_pixels_are_read_in_any_order(compressed, smooth, syntax: UID):
+    np.testing.assert_array_equal(compressed(rewrite, syntax), smooth - 1024)
 
 
 @pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: uid.keyword)
