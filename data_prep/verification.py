@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME, PRIVATE_NAME
 from mose_med.data.datalist import Datalist, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError
+from mose_med.geometry import spacing_mm
 
 __all__ = ["Finding", "verify"]
 
 _SAME_PLACE_MM = 1e-2
+_SAME_SPACING_MM = 1e-3
 
 
 class Finding(NamedTuple):
@@ -114,7 +116,7 @@ def _images(slices: Sequence[_Slice], datalist: Datalist) -> Iterator[Finding]:
                 voxels, masks = np.asarray(image.dataobj), np.asarray(label.dataobj)
                 for one in members:
                     yield from _masks(one, masks[:, :, one.entry.slice_index], datalist, marked)
-                    yield from _duplicate(one, voxels[:, :, one.entry.slice_index], seen)
+                    yield from _image(one, voxels[:, :, one.entry.slice_index], seen)
         except (ImageFileError, OSError, ValueError, EOFError) as error:
             name = image_path.relative_to(datalist.root)
             yield Finding(f"{name} or its masks", f"cannot be read: {str(error).splitlines()[0]}")
@@ -133,6 +135,10 @@ def _grids(
         return
     if not np.allclose(image.affine, label.affine, rtol=0, atol=_SAME_PLACE_MM):
         yield Finding(name, "does not lie where its image does: affines differ")
+    found = spacing_mm(image.affine)[:2]
+    if datalist.spacing_mm is not None and not np.allclose(found, datalist.spacing_mm, rtol=0, atol=_SAME_SPACING_MM):
+        what = f"has an in-plane spacing of {found[0]:.4g} x {found[1]:.4g} mm"
+        yield Finding(name, f"{what}: {DATALIST_NAME} says {datalist.spacing_mm:g}")
     if nib.aff2axcodes(image.affine)[2] != "S" and members[0].entry.z_mm is not None:
         yield Finding(name, f"has k pointing to {nib.aff2axcodes(image.affine)[2]}: must be S (superior)")
     for one in members:
@@ -162,7 +168,11 @@ def _masks(
             yield Finding(one.place, f"is outlined by {present} raters, but every mask is empty", is_wrong=False)
 
 
-def _duplicate(one: _Slice, image: NDArray[np.generic], seen: dict[bytes, _Slice]) -> Iterator[Finding]:
+def _image(one: _Slice, image: NDArray[np.generic], seen: dict[bytes, _Slice]) -> Iterator[Finding]:
+    """Values of one slice, and whether they have been seen."""
+    if not np.isfinite(image).all():
+        yield Finding(one.place, "has values in its image that are not finite")
+        return
     if (image == image.flat[0]).all():
         yield Finding(one.place, f"has an image of one value, {image.flat[0]}")
         return

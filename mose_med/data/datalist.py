@@ -71,6 +71,7 @@ class Datalist:
         root: folder of the datalist file.
         parts: entries of each of :data:`PARTS`.
         flips: class flips whose modes are the raters, of data sets that store one label map for all of them.
+        spacing_mm: in-plane spacing that all slices were brought to; None if each has its own.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Datalist:
     root: Path
     parts: Mapping[str, tuple[DatalistEntry, ...]]
     flips: tuple[ClassFlip, ...] = ()
+    spacing_mm: float | None = None
 
     @property
     def num_masks(self) -> int:
@@ -141,6 +143,7 @@ def load_datalist(path: str | os.PathLike[str]) -> Datalist:
         root=root,
         parts={part: tuple(_entry(values, root) for values in content[part]) for part in PARTS},
         flips=tuple(ClassFlip(**flip) for flip in content.get("flips", ())),
+        spacing_mm=content.get("spacing_mm"),
     )
 
 

@@ -117,6 +117,34 @@ def test_copy_of_an_image_under_another_name(folder: Path):
     assert line.startswith("validation[9] (another, slice 0) has the same image as training[0]")
 
 
+def test_volume_upside_down(folder: Path):
+    def turn(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        affine[2, 2] *= -1
+        return array, affine
+
+    change_volume(first_label(folder), turn)
+    change_volume(Path(str(first_label(folder)).replace("_raters", "")), turn)
+    assert any(line.endswith("_raters.nii has k pointing to I: must be S (superior)") for line in wrong(folder))
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [(7, "has an image of one value, 7.0"), (np.nan, "values in its image that are not finite")]
+)
+def test_images_that_show_nothing(folder: Path, value: float, what: str):
+    image = Path(str(first_label(folder)).replace("_raters", ""))
+    change_volume(image, lambda array, affine: (np.full(array.shape, value, dtype=np.float32), affine))
+    lines = wrong(folder)
+    assert len(lines) == 5
+    assert all(what in line for line in lines)
+
+
+def test_spacing_that_the_datalist_does_not_say(folder: Path):
+    content = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(content | {"spacing_mm": 0.5}))
+    assert all(" mm: dataset.json says 0.5" in line for line in wrong(folder))
+    assert len(wrong(folder)) == len(list((folder / "nodules").glob("*_raters.nii")))
+
+
 def test_more_masks_than_raters(folder: Path):
     change_entry(folder, "training", raters_present=0)
     assert any("masks that are not empty, but raters_present is 0" in line for line in wrong(folder))
