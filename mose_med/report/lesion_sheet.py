@@ -11,8 +11,10 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
+from contourpy import contour_generator
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -106,7 +108,7 @@ def write_lesion_sheet(
     )
     for axes, k in zip(sheet.panels(0), view.slices, strict=False):
         _show_image(axes, volumes, view, k, _slice_title(volumes, k, view.middle))
-        _contour(axes, volumes.consensus[:, :, k], volumes, view, colors=[CONSENSUS_COLOUR], linewidths=2.6)
+        _outline(axes, [volumes.consensus[:, :, k]], volumes, view, CONSENSUS_COLOUR, 2.6)
         for expert in range(experts):
             _outline_samples(axes, volumes, view, k, expert)
     sheet.heading(1, "the middle slice: CT, each expert's samples with the expert's probability, all experts together")
@@ -247,16 +249,22 @@ def _show_map(
         spine.set_color("white")
 
 
-def _contour(axes: Axes, mask: NDArray[np.bool_], volumes: LesionVolumes, view: LesionView, **line: Any) -> None:
-    if mask.any() and not mask.all():
-        i, j = _axes_mm(volumes, view)
-        axes.contour(i, j, mask.T, levels=[0.5], **line)
+def _outline(
+    axes: Axes, masks: list[NDArray[np.bool_]], volumes: LesionVolumes, view: LesionView, colour: str, width: float
+) -> None:
+    """Borders of masks (i, j), half way between the centres of the voxels."""
+    i, j = _axes_mm(volumes, view)
+    shown = np.ix_(abs(i) <= view.half_mm + 5, abs(j) <= view.half_mm + 5)
+    x, y = i[shown[0].ravel()], j[shown[1].ravel()]
+    lines: list[Any] = []
+    for mask in masks:
+        lines += contour_generator(x, y, mask[shown].T.astype(float)).lines(0.5)
+    axes.add_collection(LineCollection(lines, colors=colour, linewidths=width), autolim=False)
 
 
 def _outline_samples(axes: Axes, volumes: LesionVolumes, view: LesionView, k: int, expert: int) -> None:
-    for sample in range(volumes.samples.shape[4]):
-        mask = volumes.samples[:, :, k, expert, sample]
-        _contour(axes, mask, volumes, view, colors=[expert_colour(expert)], linewidths=0.9)
+    masks = [volumes.samples[:, :, k, expert, sample] for sample in range(volumes.samples.shape[4])]
+    _outline(axes, masks, volumes, view, expert_colour(expert), 0.9)
 
 
 def _slice_title(volumes: LesionVolumes, k: int, middle: int) -> str:
