@@ -60,12 +60,23 @@ def report(options: ReportOptions) -> Path:
     page = options.case_dir / PAGE_NAME
     if page.exists() and not options.overwrite:
         raise ConfigError(f"{page} is there already: add --overwrite to replace it")
-    image = read_study(options.image, options.series).image
+    image = _read_as_before(case, options)
     _require_its_own(case, image, options.image)
     with _all_or_none(options.case_dir) as temporary:
         write_review(temporary, case, image.as_tensor()[0].numpy())
     _LOGGER.info("%s: open it in a browser", page)
     return page
+
+
+def _read_as_before(case: FinishedCase, options: ReportOptions) -> MetaTensor:
+    """The image, with uneven slices and a tilted gantry treated as they were for the case."""
+    before = case.provenance.get("options", {})
+    return read_study(
+        options.image,
+        options.series,
+        slice_spacing=before.get("slice_spacing", "refuse"),
+        gantry_tilt=before.get("gantry_tilt", "refuse"),
+    ).image
 
 
 def _require_its_own(case: FinishedCase, image: MetaTensor, path: Path) -> None:

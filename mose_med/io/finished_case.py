@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 from mose_med.geometry import Affine
+from mose_med.inferers.lesions import LesionEntropy
 from mose_med.inferers.regions import Box
 from mose_med.io.case_files import LESIONS_NAME
 
@@ -50,6 +51,7 @@ class FoundLesion(NamedTuple):
         in_consensus: whether the consensus has a component there.
         touches_edge: whether its volume may be cut off.
         same_as: number of an earlier lesion that is the same component.
+        entropy: mean entropy of its voxels; None where the record has none.
     """
 
     number: int
@@ -64,6 +66,7 @@ class FoundLesion(NamedTuple):
     in_consensus: bool
     touches_edge: bool
     same_as: int | None
+    entropy: LesionEntropy | None = None
 
     @property
     def place_mm(self) -> Position | None:
@@ -209,6 +212,7 @@ def _lesion(record: Mapping[str, Any], number: int, folder: Path) -> FoundLesion
             in_consensus=bool(record["in_consensus"]),
             touches_edge=bool(record.get("touches_edge", False)),
             same_as=record.get("same_as_lesion"),
+            entropy=LesionEntropy(**record["entropy"]) if "entropy" in record else None,
         )
     except KeyError as error:
         raise DataError(f"{folder / LESIONS_NAME}: lesion {number} lacks {error}") from error

@@ -34,14 +34,14 @@ class MapLayer(NamedTuple):
         label: for the reader.
         unit: of its values; empty for a probability.
         maximum: largest possible value; the smallest is 0.
-        colours: name of the colour table, one that both NiiVue and matplotlib have.
+        colours: name of the colour table in NiiVue; not black at low values, since it lies over the CT.
     """
 
     name: str
     label: str
     unit: str
     maximum: float
-    colours: Literal["viridis", "inferno"]
+    colours: Literal["viridis", "plasma"]
 
 
 def map_layers(num_experts: int) -> list[MapLayer]:
@@ -49,8 +49,8 @@ def map_layers(num_experts: int) -> list[MapLayer]:
     entropy = math.log(2)
     layers = [
         MapLayer("probability", "probability, all experts", "", 1.0, "viridis"),
-        MapLayer("entropy", "entropy", "nats", entropy, "inferno"),
-        MapLayer("entropy_between_experts", "entropy between experts", "nats", entropy, "inferno"),
+        MapLayer("entropy", "entropy", "nats", entropy, "plasma"),
+        MapLayer("entropy_between_experts", "entropy between experts", "nats", entropy, "plasma"),
     ]
     for k in range(1, num_experts + 1):
         layers.append(MapLayer(f"expert-{k}_foreground_probability", f"probability, expert {k}", "", 1.0, "viridis"))

@@ -69,20 +69,23 @@ def lesion_view(volumes: LesionVolumes, lesion: FoundLesion, columns: int) -> Le
         lesion: to look at.
         columns: how many slices to show; fewer if the box has fewer.
     """
+    spacing, depth = spacing_mm(volumes.affine), volumes.image.shape[2]
     place = mm_to_index(volumes.affine, np.asarray(lesion.place_mm, dtype=np.float64))
-    weights = lesion.expert_probs[:, None] / volumes.samples.shape[4]
-    drawn = np.einsum("ijkes,es->ijk", volumes.samples, np.broadcast_to(weights, volumes.samples.shape[3:]))
-    component = _component_at(drawn > 0, place, spacing_mm(volumes.affine))
-    depth = volumes.image.shape[2]
+    weights = np.broadcast_to(lesion.expert_probs[:, None], volumes.samples.shape[3:])
+    drawn = np.einsum("ijkes,es->ijk", volumes.samples, weights)
+    component = _component_at(drawn > 0, place, spacing)
     if not component.any():
         middle = int(np.clip(round(place[2]), 0, depth - 1))
-        return LesionView(middle, _spread(middle, middle, columns, depth), _LEAST_SIDE_MM / 2, (place[0], place[1]))
+        slices = _spread(middle, middle, middle, columns, depth)
+        return LesionView(middle, slices, _LEAST_SIDE_MM / 2, (place[0], place[1]))
     middle = int(np.argmax((drawn * component).sum(axis=(0, 1))))
-    low, high = ([int(axis.min()) for axis in component.nonzero()], [int(axis.max()) for axis in component.nonzero()])
-    extent = max((high[axis] - low[axis] + 1) * spacing_mm(volumes.affine)[axis] for axis in (0, 1))
-    half = max(extent / 2 + _MARGIN_MM, _LEAST_SIDE_MM / 2)
+    i, j, k = ndimage.find_objects(component.astype(np.uint8))[0]
+    extent_mm = max((i.stop - i.start) * spacing[0], (j.stop - j.start) * spacing[1])
     return LesionView(
-        middle, _spread(low[2], high[2], columns, depth), half, ((low[0] + high[0]) / 2, (low[1] + high[1]) / 2)
+        middle=middle,
+        slices=_spread(k.start, middle, k.stop - 1, columns, depth),
+        half_mm=max(extent_mm / 2 + _MARGIN_MM, _LEAST_SIDE_MM / 2),
+        centre=((i.start + i.stop - 1) / 2, (j.start + j.stop - 1) / 2),
     )
 
 
@@ -196,11 +199,13 @@ def _component_at(
     return np.asarray(labels == labels[tuple(nearest)])
 
 
-def _spread(low: int, high: int, columns: int, depth: int) -> tuple[int, ...]:
-    """At most ``columns`` slices from ``low`` to ``high``; more around them where they are fewer."""
+def _spread(low: int, middle: int, high: int, columns: int, depth: int) -> tuple[int, ...]:
+    """At most ``columns`` slices from ``low`` to ``high``, ``middle`` among them; more around where they are fewer."""
     missing = max(columns - (high - low + 1), 0)
     low, high = max(low - missing // 2, 0), min(high + missing - missing // 2, depth - 1)
-    return tuple(sorted({round(k) for k in np.linspace(low, high, columns)}))
+    slices = np.unique(np.rint(np.linspace(low, high, columns)).astype(int))
+    slices[np.abs(slices - middle).argmin()] = middle
+    return tuple(slices.tolist())
 
 
 def _axes_mm(volumes: LesionVolumes, view: LesionView) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

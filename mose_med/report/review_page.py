@@ -180,5 +180,5 @@ def _sha256(text: str) -> str:
 
 
 def _ml(volume: float, unit: bool = True) -> str:
-    digits = 1 if volume >= 10 else 2 if volume >= 1 else 3
+    digits = 1 if volume >= 10 else 2 if volume >= 1 else 3 if volume > 0 else 0
     return f"{volume:.{digits}f}" + (" ml" if unit else "")

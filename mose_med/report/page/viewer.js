@@ -5,6 +5,12 @@ const byId = (id) => document.getElementById(id);
 const state = { lesion: null, map: "", window: 0, zoom: 1, shown: new Set(), marked: null };
 const loaded = new Map();
 
+// What loads volumes runs one after the other, so that two quick clicks do not mix.
+let turn = Promise.resolve();
+const inTurn = (action) => (...values) => (turn = turn.then(() => action(...values)));
+const selectLesion = inTurn(showLesion);
+const selectMap = inTurn(showMap);
+
 async function embedded(id) {
   const bytes = Uint8Array.from(atob(byId(id).textContent), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -110,9 +116,9 @@ async function nifti(name, colours, opacity, low, high) {
   return niivue.NVImage.new(buffer, `${name}.nii`, colours, opacity, null, low, high);
 }
 
-// A map whose colours run from 0 to its maximum; what is all but 0 does not cover the CT.
+// A map whose colours run from 0 to its maximum; below a twentieth of it the CT is not covered.
 async function mapImage(map) {
-  const image = await nifti(map.name, map.colours, Number(byId("opacity").value) / 100, map.maximum / 50, map.maximum);
+  const image = await nifti(map.name, map.colours, Number(byId("opacity").value) / 100, map.maximum / 20, map.maximum);
   image.colormapType = niivue.COLORMAP_TYPE.ZERO_TO_MAX_TRANSPARENT_BELOW_MIN;
   return image;
 }
@@ -234,12 +240,12 @@ function setPlane(plane) {
 function nextLesion(by) {
   const numbers = review.lesions.map((lesion) => lesion.number);
   const index = numbers.indexOf(state.lesion.number) + by;
-  return showLesion(numbers[(index + numbers.length) % numbers.length]);
+  return selectLesion(numbers[(index + numbers.length) % numbers.length]);
 }
 
 function cycleMap() {
   const names = ["", ...review.maps.map((map) => map.name)];
-  return showMap(names[(names.indexOf(state.map) + 1) % names.length]);
+  return selectMap(names[(names.indexOf(state.map) + 1) % names.length]);
 }
 
 const KEYS = {
@@ -247,7 +253,7 @@ const KEYS = {
   ArrowDown: () => step(normalAxis(), -1),
   PageUp: () => step(normalAxis(), 5),
   PageDown: () => step(normalAxis(), -5),
-  Home: () => showLesion(state.lesion.number),
+  Home: () => selectLesion(state.lesion.number),
   n: () => nextLesion(1),
   b: () => nextLesion(-1),
   m: cycleMap,
@@ -278,7 +284,7 @@ function listen() {
     goTo(voxel);
   });
   byId("window").addEventListener("change", (event) => setWindow(Number(event.target.value)));
-  byId("map").addEventListener("change", (event) => showMap(event.target.value));
+  byId("map").addEventListener("change", (event) => selectMap(event.target.value));
   byId("opacity").addEventListener("input", (event) => {
     if (viewer.volumes.length > 1) viewer.setOpacity(1, Number(event.target.value) / 100);
   });
@@ -298,7 +304,7 @@ function listen() {
   document.addEventListener("click", async ({ target }) => {
     const button = target.closest("[data-lesion]");
     if (!button) return;
-    await showLesion(Number(button.dataset.lesion));
+    await selectLesion(Number(button.dataset.lesion));
     if (button.dataset.scroll) byId(`lesion-${button.dataset.lesion}`)?.scrollIntoView({ block: "start" });
   });
 }
@@ -310,8 +316,8 @@ async function reset() {
   state.window = 0;
   state.map = "";
   setPlane(niivue.SLICE_TYPE.AXIAL);
-  byId("window").value = "0";
-  if (review.lesions.length) await showLesion(review.lesions[0].number);
+  for (const control of [byId("window"), byId("opacity")]) control.value = control.defaultValue ?? "0";
+  if (review.lesions.length) await selectLesion(review.lesions[0].number);
 }
 
 async function start() {
@@ -321,7 +327,7 @@ async function start() {
   viewer.onLocationChange = describe;
   listen();
   await reset();
-  globalThis.moseReview = { viewer, state, reset }; // for the console of the browser, and for tests
+  globalThis.moseReview = { viewer, state, reset, settled: () => turn }; // for the console of the browser, and for tests
   document.body.dataset.state = "ready";
 }
 
@@ -329,5 +335,6 @@ try {
   await start();
 } catch (error) {
   byId("no-viewer").hidden = false;
+  byId("stage").hidden = true;
   throw error;
 }

@@ -40,10 +40,17 @@ def test_the_view_holds_this_lesion_and_not_the_other(drawn):
     view = lesion_view(volumes, lesion, columns=7)
     place = index_to_mm(volumes.affine, np.array([*view.centre, view.middle]))
     np.testing.assert_allclose(place[:2], lesion.place_mm[:2], atol=0.8)
+    assert view.half_mm == 15  # the ball of 3.5 mm and its margin take less than the least side
+    assert volumes.samples[:, :, view.middle].any()
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 7, 40])
+def test_the_middle_slice_is_among_those_shown(drawn, columns: int):
+    lesion, volumes = drawn
+    view = lesion_view(volumes, lesion, columns)
     assert view.middle in view.slices
-    assert view.slices == tuple(sorted(set(view.slices)))
-    assert view.half_mm == pytest.approx(max(15, 3.5 + 8), abs=1)
-    assert min(view.slices) <= view.middle - 1
+    assert list(view.slices) == sorted(set(view.slices))
+    assert len(view.slices) == min(columns, volumes.image.shape[2])
 
 
 def test_a_lesion_that_no_sample_sees_is_shown_where_it_was_listed(drawn, tmp_path: Path):

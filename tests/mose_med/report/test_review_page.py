@@ -117,6 +117,7 @@ def test_every_layer_has_a_switch(page: Page):
 def test_numbers_of_the_lesions_are_shown(page: Page, case: FinishedCase):
     for lesion in case.lesions:
         assert f"{lesion.quantiles_ml[1]:.3f} ml" in page.text
+        assert f"{lesion.entropy.between:.3f} between experts" in page.text
         assert f"{100 * lesion.p_empty:.1f} %" in page.text
         x, y, z = lesion.centroid_mm
         assert f"{-x:.1f}, {-y:.1f}, {z:.1f}" in page.text

@@ -28,7 +28,8 @@ class OpenPage(NamedTuple):
     url: str
 
     def picture(self) -> np.ndarray:
-        """Pixels of the slice with its outlines, once they no longer change."""
+        """Pixels of the slice with its outlines, once all is loaded and they no longer change."""
+        self.browser.execute_async_script("moseReview.settled().then(arguments[0])")
         stage = self.browser.find_element(By.ID, "stage")
         before = None
         for _ in range(40):
@@ -119,6 +120,9 @@ def test_each_map_covers_the_ct(page: OpenPage, name: str):
     page.change("#map", name)
     assert changed(before, page.picture()) > 50
     assert page.browser.find_element(By.ID, "legend").is_displayed()
+    covered = page.picture()
+    page.script("const o=document.getElementById('opacity'); o.value='100'; o.dispatchEvent(new Event('input'))")
+    assert changed(covered, page.picture()) > 50
 
 
 def test_windows_change_the_grey_of_the_ct(page: OpenPage):
@@ -172,3 +176,18 @@ def test_nothing_leaves_the_page_and_nothing_is_complained_about(page: OpenPage)
     of_page = [url for url in asked if not url.startswith(("chrome:", "data:", "blob:null/"))]
     assert of_page == [page.url]
     assert page.browser.get_log("browser") == []
+
+
+def test_a_browser_without_webgl_says_so_and_shows_the_numbers(open_page: OpenPage):
+    browser = open_page.browser
+    no_webgl = "HTMLCanvasElement.prototype.getContext = () => null"
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": no_webgl})
+    try:
+        browser.get(open_page.url)
+        message = browser.find_element(By.ID, "no-viewer")
+        WebDriverWait(browser, 30).until(lambda _: message.is_displayed())
+        assert "they need WebGL 2" in message.text
+        assert not browser.find_element(By.ID, "stage").is_displayed()
+        assert "Volume, median" in browser.find_element(By.ID, "lesion-1").text
+    finally:
+        browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": added["identifier"]})
