@@ -21,11 +21,12 @@ from mose_med.io import Source
 __all__ = [
     "CASE_MAP_COLUMNS",
     "PRIVATE_NAME",
+    "add_to_case_map",
     "case_key",
     "case_name",
     "private_folder",
     "record_case",
-    "write_case_map",
+    "unread_case_name",
     "write_private",
 ]
 
@@ -35,6 +36,7 @@ _MAP_NAME = "case_map.csv"
 #: Columns of the map.
 CASE_MAP_COLUMNS = ("case", "source", "patient_id", "study_uid", "series_uid")
 _KEY_BYTES = 32
+_UNREAD = "unread-"
 
 
 def case_key(output_dir: Path) -> bytes:
@@ -51,6 +53,16 @@ def case_key(output_dir: Path) -> bytes:
             f"{file} must hold {_KEY_BYTES} bytes, got {len(key)}: restore it, or infer into another folder"
         )
     return key
+
+
+def unread_case_name(key: bytes, source: str) -> str:
+    """Name of a case whose series could not be read, by its source.
+
+    Example:
+        >>> unread_case_name(bytes(32), "study")
+        'unread-09658067338e'
+    """
+    return _UNREAD + case_name(key, f"source {source}").removeprefix("case-")
 
 
 def _make_key(file: Path) -> None:
@@ -74,22 +86,36 @@ def case_name(key: bytes, identity: str) -> str:
 
 def record_case(output_dir: Path, case: str, path: Path, source: Source) -> None:
     """Enter a case into the map; an earlier entry of it is replaced."""
-    file = private_folder(output_dir) / _MAP_NAME
-    rows = {}
-    if file.is_file():
-        with file.open(encoding="utf-8", newline="") as stream:
-            rows = {row["case"]: tuple(row[name] for name in CASE_MAP_COLUMNS) for row in csv.DictReader(stream)}
-    rows[case] = (case, str(path.absolute()), source.patient_id, source.study_uid, source.series_uid)
-    write_case_map(output_dir, rows.values())
+    add_to_case_map(output_dir, [(case, str(path.absolute()), source.patient_id, source.study_uid, source.series_uid)])
 
 
-def write_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]]) -> None:
-    """Write the map of cases, sorted; rows have the ``CASE_MAP_COLUMNS``."""
+def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]]) -> None:
+    """Enter cases into the map; earlier entries of the same cases, and of sources not read before, are replaced.
+
+    Args:
+        output_dir: that has ``private/``.
+        rows: of the ``CASE_MAP_COLUMNS``.
+    """
+    new = list(rows)
+    cases, sources = {row[0] for row in new}, {row[1] for row in new}
+    kept = [
+        row
+        for row in _read_case_map(output_dir)
+        if row[0] not in cases and not (row[0].startswith(_UNREAD) and row[1] in sources)
+    ]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CASE_MAP_COLUMNS)
-    writer.writerows(sorted(rows))
+    writer.writerows(sorted(kept + new))
     write_private(private_folder(output_dir) / _MAP_NAME, text.getvalue())
+
+
+def _read_case_map(output_dir: Path) -> list[tuple[str, ...]]:
+    file = private_folder(output_dir) / _MAP_NAME
+    if not file.is_file():
+        return []
+    with file.open(encoding="utf-8", newline="") as stream:
+        return [tuple(row[name] for name in CASE_MAP_COLUMNS) for row in csv.DictReader(stream)]
 
 
 def private_folder(output_dir: Path) -> Path:

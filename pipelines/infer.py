@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.case_names import case_key, record_case
+from pipelines.cohort.journal import failed_cases
 from pipelines.console import stderr
 from pipelines.inference.case import Destination, finish_case
 from pipelines.inference.model import LoadedModel, load_model
@@ -57,7 +58,7 @@ def infer(options: InferOptions) -> InferResult:
         destination = Destination(str(out), case_key(out), options.overwrite)
         outcome = finish_case(model, request, read, destination, stages)
         record_case(out, outcome.case, options.source, outcome.source)
-        write_tables(FolderStore(out), [])
+        write_tables(FolderStore(out), failed_cases(out))
     return InferResult(outcome.case, out / outcome.case, outcome.resumed)
 
 

@@ -29,6 +29,7 @@ __all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
 _NODULES_NAME = "nodules.csv"
 _FILE_SUFFIXES = (".nii", ".nii.gz", ".zip")
 _PASSED_OVER = (".csv", ".json", ".txt", ".md", ".pdf", ".xml", ".html", ".log", ".jpg", ".png", ".yaml", ".yml")
+_COLUMNS = ("path", "case", "series", "nodules", "lung_mask")
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -42,6 +43,7 @@ class Entry(NamedTuple):
         series: SeriesInstanceUID to read; None chooses.
         nodules: CSV of positions.
         case: name of the case; None names it by a keyed hash of its identity.
+        lung_mask: volume that is not 0 in the lungs; they are found by threshold if None.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Entry(NamedTuple):
     series: str | None = None
     nodules: str | None = None
     case: str | None = None
+    lung_mask: str | None = None
 
     @property
     def key(self) -> str:
@@ -167,7 +170,7 @@ def _nodules_of(path: str, other: str | None) -> str | None:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """Cases of a CSV with the column ``path`` and, as far as wanted, ``case``, ``series`` and ``nodules``.
+    """Cases of a CSV with the column ``path`` and, as wanted, ``case``, ``series``, ``nodules`` and ``lung_mask``.
 
     Relative paths are from the manifest's folder. Without ``nodules`` the list beside a study is taken.
 
@@ -190,7 +193,7 @@ def read_manifest(path: Path) -> list[Entry]:
 
 
 def _listed(row: dict[str, str], number: int, manifest: Path) -> Entry:
-    values = {name: (row.get(name) or "").strip() or None for name in ("path", "case", "series", "nodules")}
+    values = {name: (row.get(name) or "").strip() or None for name in _COLUMNS}
     if values["path"] is None:
         raise ConfigError(f"manifest {manifest}, row {number}: path must be given")
     case = values["case"]
@@ -199,9 +202,10 @@ def _listed(row: dict[str, str], number: int, manifest: Path) -> Entry:
             f"manifest {manifest}, row {number}: case must be up to 64 letters, digits, '.', '_' and '-', got {case!r}"
         )
     source = str(manifest.parent / values["path"])
-    listed = values["nodules"] and str(manifest.parent / values["nodules"])
-    nodules = listed or _nodules_of(source, os.path.join(source, _NODULES_NAME))
-    return Entry(case or values["path"], source, values["series"], nodules, case)
+    nodules, lung_mask = (name and str(manifest.parent / name) for name in (values["nodules"], values["lung_mask"]))
+    if nodules is None and lung_mask is None:
+        nodules = _nodules_of(source, os.path.join(source, _NODULES_NAME))
+    return Entry(case or values["path"], source, values["series"], nodules, case, lung_mask)
 
 
 def _require_each_once(entries: list[Entry], manifest: Path) -> None:

@@ -68,7 +68,8 @@ def _tell(error: BaseException, stage: str) -> tuple[str, str]:
 
 def _concealed(reason: str, request: CaseRequest) -> str:
     words: dict[str, str] = {}
-    for path, word in ((request.nodules, "the nodule list"), (request.source, "the study")):
+    named = ((request.nodules, "the nodule list"), (request.lung_mask, "the lung mask"), (request.source, "the study"))
+    for path, word in named:
         if path is not None:
             words |= {str(path.absolute().parent): "the folder", str(path.absolute()): word, str(path): word}
     for name in sorted(words, key=len, reverse=True):

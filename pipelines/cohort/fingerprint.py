@@ -14,7 +14,7 @@ __all__ = ["fingerprint"]
 def fingerprint(entry: Entry) -> str:
     """Hash of names, sizes and times of change of the study's files and its nodule list; empty if the study is gone."""
     digest = hashlib.sha256()
-    for path in (entry.source, entry.nodules):
+    for path in (entry.source, entry.nodules, entry.lung_mask):
         if path is None:
             continue
         try:

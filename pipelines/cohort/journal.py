@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.case_names import private_folder
+from pipelines.case_names import PRIVATE_NAME, private_folder
+from pipelines.inference.tables import FailedCase
 
-__all__ = ["Journal", "Record"]
+__all__ = ["Journal", "Record", "failed_cases"]
+
+_FOLDER_NAME = "journal"
 
 
 class Record(NamedTuple):
@@ -66,19 +69,13 @@ class Journal:
     """
 
     def __init__(self, home: Path, label: str) -> None:
-        self._folder = private_folder(home) / "journal"
+        self._folder = private_folder(home) / _FOLDER_NAME
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._file = self._folder / f"{label}.jsonl"
 
     def records(self) -> dict[str, Record]:
         """The latest record of every case, by key."""
-        latest: dict[str, Record] = {}
-        for file in sorted(self._folder.glob("*.jsonl")):
-            for record in _lines(file):
-                known = latest.get(record.key)
-                if known is None or known.time <= record.time:
-                    latest[record.key] = record
-        return latest
+        return _latest(self._folder)
 
     def append(self, record: Record) -> None:
         """Add a record, with the time of now."""
@@ -90,6 +87,22 @@ class Journal:
             os.write(descriptor, (line if whole else "\n" + line).encode())
         finally:
             os.close(descriptor)
+
+
+def failed_cases(home: Path) -> list[FailedCase]:
+    """Cases of an output folder that could not be inferred so far."""
+    records = _latest(home / PRIVATE_NAME / _FOLDER_NAME).values()
+    return [FailedCase(record.case, record.stage, record.reason, record.advice) for record in records if record.failed]
+
+
+def _latest(folder: Path) -> dict[str, Record]:
+    latest: dict[str, Record] = {}
+    for file in sorted(folder.glob("*.jsonl")):
+        for record in _lines(file):
+            known = latest.get(record.key)
+            if known is None or known.time <= record.time:
+                latest[record.key] = record
+    return latest
 
 
 def _lines(file: Path) -> Iterator[Record]:

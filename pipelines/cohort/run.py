@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from mose_med.errors import ConfigError
-from pipelines.case_names import case_key, write_case_map
+from pipelines.case_names import add_to_case_map, case_key
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.failures import Failure
 from pipelines.cohort.fingerprint import fingerprint
-from pipelines.cohort.journal import Journal, Record
+from pipelines.cohort.journal import Journal, Record, failed_cases
 from pipelines.cohort.lock import shared_run
 from pipelines.cohort.options import CohortOptions
 from pipelines.cohort.plan import State, list_entries, state_of
@@ -23,7 +23,7 @@ from pipelines.cohort.worker import Report, WorkerSetup, nameless_case
 from pipelines.inference.case import Destination
 from pipelines.inference.model import load_model
 from pipelines.inference.store import ResultStore, open_store
-from pipelines.inference.tables import FailedCase, write_tables
+from pipelines.inference.tables import write_tables
 from pipelines.inference.writers import folder_options
 
 __all__ = ["CohortResult", "infer_cohort"]
@@ -61,7 +61,7 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     with shared_run(options.home, store):
         run = _Run(options, destination, store)
         result = run.work(entries)
-        run.write_tables(entries)
+        run.write_tables()
     return result
 
 
@@ -105,13 +105,12 @@ class _Run:
         failed = self._counts["failed"] + self._counts[State.FAILED]
         return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
 
-    def write_tables(self, entries: Iterable[Entry]) -> None:
+    def write_tables(self) -> None:
         """Write the tables of the whole output, and the private map."""
+        write_tables(self._store, failed_cases(self._options.home))
         records = self._journal.records().values()
-        failed = (FailedCase(r.case, r.stage, r.reason, r.advice) for r in records if r.failed)
-        write_tables(self._store, failed)
         rows = ((r.case, r.source, r.patient_id, r.study_uid, r.series_uid) for r in records)
-        write_case_map(self._options.home, rows)
+        add_to_case_map(self._options.home, rows)
 
     def _setup(self) -> WorkerSetup:
         options = self._options

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from pipelines.case_names import case_name
+from pipelines.case_names import unread_case_name
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.failures import Failure, describe
 from pipelines.cohort.fingerprint import fingerprint
@@ -56,7 +56,12 @@ class Report(NamedTuple):
 
 def nameless_case(entry: Entry, destination: Destination) -> str:
     """Name of a case whose series could not be read."""
-    return entry.case or case_name(destination.key, f"source {entry.key}").replace("case-", "unread-")
+    return entry.case or unread_case_name(destination.key, entry.key)
+
+
+def _request(entry: Entry, options: ResultOptions) -> CaseRequest:
+    nodules, lung_mask = (None if path is None else Path(path) for path in (entry.nodules, entry.lung_mask))
+    return CaseRequest(Path(entry.source), nodules, entry.series, options, entry.case, lung_mask)
 
 
 class CaseWorker:
@@ -82,13 +87,7 @@ class CaseWorker:
         """Do a case."""
         stages = Stages(lambda stage: self._stage(number, stage))
         found = fingerprint(entry)
-        request = CaseRequest(
-            Path(entry.source),
-            None if entry.nodules is None else Path(entry.nodules),
-            entry.series,
-            self._setup.options,
-            entry.case,
-        )
+        request = _request(entry, self._setup.options)
         destination = self._setup.destination
         try:
             outcome = run_case(self._model, request, destination, stages)

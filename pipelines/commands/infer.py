@@ -148,9 +148,7 @@ def infer(
     if nodules is not None and region is not None:
         raise ConfigError("--region says where to look without a nodule list, got --nodules too: give one of them")
     if source is None:
-        _refuse_for_many(nodules=nodules, series=series)
-        if lung_mask is not None:
-            raise ConfigError("--lung-mask goes with one INPUT: leave it out, and lungs are found by threshold")
+        _refuse_for_many(nodules=nodules, series=series, lung_mask=lung_mask)
         return many.infer_many(output_dir, shared | cohort | {"threads": threads or 1})
     many.refuse_for_one(cohort)
     own = {"nodules": nodules, "lung_mask": lung_mask, "series": series, "threads": threads}
@@ -167,4 +165,5 @@ def _infer_one(source: Path, output_dir: Path, options: dict[str, Any]) -> None:
 def _refuse_for_many(**options: Any) -> None:
     for name, value in options.items():
         if value is not None:
-            raise ConfigError(f"--{name} goes with one INPUT: give it by case, in the manifest's column {name}")
+            option = name.replace("_", "-")
+            raise ConfigError(f"--{option} goes with one INPUT: give it by case, in the manifest's column {name}")

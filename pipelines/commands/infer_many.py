@@ -43,7 +43,7 @@ def _option(*names: str, text: str, default: bool | str = False, **rules: Any) -
 
 
 InputDir = Annotated[Path | None, _option(text="Folder to search for cases: DICOM folders, zips, NIfTI files.")]
-Manifest = Annotated[Path | None, _option(text="CSV of cases: path and, as wanted, case, series, nodules.")]
+Manifest = Annotated[Path | None, _option(text="CSV of cases: path; case, series, nodules, lung_mask as wanted.")]
 CaseDepth = Annotated[
     int | None, _option(text="Levels below --input-dir at which a folder is one case.", default="by content", min=1)
 ]

@@ -17,7 +17,7 @@ __all__ = ["FAILED_COLUMNS", "FailedCase", "lesion_uncertainty", "write_tables"]
 FAILED_COLUMNS = ("case", "stage", "reason", "advice")
 _LESION_COLUMNS = ("lesion", "nodule_id", "in_consensus", "p_empty")
 _VOLUME_COLUMNS = ("mean", "p05", "p50", "p95")
-_QUEUE_COLUMNS = ("rank", "case", "uncertainty", "presence_entropy_nats", "expert_entropy_nats", "lesions")
+_QUEUE_COLUMNS = ("rank", "case", "uncertainty", "presence_entropy_nats", "entropy_nats", "lesions")
 
 
 class FailedCase(NamedTuple):
@@ -35,30 +35,27 @@ class Uncertainty(NamedTuple):
     Attributes:
         volume_spread: (p95 - p05) / (p95 + p05) of the volume, in [0, 1]; 0 where no sample has a voxel.
         presence_entropy_nats: entropy of whether there is a lesion at all.
-        expert_entropy_nats: entropy of the expert probabilities.
+        entropy_nats: mean entropy of the lesion's voxels.
     """
 
     volume_spread: float = 0.0
     presence_entropy_nats: float = 0.0
-    expert_entropy_nats: float = 0.0
+    entropy_nats: float = 0.0
 
 
 def lesion_uncertainty(lesion: dict[str, Any]) -> Uncertainty:
     """Uncertainty of a lesion of ``lesions.json``.
 
     Example:
-        >>> lesion = {"volume_ml": {"p05": 1.0, "p95": 3.0}, "p_empty": 0.0, "expert_probs": [1.0, 0.0]}
+        >>> lesion = {"volume_ml": {"p05": 1.0, "p95": 3.0}, "p_empty": 0.0, "entropy": {"total": 0.4}}
         >>> lesion_uncertainty(lesion)
-        Uncertainty(volume_spread=0.5, presence_entropy_nats=0.0, expert_entropy_nats=0.0)
+        Uncertainty(volume_spread=0.5, presence_entropy_nats=0.0, entropy_nats=0.4)
     """
     low, high = lesion["volume_ml"]["p05"], lesion["volume_ml"]["p95"]
     spread = (high - low) / (high + low) if high + low > 0 else 0.0
     empty = lesion["p_empty"]
-    return Uncertainty(*(round(v, 6) for v in (spread, _entropy([empty, 1 - empty]), _entropy(lesion["expert_probs"]))))
-
-
-def _entropy(probs: Sequence[float]) -> float:
-    return sum((-p * math.log(p) for p in probs if p > 0), 0.0)
+    presence = sum((-p * math.log(p) for p in (empty, 1 - empty) if p > 0), 0.0)
+    return Uncertainty(round(spread, 6), round(presence, 6), lesion["entropy"]["total"])
 
 
 def write_tables(store: ResultStore, failed: Iterable[FailedCase]) -> None:
@@ -90,6 +87,7 @@ def _summary_columns(num_experts: int) -> list[str]:
         *(f"volume_expert-{k}_ml" for k in experts),
         *(f"expert-{k}_prob" for k in experts),
         *Uncertainty._fields,
+        "entropy_between_experts_nats",
         "touches_edge",
         "same_as_lesion",
     ]
@@ -99,7 +97,8 @@ def _summary_row(case: str, lesion: dict[str, Any]) -> dict[str, Any]:
     volume = {f"volume_{name}_ml": lesion["volume_ml"][name] for name in _VOLUME_COLUMNS}
     for k, (value, prob) in enumerate(zip(lesion["volume_ml"]["by_expert"], lesion["expert_probs"], strict=True), 1):
         volume |= {f"volume_expert-{k}_ml": value, f"expert-{k}_prob": prob}
-    return {"case": case} | lesion | volume | lesion_uncertainty(lesion)._asdict()
+    between = {"entropy_between_experts_nats": lesion["entropy"]["between"]}
+    return {"case": case} | lesion | volume | lesion_uncertainty(lesion)._asdict() | between
 
 
 def _queue_rows(cases: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 
 from mose_med.errors import DataError
 from mose_med.io import Source
-from pipelines.case_names import case_key, case_name, record_case
+from pipelines.case_names import add_to_case_map, case_key, case_name, record_case
 
 
 def mode(path: Path) -> int:
@@ -45,3 +45,12 @@ def test_the_map_is_sorted_and_keeps_one_row_a_case(tmp_path: Path):
     assert [(row["case"], row["series_uid"]) for row in rows] == [("case-a", "2"), ("case-b", "3")]
     assert rows[0]["source"] == str(tmp_path / "study")
     assert mode(file) == 0o600
+
+
+def test_the_map_keeps_what_other_runs_entered(tmp_path: Path):
+    record_case(tmp_path, "case-a", tmp_path / "one", Source("dicom", "patient", "9", "1"))
+    unread = ("unread-b", str(tmp_path / "two"), "", "", "")
+    add_to_case_map(tmp_path, [unread])
+    add_to_case_map(tmp_path, [("case-b", *unread[1:])])
+    with (tmp_path / "private" / "case_map.csv").open(newline="") as stream:
+        assert [row["case"] for row in csv.DictReader(stream)] == ["case-a", "case-b"]

@@ -13,6 +13,7 @@ from pipelines.inference.tables import FailedCase, lesion_uncertainty, write_tab
 def lesion(p05: float, p95: float, p_empty: float = 0.0, probs: tuple[float, ...] = (0.5, 0.5)) -> dict:
     volume = {"mean": p05, "p05": p05, "p50": p05, "p95": p95, "by_expert": [p05, p95]}
     flags = {"in_consensus": True, "touches_edge": False, "same_as_lesion": None}
+    flags["entropy"] = {"total": 0.3, "between": 0.1, "within": 0.2}
     return {"lesion": 1, "nodule_id": "1", "p_empty": p_empty, "expert_probs": probs, "volume_ml": volume} | flags
 
 
@@ -51,7 +52,7 @@ def test_the_summary_has_a_row_a_lesion_with_every_expert(tables):
     assert [row["case"] for row in rows] == ["a", "a", "b"]
     assert (rows[0]["volume_p05_ml"], rows[0]["volume_expert-2_ml"], rows[0]["expert-1_prob"]) == ("1.0", "3.0", "0.5")
     assert rows[0]["presence_entropy_nats"] == "0.325083"
-    assert rows[0]["expert_entropy_nats"] == "0.693147"
+    assert (rows[0]["entropy_nats"], rows[0]["entropy_between_experts_nats"]) == ("0.3", "0.1")
     assert rows[1]["volume_spread"] == "0.0"
 
 
@@ -60,5 +61,5 @@ def test_failures_are_sorted_by_case(tables):
     assert [(row["case"], row["stage"]) for row in rows] == [("a", "write"), ("b", "read")]
 
 
-def test_a_lesion_that_no_sample_sees_is_sure():
-    assert lesion_uncertainty(lesion(0.0, 0.0, p_empty=1.0, probs=(1.0, 0.0))) == (0.0, 0.0, 0.0)
+def test_a_lesion_that_no_sample_sees_is_sure_of_its_volume():
+    assert lesion_uncertainty(lesion(0.0, 0.0, p_empty=1.0, probs=(1.0, 0.0))) == (0.0, 0.0, 0.3)
