@@ -1,7 +1,7 @@
 """Connected components (26 neighbours) of masks that may be as large as the case.
 
-What touches a small place is looked for in a box around it, which is widened to the whole only where a component goes
-on beyond it. The answer is that of labelling the whole mask.
+What touches a small place is looked for in a box around it; the whole mask is labelled only where a component goes on
+beyond the box, or where the boxes of all places together are as large as the mask. The answer is the same.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from scipy import ndimage
 
 from mose_med.inferers.regions import Box
 
-__all__ = ["Patch", "labelled", "touching_voxels"]
+__all__ = ["Patch", "component_sizes", "labelled", "touching_voxels"]
 
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 #: How far around a place its components are looked for before the whole mask is labelled, in voxels.
 _MARGIN = 24
-#: Masks up to this size are labelled as a whole at once.
-_SMALL = 1 << 21
+_COUNTED_SLICES = 16
 
 
 class Patch(NamedTuple):
@@ -37,6 +36,17 @@ def labelled(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     return labels.T, int(count)
 
 
+def component_sizes(labels: NDArray[np.int32], count: int, inside: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+    """Voxels of every component, (count + 1,), 0 for what is outside; within a mask, if one is given."""
+    sizes = np.zeros(count + 1, dtype=np.intp)
+    # A few slices at a time, since numpy counts 64-bit copies.
+    for first in range(0, labels.shape[2], _COUNTED_SLICES):
+        part = labels[..., first : first + _COUNTED_SLICES]
+        where = part > 0 if inside is None else (part > 0) & inside[..., first : first + _COUNTED_SLICES]
+        sizes += np.bincount(part[where], minlength=count + 1)
+    return sizes
+
+
 def touching_voxels(crop: Callable[[Box], NDArray[np.bool_]], places: Sequence[Patch], within: Box) -> list[int]:
     """Voxels of the components that touch each place.
 
@@ -45,12 +55,13 @@ def touching_voxels(crop: Callable[[Box], NDArray[np.bool_]], places: Sequence[P
         places: where to look.
         within: the box that holds the mask.
     """
-    small = int(np.prod(within.shape)) <= _SMALL
-    counts = [None if small else _touching_nearby(crop, place, within) for place in places]
+    nearby = sum(int(np.prod(place.box.grown(_MARGIN, within).shape)) for place in places)
+    at_once = nearby >= int(np.prod(within.shape))
+    counts = [None if at_once else _touching_nearby(crop, place, within) for place in places]
     if None not in counts:
         return [count for count in counts if count is not None]
     labels, number = labelled(crop(within))
-    sizes = np.bincount(labels.ravel("K"), minlength=number + 1)
+    sizes = component_sizes(labels, number)
     return [
         _voxels(labels, sizes, place, within) if count is None else count
         for count, place in zip(counts, places, strict=True)
@@ -68,7 +79,7 @@ def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], place: Patch, wit
         rims = [along[0]] * (start > first) + [along[-1]] * (stop < last)
         if any(np.isin(rim, touched).any() for rim in rims):
             return None
-    return _voxels(labels, np.bincount(labels.ravel("K"), minlength=number + 1), place, box)
+    return _voxels(labels, component_sizes(labels, number), place, box)
 
 
 def _voxels(labels: NDArray[np.int32], sizes: NDArray[np.intp], place: Patch, box: Box) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.geometry import index_to_mm, mm_to_index, translated
-from mose_med.inferers.components import Patch
+from mose_med.inferers.components import Patch, component_sizes
 from mose_med.inferers.regions import Box, bounding_box
 
 __all__ = ["Place", "found_places", "listed_places"]
@@ -136,11 +136,11 @@ def found_places(
         min_ml: smallest component that counts.
     """
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
-    sizes = np.bincount(labels.ravel("K"))
-    counts = sizes * voxel_ml >= min_ml * (1 - 1e-9)
-    counts[0] = False
+    count = int(labels.max(initial=0))
+    sizes = component_sizes(labels, count)
+    counts = (sizes > 0) & (sizes * voxel_ml >= min_ml * (1 - 1e-9))
     if inside is not None:
-        counts &= np.bincount(labels[inside], minlength=len(sizes)) > 0
+        counts &= component_sizes(labels, count, inside) > 0
     places = [
         _found_place(labels, box, label, part, affine)
         for label, part in enumerate(ndimage.find_objects(labels), start=1)

@@ -27,13 +27,12 @@ def test_counts_are_those_of_labelling_the_whole_mask(seed: int, share: float):
     start = tuple(int(rng.integers(low, high - 3)) for low, high in zip(*WITHIN, strict=True))
     place = Patch(Box(start, tuple(n + 3 for n in start)), rng.random((3, 3, 3)) < 0.5)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(components, "_SMALL", 0)
         patch.setattr(components, "_MARGIN", 2)
         (count,) = touching_voxels(lambda box: mask[box.slices_in(WITHIN)], [place], WITHIN)
     assert count == slow_count(mask, place)
 
 
-def test_small_masks_are_cut_once():
+def test_places_that_are_as_large_as_the_mask_take_one_cut():
     asked = []
 
     def crop(box: Box) -> np.ndarray:

@@ -30,3 +30,11 @@ def test_order_of_experts_and_samples_is_irrelevant(seed: int):
     volumes, probs = rng.integers(0, 3, size=(3, 4)).astype(float), rng.dirichlet(np.ones(3))
     one, other = volume_distribution(volumes, probs), volume_distribution(volumes[::-1, ::-1], probs[::-1])
     np.testing.assert_allclose(one[2:], other[2:])
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_a_sample_split_in_two_halves_of_its_weight_is_irrelevant(volumes: list[list[int]]):
+    once = np.array(volumes, dtype=float)
+    probs = np.full(len(once), 1 / len(once))
+    first, twice = (volume_distribution(samples, probs) for samples in (once, np.repeat(once, 2, axis=1)))
+    np.testing.assert_allclose(twice[2:], first[2:])
