@@ -1,4 +1,4 @@
-"""The files of a DICOM input: a folder, a zip archive, or zip archives within either.
+"""The files of a DICOM input: a folder, a zip archive, zip archives within either, or one file of many slices.
 
 Archives are read in place: nothing of them is unpacked to disk.
 """
@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
+
+from pydicom.misc import is_dicom
 
 from mose_med.errors import DataError
 
@@ -42,8 +44,10 @@ class DicomFile(NamedTuple):
 def open_files(path: Path) -> Iterator[list[DicomFile]]:
     """Files below a folder or in a zip archive, sorted by name; those of an archive within it bear its name first.
 
+    A DICOM file stands for itself.
+
     Raises:
-        DataError: if there is no such folder or archive, or an archive within it is damaged.
+        DataError: if there is no such folder, archive or file, or an archive within it is damaged.
     """
     with ExitStack() as stack:
         if path.is_dir():
@@ -51,6 +55,8 @@ def open_files(path: Path) -> Iterator[list[DicomFile]]:
             files = [DicomFile(entry.relative_to(path).as_posix(), _opener(entry)) for entry in paths]
         elif path.is_file() and zipfile.is_zipfile(path):
             files = _members(stack.enter_context(zipfile.ZipFile(path)))
+        elif path.is_file() and is_dicom(path):
+            files = [DicomFile(path.name, _opener(path))]
         elif path.exists():
             raise DataError(f"{path} is neither a folder nor a zip archive of DICOM files nor a volume (.nii.gz, ..)")
         else:

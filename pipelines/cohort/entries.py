@@ -2,12 +2,12 @@
 
 Below a folder, a case is
 
-- a NIfTI file (``.nii``, ``.nii.gz``) or a zip archive;
+- a NIfTI, NRRD or MetaImage file (``.nii``, ``.nii.gz``, ``.nrrd``, ``.nhdr``, ``.mha``, ``.mhd``) or a zip archive;
 - a folder that holds other files directly, taken for DICOM, with everything below it;
 - a folder with a ``nodules.csv`` but none of these files: its subfolders are one study.
 
 Names that begin with a dot and files of the kinds in ``_PASSED_OVER`` do not count. The nodule list of a case lies in
-its folder as ``nodules.csv``, or beside it as ``<name>.nodules.csv``; a NIfTI file or archive that is the only one of
+its folder as ``nodules.csv``, or beside it as ``<name>.nodules.csv``; a volume or archive that is the only one of
 its folder may have ``nodules.csv`` beside it.
 """
 
@@ -27,7 +27,9 @@ from pipelines.case_names import PRIVATE_NAME
 __all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
 
 _NODULES_NAME = "nodules.csv"
-_FILE_SUFFIXES = (".nii", ".nii.gz", ".zip")
+_FILE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
+#: Values of a volume whose header lies in a .nhdr or .mhd beside them.
+_VALUES = (".raw", ".zraw", ".raw.gz")
 _PASSED_OVER = (".csv", ".json", ".txt", ".md", ".pdf", ".xml", ".html", ".log", ".jpg", ".png", ".yaml", ".yml")
 _COLUMNS = ("path", "case", "series", "nodules", "lung_mask")
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -39,7 +41,7 @@ class Entry(NamedTuple):
     Attributes:
         name: by which shards are told: the path below the folder, or the row of the manifest. It may tell whose the
             case is.
-        source: DICOM folder or zip, or NIfTI file.
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file.
         series: SeriesInstanceUID to read; None chooses.
         nodules: CSV of positions.
         case: name of the case; None names it by a keyed hash of its identity.
@@ -138,7 +140,7 @@ class _Content:
                     self.files.append(entry.path)
                 elif name == _NODULES_NAME:
                     self._has_nodules = True
-                elif not name.endswith(_PASSED_OVER):
+                elif not name.endswith(_PASSED_OVER + _VALUES):
                     self._has_slices = True
                     if sniff:
                         return

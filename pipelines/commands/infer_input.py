@@ -36,20 +36,33 @@ class GantryTiltName(StrEnum):
     CORRECT = "correct"
 
 
+_PANEL = "How INPUT is read"
+
 Series = Annotated[
     str | None,
     typer.Option(
-        help="SeriesInstanceUID to read of INPUT, or its number in --list-series.", show_default="1 of that list"
+        help="SeriesInstanceUID to read of INPUT, or its number in --list-series.",
+        show_default="1 of that list",
+        rich_help_panel=_PANEL,
     ),
 ]
-ListSeries = Annotated[bool, typer.Option("--list-series", help="Only print the CT series of INPUT.")]
+ListSeries = Annotated[
+    bool, typer.Option("--list-series", help="Only print the CT series of INPUT.", rich_help_panel=_PANEL)
+]
 SliceSpacing = Annotated[
-    SliceSpacingName, typer.Option(help="DICOM slices missing or not equally spaced: resample interpolates.")
+    SliceSpacingName,
+    typer.Option(help="DICOM slices missing or not equally spaced: resample interpolates.", rich_help_panel=_PANEL),
 ]
 GantryTilt = Annotated[
-    GantryTiltName, typer.Option(help="DICOM slices of a tilted gantry: correct lays them on a right-angled grid.")
+    GantryTiltName,
+    typer.Option(
+        help="DICOM slices of a tilted gantry: correct lays them on a right-angled grid.", rich_help_panel=_PANEL
+    ),
 ]
-MinScore = Annotated[float, typer.Option(min=0, max=1, help="Least score of a box of a JSON of nodules.")]
+MinScore = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Least score of a box, of --nodules in JSON.", rich_help_panel=_PANEL),
+]
 
 
 def list_series(source: Path | None, slice_spacing: SliceSpacingName, gantry_tilt: GantryTiltName) -> None:

@@ -77,6 +77,11 @@ def test_frames_make_the_volume_of_their_slices(enhanced):
     assert many.shape == (1, 5, 7, 6)
 
 
+def test_the_file_alone_is_an_input(enhanced):
+    _, many = enhanced()
+    np.testing.assert_array_equal(read_ct(many / "frames.dcm").numpy(), read_ct(many).numpy())
+
+
 def test_the_class_of_new_scanners_is_read_too(enhanced):
     def rename(image: pydicom.Dataset) -> None:
         image.SOPClassUID = image.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage

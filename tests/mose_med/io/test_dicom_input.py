@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mose_med.errors import DataError
+from mose_med.errors import DataError, GeometryError
 from mose_med.io import read_ct
 
 
@@ -76,3 +76,9 @@ def test_pixels_that_were_changed_within_an_archive_are_refused(tmp_path: Path, 
     (tmp_path / "study.zip").write_bytes(content)
     with pytest.raises(DataError, match=r"image 003 cannot be unpacked: Bad CRC-32"):
         read_ct(tmp_path / "study.zip")
+
+
+def test_one_slice_is_no_input(tmp_path: Path, write_ct_series, stored):
+    (path, *_) = write_ct_series(tmp_path, stored)
+    with pytest.raises(GeometryError, match=r"must have at least 3 slices, got 1 \(image 004\)"):
+        read_ct(path)

@@ -23,6 +23,11 @@ def test_folders_zips_and_files_are_found_however_deep(tmp_path: Path):
     assert names(tmp_path) == ["a", "b/c", "d.zip", "e/f.nii.gz", "e/g.NII"]
 
 
+def test_volumes_of_two_files_are_one_case(tmp_path: Path):
+    make(tmp_path, "a/ct.mhd", "a/ct.raw", "b/ct.nhdr", "b/ct.raw.gz", "c/ct.nrrd", "c/other.MHA")
+    assert names(tmp_path) == ["a/ct.mhd", "b/ct.nhdr", "c/ct.nrrd", "c/other.MHA"]
+
+
 def test_a_folder_of_slices_is_one_case_with_all_below(tmp_path: Path):
     make(tmp_path, "study/DICOMDIR", "study/series/1.dcm", "study/more.zip")
     assert names(tmp_path) == ["study"]
