@@ -2,7 +2,7 @@
 
 <output_dir>/version-1.zip  the champion that the training starts from; champion.json says which it is
              dataset.json   training and validation parts of new and old data, test part of the held-out data
-             finetune.yaml  network and preprocessing of the champion, settings of the fine-tuning
+             finetune.json  network and preprocessing of the champion, settings of the fine-tuning
              training/      the training, with evaluation and bundle of the challenger
              result.json    decision, comparison, forgetting; report.md the same to read
 """
@@ -228,7 +228,7 @@ class _Retraining:
     def _train(self) -> Path:
         options, folder = self.options, self.options.output_dir
         datalist = merge_datalists(folder / "dataset.json", self.data.learnt_from(), self.data.held_out_path)
-        settings = folder / "finetune.yaml"
+        settings = folder / "finetune.json"
         write_json(settings, _FINE_TUNING | _settings(read_model_config(self.start)))
         train_and_evaluate(
             TrainOptions(

@@ -11,7 +11,8 @@ from mose_med.handlers import TrainingRun
 from mose_med.handlers.run_upload import upload
 from pipelines.evaluate import EvaluateOptions, evaluate
 from pipelines.export_bundle import ExportBundleOptions, export_bundle
-from pipelines.tracking_store import be_patient_for_seconds, store_uri
+from pipelines.mlflow_settings import calm_mlflow
+from pipelines.tracking_store import store_uri
 from pipelines.train import TrainOptions, TrainResult, train
 
 __all__ = ["BUNDLE_NAME", "EVALUATION_NAME", "sync_training", "train_and_evaluate"]
@@ -33,7 +34,7 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
     Raises:
         MoseError: whatever training, evaluation or export refuse.
     """
-    be_patient_for_seconds()
+    calm_mlflow()
     result = train(options)
     run = TrainingRun.find(options.output_dir) if options.tracking else None
     if run is None or result.epochs < result.max_epochs:

@@ -9,7 +9,7 @@ from pathlib import Path
 from mose_med.errors import ConfigError
 from mose_med.handlers import STORE_NAME
 
-__all__ = ["VARIABLE", "be_patient_for_seconds", "named_store", "store_uri"]
+__all__ = ["VARIABLE", "named_store", "store_uri"]
 
 #: Environment variable of MLflow; the option goes before it.
 VARIABLE = "MLFLOW_TRACKING_URI"
@@ -22,8 +22,12 @@ def named_store(option: str | None) -> str | None:
     return option or os.environ.get(VARIABLE) or None
 
 
-def store_uri(name: str | None) -> str | None:
-    """URI of a store; a folder stands for the SQLite store in it, and is made.
+def store_uri(name: str | None, *, create: bool = True) -> str | None:
+    """URI of a store; a folder stands for the SQLite store in it.
+
+    Args:
+        name: what the user says; None or empty for none.
+        create: make the folder if there is none.
 
     Example:
         >>> store_uri("http://127.0.0.1:5000")
@@ -32,7 +36,7 @@ def store_uri(name: str | None) -> str | None:
     Raises:
         ConfigError: if it is a store of plain files, which MLflow has given up, or no folder can be made.
     """
-    if name is None:
+    if not name:
         return None
     if name.startswith("file:"):
         raise ConfigError(f"tracking-uri must be a server, an SQLite URI or a folder, got {name}: name the folder")
@@ -40,13 +44,8 @@ def store_uri(name: str | None) -> str | None:
         return name
     folder = Path(name).expanduser().resolve()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"tracking-uri {name} cannot be a folder: {error.strerror}") from error
     return f"sqlite:///{folder / STORE_NAME}"
-
-
-def be_patient_for_seconds() -> None:
-    """Let MLflow try a server twice, not for minutes, unless the environment says otherwise."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")

@@ -11,9 +11,9 @@ _NO_SCORES = "No scores: this bundle was exported without `--evaluation`."
 
 _USE = """## Use with PyTorch alone
 
-`models/model.ts` needs nothing but PyTorch; load it to a GPU with `map_location`. It takes a preprocessed window
-and returns the probability of every class. `samples_from` takes standard normal numbers (experts, samples, latent_dim)
-and returns the logits of every expert's samples and the probabilities of the experts.
+`models/model.ts` needs nothing but PyTorch. It takes a preprocessed window and returns the probability of every class.
+`samples_from` takes standard normal numbers (experts, samples, latent_dim) and returns the logits of every expert's
+samples and the probabilities of the experts.
 
 ```python
 import torch

@@ -1,13 +1,15 @@
 """The network of a checkpoint as TorchScript that needs PyTorch alone, with the same bytes for the same weights.
 
 ``python -m pipelines.bundle.torchscript CHECKPOINT TARGET METADATA``: a process of its own, since PyTorch numbers the
-classes that a process has scripted, and the numbers end up in the file. So would the paths of the source files, which
-is why debug records are dropped.
+classes that a process has scripted, and the numbers end up in the file. So does the order of Python's sets, which is
+why the process has a fixed hash seed, and so would the paths of the source files, which is why debug records are
+dropped. The module is not frozen: freezing folds constants now one way, now another.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -37,19 +39,19 @@ def torchscript_bytes(checkpoint: Path, metadata: Path) -> bytes:
     """
     target = checkpoint.with_suffix(".ts")
     command = [sys.executable, "-W", "ignore", "-m", __name__, str(checkpoint), str(target), str(metadata)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONHASHSEED": "0"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().splitlines()[-1:] or ["no reason given"]
         raise MoseError(f"the network cannot be written as TorchScript: {reason[0]}")
     return target.read_bytes()
 
 
-def _frozen(checkpoint: Path) -> torch.jit.ScriptModule:
+def _scripted(checkpoint: Path) -> torch.jit.ScriptModule:
     found = read_checkpoint(checkpoint)
     network = MarginalMoSE(**found.config.network)
     network.load_state_dict(found.model)
-    scripted = torch.jit.script(network.eval())
-    return torch.jit.freeze(scripted, preserved_attrs=["samples_from"], optimize_numerics=False)
+    return torch.jit.script(network.eval())
 
 
 def _without_debug_records(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
@@ -64,7 +66,7 @@ def _without_debug_records(module: torch.jit.ScriptModule) -> torch.jit.ScriptMo
 
 
 def _main(checkpoint: str, target: str, metadata: str) -> None:
-    module = _without_debug_records(_frozen(Path(checkpoint)))
+    module = _without_debug_records(_scripted(Path(checkpoint)))
     saved = io.BytesIO()
     extra = {METADATA_RECORD: Path(metadata).read_bytes()}
     torch.jit.save(module, saved, _extra_files=extra)

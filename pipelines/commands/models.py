@@ -41,24 +41,16 @@ def register_version(
     from pipelines.models.commands import register_bundle
     from pipelines.models.registry import CHAMPION, Registry
 
-    version = register_bundle(Registry(model, tracking_uri), bundle, champion=champion)
+    version = register_bundle(Registry(model, tracking_uri, create=True), bundle, champion=champion)
     typer.echo(f"version {version.number} of {model}" + (", the champion" if CHAMPION in version.aliases else ""))
 
 
 def list_versions(model: Model = "mose_med", tracking_uri: TrackingUri = None, quiet: Quiet = False) -> None:
     """All versions: which is the champion, what each descends from, how it compared."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from pipelines.models.registry import Registry
-    from pipelines.models.report import version_rows
+    from pipelines.models.report import version_table
 
-    header, *rows = version_rows(Registry(model, tracking_uri).versions())
-    table = Table(*header, box=box.SIMPLE)
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    typer.echo(version_table(Registry(model, tracking_uri).versions()))
 
 
 def compare(

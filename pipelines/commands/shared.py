@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from pipelines.console import ExitCode, configure_logging, run_command
+from pipelines.mlflow_settings import calm_mlflow
 
 __all__ = [
     "Checkpoint",
@@ -112,6 +113,7 @@ def command(
         @functools.wraps(function)
         def run(*, log_file: Path | None, debug: bool, **options: Any) -> None:
             def logged() -> ExitCode | None:
+                calm_mlflow()
                 configure_logging(quiet=options["quiet"], log_file=log_file, debug=debug)
                 return function(**options)
 

@@ -59,6 +59,7 @@ class Registry:
     Args:
         model: its name.
         store: server, folder or URI; None for what the environment says, or a folder ``registry``.
+        create: make a store in a folder that has none.
 
     Raises:
         ConfigError: if the name of the store does not fit.
@@ -66,12 +67,15 @@ class Registry:
         MissingDependencyError: if MLflow is not installed.
     """
 
-    def __init__(self, model: str, store: str | None = None) -> None:
+    def __init__(self, model: str, store: str | None = None, *, create: bool = False) -> None:
         require_mlflow()
-        if not model.strip() or set(model) & set("/:"):
-            raise ConfigError(f"model must be a name without / and :, got {model!r}")
+        if not model.strip() or set(model) & set("/:'\""):
+            raise ConfigError(f"model must be a name without / : and quotes, got {model!r}")
         self.model = model
-        self.uri = str(store_uri(named_store(store) or DEFAULT_STORE))
+        name = named_store(store) or DEFAULT_STORE
+        self.uri = str(store_uri(name, create=create))
+        if not create and self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).is_file():
+            raise ConfigError(f"there is no store in {name}: name another, or `mose-med models register` makes one")
         require_reachable(self.uri)
         with self._named_errors():
             self._client = store_client(self.uri)
@@ -202,10 +206,10 @@ class Registry:
         return str(run.info.run_id)
 
     def _require_model(self) -> None:
-        models = sorted(model.name for model in self._client.search_registered_models())
-        if self.model not in models:
-            known = ", ".join(models) or "none"
-            raise ConfigError(f"there is no model {self.model}, known are {known}: `mose-med models register` adds one")
+        if self._client.search_registered_models(f"name='{self.model}'"):
+            return
+        known = ", ".join(sorted(model.name for model in self._client.search_registered_models())) or "none"
+        raise ConfigError(f"there is no model {self.model}, known are {known}: `mose-med models register` adds one")
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pipelines.models.comparison import Comparison, Difference
 from pipelines.models.registry import PROMOTED_OVER, ModelVersion
 
-__all__ = ["comparison_table", "version_rows"]
+__all__ = ["comparison_table", "version_rows", "version_table"]
 
 
 def comparison_table(comparison: Comparison, names: tuple[str, str]) -> str:
@@ -43,6 +43,21 @@ def version_rows(versions: Sequence[ModelVersion]) -> list[tuple[str, ...]]:
         day = datetime.fromtimestamp(version.created_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
         change = f"{json.loads(tags['comparison'])['ged']['change']:+.4f}" if "comparison" in tags else ""
         parent, over = tags.get("parent_version", ""), tags.get(PROMOTED_OVER, "")
-        decision = tags.get("decision", "")
-        rows.append((str(version.number), ", ".join(version.aliases), day, parent, over, change, decision))
+        row = (str(version.number), ", ".join(version.aliases), day, parent, over, change, _decision(version))
+        rows.append(row)
     return rows
+
+
+def version_table(versions: Sequence[ModelVersion]) -> str:
+    """The rows in columns, for a terminal of any width or another program."""
+    rows = version_rows(versions)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _decision(version: ModelVersion) -> str:
+    """Without the reason, which stands in the report and the tags."""
+    if "rolled_back_to" in version.tags and not version.aliases:
+        return f"rolled back to {version.tags['rolled_back_to']}"
+    return version.tags.get("decision", "").partition(":")[0]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from monai.bundle import ConfigParser
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.errors import ConfigError, DataError
@@ -20,6 +21,7 @@ from pipelines.cli import invoke
 from pipelines.evaluate import EvaluateOptions, evaluate
 from pipelines.evaluation.weights import weights_file
 from pipelines.export_bundle import ExportBundleOptions, export_bundle
+from pipelines.inference.model import load_model
 
 #: Run with PyTorch as the only package: no site folder, so that nothing installed there as a link is found either.
 TORCH_ALONE = """
@@ -87,6 +89,16 @@ def test_configs_and_metadata_are_those_of_the_weights(tiny_bundle: Path, tiny_c
     assert config["network"] == json.loads(json.dumps(model.network))
     assert config["preprocessing"]["roi_size"] == [32, 32]
     assert metadata["network_data_format"]["inputs"]["image"]["spatial_shape"] == [32, 32]
+
+
+def test_monai_builds_the_network_from_the_configs_inside(tiny_bundle: Path, tmp_path: Path):
+    with zipfile.ZipFile(tiny_bundle) as archive:
+        archive.extract("tiny/configs/train.yaml", tmp_path)
+    parser = ConfigParser()
+    parser.read_config(str(tmp_path / "tiny" / "configs" / "train.yaml"))
+    parser["device_name"] = "cpu"
+    with weights_file(tiny_bundle) as path:
+        parser.get_parsed_content("network_def").load_state_dict(read_checkpoint(path).model)
 
 
 def test_settings_of_the_training_are_kept_but_its_places_and_tracking_are_not(tiny_checkpoint: Path):
@@ -164,3 +176,10 @@ def test_the_command_writes_once_and_replaces_on_demand(
     assert invoke(command) == 2
     assert "exists: name another output file or add --overwrite" in " ".join(capfd.readouterr().err.split())
     assert invoke([*command, "--overwrite", "--quiet"]) == 0
+
+
+def test_infer_takes_the_bundle_as_its_checkpoint(tiny_bundle: Path, tiny_checkpoint: Path):
+    inside, plain = (load_model(path, device="cpu", threads=None) for path in (tiny_bundle, tiny_checkpoint))
+    assert inside.config == plain.config
+    for name, value in plain.network.state_dict().items():
+        assert torch.equal(inside.network.state_dict()[name], value)

@@ -137,4 +137,4 @@ def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOpt
 def test_the_command_ends_with_one_line(options: RetrainOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     command = ["retrain", "--datalist", str(options.datalist), "--output-dir", str(tmp_path / "no"), "--quiet"]
     assert invoke([*command, "--model", "lung", "--tracking-uri", str(tmp_path / "empty")]) == 2
-    assert "there is no model lung, known are none" in " ".join(capfd.readouterr().err.split())
+    assert "there is no store in" in " ".join(capfd.readouterr().err.split())

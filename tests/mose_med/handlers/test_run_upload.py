@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,16 @@ def test_an_upload_that_broke_off_is_completed(run: TrainingRun, target: str, mo
 def test_a_server_that_is_not_there_is_named_within_seconds_and_without_its_password(run: TrainingRun):
     with pytest.raises(DataError, match=r"MLflow server http://127\.0\.0\.1:9 cannot be reached \(ConnectionError\)"):
         upload(run, "http://user:secret@127.0.0.1:9")
+
+
+def test_a_server_that_never_answers_is_given_up(run: TrainingRun, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mose_med.handlers.run_upload._REACH_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(
+            DataError, match=rf"MLflow server http://127\.0\.0\.1:{port} cannot be reached \(ReadTimeout\)"
+        ):
+            upload(run, f"http://127.0.0.1:{port}")
 
 
 def test_the_background_reports_a_lost_server_once(run: TrainingRun, caplog: pytest.LogCaptureFixture):

@@ -12,6 +12,7 @@ from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
 from pipelines.models.commands import register_bundle, roll_back
 from pipelines.models.registry import PROMOTED_OVER, Registry
+from pipelines.models.report import version_rows
 from tests.fixtures.mlflow import MlflowServer
 
 
@@ -63,13 +64,27 @@ def test_a_rollback_goes_to_the_version_that_was_replaced(store: Path, tiny_bund
     assert roll_back(registry, 2)[1].number == 2
 
 
+def test_the_list_says_what_became_of_every_version(store: Path, tiny_bundle: Path, other_bundle: Path):
+    registry = Registry("lung", str(store))
+    register_bundle(registry, tiny_bundle, champion=False)
+    register_bundle(registry, other_bundle, champion=True)
+    columns = [(row[0], row[1], row[4], row[6]) for row in version_rows(registry.versions())[1:]]
+    assert columns == [("1", "", "", ""), ("2", "champion", "1", "promoted")]
+    roll_back(registry, None)
+    columns = [(row[0], row[1], row[6]) for row in version_rows(registry.versions())[1:]]
+    assert columns == [("1", "champion", ""), ("2", "", "rolled back to 1")]
+
+
 def test_what_is_not_there_is_named(store: Path, tiny_bundle: Path):
     register_bundle(Registry("lung", str(store)), tiny_bundle, champion=False)
     with pytest.raises(ConfigError, match="there is no model liver, known are lung: `mose-med models register` adds"):
         Registry("liver", str(store)).champion()
     with pytest.raises(ConfigError, match="model lung has no version 7: there are 1"):
         Registry("lung", str(store)).version(7)
-    with pytest.raises(ConfigError, match="model must be a name without / and :, got 'a/b'"):
+    with pytest.raises(ConfigError, match=r"there is no store in .*empty: name another, or `mose-med models register`"):
+        Registry("lung", str(store.with_name("empty")))
+    assert not store.with_name("empty").exists()
+    with pytest.raises(ConfigError, match="model must be a name without / : and quotes, got 'a/b'"):
         Registry("a/b", str(store))
     with pytest.raises(ConfigError, match=r"bundle must be a zip file of `mose-med export bundle`, got gone\.zip"):
         register_bundle(Registry("lung", str(store)), Path("gone.zip"), champion=False)
@@ -111,7 +126,9 @@ def test_the_commands(store: Path, tiny_bundle: Path, tmp_path: Path, capfd: pyt
     assert invoke(["models", "register", str(tiny_bundle), *where]) == 0
     assert capfd.readouterr().out == "version 1 of lung, the champion\n"
     assert invoke(["models", "list", *where]) == 0
-    assert "champion" in capfd.readouterr().out
+    header, row = capfd.readouterr().out.splitlines()
+    assert header.split("  ")[0] == "version"
+    assert row.split()[:2] == ["1", "champion"]
     assert invoke(["models", "download", *where, "--output-file", str(tmp_path / "c.zip"), "--quiet"]) == 0
     assert (tmp_path / "c.zip").read_bytes() == tiny_bundle.read_bytes()
     assert invoke(["models", "rollback", *where, "--to", "4"]) == 2
