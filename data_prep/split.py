@@ -56,9 +56,13 @@ def read_split(path: Path) -> dict[str, str]:
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"split file {path} cannot be read: {error}") from error
+            reader = csv.DictReader(file)
+            columns, rows = reader.fieldnames or (), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"split file {path} cannot be read: {reason}") from error
+    if not {"patient_id", "part"} <= set(columns):
+        raise ConfigError(f"split file {path} must have the columns patient_id,part, got {','.join(columns) or 'none'}")
     parts: dict[str, str] = {}
     for line, row in enumerate(rows, start=2):
         patient, part = row.get("patient_id"), row.get("part")
@@ -84,4 +88,5 @@ def require_training_and_validation(sizes: Mapping[str, int], what: str) -> None
     """
     for part in PARTS[:2]:
         if not sizes.get(part):
-            raise ConfigError(f"{part} part has no {what}: use another --split-salt or name the parts with --split")
+            among = f"{part} part has no {what}, of {sum(sizes.values())} in all"
+            raise ConfigError(f"{among}: use another --split-salt or name the parts with --split")

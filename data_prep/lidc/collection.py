@@ -134,15 +134,16 @@ def find_patients(lidc_root: Path) -> dict[str, tuple[Path, ...]]:
         ConfigError: if the root is missing or has no folder of such a patient.
     """
     if not lidc_root.is_dir():
-        raise ConfigError(f"lidc_root {lidc_root} is not a folder: name the one that holds LIDC-IDRI-0001 and so on")
+        unpacked = "unpack it, and " if lidc_root.is_file() else ""
+        way_out = f"{unpacked}name the one that holds LIDC-IDRI-0001 and so on"
+        raise ConfigError(f"lidc_root {lidc_root} is not a folder: {way_out}")
     owner = dict.fromkeys(patient_ids(), "") | patient_of_uid()
     folders: defaultdict[str, list[Path]] = defaultdict(list)
     for name, path in _named_folders(lidc_root, owner, _DEPTH):
         folders[owner[name] or name].append(path)
     if not folders:
-        raise ConfigError(
-            f"lidc_root {lidc_root} has no patient of LIDC-IDRI: name the folder that holds LIDC-IDRI-0001"
-        )
+        way_out = "name the folder that holds LIDC-IDRI-0001, or folders named by the UIDs of studies or series"
+        raise ConfigError(f"lidc_root {lidc_root} has no patient of LIDC-IDRI: {way_out}")
     return {patient: tuple(paths) for patient, paths in sorted(folders.items())}
 
 

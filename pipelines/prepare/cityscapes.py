@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from data_prep.cityscapes.classes import CLASSES
 from data_prep.cityscapes.frames import Frame, find_frames, find_predictions
 from data_prep.cityscapes.pictures import read_frame
-from data_prep.datalist import DATALIST_NAME, write_datalist, write_volume
+from data_prep.datalist import write_datalist, write_volume
 from data_prep.split import require_training_and_validation
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, mode_probabilities
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import CaseOptions
 from pipelines.run_folder import OPTIONS_NAME
 
@@ -98,7 +98,7 @@ def prepare_cityscapes(options: PrepareCityscapesOptions) -> PreparedDatalist:
                 entries[frame.part].append(_write_frame(folder, frame, picture, label))
                 pixels += np.bincount(label.ravel(), minlength=len(CLASSES))
         counts = _finish(folder, entries, pixels, failures)
-    return PreparedDatalist(options.output_dir / DATALIST_NAME, counts, len(failures))
+    return newly_prepared(options.output_dir, counts, len(failures))
 
 
 def _write_frame(folder: Path, frame: Frame, picture: NDArray[np.uint8], label: NDArray[np.uint8]) -> dict[str, Any]:

@@ -21,13 +21,13 @@ from data_prep.community.nodules import (
     slice_stacks,
 )
 from data_prep.community.pickle_file import open_pickle_nodules
-from data_prep.datalist import DATALIST_NAME, write_datalist, write_run
+from data_prep.datalist import write_datalist, write_run
 from data_prep.split import read_split, require_training_and_validation, split_by_hash
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import SplitOptions
 
 __all__ = ["PrepareCommunityOptions", "prepare_community"]
@@ -120,7 +120,7 @@ def prepare_community(options: PrepareCommunityOptions) -> PreparedDatalist:
                         raise nodule.error
                     _write_nodule(folder, nodule, _part(nodule, options, split), options, tally)
         counts = _finish(folder, record, tally, failures)
-    return PreparedDatalist(options.output_dir / DATALIST_NAME, counts, len(failures))
+    return newly_prepared(options.output_dir, counts, len(failures))
 
 
 @contextmanager

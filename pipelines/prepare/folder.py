@@ -24,7 +24,7 @@ from pipelines.console import ExitCode, stderr
 from pipelines.prepare.failures import FAILED_NAME
 from pipelines.run_folder import OPTIONS_NAME, claim_folder
 
-__all__ = ["PreparedDatalist", "earlier_result", "finished", "progress_bar", "written_whole"]
+__all__ = ["PreparedDatalist", "earlier_result", "finished", "newly_prepared", "progress_bar", "written_whole"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +61,17 @@ def earlier_result(folder: Path, options: Mapping[str, Any], *, overwrite: bool)
     if done is not None:
         logger.info("%s is prepared already", folder)
     return done
+
+
+def newly_prepared(folder: Path, counts: Mapping[str, Any], num_failed: int = 0) -> PreparedDatalist:
+    """What a run has put into a folder; says so in the log."""
+    (what, sizes), *_ = ((name, value) for name, value in counts.items() if name.endswith("_by_part"))
+    parts = ", ".join(f"{number} for {part}" for part, number in sizes.items())
+    left_out = f"; {num_failed} left out, see {FAILED_NAME}" if num_failed else ""
+    logger.info(
+        "%s holds %d %s: %s%s", folder.name, sum(sizes.values()), what.removesuffix("_by_part"), parts, left_out
+    )
+    return PreparedDatalist(folder / DATALIST_NAME, counts, num_failed)
 
 
 def finished(folder: Path) -> PreparedDatalist | None:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.datalist import DATALIST_NAME, NoduleRow, write_datalist, write_run, write_volume
+from data_prep.datalist import NoduleRow, write_datalist, write_run, write_volume
 from data_prep.phantom.known_raters import STYLES, KnownAppearance, KnownNodule, draw_nodule
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from pipelines.prepare.description import describe
-from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import FolderOptions
 
 __all__ = ["PrepareKnownPhantomOptions", "prepare_known_phantom"]
@@ -71,7 +71,7 @@ def prepare_known_phantom(options: PrepareKnownPhantomOptions) -> PreparedDatali
         return done
     with written_whole(options.output_dir) as folder:
         counts = _write(folder, options, record)
-    return PreparedDatalist(options.output_dir / DATALIST_NAME, counts)
+    return newly_prepared(options.output_dir, counts)
 
 
 def _write(folder: Path, options: PrepareKnownPhantomOptions, record: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from data_prep.datalist import DATALIST_NAME, write_datalist
+from data_prep.datalist import write_datalist
 from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.collection import CITATION, CropOptions, Fault, find_patients
 from data_prep.lidc.patient import RECORDS_NAME, Patient, PatientRecord, PatientWriter, read_record
@@ -22,7 +22,7 @@ from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, earlier_result, written_whole
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, written_whole
 from pipelines.prepare.jobs import run_cases
 from pipelines.prepare.options import SplitOptions
 
@@ -97,7 +97,7 @@ def prepare_lidc(options: PrepareLidcOptions) -> PreparedDatalist:
         window = options.window_hu or LUNG_WINDOW_HU
         describe(folder, counts=counts, options=record, packages=_PACKAGES, licences=_LICENCES, window=window)
     shutil.rmtree(options.output_dir / RECORDS_NAME)
-    return PreparedDatalist(options.output_dir / DATALIST_NAME, counts, len(failures))
+    return newly_prepared(options.output_dir, counts, len(failures))
 
 
 def _record(options: PrepareLidcOptions, split: Mapping[str, str]) -> dict[str, Any]:

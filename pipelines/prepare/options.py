@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.split import read_split, require_training_and_validation, split_by_hash
+from mose_med.errors import ConfigError
 
 __all__ = ["CaseOptions", "FolderOptions", "SplitOptions"]
 
@@ -57,7 +58,8 @@ class SplitOptions(CaseOptions):
         """Part of every patient that is to be prepared, sorted by patient.
 
         Raises:
-            ConfigError: if the file or the fractions do not fit, or training or validation has no patient.
+            ConfigError: if the file or the fractions do not fit, or training or validation has no patient. It names a
+                patient of the file and one that is there, if the file names none of them.
         """
         there = sorted(patients)
         if self.split_csv is None:
@@ -65,6 +67,9 @@ class SplitOptions(CaseOptions):
         else:
             named = read_split(self.split_csv)
             split = {patient: named[patient] for patient in there if patient in named}
+            if not split and named and there:
+                names = f"it names {next(iter(named))}, there is {there[0]}"
+                raise ConfigError(f"split file {self.split_csv} names none of the {len(there)} patients: {names}")
         require_training_and_validation(Counter(split.values()), "patient")
         return split
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.datalist import DATALIST_NAME, NoduleRow, write_datalist, write_run
+from data_prep.datalist import NoduleRow, write_datalist, write_run
 from data_prep.rater_masks.agreement import CaseAgreement, case_agreement
 from data_prep.rater_masks.agreement_report import write_agreement_report
 from data_prep.rater_masks.cases import RaterCase, find_cases, rater_names
@@ -28,7 +28,7 @@ from mose_med.errors import ConfigError
 from pipelines.case_names import case_key, case_name, private_folder, write_private
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
-from pipelines.prepare.folder import PreparedDatalist, earlier_result, progress_bar, written_whole
+from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import SplitOptions
 from pipelines.run_folder import OPTIONS_NAME
 
@@ -149,7 +149,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
                 _write_case(folder, volume, (name, patient, split[case.patient]), options, tally)
         ids.write(folder, raters)
         counts = _finish(folder, options, raters, tally, failures)
-    return PreparedDatalist(options.output_dir / DATALIST_NAME, counts, len(failures))
+    return newly_prepared(options.output_dir, counts, len(failures))
 
 
 def _sha256_of_listing(source: Path, cases: Sequence[RaterCase]) -> str:

@@ -44,7 +44,9 @@ def test_split_file_is_read(tmp_path: Path):
     [
         ("patient_id,part\nA,train\n", "line 2: part must be one of training, validation, test, got 'train'"),
         ("patient_id,part\nA,test\nA,training\n", "line 3: patient A is named twice"),
-        ("patient,part\nA,test\n", "line 2: needs a value in the columns patient_id and part"),
+        ("patient,part\nA,test\n", "must have the columns patient_id,part, got patient,part"),
+        ("patient_id;part\nA;test\n", "must have the columns patient_id,part, got patient_id;part"),
+        ("", "must have the columns patient_id,part, got none"),
         ("patient_id,part\nA\n", "line 2: needs a value in the columns patient_id and part"),
     ],
 )
@@ -56,14 +58,14 @@ def test_wrong_line_is_named(tmp_path: Path, content: str, message: str):
 
 
 def test_missing_split_file_is_named(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"split file .*none\.csv cannot be read"):
+    with pytest.raises(ConfigError, match=r"split file .*none\.csv cannot be read: No such file"):
         read_split(tmp_path / "none.csv")
 
 
 @pytest.mark.parametrize("part", ["training", "validation"])
 def test_empty_part_is_refused_by_name(part: str):
     sizes = {"training": 1, "validation": 1, "test": 0, part: 0}
-    with pytest.raises(ConfigError, match=f"{part} part has no patient: use another --split-salt"):
+    with pytest.raises(ConfigError, match=f"{part} part has no patient, of 1 in all: use another --split-salt"):
         require_training_and_validation(sizes, "patient")
 
 

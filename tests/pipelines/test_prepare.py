@@ -113,7 +113,7 @@ def test_patients_that_the_split_does_not_name_are_left_out(options: PrepareLidc
 def test_empty_part_is_refused_and_nothing_written(options: PrepareLidcOptions, tmp_path: Path):
     split = tmp_path / "split.csv"
     split.write_text("patient_id,part\nLIDC-IDRI-0250,training\nLIDC-IDRI-0159,test\n")
-    with pytest.raises(ConfigError, match="validation part has no patient: use another --split-salt or name the parts"):
+    with pytest.raises(ConfigError, match="validation part has no patient, of 2 in all: use another --split-salt"):
         prepare_lidc(replace(options, split_csv=split))
     assert not options.output_dir.exists()
 
@@ -148,3 +148,16 @@ def test_phantom_of_an_unknown_patient_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="patient nobody has no annotated nodule in LIDC-IDRI"):
         prepare_phantom(PreparePhantomOptions(tmp_path / "out", patients=("nobody",)))
     assert not (tmp_path / "out").exists()
+
+
+def test_split_file_of_other_patients_is_named(options: PrepareLidcOptions, tmp_path: Path):
+    split = tmp_path / "split.csv"
+    split.write_text("patient_id,part\n0250,training\n0159,validation\n")
+    with pytest.raises(ConfigError, match="names none of the 3 patients: it names 0250, there is LIDC-IDRI-0131"):
+        prepare_lidc(replace(options, split_csv=split))
+
+
+def test_log_tells_what_was_prepared(options: PrepareLidcOptions, caplog):
+    with caplog.at_level("INFO"):
+        prepare_lidc(options)
+    assert "out holds 32 slices: 14 for training, 9 for validation, 9 for test" in caplog.text

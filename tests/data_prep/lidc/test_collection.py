@@ -35,6 +35,12 @@ def test_missing_root_is_named(tmp_path: Path):
         find_patients(tmp_path / "nowhere")
 
 
+def test_archive_is_to_be_unpacked(tmp_path: Path):
+    (tmp_path / "lidc.zip").write_bytes(b"PK")
+    with pytest.raises(ConfigError, match=r"lidc\.zip is not a folder: unpack it, and name the one that holds LIDC"):
+        find_patients(tmp_path / "lidc.zip")
+
+
 def test_root_without_patients_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="has no patient of LIDC-IDRI: name the folder that holds LIDC-IDRI-0001"):
         find_patients(tmp_path)
