@@ -65,3 +65,9 @@ def test_the_wheel_runs_away_from_the_checkout(installed: Path):
 
 def test_the_library_imports_without_extras(tmp_path: Path):
     run(sys.executable, "-c", IMPORT_ALL.format(extras=["pylidc", "mlflow", "h5py", "onnx"]), cwd=tmp_path)
+
+
+def test_the_wheel_holds_the_review_page(installed: Path):
+    python = installed / "env" / "bin" / "python"
+    code = "from importlib.resources import files; print(len(list((files('mose_med.report') / 'page').iterdir())))"
+    assert run(python, "-c", code, cwd=installed).strip() == str(len([*(ROOT / "mose_med/report/page").iterdir()]))

@@ -27,12 +27,11 @@ def sheet_name(lesion: FoundLesion) -> str:
 
 
 def drawn_lesions(lesions: Sequence[FoundLesion]) -> list[FoundLesion]:
-    """The lesions to draw: those that most of the weighted samples see first, then the larger; at most a few.
+    """The lesions to draw: the first of the list, as many as :data:`MAX_DRAWN`; those of a search run by volume.
 
     A lesion that is the same as another, or that has no place, is left out.
     """
-    own = [lesion for lesion in lesions if lesion.same_as is None and lesion.place_mm is not None]
-    return sorted(own, key=lambda lesion: (lesion.p_empty, -lesion.mean_ml, lesion.number))[:MAX_DRAWN]
+    return [lesion for lesion in lesions if lesion.same_as is None and lesion.place_mm is not None][:MAX_DRAWN]
 
 
 def write_review(folder: Path, case: FinishedCase, image_hu: NDArray[np.floating]) -> list[Path]:

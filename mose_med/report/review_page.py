@@ -55,8 +55,8 @@ def review_page(case: FinishedCase, volumes: Mapping[int, LesionVolumes]) -> str
 
     Args:
         case: a finished one.
-        volumes: by the number of the lesion, the most important first. Those that would make the page larger than
-            :data:`MAX_VOLUME_BYTES` are left out of the viewer; their numbers are shown all the same.
+        volumes: by the number of the lesion, the most important first. Once they would make the page larger than
+            :data:`MAX_VOLUME_BYTES`, this one and the rest stay out of the viewer; their numbers are shown.
 
     Raises:
         MissingDependencyError: if the package that NiiVue comes from is not installed.

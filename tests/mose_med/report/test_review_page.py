@@ -154,6 +154,7 @@ def test_volumes_beyond_the_budget_stay_out_and_their_numbers_stay_in(
     assert "volume-1-ct" not in page.scripts
     assert "holds the volumes of 1 of 2 lesions" in page.text
     assert f"{case.lesions[0].mean_ml:.3f} ml" in page.text
+    assert "1 more, in numbers" in page.text
 
 
 def test_a_lesion_that_is_the_same_as_another_shows_its_volumes(case: FinishedCase, volumes: dict[int, LesionVolumes]):
@@ -169,9 +170,8 @@ def test_a_case_without_lesions_has_a_page(case: FinishedCase):
     assert "No lesion was found" in page.text
 
 
-def test_the_lesions_that_most_samples_see_are_drawn_first(case: FinishedCase):
+def test_the_first_lesions_of_the_list_that_have_a_place_of_their_own_are_drawn(case: FinishedCase):
     first, second = case.lesions
-    many = [first._replace(number=n, p_empty=n % 3 / 3, mean_ml=float(n)) for n in range(1, 31)]
-    drawn = drawn_lesions([*many, second._replace(same_as=1), second._replace(centroid_mm=None, listed_mm=None)])
-    assert [lesion.number for lesion in drawn[:11]] == [30, 27, 24, 21, 18, 15, 12, 9, 6, 3, 28]
-    assert len(drawn) == MAX_DRAWN
+    many = [first._replace(number=number) for number in range(3, 40)]
+    drawn = drawn_lesions([second._replace(same_as=1), second._replace(centroid_mm=None, listed_mm=None), *many])
+    assert [lesion.number for lesion in drawn] == list(range(3, 3 + MAX_DRAWN))
