@@ -5,7 +5,7 @@
 Studies are NIfTI volumes of noise with listed positions, in three sizes; the network has random weights. Workers have
 one thread and one case in hand each, so that work is bound by the CPU and split over the cores. Throughput is taken
 from the first case's start to the last one's end, without the start of the workers. Overhead is what a worker spends
-beside reading, inference and writing. ``benchmarks/scale_simulation.py`` fits its cost model on the file that is written.
+beside reading, inference and writing. ``benchmarks/scale_simulation.py`` fits its cost model on the file of results.
 
 Targets: two workers reach 1.8 times the throughput of one; overhead is below 50 ms a case; 100,000 study folders are
 found in 20 s and 500 MB.

@@ -37,6 +37,7 @@ class Line(NamedTuple):
     slope: float
 
     def at(self, size: float) -> float:
+        """Value at a size."""
         return self.constant + self.slope * size
 
 
@@ -63,10 +64,12 @@ class Study:
 
     @property
     def megavoxels(self) -> float:
+        """Millions of voxels."""
         return self.slices * self.side**2 / 1e6
 
     @property
     def input_mb(self) -> float:
+        """Of 16 bits a voxel, uncompressed."""
         return 2 * self.megavoxels
 
 
@@ -177,14 +180,11 @@ def report(model: CostModel, checked: list[dict[str, float]], rows: list[dict[st
     print("\n| workers | simulated, s | measured, s | error, % |\n|---|---|---|---|")
     for row in checked:
         print(f"| {row['workers']} | {row['simulated_s']} | {row['measured_s']} | {row['error_percent']} |")
-    print(
-        "\n| studies | GPUs | bottleneck | studies/h | days | GPU-hours held | GPU-hours busy | read, TB | written, TB |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|")
+    titles = "studies | GPUs | bottleneck | studies/h | days | GPU-hours held | GPU-hours busy | read, TB | written, TB"
+    print(f"\n| {titles} |\n" + "|---" * 9 + "|")
     for row in rows:
-        print(
-            "| " + " | ".join(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()) + " |"
-        )
+        values = [f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()]
+        print("| " + " | ".join(values) + " |")
 
 
 if __name__ == "__main__":
