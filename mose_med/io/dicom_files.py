@@ -39,6 +39,7 @@ __all__ = [
 
 #: SOP classes of which one file holds many slices.
 ENHANCED_CT = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+_CT_CLASSES = (CTImageStorage, *ENHANCED_CT)
 
 _LOGGER = logging.getLogger(__name__)
 _KEYWORDS = (
@@ -188,9 +189,11 @@ def _headers(files: list[DicomFile]) -> list[SliceHeader]:
                 continue
             if not header.modality and not header.sop_class:
                 raise DataError(f"{file.name} has neither Modality nor a known SOPClassUID: is the file cut short?")
-            if _is_ct(header) and not (header.rows and header.columns):
+            has_pixels = bool(header.rows and header.columns)
+            if header.sop_class in _CT_CLASSES and not has_pixels:
                 raise DataError(f"{file.name} has no Rows or Columns: is the file cut short?")
-            if PurePosixPath(file.name).name != "DICOMDIR":
+            # Scanners also store objects of Modality CT that are no images, in classes of their own.
+            if PurePosixPath(file.name).name != "DICOMDIR" and (has_pixels or header.modality != "CT"):
                 headers.append(header)
     if len(headers) < len(files):
         _LOGGER.info("%d of %d files are not DICOM images and were passed over", len(files) - len(headers), len(files))
@@ -203,7 +206,7 @@ def _read_head(stream: BinaryIO) -> pydicom.Dataset:
 
 
 def _is_ct(header: SliceHeader) -> bool:
-    return header.modality == "CT" or (not header.modality and header.sop_class in (CTImageStorage, *ENHANCED_CT))
+    return header.modality == "CT" or (not header.modality and header.sop_class in _CT_CLASSES)
 
 
 def _header(file: DicomFile, dataset: pydicom.Dataset, known: dict[tuple[object, ...], Any]) -> SliceHeader:

@@ -5,10 +5,7 @@ pydicom's decoders take them all but JPEG of 12 bits (Process 4), which GDCM dec
 
 from __future__ import annotations
 
-import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +22,7 @@ from pydicom.uid import (
 )
 
 from mose_med.errors import DataError
-from mose_med.io.dicom_files import DicomFile, without_remarks
+from mose_med.io.dicom_files import DicomFile, silenced, without_remarks
 
 __all__ = ["stored_values"]
 
@@ -37,6 +34,7 @@ _DECODERS = {
     JPEGLSNearLossless: "pyjpegls",
     RLELossless: "pydicom",
 }
+#: They log how each decoder failed, with tracebacks; the error tells why.
 _LOUD = ("pydicom.pixels.decoders.base", "openjpeg.decode")
 _PIXEL_TAGS = (
     "SOPClassUID",
@@ -63,7 +61,7 @@ def stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integ
     if "PixelData" not in dataset:
         raise DataError(f"{file.name} has no pixel data")
     syntax = dataset.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
-    with without_remarks(), _without_tracebacks():
+    with without_remarks(), silenced(*_LOUD):
         try:
             if syntax == JPEGExtended12Bit and dataset.get("BitsStored") != 8:
                 return _decoded_by_simpleitk(dataset)
@@ -71,7 +69,7 @@ def stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integ
             return np.asarray(dataset.pixel_array)
         # Decoders are third-party plugins that fail in their own ways; all of them mean that this file cannot be used.
         except Exception as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":")
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"pixel data of {file.name} ({syntax.name}) cannot be decoded: {reason}") from error
 
 
@@ -87,16 +85,3 @@ def _decoded_by_simpleitk(dataset: pydicom.Dataset) -> NDArray[np.integer]:
         pixels.save_as(path, enforce_file_format=True)
         values = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
     return np.asarray(values)
-
-
-@contextmanager
-def _without_tracebacks() -> Iterator[None]:
-    """Keep pydicom and its decoders from logging how each of them failed; the error tells why."""
-    loud = [logger for logger in map(logging.getLogger, _LOUD) if not logger.disabled]
-    for logger in loud:
-        logger.disabled = True
-    try:
-        yield
-    finally:
-        for logger in loud:
-            logger.disabled = False

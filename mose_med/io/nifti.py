@@ -68,9 +68,10 @@ def read_nifti(path: str | os.PathLike[str]) -> Study:
         raise DataError(f"{source} does not exist")
     with open_nifti(source) as volume:
         unit = volume.header.get_xyzt_units()[0]
-        if len(volume.shape) != 3:
+        # A fourth axis of one is what some tools write for a volume.
+        if len(volume.shape) != 3 and volume.shape[3:] != (1,):
             raise DataError(f"{source} must be a 3D volume, got shape {volume.shape}")
-        values = _unscaled(volume)
+        values = _unscaled(volume).reshape(volume.shape[:3], order="F")
     if unit not in ("mm", "unknown"):
         raise GeometryError(f"{source} must be in mm, got {unit}")
     return ct_study(source, values, volume.affine, "nifti")

@@ -126,6 +126,17 @@ def test_localizers_are_left_out(tmp_path: Path, write_ct_series, stored):
     assert read_ct(tmp_path).shape[-1] == 5
 
 
+def test_objects_of_modality_ct_that_are_no_images_are_passed_over(tmp_path: Path, write_ct_series, edit_dicom, stored):
+    write_ct_series(tmp_path / "a", stored)
+    (extra, *_) = write_ct_series(tmp_path / "b", stored[:1])
+    siemens = "1.3.12.2.1107.5.9.1"
+    edit_dicom(extra, SOPClassUID=siemens, Rows=None, Columns=None, PixelData=None)
+    image = pydicom.dcmread(extra)
+    image.file_meta.MediaStorageSOPClassUID = siemens
+    image.save_as(extra)
+    assert read_ct(tmp_path).shape[-1] == 5
+
+
 def test_ct_without_modality_is_read_with_a_warning(tmp_path: Path, write_ct_series, stored, caplog):
     write_ct_series(tmp_path, stored, Modality="")
     with caplog.at_level(logging.WARNING):

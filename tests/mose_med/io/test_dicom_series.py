@@ -27,6 +27,14 @@ def test_the_series_with_most_axial_slices_is_first(tmp_path: Path, write_ct_ser
     assert described(tmp_path) == ["long", "short", "coronal"]
 
 
+def test_other_modalities_do_not_count(tmp_path: Path, write_ct_series, stored):
+    write_ct_series(tmp_path / "ct", stored[:5], SeriesDescription="chest")
+    for modality in ("PT", "MR", "SEG"):
+        write_ct_series(tmp_path / modality, stored, Modality=modality)
+    assert described(tmp_path) == ["chest"]
+    assert read_ct(tmp_path).shape[-1] == 5
+
+
 def test_of_series_of_much_the_same_length_the_kernel_decides(tmp_path: Path, write_ct_series, stored):
     for n, kernel in ((20, "SOFT"), (20, "BONE"), (19, "LUNG"), (18, "STANDARD"), (17, "B30f"), (20, "")):
         write_ct_series(tmp_path / f"{n}{kernel}", stored[:n], SeriesDescription=kernel, ConvolutionKernel=kernel)

@@ -45,6 +45,11 @@ def test_volumes_that_are_no_ct_are_refused(tmp_path: Path, values, message):
         read_nifti(save(tmp_path / "ct.nii", values))
 
 
+def test_a_fourth_axis_of_one_is_dropped(tmp_path: Path, values):
+    image = read_nifti(save(tmp_path / "ct.nii.gz", values[..., None])).image
+    np.testing.assert_array_equal(image.numpy()[0], values)
+
+
 def test_an_affine_that_is_not_invertible_is_refused(tmp_path: Path, values):
     path = save(tmp_path / "ct.nii", values)
     content, rows = bytearray(path.read_bytes()), np.zeros((3, 4), dtype=np.float32)
