@@ -7,6 +7,7 @@ that a crash or a full disk never damages the last good one.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import pickle
 from dataclasses import dataclass, field
@@ -20,7 +21,15 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 
-__all__ = ["FORMAT", "Checkpoint", "ModelConfig", "build_network", "read_checkpoint", "write_checkpoint"]
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "ModelConfig",
+    "build_network",
+    "load_weights",
+    "read_checkpoint",
+    "write_checkpoint",
+]
 
 #: Version of the file layout.
 FORMAT = 1
@@ -51,6 +60,26 @@ class ModelConfig:
             "num_raters": self.num_raters,
         }
 
+    def require_equal(self, other: ModelConfig, source: str) -> None:
+        """Refuse weights that mean something else, naming the first setting that differs.
+
+        Args:
+            other: of ``source``.
+            source: of the other one, a checkpoint file.
+
+        Raises:
+            ConfigError: if they differ.
+        """
+        mine, theirs = (json.loads(json.dumps(config.to_dict())) for config in (self, other))
+        for name in sorted(set(mine["network"]) | set(theirs["network"])):
+            here, there = mine["network"].get(name), theirs["network"].get(name)
+            if here != there:
+                raise ConfigError(f"{source} has network {name}={there}, the config says {here}")
+        self.preprocessing.require_equal(other.preprocessing, source)
+        for name in ("classes", "num_raters"):
+            if mine[name] != theirs[name]:
+                raise ConfigError(f"{source} has {name} {theirs[name]}, the data have {mine[name]}")
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
         """Inverse of :meth:`to_dict`."""
@@ -77,8 +106,16 @@ class Checkpoint:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
-def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
-    """Write ``checkpoint`` to ``path`` atomically: either the new file is whole, or the old one stays."""
+def write_checkpoint(
+    path: str | os.PathLike[str], checkpoint: Checkpoint, *, previous: str | os.PathLike[str] | None = None
+) -> None:
+    """Write ``checkpoint`` to ``path`` atomically: either the new file is whole, or the old one stays.
+
+    Args:
+        path: of the file.
+        checkpoint: what to write.
+        previous: where the file that is replaced is kept; None drops it.
+    """
     target = Path(path)
     content = {entry.name: getattr(checkpoint, entry.name) for entry in dataclasses.fields(checkpoint)}
     content |= {"config": checkpoint.config.to_dict(), "format": FORMAT}
@@ -88,6 +125,8 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
             torch.save(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
+        if previous is not None and target.exists():
+            target.replace(previous)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -137,3 +176,24 @@ def build_network(checkpoint: Checkpoint, source: str = "the checkpoint") -> MoS
         detail = str(error).splitlines()[1].strip() if len(str(error).splitlines()) > 1 else str(error)
         raise ConfigError(f"weights of {source} do not fit its architecture: {detail}") from error
     return network.eval()
+
+
+def load_weights(network: MoSE, path: str | os.PathLike[str], config: ModelConfig) -> MoSE:
+    """Give a network the weights of a checkpoint file, the averaged ones where there are any.
+
+    Args:
+        network: of the architecture that ``config`` names; it is changed.
+        path: checkpoint file.
+        config: what the weights have to be.
+
+    Returns:
+        The network.
+
+    Raises:
+        ConfigError: if the file is missing, or its weights are of another architecture, preprocessing or data.
+        DataError: if it is damaged.
+    """
+    checkpoint = read_checkpoint(path)
+    config.require_equal(checkpoint.config, str(path))
+    network.load_state_dict(checkpoint.ema or checkpoint.model)
+    return network

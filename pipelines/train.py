@@ -22,6 +22,7 @@ from pipelines.evaluation.weights import weights_file
 from pipelines.initial_weights import load_initial_weights
 from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
+from pipelines.torchrun import Process
 from pipelines.tracking_store import store_uri
 from pipelines.train_config import compose, config_files
 
@@ -104,7 +105,13 @@ def train(options: TrainOptions) -> TrainResult:
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    paths = config_files(options.bundle, options.configs, tracking=options.tracking)
+    process = Process.from_environment()
+    paths = config_files(
+        options.bundle,
+        options.configs,
+        tracking=options.tracking and process.is_first,
+        several_processes=process.count > 1,
+    )
     values = _values(options)
     config = compose(paths, values)
     datalist = load_datalist(options.datalist).require(num_raters=config["num_raters"], classes=config["classes"])
@@ -119,14 +126,23 @@ def train(options: TrainOptions) -> TrainResult:
     if options.initial_weights is not None:
         _named_errors(lambda: load_initial_weights(workflow.parser, options.initial_weights), building=True)
     _named_errors(lambda: _try_parts(workflow), building=True)
-    if claim_folder(options.output_dir, _record(options, config), overwrite=options.overwrite):
+    finished = process.first_does(lambda: _claimed(options, config, process.count))
+    if finished is None:
+        finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process))
+    workflow.finalize()
+    return finished
+
+
+def _claimed(options: TrainOptions, config: dict[str, Any], processes: int) -> TrainResult | None:
+    """Result of an earlier training with these options, if it is done; else the folder is ready for this one."""
+    if claim_folder(options.output_dir, _record(options, config, processes), overwrite=options.overwrite):
         result = _finished(options.output_dir, config["max_epochs"])
         if result is not None:
             _logger.info("%s is done: %d epochs, best GED %.4f", options.output_dir, result.epochs, result.best_ged)
             return result
     config.pop(_TRACKING_URI, None)  # may hold a password
     ConfigParser.export_config_file(config, str(options.output_dir / CONFIG_NAME), fmt="yaml", sort_keys=False)
-    return _named_errors(lambda: _run(workflow, options, config["max_epochs"]))
+    return None
 
 
 def _values(options: TrainOptions) -> dict[str, Any]:
@@ -141,7 +157,7 @@ def _values(options: TrainOptions) -> dict[str, Any]:
     return values | {name: value for name, value in chosen.items() if value is not None}
 
 
-def _record(options: TrainOptions, config: dict[str, Any]) -> dict[str, Any]:
+def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
     """What decides the weights, for :func:`claim_folder`."""
     elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
@@ -150,6 +166,8 @@ def _record(options: TrainOptions, config: dict[str, Any]) -> dict[str, Any]:
     if options.initial_weights is not None:
         with weights_file(options.initial_weights) as weights:
             record["initial_weights_sha256"] = file_sha256(weights)
+    if processes > 1:
+        record["processes"] = processes
     return record
 
 
@@ -170,9 +188,9 @@ def _try_parts(workflow: ConfigWorkflow) -> None:
         workflow.parser.get_parsed_content(f"{part}::dataset")[0]
 
 
-def _run(workflow: ConfigWorkflow, options: TrainOptions, max_epochs: int) -> TrainResult:
+def _run(workflow: ConfigWorkflow, options: TrainOptions, max_epochs: int, process: Process) -> TrainResult:
     trainer = workflow.parser.get_parsed_content("train::trainer")
-    progress = None if options.quiet else TrainingProgress(stderr)
+    progress = None if options.quiet or not process.is_first else TrainingProgress(stderr)
     try:
         if progress is not None:
             progress.attach(trainer)

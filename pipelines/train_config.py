@@ -17,10 +17,12 @@ from monai.bundle import ConfigParser
 
 from mose_med.errors import ConfigError
 
-__all__ = ["TRACKING", "bundle_configs", "compose", "config_files"]
+__all__ = ["SEVERAL_PROCESSES", "TRACKING", "bundle_configs", "compose", "config_files", "overlay_names"]
 
 #: Overlay of every bundle that turns tracking on.
 TRACKING = "mlflow"
+#: Overlay of every bundle for one of several processes.
+SEVERAL_PROCESSES = "multi_gpu_train"
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -38,23 +40,29 @@ def bundle_configs(bundle: str) -> Path:
     return folder
 
 
-def config_files(bundle: str, overlays: tuple[str, ...], *, tracking: bool) -> list[Path]:
+def config_files(
+    bundle: str, overlays: tuple[str, ...], *, tracking: bool, several_processes: bool = False
+) -> list[Path]:
     """Base and overlays, in the order in which they are merged.
 
     Args:
         bundle: name of the bundle.
-        overlays: files, or names of the bundle's own overlays.
+        overlays: files, or names out of :func:`overlay_names`.
         tracking: whether to add the bundle's tracking overlay.
+        several_processes: whether to add the bundle's overlay for one of several processes.
 
     Raises:
         ConfigError: if one is missing, cannot be read, or names a setting that the base does not have.
     """
     folder = bundle_configs(bundle)
-    base = [folder / "train.yaml"] + ([folder / f"{TRACKING}.yaml"] if tracking else [])
-    known = ConfigParser.load_config_files([str(path) for path in base])
+    added = [name for name, wanted in ((TRACKING, tracking), (SEVERAL_PROCESSES, several_processes)) if wanted]
+    base = [folder / f"{name}.yaml" for name in ("train", *added)]
     found = [_overlay(overlay, folder) for overlay in overlays]
+    own = set(_named_overlays(folder).values())
+    known = ConfigParser.load_config_files([str(path) for path in (*base, *(path for path in found if path in own))])
     for path in found:
-        _check_names(path, known)
+        if path not in own:
+            _check_names(path, known)
     return base + found
 
 
@@ -64,17 +72,25 @@ def compose(paths: list[Path], values: Mapping[str, Any]) -> dict[str, Any]:
     return config | dict(values)
 
 
+def overlay_names(bundle: str) -> tuple[str, ...]:
+    """Overlays that a bundle knows by name: those for all bundles, and its own that change the training."""
+    return tuple(sorted(_named_overlays(bundle_configs(bundle))))
+
+
+def _named_overlays(folder: Path) -> dict[str, Path]:
+    shared = (folder.parents[1] / "overlays").glob("*.yaml")
+    return {path.stem: path for path in (*shared, *(folder / f"{name}.yaml" for name in (TRACKING, SEVERAL_PROCESSES)))}
+
+
 def _overlay(overlay: str, folder: Path) -> Path:
     if Path(overlay).suffix in _SUFFIXES:
         if not Path(overlay).is_file():
             raise ConfigError(f"config {overlay} does not exist")
         return Path(overlay).resolve()
-    path = folder / f"{overlay}.yaml"
-    if not path.is_file():
-        names = sorted(path.stem for path in folder.glob("*.yaml"))
-        known = ", ".join(name for name in names if name not in ("train", TRACKING))
-        raise ConfigError(f"config must be a YAML or JSON file or one of {known}, got {overlay!r}")
-    return path
+    known = _named_overlays(folder)
+    if overlay not in known:
+        raise ConfigError(f"config must be a YAML or JSON file or one of {', '.join(sorted(known))}, got {overlay!r}")
+    return known[overlay]
 
 
 def _check_names(path: Path, known: Mapping[str, Any]) -> None:

@@ -8,6 +8,8 @@ from mose_med.data.class_flips import CITYSCAPES_FLIPS, ClassFlip, flipped_label
 from mose_med.data.datalist import PARTS, Datalist, DatalistEntry, load_datalist
 from mose_med.data.dataset import EpochIndex, EpochSampler, MultiRaterDataset
 from mose_med.data.flipped_class_dataset import FlippedClassDataset
+from mose_med.data.pictures import PictureInputd, picture_augmentation, picture_centre
+from mose_med.data.windows import PreprocessSlicesd
 
 __all__ = [
     "CITYSCAPES_FLIPS",
@@ -20,8 +22,12 @@ __all__ = [
     "FlippedClassDataset",
     "MultiRaterBatch",
     "MultiRaterDataset",
+    "PictureInputd",
+    "PreprocessSlicesd",
     "flipped_labels",
     "load_datalist",
     "mode_probabilities",
+    "picture_augmentation",
+    "picture_centre",
     "slice_augmentation",
 ]

@@ -23,19 +23,23 @@ class MultiRaterBatch:
     Args:
         seed: of the latent codes.
         samples_per_expert: S; None for the network's own number.
+        rank: of this process, if there are several: each draws codes of its own.
         fixed: draw the same codes for every batch and epoch, as a validation that is to be compared over epochs needs.
     """
 
-    def __init__(self, *, seed: int = 0, samples_per_expert: int | None = None, fixed: bool = False) -> None:
+    def __init__(
+        self, *, seed: int = 0, samples_per_expert: int | None = None, rank: int = 0, fixed: bool = False
+    ) -> None:
         self.seed = seed
+        self.rank = rank
         self.samples_per_expert = samples_per_expert
         self.fixed = fixed
         self._generator = torch.Generator()
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Seed the codes of an epoch from (seed, epoch); if they are fixed, from the seed alone."""
-        parts = [self.seed] if self.fixed else [self.seed, epoch]
+        """Seed the codes of an epoch from (seed, epoch, rank); if they are fixed, from the seed alone."""
+        parts = [self.seed] if self.fixed else [self.seed, epoch, self.rank]
         self._generator.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]))
 
     def __call__(

@@ -100,6 +100,14 @@ class Datalist:
             raise ConfigError(f"datalist {self.name} has no {name} entries: prepare it with another split")
         return self.parts[name]
 
+    def images(self, name: str) -> list[dict[str, str]]:
+        """Image files of a part, each once, as MONAI's datasets take them.
+
+        Raises:
+            ConfigError: if there is no such part or it has no entries.
+        """
+        return [{"image": str(path)} for path in dict.fromkeys(entry.image for entry in self.part(name))]
+
     def require(self, *, num_raters: int, classes: Iterable[str]) -> Datalist:
         """This datalist, if it has these raters and classes.
 

@@ -14,10 +14,13 @@ from torch.utils.data import Dataset, Sampler
 
 from mose_med.data.datalist import DatalistEntry
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.slices import read_slice
+from mose_med.io.slices import read_slice, slice_spacing_mm
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["EpochIndex", "EpochSampler", "MultiRaterDataset"]
+
+#: Spacing is stored in single precision, and resampling may round sizes to whole voxels.
+_SPACING_TOLERANCE_MM = 1e-3
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -45,7 +48,8 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
         cache: keep the slices in memory once they were read, about 130 kB each at 128 x 128 and four raters.
 
     Raises:
-        ConfigError: if there are no entries.
+        ConfigError: if there are no entries, or slices of another spacing than the preprocessing's.
+        DataError: if the spacing has to be checked and a file is missing or damaged.
     """
 
     def __init__(
@@ -64,6 +68,8 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
         self.transform = transform
         self.seed = seed
         self._cache: dict[int, tuple[Tensor, Tensor]] | None = {} if cache else None
+        if preprocessing.spacing_mm is not None:
+            self._check_spacing(preprocessing.spacing_mm)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -93,6 +99,15 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
             self.transform.set_random_state(seed=int(state[0]))
         return self.transform(item)
 
+    def _check_spacing(self, spacing_mm: float) -> None:
+        for path, entry in {entry.image: entry for entry in self.data}.items():
+            found = slice_spacing_mm(path)
+            if not np.allclose(found, spacing_mm, rtol=0, atol=_SPACING_TOLERANCE_MM):
+                raise ConfigError(
+                    f"slices of {entry.nodule_id} have an in-plane spacing of {found[0]:.4g} x {found[1]:.4g} mm, "
+                    f"preprocessing spacing_mm is {spacing_mm:g}: prepare them with --spacing {spacing_mm:g}"
+                )
+
     def _slice(self, index: int) -> tuple[Tensor, Tensor]:
         if self._cache is not None and index in self._cache:
             return self._cache[index]
@@ -113,22 +128,40 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
 class EpochSampler(Sampler[EpochIndex]):
     """Every index once an epoch, in an order that follows from (seed, epoch) alone.
 
+    Of several processes each gets every n-th index of that order. With ``shuffle`` all get equally many, so that they
+    take equally many steps: what is left over, another few indices in every epoch, is dropped.
+
     Args:
         dataset: whose indices.
         seed: of the order.
-        shuffle: False keeps the dataset's order.
+        shuffle: False keeps the dataset's order, and all indices.
+        rank: of this process.
+        num_replicas: how many processes there are.
+
+    Raises:
+        ConfigError: if there are fewer indices than processes, or no such process.
 
     Example:
         >>> sampler = EpochSampler(range(4), seed=1)
         >>> sampler.set_epoch(2)
         >>> sorted(place.index for place in sampler)
         [0, 1, 2, 3]
+        >>> [[place.index for place in EpochSampler(range(5), shuffle=False, rank=r, num_replicas=2)] for r in (0, 1)]
+        [[0, 2, 4], [1, 3]]
     """
 
-    def __init__(self, dataset: Sized, *, seed: int = 0, shuffle: bool = True) -> None:
+    def __init__(
+        self, dataset: Sized, *, seed: int = 0, shuffle: bool = True, rank: int = 0, num_replicas: int = 1
+    ) -> None:
+        if not 0 <= rank < num_replicas:
+            raise ConfigError(f"rank must be in [0, num_replicas = {num_replicas}), got {rank}")
+        if 0 < len(dataset) < num_replicas:
+            raise ConfigError(f"num_replicas must be <= the {len(dataset)} slices of a part, got {num_replicas}")
         self.dataset = dataset
         self.seed = seed
         self.shuffle = shuffle
+        self.rank = rank
+        self.num_replicas = num_replicas
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -136,10 +169,15 @@ class EpochSampler(Sampler[EpochIndex]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(range(len(self.dataset))[self._own()])
 
     def __iter__(self) -> Iterator[EpochIndex]:
-        order = np.arange(len(self))
+        order = np.arange(len(self.dataset))
         if self.shuffle:
             np.random.default_rng([self.seed, self.epoch]).shuffle(order)
-        return iter([EpochIndex(self.epoch, int(index)) for index in order])
+        return iter([EpochIndex(self.epoch, int(index)) for index in order[self._own()]])
+
+    def _own(self) -> slice:
+        number = len(self.dataset)
+        stop = number - number % self.num_replicas if self.shuffle else number
+        return slice(self.rank, stop, self.num_replicas)

@@ -15,14 +15,11 @@ from torch.utils.data import Dataset
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, ClassFlip, flipped_labels, mode_probabilities
 from mose_med.data.datalist import DatalistEntry
 from mose_med.data.dataset import EpochIndex, Transform
+from mose_med.data.pictures import standardised_colours
 from mose_med.errors import ConfigError, DataError
 from mose_med.io.slices import read_slice
 
-__all__ = ["CITYSCAPES_MEAN", "CITYSCAPES_STD", "FlippedClassDataset"]
-
-#: Of the training images' red, green and blue, in [0, 1].
-CITYSCAPES_MEAN = (0.28689554, 0.32513303, 0.28389177)
-CITYSCAPES_STD = (0.18696375, 0.19017339, 0.18720214)
+__all__ = ["FlippedClassDataset"]
 
 
 class FlippedClassDataset(Dataset[dict[str, Any]]):
@@ -38,6 +35,7 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         flips: those the datalist was made with.
         transform: as of :class:`~mose_med.data.MultiRaterDataset`; label maps are to be moved, never interpolated.
         seed: of the transform.
+        channels: that the pictures have to have; None for 3 or 4.
 
     Raises:
         ConfigError: if there are no entries, or their weights are not those of the flips.
@@ -50,6 +48,7 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         transform: Transform | None = None,
         *,
         seed: int = 0,
+        channels: int | None = None,
     ) -> None:
         if not data:
             raise ConfigError("data must have at least one entry, got none")
@@ -57,6 +56,7 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         self.flips = tuple(flips)
         self.transform = transform
         self.seed = seed
+        self.channels = channels
         weights = mode_probabilities(self.flips)
         for entry in self.data:
             if len(entry.rater_weights) != len(weights) or not np.allclose(entry.rater_weights, weights, atol=1e-6):
@@ -77,20 +77,25 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         place = key if isinstance(key, EpochIndex) else EpochIndex(0, key)
         entry = self.data[place.index]
         image, label = self._read(entry)
-        item: dict[str, Any] = {
-            "image": image,
-            "label": torch.from_numpy(flipped_labels(label, self.flips)),
+        moved = self._moved({"image": image, "label": torch.from_numpy(label[None])}, place)
+        # The one label map is moved, not its 32 modes, which follow from it voxel by voxel.
+        modes = flipped_labels(np.asarray(moved["label"][0], dtype=np.uint8), self.flips)
+        return {
+            "image": moved["image"],
+            "label": torch.from_numpy(modes),
             "rater_weights": self._weights.clone(),
             "nodule_id": entry.nodule_id,
             "patient_id": entry.patient_id,
             "slice": entry.slice_index,
         }
+
+    def _moved(self, maps: dict[str, Any], place: EpochIndex) -> dict[str, Any]:
         if self.transform is None:
-            return item
+            return maps
         if isinstance(self.transform, Compose):
             state = np.random.SeedSequence([self.seed, place.epoch, place.index]).generate_state(1)
             self.transform.set_random_state(seed=int(state[0]))
-        return self.transform(item)
+        return self.transform(maps)
 
     def _read(self, entry: DatalistEntry) -> tuple[Tensor, NDArray[np.uint8]]:
         # Stored (i, j, channel) with i to the right and j down; a picture is (channel, row, column).
@@ -98,10 +103,9 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         label = read_slice(entry.label, entry.slice_index).astype(np.uint8)
         if label.ndim != 3 or label.shape[2] != 1 or label.shape[1::-1] != picture.shape[1:]:
             raise DataError(f"{entry.label} must hold one label map of {picture.shape[1:]}, got shape {label.shape}")
-        if picture.shape[0] not in (3, 4):
-            raise DataError(f"{entry.image} must have 3 or 4 channels, got {picture.shape[0]}")
-        mean, std = (
-            np.asarray(values, dtype=np.float32)[:, None, None] for values in (CITYSCAPES_MEAN, CITYSCAPES_STD)
-        )
-        picture[:3] = (picture[:3] / 255 - mean) / std
-        return torch.from_numpy(np.ascontiguousarray(picture)), np.ascontiguousarray(label[..., 0].T)
+        allowed = (3, 4) if self.channels is None else (self.channels,)
+        if picture.shape[0] not in allowed:
+            wanted = " or ".join(str(number) for number in allowed)
+            raise DataError(f"{entry.image} must have {wanted} channels, got {picture.shape[0]}")
+        image = standardised_colours(torch.from_numpy(np.ascontiguousarray(picture)))
+        return image, np.ascontiguousarray(label[..., 0].T)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from mose_med.handlers.annealing import Annealing, AnnealingGroup
+from mose_med.handlers.averaging import BufferAverage, WeightAverage
 from mose_med.handlers.batch_norm import BatchNormMomentum
-from mose_med.handlers.checkpoints import BEST_NAME, LAST_NAME, CheckpointKeeper
+from mose_med.handlers.checkpoints import BEST_NAME, LAST_NAME, PREVIOUS_NAME, CheckpointKeeper, last_checkpoint
 from mose_med.handlers.epochs import EpochMetrics, EpochSeeder, TimeLimit
 from mose_med.handlers.ged import GedMetric
+from mose_med.handlers.gradients import GradientClipping
 from mose_med.handlers.guard import StopOnBadLoss
 from mose_med.handlers.progress import TrainingProgress
 from mose_med.handlers.set_metrics import (
@@ -16,16 +18,19 @@ from mose_med.handlers.set_metrics import (
     PixelFlipHandler,
     SampleSetHandler,
 )
+from mose_med.handlers.step_mean import StepMean
 from mose_med.handlers.tracking import MlflowTracking
 from mose_med.handlers.training_run import STORE_NAME, TrainingRun
 
 __all__ = [
     "BEST_NAME",
     "LAST_NAME",
+    "PREVIOUS_NAME",
     "STORE_NAME",
     "Annealing",
     "AnnealingGroup",
     "BatchNormMomentum",
+    "BufferAverage",
     "CalibrationHandler",
     "CheckpointKeeper",
     "EntropyHandler",
@@ -33,11 +38,15 @@ __all__ = [
     "EpochSeeder",
     "ExpertEntropyHandler",
     "GedMetric",
+    "GradientClipping",
     "MlflowTracking",
     "PixelFlipHandler",
     "SampleSetHandler",
+    "StepMean",
     "StopOnBadLoss",
     "TimeLimit",
     "TrainingProgress",
     "TrainingRun",
+    "WeightAverage",
+    "last_checkpoint",
 ]

@@ -37,5 +37,5 @@ class BatchNormMomentum:
     def __call__(self) -> None:
         """Set the momentum."""
         for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm):
                 module.momentum = self.momentum

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
@@ -11,20 +10,39 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import nn
 
 from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError, DataError
+from mose_med.handlers.averaging import WeightAverage
 
-__all__ = ["BEST_NAME", "LAST_NAME", "CheckpointKeeper"]
+__all__ = ["BEST_NAME", "LAST_NAME", "PREVIOUS_NAME", "CheckpointKeeper", "last_checkpoint"]
 
 #: File of the last whole epoch, with all that a training needs to go on.
 LAST_NAME = "last.pt"
+#: The one before, to go on from should the last be damaged.
+PREVIOUS_NAME = "previous.pt"
 #: File of the epoch with the lowest metric, with what a user of the weights needs.
 BEST_NAME = "best.pt"
 
 _logger = logging.getLogger(__name__)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """File that a training in ``folder`` goes on from: the last epoch's, or the one before if that is not there."""
+    paths = (folder / name for name in (LAST_NAME, PREVIOUS_NAME))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _read(path: Path) -> Checkpoint:
+    try:
+        return read_checkpoint(path)
+    except DataError as error:
+        previous = path.with_name(PREVIOUS_NAME)
+        way_out = f": delete it to go on from {previous.name}" if previous.is_file() and previous != path else ""
+        raise DataError(f"{error}{way_out}") from error
 
 
 class Stateful(Protocol):
@@ -40,7 +58,8 @@ class Stateful(Protocol):
 class CheckpointKeeper:
     """Write ``last.pt`` after every epoch and ``best.pt`` when the metric is lower than ever; go on from ``last.pt``.
 
-    Attach it to the trainer after whatever changes the optimiser or the metrics at the end of an epoch.
+    Attach it to the trainer after whatever changes the optimiser or the metrics at the end of an epoch. Of several
+    processes the first writes, and all read: they share the folder.
 
     Args:
         folder: where the checkpoints are; made if needed.
@@ -49,6 +68,7 @@ class CheckpointKeeper:
         optimizer: its state is kept.
         scheduler: of the learning rate.
         annealing: settings that change over the epochs, by name.
+        ema: average of the weights, if there is one.
         seed: of the training. Order, augmentation and latent codes of an epoch follow from it, so a resume needs no
             more of their state; PyTorch's own generator is kept for whatever else draws.
         metric: name in ``engine.state.metrics``; lower is better. Epochs without it are never the best.
@@ -63,6 +83,7 @@ class CheckpointKeeper:
         optimizer: Stateful,
         scheduler: Stateful,
         annealing: Mapping[str, Stateful],
+        ema: WeightAverage,
         seed: int,
         metric: str = "val_ged",
     ) -> None:
@@ -72,6 +93,7 @@ class CheckpointKeeper:
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.annealing = dict(annealing)
+        self.ema = ema
         self.seed = seed
         self.metric = metric
         self.best_epoch = 0
@@ -92,15 +114,21 @@ class CheckpointKeeper:
         """
         epoch = int(engine.state.epoch)
         metrics = {name: float(value) for name, value in engine.state.metrics.items()}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if metrics.get(self.metric, math.inf) < self.best_value:
+        best = metrics.get(self.metric, math.inf) < self.best_value
+        if best:
             self.best_value, self.best_epoch = metrics[self.metric], epoch
-            self._write(BEST_NAME, Checkpoint(self._weights(), self.config, epoch=epoch, metrics=metrics))
+        if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        weights, ema = self._weights(), self.ema.state_dict()
+        if best:
+            self._write(BEST_NAME, Checkpoint(weights, self.config, ema=ema, epoch=epoch, metrics=metrics))
         self._write(
             LAST_NAME,
             Checkpoint(
-                self._weights(),
+                weights,
                 self.config,
+                ema=ema,
                 optimizer=self.optimizer.state_dict(),
                 scheduler=self.scheduler.state_dict(),
                 annealing={name: schedule.state_dict() for name, schedule in self.annealing.items()},
@@ -108,6 +136,7 @@ class CheckpointKeeper:
                 epoch=epoch,
                 metrics=metrics | {"best_value": self.best_value, "best_epoch": float(self.best_epoch)},
             ),
+            previous=PREVIOUS_NAME,
         )
 
     def restore(self, engine: Engine) -> None:
@@ -117,12 +146,13 @@ class CheckpointKeeper:
             ConfigError: if ``last.pt`` is of another architecture, preprocessing, data set, annealing or seed.
             DataError: if it is damaged.
         """
-        path = self.folder / LAST_NAME
-        if not path.is_file():
+        path = last_checkpoint(self.folder)
+        if path is None:
             return
-        checkpoint = read_checkpoint(path)
+        checkpoint = _read(path)
         self._check(checkpoint, path)
         self.network.load_state_dict(checkpoint.model)
+        self.ema.load_state_dict(checkpoint.ema)
         self.optimizer.load_state_dict(checkpoint.optimizer or {})
         self.scheduler.load_state_dict(checkpoint.scheduler or {})
         for name, schedule in self.annealing.items():
@@ -132,29 +162,25 @@ class CheckpointKeeper:
         self.best_epoch = int(checkpoint.metrics["best_epoch"])
         engine.state.epoch = checkpoint.epoch
         engine.state.iteration = checkpoint.epoch * (engine.state.epoch_length or 0)
-        _logger.info("going on after epoch %d of %s", checkpoint.epoch, LAST_NAME)
+        _logger.info("going on after epoch %d of %s", checkpoint.epoch, path.name)
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
 
-    def _write(self, name: str, checkpoint: Checkpoint) -> None:
+    def _write(self, name: str, checkpoint: Checkpoint, previous: str | None = None) -> None:
+        kept = None if previous is None else self.folder / previous
         try:
-            write_checkpoint(self.folder / name, checkpoint)
+            write_checkpoint(self.folder / name, checkpoint, previous=kept)
         except (OSError, RuntimeError) as error:  # PyTorch's zip writer raises RuntimeError on a full disk
             reason = str(error).splitlines()[0]
             raise DataError(f"checkpoint {name} cannot be written ({reason}): the one before is intact") from error
 
     def _check(self, checkpoint: Checkpoint, path: Path) -> None:
-        mine, theirs = (json.loads(json.dumps(c.to_dict())) for c in (self.config, checkpoint.config))
         way_out = "name another output folder"
-        for name in sorted(set(mine["network"]) | set(theirs["network"])):
-            here, there = mine["network"].get(name), theirs["network"].get(name)
-            if here != there:
-                raise ConfigError(f"{path} has network {name}={there}, the config says {here}: {way_out}")
-        self.config.preprocessing.require_equal(checkpoint.config.preprocessing, str(path))
-        for name in ("classes", "num_raters"):
-            if mine[name] != theirs[name]:
-                raise ConfigError(f"{path} has {name} {theirs[name]}, the data have {mine[name]}: {way_out}")
+        try:
+            self.config.require_equal(checkpoint.config, str(path))
+        except ConfigError as error:
+            raise ConfigError(f"{error}: {way_out}") from None
         kept = sorted(checkpoint.annealing or {})
         if kept != sorted(self.annealing):
             raise ConfigError(f"{path} anneals {kept}, the config says {sorted(self.annealing)}: {way_out}")

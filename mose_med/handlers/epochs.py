@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from mose_med.errors import ConfigError
@@ -25,9 +26,15 @@ class EpochSeeder:
 
     Args:
         items: whatever has ``set_epoch``.
+
+    Raises:
+        ConfigError: if one has not.
     """
 
     def __init__(self, items: Sequence[_Seeded]) -> None:
+        for item in items:
+            if not hasattr(item, "set_epoch"):
+                raise ConfigError(f"seeded must hold objects with set_epoch, got {type(item).__name__}")
         self.items = tuple(items)
 
     def attach(self, engine: Engine) -> None:
@@ -111,6 +118,15 @@ class TimeLimit:
         now = self.clock()
         self._longest = max(self._longest, now - self._epoch_start)
         self._epoch_start = now
-        if self.minutes is not None and now - self._start + self._longest > 60.0 * self.minutes:
+        if self.minutes is not None and _any_process(now - self._start + self._longest > 60.0 * self.minutes):
             _logger.info("stopped after epoch %d: the next would pass %g minutes", engine.state.epoch, self.minutes)
             engine.terminate()
+
+
+def _any_process(flag: bool) -> bool:
+    """Whether it is so in one of the processes of a training: they have to stop together."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return flag
+    flags: list[bool] = [False] * dist.get_world_size()
+    dist.all_gather_object(flags, flag)
+    return any(flags)

@@ -17,7 +17,7 @@ __all__ = ["GedMetric"]
 
 
 class GedMetric(Metric):  # type: ignore[misc]  # ignite has no types here
-    """Mean squared GED over all images of a run.
+    """Mean squared GED over all images of a run; those without any of the classes are left out.
 
     A thin shell over :func:`~mose_med.metrics.generalized_energy_distance` on the hard masks of every sample.
 
@@ -47,8 +47,9 @@ class GedMetric(Metric):  # type: ignore[misc]  # ignite has no types here
         ged = generalized_energy_distance(
             samples.logits.max(dim=2).indices, raters.masks, samples.weights, raters.weights, self.classes
         )
-        self._sum += ged.sum().to(self._sum)
-        self._images += len(ged)
+        scored = ~ged.isnan()
+        self._sum += ged[scored].sum().to(self._sum)
+        self._images += scored.sum().to(self._images)
 
     @sync_all_reduce("_sum", "_images")  # type: ignore[untyped-decorator]
     def compute(self) -> float:
@@ -58,5 +59,5 @@ class GedMetric(Metric):  # type: ignore[misc]  # ignite has no types here
             MoseError: if there were none.
         """
         if not self._images:
-            raise MoseError("GED needs at least one validation image, got none")
+            raise MoseError("GED needs at least one validation image with a class that counts, got none")
         return float(self._sum / self._images)

@@ -1,5 +1,6 @@
 """One case in memory, to its distribution of segmentations."""
 
+from mose_med.inferers.autocast import AutocastInferer
 from mose_med.inferers.case import OVERLAP, infer_case
 from mose_med.inferers.distribution import CaseDistribution, MapFormat
 from mose_med.inferers.lesions import LESION_THRESHOLD, MIN_LESION_ML, REACH_MM, Lesion, LesionEntropy, LesionRules
@@ -16,6 +17,7 @@ __all__ = [
     "MIN_LESION_ML",
     "OVERLAP",
     "REACH_MM",
+    "AutocastInferer",
     "Box",
     "CaseDistribution",
     "Lesion",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel as nib
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 
-__all__ = ["read_slice"]
+__all__ = ["read_slice", "slice_spacing_mm"]
 
 
 def read_slice(path: Path, index: int) -> NDArray[np.generic]:
@@ -29,11 +31,28 @@ def read_slice(path: Path, index: int) -> NDArray[np.generic]:
     Raises:
         DataError: if the file is missing or damaged, or has no such slice.
     """
-    try:
+    with _named_errors(path):
         image = nib.load(path)
         if len(image.shape) < 3 or not 0 <= index < image.shape[2]:
             raise DataError(f"{path} has no slice {index}: its shape is {tuple(image.shape)}")
         return np.asarray(image.dataobj[:, :, index])
+
+
+def slice_spacing_mm(path: Path) -> tuple[float, float]:
+    """Distance of neighbouring voxels of a NIfTI volume along i and j, in mm; the voxels are not read.
+
+    Raises:
+        DataError: if the file is missing or damaged.
+    """
+    with _named_errors(path):
+        first, second = nib.load(path).header.get_zooms()[:2]
+        return float(first), float(second)
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError as error:
         raise DataError(f"image {path} does not exist: was the data folder moved or prepared in part?") from error
     except (ImageFileError, OSError, ValueError, EOFError) as error:

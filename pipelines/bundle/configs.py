@@ -16,6 +16,7 @@ from pipelines.train_config import TRACKING, bundle_configs, compose, config_fil
 __all__ = ["bundle_metadata", "config_texts"]
 
 _BASE = "train.yaml"
+_INFERENCE = "inference.yaml"
 #: Settings that name places and devices of one machine.
 _OF_MACHINE = ("bundle_root", "datalist", "output_dir", "device_name")
 
@@ -30,7 +31,9 @@ def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | N
     """
     folder = bundle_configs(bundle)
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.is_file()}
-    texts[_BASE] = yaml.safe_dump(_training(bundle, model, trained), sort_keys=False, allow_unicode=True, width=120)
+    inference = ConfigParser.load_config_file(str(folder / _INFERENCE))
+    for name, config in ((_BASE, _training(bundle, trained)), (_INFERENCE, inference)):
+        texts[name] = yaml.safe_dump(_of_model(config, model), sort_keys=False, allow_unicode=True, width=120)
     texts["metadata.json"] = json.dumps(bundle_metadata(bundle, model), indent=2) + "\n"
     return texts
 
@@ -49,14 +52,17 @@ def bundle_metadata(bundle: str, model: ModelConfig) -> dict[str, Any]:
     return metadata
 
 
-def _training(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | None) -> dict[str, Any]:
+def _training(bundle: str, trained: Mapping[str, Any] | None) -> dict[str, Any]:
     base = compose(config_files(bundle, (), tracking=False), {})
     config = _without_tracking(dict(trained), base, bundle) if trained else dict(base)
-    config |= {name: base[name] for name in _OF_MACHINE if name in base}
-    values = model.to_dict()
-    config["preprocessing"] = {"_target_": base["preprocessing"]["_target_"]} | values["preprocessing"]
-    plain: dict[str, Any] = json.loads(json.dumps(values))
-    return config | {name: plain[name] for name in ("network", "classes", "num_raters")}
+    return config | {name: base[name] for name in _OF_MACHINE if name in base}
+
+
+def _of_model(config: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
+    """A configuration with the settings of the weights."""
+    values = json.loads(json.dumps(model.to_dict()))
+    preprocessing = {"_target_": config["preprocessing"]["_target_"]} | values.pop("preprocessing")
+    return config | values | {"preprocessing": preprocessing}
 
 
 def _without_tracking(config: dict[str, Any], base: Mapping[str, Any], bundle: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pipelines.console import ExitCode, configure_logging, run_command
 from pipelines.mlflow_settings import calm_mlflow
 
 __all__ = [
+    "Bundle",
     "Checkpoint",
     "Datalist",
     "Device",
@@ -31,6 +32,7 @@ __all__ = [
     "command",
 ]
 
+Bundle = Annotated[str, typer.Option(help="lidc, lidc_small or cityscapes.")]
 OutputDir = Annotated[Path, typer.Option(help="Folder for everything that is written.", show_default=False)]
 Datalist = Annotated[Path, typer.Option(help="dataset.json of a prepare command.", show_default=False)]
 Checkpoint = Annotated[

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.shared import Datalist, Device, OutputDir, Overwrite, Quiet, Seed, Threads, TrackingUri, command
+from pipelines.commands.shared import (
+    Bundle,
+    Datalist,
+    Device,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Seed,
+    Threads,
+    TrackingUri,
+    command,
+)
 
 __all__ = ["register"]
 
@@ -20,6 +31,7 @@ def register(app: typer.Typer) -> None:
 def train(
     datalist: Datalist,
     output_dir: OutputDir,
+    bundle: Bundle = "lidc",
     config: Annotated[
         list[str] | None,
         typer.Option(help="Overlay on the bundle's train.yaml: a file or a name such as demo.", show_default=False),
@@ -53,6 +65,7 @@ def train(
         TrainOptions(
             datalist=datalist,
             output_dir=output_dir,
+            bundle=bundle,
             configs=tuple(config or ()),
             max_epochs=max_epochs,
             max_minutes=max_minutes,

@@ -52,7 +52,13 @@ def test_a_training_leaves_a_usable_best_checkpoint(tiny_train: Train):
     assert (result.epochs, checkpoint.epoch, checkpoint.metrics["val_ged"]) == (2, result.best_epoch, result.best_ged)
     assert network(torch.rand(1, 1, 32, 32)).logits.shape == (1, 2, 2, 2, 32, 32)
     assert checkpoint.config.preprocessing.roi_size == (32, 32)
-    assert sorted(p.name for p in result.output_dir.iterdir()) == ["best.pt", "last.pt", "options.json", "train.yaml"]
+    assert sorted(p.name for p in result.output_dir.iterdir()) == [
+        "best.pt",
+        "last.pt",
+        "options.json",
+        "previous.pt",
+        "train.yaml",
+    ]
 
 
 def test_the_same_seed_gives_the_same_weights(tiny_train: Train):

@@ -10,7 +10,7 @@ import torch
 from monai.transforms import Compose, RandFlipd
 
 from mose_med.data import CITYSCAPES_FLIPS, DatalistEntry, FlippedClassDataset, mode_probabilities
-from mose_med.data.flipped_class_dataset import CITYSCAPES_MEAN, CITYSCAPES_STD
+from mose_med.data.pictures import CITYSCAPES_MEAN, CITYSCAPES_STD
 from mose_med.errors import ConfigError, DataError
 
 ROWS, COLS = 4, 6

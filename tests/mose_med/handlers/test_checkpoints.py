@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.errors import ConfigError, DataError
-from mose_med.handlers import Annealing, CheckpointKeeper
+from mose_med.handlers import Annealing, CheckpointKeeper, WeightAverage
 from mose_med.losses import LinearSchedule, OptimalTransportLoss
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
@@ -39,6 +39,7 @@ class Training:
             optimizer=self.optimizer,
             scheduler=self.scheduler,
             annealing={"gamma": gamma},
+            ema=WeightAverage(self.network, None),
             seed=seed,
         )
         self.keeper.attach(self.engine)

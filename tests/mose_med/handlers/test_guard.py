@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from ignite.engine import Engine
@@ -8,10 +10,33 @@ from mose_med.errors import MoseError
 from mose_med.handlers import StopOnBadLoss
 
 
+def training(folder: Path) -> Engine:
+    """A training whose loss is what its batch says."""
+    engine = Engine(lambda engine, batch: {"loss": batch["image"].sum()})
+    StopOnBadLoss(folder).attach(engine)
+    return engine
+
+
+def batch(loss: float) -> dict[str, object]:
+    return {"image": torch.tensor([loss]), "nodule_id": ["nodule-1"]}
+
+
 @pytest.mark.parametrize("bad", ["nan", "inf"])
-def test_a_loss_that_is_not_finite_stops_the_training(bad: str):
-    engine = Engine(lambda engine, loss: {"loss": torch.tensor(loss)})
-    StopOnBadLoss().attach(engine)
+def test_a_loss_that_is_not_finite_stops_the_training(bad: str, tmp_path: Path):
+    engine = training(tmp_path)
     with pytest.raises(MoseError, match=f"training loss is {bad} in epoch 1, iteration 2: lower learning_rate"):
-        engine.run([1.0, float(bad), 1.0])
+        engine.run([batch(1.0), batch(float(bad)), batch(1.0)])
     assert engine.state.iteration == 2
+
+
+def test_what_the_step_was_given_is_kept(tmp_path: Path):
+    with pytest.raises(MoseError, match=r"the step's inputs are in .*run/bad_step_1\.pt"):
+        training(tmp_path / "run").run([batch(float("inf"))])
+    kept = torch.load(tmp_path / "run" / "bad_step_1.pt", weights_only=True)
+    assert (kept["image"].item(), kept["nodule_id"], kept["epoch"]) == (float("inf"), ["nodule-1"], 1)
+
+
+def test_a_folder_that_cannot_be_written_does_not_hide_the_loss(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(MoseError, match=r"training loss is nan .* inputs cannot be saved: "):
+        training(tmp_path / "file" / "run").run([batch(float("nan"))])

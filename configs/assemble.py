@@ -1,0 +1,64 @@
+"""Assemble the bundles' config files from the parts they share.
+
+MONAI wants every bundle complete, and has no include: this script writes each file from the parts in ``sources``, so
+that nothing is written twice by hand. Edit the parts, then run::
+
+    python -m configs.assemble
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["ROOT", "assembled", "bundles"]
+
+#: Folder of the bundles.
+ROOT = Path(__file__).resolve().parent
+_SOURCES = ROOT / "sources"
+
+#: What a bundle's images are, which decides how they are read.
+_DATA = {"lidc": "slices", "lidc_small": "slices", "cityscapes": "pictures"}
+_TRAIN = ("knobs", "{bundle}/training", "{bundle}/model", "model_config", "train", "{data}")
+_INFERENCE = ("inference_knobs", "{bundle}/model", "model_config", "{data}_inference", "inference")
+_SHARED = ("evaluate.yaml", "multi_gpu_train.yaml", "mlflow.yaml", "logging.conf")
+_HEADER = """\
+# {title}
+# Config files are code: a value that begins with $ is evaluated as Python, so run only files you trust.
+# Assembled from the parts in configs/sources by `python -m configs.assemble`: edit those.
+"""
+_TITLES = {
+    "train.yaml": "Train MoSE. Overlays change the knobs; the wiring is below them.",
+    "inference.yaml": "Class probabilities of the images of a datalist: the marginal distribution, as one network.",
+}
+
+
+def bundles() -> tuple[str, ...]:
+    """Names of all bundles."""
+    return tuple(_DATA)
+
+
+def assembled(bundle: str) -> dict[Path, str]:
+    """Content of every file of a bundle that is assembled, by path."""
+    folder = ROOT / bundle / "configs"
+    texts = {
+        folder / "train.yaml": _joined("train.yaml", bundle, _TRAIN),
+        folder / "inference.yaml": _joined("inference.yaml", bundle, _INFERENCE),
+    }
+    return texts | {folder / name: (_SOURCES / name).read_text(encoding="utf-8") for name in _SHARED}
+
+
+def _joined(name: str, bundle: str, parts: tuple[str, ...]) -> str:
+    paths = [_SOURCES / f"{part.format(bundle=bundle, data=_DATA[bundle])}.yaml" for part in parts]
+    return "\n".join([_HEADER.format(title=_TITLES[name]), *(path.read_text(encoding="utf-8") for path in paths)])
+
+
+def main() -> None:
+    """Write all bundles."""
+    for bundle in bundles():
+        for path, text in assembled(bundle).items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""A network that several processes train together."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mose_med.errors import ConfigError
+
+__all__ = ["distributed_network"]
+
+
+def distributed_network(
+    network: nn.Module, device: torch.device, *, sync_batch_norm: bool = False
+) -> DistributedDataParallel:
+    """Wrap a network so that its gradients are averaged over all processes.
+
+    Every process normalises by its own batch. The running statistics are not broadcast in every step, as PyTorch would
+    by default: :class:`~mose_med.handlers.BufferAverage` brings them together once an epoch.
+
+    Args:
+        network: on ``device``; its parameters are those of the result.
+        device: of this process.
+        sync_batch_norm: normalise by the batches of all processes, which gloo cannot do. The layers of ``network`` are
+            replaced.
+
+    Raises:
+        ConfigError: if statistics are to be shared on a CPU.
+    """
+    if sync_batch_norm:
+        if device.type != "cuda":
+            raise ConfigError(f"sync_batch_norm must be false but on CUDA devices, got device {device}")
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+    devices = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)

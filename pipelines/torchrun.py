@@ -1,0 +1,60 @@
+"""Which of several processes this one is, where torchrun started them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch.distributed as dist
+
+from mose_med.errors import MoseError
+
+__all__ = ["Process"]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process of a training.
+
+    Attributes:
+        rank: from 0.
+        count: how many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def from_environment(cls) -> Process:
+        """What torchrun says; a process that it did not start is the only one."""
+        if "TORCHELASTIC_RUN_ID" not in os.environ:
+            return cls()
+        return cls(rank=int(os.environ["RANK"]), count=int(os.environ["WORLD_SIZE"]))
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes files and talks to the user."""
+        return self.rank == 0
+
+    def first_does(self, step: Callable[[], _T]) -> _T:
+        """Call ``step`` in the first process; all have its result, or raise the error that it names.
+
+        The processes must have been joined into a group, if there are several.
+        """
+        if self.count == 1:
+            return step()
+        outcome: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                outcome[0] = step()
+            except MoseError as error:
+                outcome[1] = error
+        dist.broadcast_object_list(outcome, src=0)
+        if outcome[1] is not None:
+            raise outcome[1]
+        result: _T = outcome[0]
+        return result

@@ -1,0 +1,91 @@
+"""Every overlay alone, and every pair of them, on every bundle: references resolve, the parts can be built."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monai.bundle import ConfigParser
+
+from configs.assemble import ROOT, bundles
+from pipelines.train_config import config_files, overlay_names
+
+#: Two overlays that each bring a loss of their own: the later one would leave the earlier one's settings without it.
+CONTRADICTING = {frozenset({"ablation_pairwise", "standard_form"})}
+CHEAP = ("loss", "annealing_handler", "train::inferer", "train::prepare_batch", "guard", "time_limit")
+
+
+@pytest.fixture(autouse=True)
+def _files_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ConfigParser, "load_config_file", lambda path: deepcopy(_content(path)))
+
+
+@cache
+def _content(path: str, read=ConfigParser.load_config_file) -> dict[str, Any]:
+    return read(path)
+
+
+def parsed(bundle: str, *overlays: str, **values: Any) -> ConfigParser:
+    """A bundle's training with overlays, every reference checked to lead somewhere."""
+    files = config_files(bundle, overlays, tracking=False)
+    parser = ConfigParser(ConfigParser.load_config_files([str(path) for path in files]))
+    parser.update({"device_name": "cpu"} | values)
+    parser.parse()
+    items = parser.ref_resolver.items
+    for item in items.values():
+        for name in parser.ref_resolver.find_refs_in_config(item.get_config(), item.get_id()):
+            assert name in items, f"{item.get_id()} refers to {name}"
+    return parser
+
+
+@pytest.mark.parametrize("bundle", bundles())
+@pytest.mark.parametrize("overlay", overlay_names("lidc"))
+def test_an_overlay_builds_what_it_changes(bundle: str, overlay: str):
+    parser = parsed(bundle, overlay)
+    built = [parser.get_parsed_content(name) for name in CHEAP if overlay != "multi_gpu_train" or "prepare" not in name]
+    assert all(part is not None for part in built)
+
+
+@pytest.mark.parametrize("bundle", bundles())
+@pytest.mark.parametrize("first", overlay_names("lidc"))
+def test_every_pair_is_parsed(bundle: str, first: str):
+    for second in overlay_names(bundle):
+        if second != first and frozenset({first, second}) not in CONTRADICTING:
+            parsed(bundle, first, second)
+
+
+@pytest.mark.parametrize("bundle", bundles())
+@pytest.mark.parametrize("overlay", sorted(path.stem for path in (ROOT / "overlays").glob("*.yaml")))
+def test_an_overlay_gives_settings_of_a_network_that_exists(bundle: str, overlay: str):
+    from mose_med.networks import MoSE
+
+    parser = parsed(bundle, overlay, **{"network::channels": [4, 4, 6, 8]})
+    settings = parser.get_parsed_content("network")
+    if settings["backbone"] == "unet":  # ResNet-101 is too large for a test of a setting
+        MoSE(**settings)
+
+
+def test_levels_of_table_7_are_thirds_of_the_depth():
+    found = {
+        name: [parsed(bundle, name).get_parsed_content("network")[level] for bundle in ("lidc", "lidc_small")]
+        for name, level in (
+            ("gating_third", "gating_level"),
+            ("gating_two_thirds", "gating_level"),
+            ("noise_third", "noise_level"),
+            ("noise_two_thirds", "noise_level"),
+        )
+    }
+    assert found == {
+        "gating_third": [2, 1],
+        "gating_two_thirds": [4, 2],
+        "noise_third": [1, 0],
+        "noise_two_thirds": [3, 1],
+    }
+
+
+def test_every_overlay_is_documented():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    assert [name for name in overlay_names("lidc") if f"`{name}`" not in page] == []
