@@ -4,7 +4,7 @@
 2. Air and lung are what lies below -320 HU.
 3. What is connected, within a slice, to the edge of the slice is outside the patient and goes.
 4. Of the rest, the largest connected component and a second one of at least a tenth of its size are the lungs (often
-   they are one, joined by the airways); under 5 ml in all, there are none.
+   they are one, joined by the airways). Without a slice on which they have 20 cm2, there are none.
 5. Closing with a ball of 12 mm takes in vessels and nodules on the pleura, and holes within a slice are filled.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["lung_mask"]
 _AIR_BELOW_HU = -320
 _STEP_MM = 3.0
 _CLOSING_MM = 12.0
-_SMALLEST_ML = 5.0
+_SMALLEST_CM2 = 20.0
 _SECOND_LUNG = 0.1
 
 
@@ -46,7 +46,7 @@ def lung_mask(values: NDArray[Any], affine: NDArray[np.floating]) -> NDArray[np.
     steps = [max(1, math.floor(_STEP_MM / length + 0.5)) for length in spacing.tolist()]
     coarse = values[tuple(slice(step // 2, None, step) for step in steps)] if min(values.shape) else values
     coarse_mm = spacing * steps
-    lungs = _lungs(_without_outside(coarse < _AIR_BELOW_HU), float(np.prod(coarse_mm)) / 1000.0)
+    lungs = _lungs(_without_outside(coarse < _AIR_BELOW_HU), float(np.prod(coarse_mm[:2])) / 100.0)
     closed = _closed(lungs, coarse_mm)
     indices = [
         np.minimum(np.arange(size) // step, length - 1)
@@ -67,18 +67,19 @@ def _without_outside(air: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(~outside[labels])
 
 
-def _lungs(inside: NDArray[np.bool_], voxel_ml: float) -> NDArray[np.bool_]:
+def _lungs(inside: NDArray[np.bool_], pixel_cm2: float) -> NDArray[np.bool_]:
     labels, _ = ndimage.label(inside)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     order = np.argsort(-sizes, kind="stable")[:2]
     chosen = [int(label) for label in order if sizes[label] > 0 and sizes[label] >= _SECOND_LUNG * sizes[order[0]]]
-    if sizes[chosen].sum() * voxel_ml < _SMALLEST_ML:
+    lungs = np.asarray(np.isin(labels, chosen))
+    if lungs.sum(axis=(0, 1)).max(initial=0) * pixel_cm2 < _SMALLEST_CM2:
         raise DataError(
-            f"no lungs were found in the image (air of {_SMALLEST_ML:g} ml inside the patient): pass a lung mask, "
-            "nodule positions, or region 'full'"
+            f"no lungs were found in the image ({_SMALLEST_CM2:g} cm2 of air inside the patient on a slice): pass a "
+            "lung mask, nodule positions, or region 'full'"
         )
-    return np.asarray(np.isin(labels, chosen))
+    return lungs
 
 
 def _closed(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -56,7 +56,9 @@ class Storage:
         except OSError as error:
             place = directory or tempfile.gettempdir()
             reason = error.strerror or type(error).__name__
-            raise DataError(f"{place} must take {size / 1e9:.1f} GB for the time of the run, got: {reason}") from error
+            raise DataError(
+                f"{place} must take {size / 1e9:.1f} GB during the run, got {reason!r}: name another folder in TMPDIR"
+            ) from error
 
     @staticmethod
     def room(shape: tuple[int, ...], dtype: DTypeLike) -> int:

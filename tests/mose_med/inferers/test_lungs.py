@@ -51,9 +51,17 @@ def test_finer_voxels_give_the_same_lungs(chest):
     np.testing.assert_allclose(share, 1, atol=0.05)
 
 
+def test_gas_of_the_bowel_is_no_lung(chest):
+    values, affine = parts(chest)
+    values[values == -850] = -50
+    values[30:40, 20:30] = -900
+    with pytest.raises(DataError, match="no lungs were found"):
+        lung_mask(values, affine)
+
+
 @pytest.mark.parametrize("hu", [-1000, 0])
 def test_without_lungs_the_way_out_is_told(chest, hu: int):
     values, affine = parts(chest)
-    message = r"no lungs were found in the image \(air of 5 ml inside the patient\): pass a lung mask, nodule positions"
+    message = r"no lungs were found in the image \(20 cm2 of air inside the patient on a slice\): pass a lung mask"
     with pytest.raises(DataError, match=message):
         lung_mask(np.full_like(values, hu), affine)

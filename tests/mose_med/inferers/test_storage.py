@@ -30,5 +30,5 @@ def test_nothing_is_left_in_the_folder(tmp_path: Path):
 
 
 def test_a_folder_that_cannot_take_the_file_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"nowhere must take 3\.0 GB for the time of the run, got: No such file"):
+    with pytest.raises(DataError, match=r"nowhere must take 3\.0 GB during the run, got 'No such file"):
         Storage(3_000_000_000, tmp_path / "nowhere", in_memory=0)

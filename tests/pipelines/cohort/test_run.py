@@ -64,7 +64,7 @@ def test_bad_studies_are_recorded_tried_again_when_asked_and_hold_up_nothing(
     assert sorted(row["stage"] for row in rows) == ["infer", "read"]
     assert {row["reason"].partition(":")[0] for row in rows} == {
         "no DICOM file among 14 files",
-        "no lungs were found in the image (air of 5 ml inside the patient)",
+        "no lungs were found in the image (20 cm2 of air inside the patient on a slice)",
     }
     assert "Zyxwvut" not in (output / "failed.csv").read_text()
     before = provenance_times(output)
