@@ -124,7 +124,12 @@ def read_source_series(path: str | os.PathLike[str], series: str | None = None) 
     """
     require_highdicom()
     with open_files(Path(path)) as files:
-        stack = ordered_stack(choose_series(with_frames(ct_headers(files)), series))
+        chosen = choose_series(with_frames(ct_headers(files)), series)
+        stack = ordered_stack(chosen, slice_spacing="resample", gantry_tilt="correct")
+        if stack.grid is not None:
+            raise GeometryError(
+                f"DICOM objects lie on the pixels of their source, but its {stack.corrections[0]}: leave out --dicom-seg"
+            )
         _require_a_file_for_each(stack.slices)
         slices = tuple(_slice(header.file) for header in stack.slices)
         header = read_dataset(stack.slices[0].file, stop_before_pixels=True)

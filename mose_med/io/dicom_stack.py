@@ -123,9 +123,7 @@ def _require_distinct(slices: list[SliceHeader], along: NDArray[np.float64]) -> 
     least = max(1e-3, 0.01 * float(np.median(distances)))
     for (one, other), distance in zip(pairwise(slices), distances, strict=True):
         if distance < least:
-            raise GeometryError(
-                f"{one.name} and {other.name} lie at the same position: a series must hold each slice once"
-            )
+            raise GeometryError(f"{one.name} and {other.name} lie at the same position: keep one of each")
 
 
 def _spacing_fault(slices: list[SliceHeader], along: NDArray[np.float64], *, refused: bool) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from mose_med.errors import DataError, MissingDependencyError
+from mose_med.errors import DataError, GeometryError, MissingDependencyError
 from mose_med.io import read_ct
 from mose_med.io.dicom_source import read_source_series
 from tests.fixtures.dicom_case import DicomCase
@@ -47,6 +47,12 @@ def test_a_slice_without_a_uid_is_refused_by_name(files: list[Path], edit_dicom,
 def test_slices_of_one_uid_are_refused_by_name(files: list[Path], edit_dicom):
     edit_dicom(files[1], SOPInstanceUID=pydicom.dcmread(files[0]).SOPInstanceUID)
     with pytest.raises(DataError, match="image 004 and image 003 have the same SOPInstanceUID: leave out --dicom-seg"):
+        read_source_series(files[0].parent)
+
+
+def test_slices_that_had_to_be_resampled_are_refused(files: list[Path], edit_dicom):
+    edit_dicom(files[1], ImagePositionPatient=[-10, -20, -47.5])
+    with pytest.raises(GeometryError, match="but its slices are not equally spaced: up to .*: leave out --dicom-seg"):
         read_source_series(files[0].parent)
 
 
