@@ -243,5 +243,6 @@ def open_pickle(path: Path, scratch_dir: Path) -> Iterator[Any]:
             # Opcodes of a damaged pickle fail in as many ways as there are opcodes.
             except Exception as error:
                 reason = (str(error) or type(error).__name__).splitlines()[0]
+                reason = f"no opcode {reason}" if isinstance(error, KeyError) else reason
                 raise DataError(f"{path} cannot be read as a pickle: {reason}") from error
         yield content

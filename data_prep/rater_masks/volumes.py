@@ -49,9 +49,10 @@ def load_case(case: RaterCase, raters: Sequence[str], num_classes: int) -> Rated
         GeometryError: if a mask does not lie on the image's grid.
     """
     if len(case.images) != 1:
-        raise DataError(f"{case.case} must have one image, got {len(case.images)}")
+        way_out = "keep one" if case.images else "name it image.nii.gz, image.nrrd or image/"
+        raise DataError(f"{case.case} must have one image, got {len(case.images)}: {way_out}")
     if not case.masks:
-        raise DataError(f"{case.case} has no mask")
+        raise DataError(f"{case.case} has no mask: name one rater-<name>.nii.gz")
     image_path = case.images[0]
     image = _oriented(_read_image(image_path))
     masks = np.zeros((*image.array.shape, len(raters)), dtype=np.uint8)

@@ -64,7 +64,9 @@ def test_other_values_than_the_classes_are_named(value: float, case: RaterCase, 
 
 def test_cases_without_or_with_two_images_are_named(case: RaterCase):
     for images in ((), (case.images[0],) * 2):
-        with pytest.raises(DataError, match=f"c must have one image, got {len(images)}"):
+        with pytest.raises(
+            DataError, match=f"c must have one image, got {len(images)}: (name it image.nii.gz|keep one)"
+        ):
             load_case(RaterCase("c", "c", images, case.masks), ("b",), 2)
 
 
