@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -90,17 +91,25 @@ def test_the_slice_is_drawn(page: OpenPage):
     assert page.browser.find_element(By.ID, "no-viewer").is_displayed() is False
 
 
-def test_outlines_lie_on_the_border_of_the_lesion(page: OpenPage):
-    with_lines = page.picture()
-    for selector in ("[data-layer=consensus]", "[data-expert='0']", "[data-expert='1']"):
-        page.click(selector)
+def extent(pixels: np.ndarray) -> np.ndarray:
+    """First and last row and column of the largest connected patch."""
+    labels, _ = ndimage.label(pixels, structure=np.ones((3, 3)))
+    rows, columns = np.nonzero(labels == np.bincount(labels[labels > 0]).argmax())
+    return np.array([rows.min(), rows.max(), columns.min(), columns.max()])
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2])
+def test_outlines_lie_on_the_border_of_the_lesion(page: OpenPage, plane: int):
+    page.click(f"input[name=plane][value='{plane}']")
+    for expert in (0, 1):
+        page.click(f"[data-expert='{expert}']")
+    with_line = page.picture()
+    page.click("[data-layer=consensus]")
     without = page.picture()
-    lines = np.abs(with_lines - without).max(axis=2) > 30
-    bright = without.mean(axis=2) > 140
-    rows, columns = np.nonzero(lines)
-    inside = bright[rows.min() : rows.max(), columns.min() : columns.max()]
-    assert inside.mean() > 0.5
-    assert bright[rows, columns].mean() < 0.95
+    line = extent(np.abs(with_line - without).max(axis=2) > 30)
+    ball = extent(ndimage.binary_opening(without.mean(axis=2) > 130, np.ones((3, 3))))  # without the crosshair
+    assert ball[1] - ball[0] > 80
+    np.testing.assert_allclose(line, ball, atol=6)
 
 
 @pytest.mark.parametrize("layer", ["consensus", "expert-1-sample-1", "expert-2-sample-3"])
