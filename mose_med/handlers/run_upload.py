@@ -15,7 +15,7 @@ from shutil import copyfile
 from typing import TYPE_CHECKING, TypeVar
 
 from mose_med.errors import DataError
-from mose_med.handlers.training_run import EXPERIMENT, RunSnapshot, TrainingRun
+from mose_med.handlers.training_run import EXPERIMENT, RunSnapshot, TrainingRun, named_store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -46,15 +46,12 @@ def upload(run: TrainingRun, tracking_uri: str) -> str:
         DataError: if the store cannot be reached or refuses.
     """
     from filelock import FileLock
-    from mlflow.exceptions import MlflowException
 
-    try:
-        with FileLock(run.folder / ".mlflow_upload.lock"):  # two at once would make two copies
-            require_reachable(tracking_uri)
-            client = store_client(tracking_uri)
-            return _send(run.snapshot(), client, run.run_id)
-    except (MlflowException, OSError) as error:
-        raise DataError(f"MLflow store {_named(tracking_uri)} refuses: {_first_line(error)}") from error
+    # Two at once would make two copies.
+    with named_store_errors(_named(tracking_uri)), FileLock(run.folder / ".mlflow_upload.lock"):
+        require_reachable(tracking_uri)
+        client = store_client(tracking_uri)
+        return _send(run.snapshot(), client, run.run_id)
 
 
 def store_client(tracking_uri: str) -> MlflowClient:

@@ -14,7 +14,8 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
-__all__ = ["EXPERIMENT", "RECORD_NAME", "STORE_NAME", "RunSnapshot", "TrainingRun", "require_mlflow"]
+__all__ = [
+    "EXPERIMENT",
+    "RECORD_NAME",
+    "STORE_NAME",
+    "RunSnapshot",
+    "TrainingRun",
+    "named_store_errors",
+    "require_mlflow",
+]
 
 #: The embedded SQLite store.
 STORE_NAME = "mlflow.db"
@@ -74,6 +83,7 @@ class TrainingRun:
             name: of a new run; None for the folder's name.
 
         Raises:
+            DataError: if the store there cannot be used.
             MissingDependencyError: if MLflow is not installed.
         """
         root = Path(folder).resolve()
@@ -97,7 +107,7 @@ class TrainingRun:
         """The run of the training in ``folder``; None if it was not tracked, or its store is gone.
 
         Raises:
-            DataError: if the record of the run cannot be read.
+            DataError: if the record of the run cannot be read, or its store cannot be used.
             MissingDependencyError: if there is one, but MLflow is not installed.
         """
         root = Path(folder).resolve()
@@ -107,7 +117,10 @@ class TrainingRun:
             run_id = str(json.loads((root / RECORD_NAME).read_text(encoding="utf-8"))["run_id"])
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{root / RECORD_NAME} is damaged: delete it to begin another MLflow run") from error
-        return cls(root, run_id)
+        found = cls(root, run_id)
+        with named_store_errors(str(root / STORE_NAME)):
+            found._client.get_run(run_id)
+        return found
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings that are not recorded yet; a run's params never change."""
@@ -179,8 +192,26 @@ def require_mlflow() -> None:
         raise MissingDependencyError("mlflow", "mlflow")
 
 
+@contextmanager
+def named_store_errors(store: str) -> Iterator[None]:
+    """Turn the errors of MLflow, of its database and of its server into one of one line.
+
+    Raises:
+        DataError: naming ``store``.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:  # those of requests are OSError
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"MLflow store {store} cannot be used: {reason}") from error
+
+
 def _client(folder: Path) -> MlflowClient:
     require_mlflow()
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=f"sqlite:///{folder / STORE_NAME}")
+    with named_store_errors(str(folder / STORE_NAME)):
+        return MlflowClient(tracking_uri=f"sqlite:///{folder / STORE_NAME}")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from mose_med.errors import DataError, MissingDependencyError
 from mose_med.handlers import BEST_NAME, TrainingRun
 from pipelines.evaluation.files import Evaluation
 from pipelines.provenance import file_sha256
 
 __all__ = ["record_evaluation"]
 
+_logger = logging.getLogger(__name__)
 _SCORES = ("ged", "matched_iou", "ece_percent", "diversity")
 
 
@@ -24,7 +27,11 @@ def record_evaluation(checkpoint: Path, datalist: Path, scores: Evaluation, file
         scores: the result.
         files: tables and figures to keep; none that lists patients.
     """
-    run = TrainingRun.find(checkpoint.parent) if checkpoint.name == BEST_NAME else None
+    try:
+        run = TrainingRun.find(checkpoint.parent) if checkpoint.name == BEST_NAME else None
+    except (DataError, MissingDependencyError) as error:
+        _logger.warning("the evaluation is not added to the run of its training: %s", error)
+        return
     if run is None:
         return
     own = run.snapshot().run.data.params.get("dataset_sha256") == file_sha256(datalist)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mose_med.errors import ConfigError, DataError
 from mose_med.handlers.run_upload import experiment_id, require_reachable, store_client
-from mose_med.handlers.training_run import require_mlflow
+from mose_med.handlers.training_run import named_store_errors, require_mlflow
 from pipelines.bundle.archive import verify_zip
 from pipelines.provenance import file_sha256
 from pipelines.tracking_store import named_store, store_uri
@@ -211,16 +211,8 @@ class Registry:
         known = ", ".join(sorted(model.name for model in self._client.search_registered_models())) or "none"
         raise ConfigError(f"there is no model {self.model}, known are {known}: `mose-med models register` adds one")
 
-    @contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-
-        try:
-            yield
-        except (MlflowException, RequestException) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise DataError(f"MLflow store of model {self.model} refuses: {reason}") from error
+    def _named_errors(self) -> AbstractContextManager[None]:
+        return named_store_errors(f"of model {self.model}")
 
 
 def _version(entry: Any, aliases: Mapping[str, str]) -> ModelVersion:

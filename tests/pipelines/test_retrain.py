@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mose_med.checkpoint import read_checkpoint
-from mose_med.errors import ConfigError
+from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
 from pipelines.evaluation.weights import weights_file
 from pipelines.models.commands import register_bundle
@@ -91,6 +91,22 @@ def test_two_retrainings_at_once_do_not_both_promote_blindly(options: RetrainOpt
     assert compared == [1, 1, 3]
     assert (first.version, first.champion, first.promoted) == (2, 3, True)
     assert Registry("lung", options.tracking_uri).version(2).tags[PROMOTED_OVER] == "3"
+
+
+def test_a_store_that_is_lost_after_the_training_loses_nothing(
+    options: RetrainOptions, monkeypatch: pytest.MonkeyPatch
+):
+    def lost(*_: object) -> None:
+        raise DataError("MLflow store of model lung cannot be used: the line is dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "register", lost)
+        with pytest.raises(DataError, match="the line is dead"):
+            retrain(options)
+    last = options.output_dir / "training" / "last.pt"
+    trained = last.stat().st_mtime_ns
+    assert retrain(options).version == 2
+    assert last.stat().st_mtime_ns == trained
 
 
 @pytest.mark.usefixtures("few_retries")

@@ -151,6 +151,16 @@ def test_the_environment_does_not_replace_the_own_store(options: TrainOptions, m
     assert curve_of(train(options).output_dir) == [1, 2]
 
 
+def test_an_evaluation_does_not_fail_for_a_damaged_store(
+    options: TrainOptions, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    best = train(replace(options, tracking=False, max_epochs=1)).best_checkpoint
+    best.with_name("mlflow.db").write_text("no database, but long enough to be read as the header of one")
+    best.with_name("mlflow_run.json").write_text('{"run_id": "x"}')
+    evaluate(EvaluateOptions(options.datalist, best, tmp_path / "scores", device="cpu", quiet=True))
+    assert "the evaluation is not added to the run of its training: MLflow store" in caplog.text
+
+
 def test_a_folder_without_a_tracked_training_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="has no tracked training: name the output folder of mose-med train"):
         sync_training(tmp_path, "http://127.0.0.1:9")

@@ -85,7 +85,7 @@ def test_an_upload_that_broke_off_is_completed(run: TrainingRun, target: str, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "copyfile", lambda *_: (_ for _ in ()).throw(OSError("the line is dead")))
-        with pytest.raises(DataError, match="refuses: the line is dead"):
+        with pytest.raises(DataError, match="cannot be used: the line is dead"):
             upload(run, target)
     upload(run, target)
     assert content(target)["text"] == "| 1 |"

@@ -67,3 +67,17 @@ def test_a_finished_run_is_reopened_by_a_training_that_goes_on(run: TrainingRun)
     run.finish()
     assert run.snapshot().run.info.status == "FINISHED"
     assert TrainingRun.open(run.folder).snapshot().run.info.status == "RUNNING"
+
+
+def test_a_store_without_the_recorded_run_is_named(run: TrainingRun, mlflow_folder: Folder):
+    other = mlflow_folder("replaced")
+    shutil.copyfile(run.folder / RECORD_NAME, other / RECORD_NAME)
+    with pytest.raises(DataError, match=r"MLflow store .*mlflow\.db cannot be used: Run with id=\w+ not found"):
+        TrainingRun.find(other)
+
+
+def test_a_damaged_store_is_named(tmp_path: Path):
+    (tmp_path / "mlflow.db").write_text("no database, but long enough to be read as the header of one")
+    (tmp_path / RECORD_NAME).write_text('{"run_id": "x"}')
+    with pytest.raises(DataError, match=r"MLflow store .*mlflow\.db cannot be used: .*file is not a database"):
+        TrainingRun.find(tmp_path)
