@@ -128,7 +128,7 @@ def read_source_series(path: str | os.PathLike[str], series: str | None = None) 
         stack = ordered_stack(chosen, slice_spacing="resample", gantry_tilt="correct")
         if stack.grid is not None:
             raise GeometryError(
-                f"DICOM objects lie on the pixels of their source, but its {stack.corrections[0]}: leave out --dicom-seg"
+                f"DICOM objects lie on the source's own pixels, but its {stack.corrections[0]}: leave out --dicom-seg"
             )
         _require_a_file_for_each(stack.slices)
         slices = tuple(_slice(header.file) for header in stack.slices)

@@ -52,7 +52,7 @@ def test_slices_of_one_uid_are_refused_by_name(files: list[Path], edit_dicom):
 
 def test_slices_that_had_to_be_resampled_are_refused(files: list[Path], edit_dicom):
     edit_dicom(files[1], ImagePositionPatient=[-10, -20, -47.5])
-    with pytest.raises(GeometryError, match="but its slices are not equally spaced: up to .*: leave out --dicom-seg"):
+    with pytest.raises(GeometryError, match=r"but its slices are not equally spaced: up to .*: leave out --dicom-seg"):
         read_source_series(files[0].parent)
 
 
