@@ -179,23 +179,43 @@ def _voxel_counts(source: LesionSource, places: Sequence[Place]) -> NDArray[np.f
 
 
 def _measured(source: LesionSource, place: Place, volume: NDArray[np.float64], same_as: int | None) -> Lesion:
-    part = source.region.crop(place.core.box)
-    where = place.core.mask & part.looked()
-    probs = part.expert_probs()[where].mean(axis=0, dtype=np.float64)
-    probs = np.asarray(probs / float(probs.sum()), dtype=np.float64)
-    centroid = None if place.component is None else _triple(centroid_mm(place.component, source.affine))
-    total, between = (float(of(part)[where].mean(dtype=np.float64)) for of in (entropy, entropy_between_experts))
+    means = _means(source, place)
+    probs = np.asarray(means.expert_probs / float(means.expert_probs.sum()), dtype=np.float64)
     return Lesion(
         number=place.number,
         position_mm=_triple(place.position_mm),
-        in_consensus=place.component is not None and bool(part.consensus()[where].any()),
-        centroid_mm=centroid,
+        in_consensus=place.component is not None and means.in_consensus,
+        centroid_mm=None if place.component is None else _triple(centroid_mm(place.component, source.affine)),
         expert_probs=probs,
         volume_ml=volume_distribution(volume, probs),
         touches_edge=place.component is not None and _touches_unseen(source, place),
         same_as=same_as,
-        entropy=LesionEntropy(total, between, max(total - between, 0.0)),
+        entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
     )
+
+
+class _Means(NamedTuple):
+    """Of a lesion's voxels: expert probabilities (K,), entropies, and whether one is above one half."""
+
+    expert_probs: NDArray[np.float64]
+    total: float
+    between: float
+    in_consensus: bool
+
+
+def _means(source: LesionSource, place: Place) -> _Means:
+    """Means over the voxels of a place where the network looked, a few slices at a time."""
+    patch, sums, count, in_consensus = place.core, np.zeros(source.num_samples[0] + 2), 0, False
+    for slab in patch.box.slabs():
+        part = source.region.crop(slab)
+        where = patch.mask[slab.slices_in(patch.box)] & part.looked()
+        count += int(where.sum())
+        in_consensus = in_consensus or bool(part.consensus()[where].any())
+        sums[:-2] += part.expert_probs()[where].sum(axis=0, dtype=np.float64)
+        sums[-2:] += [of(part)[where].sum(dtype=np.float64) for of in (entropy, entropy_between_experts)]
+        source.storage.release()
+    means = sums / count
+    return _Means(means[:-2], float(means[-2]), float(means[-1]), in_consensus)
 
 
 def _touches_unseen(source: LesionSource, place: Place) -> bool:

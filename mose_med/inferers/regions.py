@@ -6,7 +6,7 @@ gating in half precision. Axes: i, j, k space, K experts, S samples per expert, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -64,6 +64,11 @@ class Box(NamedTuple):
         i, j, k = self.start
         u, v, w = self.stop
         return Box((i - voxels, j - voxels, k - voxels), (u + voxels, v + voxels, w + voxels)).intersection(within)
+
+    def slabs(self) -> Iterator[Box]:
+        """The box in pieces of a few slices; none if it has no voxel."""
+        for first in range(self.start[2], self.stop[2] if 0 not in self.shape else self.start[2], _SLAB_DEPTH):
+            yield Box((*self.start[:2], first), (*self.stop[:2], min(first + _SLAB_DEPTH, self.stop[2])))
 
     def slices_in(self, outer: Box) -> tuple[slice, slice, slice]:
         """To cut the box out of an array that holds ``outer``."""
@@ -183,10 +188,7 @@ def assembled(
     """
     result = np.zeros(box.shape, dtype=dtype, order="F")
     for region in regions:
-        inner = region.box.intersection(box)
-        for first in range(inner.start[2], inner.stop[2] if 0 not in inner.shape else 0, _SLAB_DEPTH):
-            last = min(first + _SLAB_DEPTH, inner.stop[2])
-            part = Box((*inner.start[:2], first), (*inner.stop[:2], last))
+        for part in region.box.intersection(box).slabs():
             result[part.slices_in(box)] = quantity(region.crop(part))
             release()
     return result

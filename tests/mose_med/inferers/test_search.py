@@ -164,6 +164,17 @@ def test_all_48_orientations_give_the_same_lesions_in_mm(network, bright_chest, 
     assert result.dense("consensus").sum() == expected.dense("consensus").sum()
 
 
+def test_a_search_at_another_spacing_finds_the_same_lesions(network, bright_chest):
+    finer = Preprocessing(standardise=False, roi_size=(32, 32), spacing_mm=3.0)
+    found, own = (infer_case(network, bright_chest, preprocessing=p, region="lungs") for p in (finer, RAW))
+    assert len(found.lesions) == 2
+    for lesion in own.lesions:
+        nearest = min(found.lesions, key=lambda other: np.abs(np.subtract(other.centroid_mm, lesion.centroid_mm)).sum())
+        np.testing.assert_allclose(nearest.centroid_mm, lesion.centroid_mm, atol=1.0)
+        np.testing.assert_allclose(nearest.volume_ml.mean, lesion.volume_ml.mean, rtol=0.35)
+    assert found.dense("expert_probs")[bright_chest.numpy()[0] == -850].any(axis=-1).all()
+
+
 def test_bad_masks_are_named(network, bright_chest):
     with pytest.raises(GeometryError, match=r"the lung mask must have the shape of the image, \(80, 64, 22\), got"):
         infer_case(network, bright_chest, preprocessing=RAW, region="lungs", lungs=np.ones((80, 64, 21), bool))
