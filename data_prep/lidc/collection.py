@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.negatives import crop_negatives
 from data_prep.lidc.nodules import Nodule, NoduleRun, crop_runs, find_nodules
 from data_prep.lidc.series import Series, find_series
+from data_prep.window import require_spacing
 from mose_med.errors import ConfigError, DataError
 from mose_med.geometry import index_to_mm
 
@@ -69,8 +69,7 @@ class CropOptions:
             raise ConfigError(f"negatives must be >= 0, got {self.negatives}")
         if self.seed < 0:
             raise ConfigError(f"seed must be >= 0, got {self.seed}")
-        if self.spacing_mm is not None and not 0 < self.spacing_mm < math.inf:
-            raise ConfigError(f"spacing must be native or a length > 0 mm, got {self.spacing_mm:g}")
+        require_spacing(self.spacing_mm)
 
 
 @dataclass(frozen=True)

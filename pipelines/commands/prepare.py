@@ -10,7 +10,7 @@ import typer
 
 from mose_med.errors import ConfigError
 from pipelines.commands import prepare_sources
-from pipelines.commands.shared import KeepGoing, OutputDir, Overwrite, Quiet, Seed, Split, command
+from pipelines.commands.shared import KeepGoing, OutputDir, Overwrite, Quiet, Seed, Spacing, Split, command, spacing_mm
 from pipelines.console import ExitCode
 
 __all__ = ["register"]
@@ -67,9 +67,7 @@ def lidc(
     split: Split = None,
     split_salt: Annotated[str, typer.Option(help="Changes which patients the hash puts where.")] = "",
     crop: Annotated[int, typer.Option(min=1, help="Side of the window, in voxels.")] = 128,
-    spacing: Annotated[
-        str, typer.Option(metavar="native|MM", help="In-plane spacing of the window, in mm, or each scan's own.")
-    ] = "native",
+    spacing: Spacing = "native",
     min_raters: Annotated[int, typer.Option(min=1, max=4, help="Leave out nodules that fewer raters marked.")] = 1,
     slices: Annotated[
         SliceChoice, typer.Option(help="All annotated slices of a nodule, or the one of largest area.")
@@ -97,7 +95,7 @@ def lidc(
     """LIDC-IDRI annotations and CT to multi-rater slices (needs the extra lidc)."""
     from pipelines.prepare import CropOptions, PrepareLidcOptions, audit_lidc, prepare_lidc
 
-    crops = CropOptions((crop, crop), min_raters, slices.value, negatives, seed, _spacing_mm(spacing))
+    crops = CropOptions((crop, crop), min_raters, slices.value, negatives, seed, spacing_mm(spacing))
     if audit:
         audit_lidc(crops, split_csv=split, split_salt=split_salt)
         return ExitCode.DONE
@@ -119,13 +117,6 @@ def lidc(
             quiet=quiet,
         )
     ).exit_code
-
-
-def _spacing_mm(text: str) -> float | None:
-    try:
-        return None if text == "native" else float(text)
-    except ValueError as error:
-        raise ConfigError(f"spacing must be native or a length > 0 mm, got {text!r}") from error
 
 
 def phantom(

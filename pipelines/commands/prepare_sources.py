@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.shared import KeepGoing, OutputDir, Overwrite, Quiet, Split, SplitSalt, command
+from pipelines.commands.shared import (
+    KeepGoing,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Spacing,
+    Split,
+    SplitSalt,
+    command,
+    spacing_mm,
+)
 from pipelines.console import ExitCode
 
 __all__ = ["register"]
@@ -64,6 +74,7 @@ def rater_masks(
         str, typer.Option(help="Names of the values 0, 1, .. of the masks, background first, with commas.")
     ] = "background,lesion",
     crop: Annotated[int, typer.Option(min=1, help="Side of the window, in voxels.")] = 128,
+    spacing: Spacing = "native",
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "rater masks",
     keep_ids: Annotated[
         bool, typer.Option("--keep-ids", help="Write the ids of cases and patients as they are, not their keyed hash.")
@@ -82,6 +93,7 @@ def rater_masks(
         output_dir=output_dir,
         classes=tuple(part.strip() for part in classes.split(",")),
         roi_size=(crop, crop),
+        spacing_mm=spacing_mm(spacing),
         name=name,
         keep_ids=keep_ids,
         split_csv=split,

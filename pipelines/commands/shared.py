@@ -12,6 +12,7 @@ import click
 import typer
 from typer.core import TyperCommand
 
+from mose_med.errors import ConfigError
 from pipelines.console import ExitCode, configure_logging, run_command
 from pipelines.mlflow_settings import calm_mlflow
 
@@ -25,11 +26,13 @@ __all__ = [
     "Overwrite",
     "Quiet",
     "Seed",
+    "Spacing",
     "Split",
     "SplitSalt",
     "Threads",
     "TrackingUri",
     "command",
+    "spacing_mm",
 ]
 
 Bundle = Annotated[str, typer.Option(help="lidc, lidc_small or cityscapes.")]
@@ -40,6 +43,9 @@ Checkpoint = Annotated[
 ]
 Split = Annotated[
     Path | None, typer.Option(help="CSV of patient_id,part; without it, by hash of the patient.", show_default=False)
+]
+Spacing = Annotated[
+    str, typer.Option(metavar="native|MM", help="In-plane spacing of the window, in mm, or each image's own.")
 ]
 SplitSalt = Annotated[str, typer.Option(help="Changes which patients the hash puts where.")]
 KeepGoing = Annotated[
@@ -127,3 +133,15 @@ def command(
         return group.command(name, cls=ManyValuesCommand)(run)
 
     return register
+
+
+def spacing_mm(text: str) -> float | None:
+    """In-plane spacing that a user names; None if each image keeps its own.
+
+    Raises:
+        ConfigError: if it is no number.
+    """
+    try:
+        return None if text == "native" else float(text)
+    except ValueError as error:
+        raise ConfigError(f"spacing must be native or a length > 0 mm, got {text!r}") from error

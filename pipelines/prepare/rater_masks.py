@@ -23,6 +23,7 @@ from data_prep.rater_masks.cases import RaterCase, find_cases, rater_names
 from data_prep.rater_masks.lesions import LesionCrop, crop_lesions
 from data_prep.rater_masks.volumes import RatedVolume, load_case
 from data_prep.split import require_training_and_validation
+from data_prep.window import require_spacing
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from pipelines.case_names import case_key, case_name, private_folder, write_private
@@ -49,6 +50,7 @@ class PrepareRaterMasksOptions(SplitOptions):
         output_dir: folder of the datalist.
         classes: names of the values 0, 1 and so on in the masks, background first.
         roi_size: window in voxels along i and j.
+        spacing_mm: of the window's voxels in the slice; None is each image's own.
         keep_ids: write ids as they are; if not, cases and patients get the keyed hash of their id, raters a number,
             and ``private/id_map.csv`` links them back.
         name: of the data set.
@@ -58,6 +60,7 @@ class PrepareRaterMasksOptions(SplitOptions):
     output_dir: Path
     classes: tuple[str, ...] = ("background", "lesion")
     roi_size: tuple[int, int] = (128, 128)
+    spacing_mm: float | None = None
     keep_ids: bool = False
     name: str = "rater masks"
 
@@ -66,6 +69,7 @@ class PrepareRaterMasksOptions(SplitOptions):
             raise ConfigError(f"classes must be at least two different names, background first, got {self.classes}")
         if min(self.roi_size) < 1:
             raise ConfigError(f"roi_size must be two sizes >= 1, got {self.roi_size}")
+        require_spacing(self.spacing_mm)
 
     def record(self, cases: Sequence[RaterCase], split: Mapping[str, str]) -> dict[str, Any]:
         """What decides the result, without telling ids or paths."""
@@ -74,6 +78,7 @@ class PrepareRaterMasksOptions(SplitOptions):
             "sha256_of_source": _sha256_of_listing(self.source, cases),
             "classes": list(self.classes),
             "roi_size": list(self.roi_size),
+            "spacing_mm": "native" if self.spacing_mm is None else self.spacing_mm,
             "keep_ids": self.keep_ids,
             "name": self.name,
             "split": self.split_record(split),
@@ -180,7 +185,7 @@ def _write_case(
     voxel_ml = abs(float(np.linalg.det(volume.affine[:3, :3]))) / 1000
     tally.agreement[case] = case_agreement(volume.masks, volume.present, len(options.classes), voxel_ml)
     weights = (volume.present / volume.present.sum()).tolist()
-    crops = list(crop_lesions(volume, options.roi_size))
+    crops = list(crop_lesions(volume, options.roi_size, options.spacing_mm))
     tally.num_without_annotation += not crops
     for crop in crops:
         nodule_id = f"{case}_lesion-{crop.number}"
@@ -213,6 +218,7 @@ def _finish(
         num_raters=len(raters),
         parts=tally.entries,
         nodules=tally.nodules,
+        spacing_mm=options.spacing_mm,
     )
     entries = [entry for part in PARTS for entry in tally.entries[part]]
     kappa = write_agreement_report(folder, tally.agreement, num_raters=len(raters), classes=options.classes)

@@ -46,8 +46,11 @@ def test_at_a_spacing_they_show_the_same_too(phantom_lidc_root: Path, resampled_
     assert_same_windows(phantom_lidc_root, resampled_datalist, part, preprocessing)
 
 
+@pytest.mark.parametrize("spacing_mm", [None, 0.6])
 @pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, 0, 1, 0, 1, 0)])
-def test_own_images_are_shown_the_same(direction: tuple[int, ...], write_volume, tmp_path: Path):
+def test_own_images_are_shown_the_same(
+    direction: tuple[int, ...], spacing_mm: float | None, write_volume, tmp_path: Path
+):
     rng = np.random.default_rng(0)
     for number in range(2):
         image, mask = rng.integers(-1000, 400, (24, 20, 22)).astype(np.int16), np.zeros((24, 20, 22), dtype=np.uint8)
@@ -55,12 +58,12 @@ def test_own_images_are_shown_the_same(direction: tuple[int, ...], write_volume,
         for name, array in (("image.nii.gz", image), ("rater-a.mha", mask)):
             write_volume(tmp_path / "cases" / f"case-{number}" / name, array, direction=direction)
     options = PrepareRaterMasksOptions(
-        tmp_path / "cases", tmp_path / "out", roi_size=(32, 32), keep_ids=True, fractions=(0.5, 0.5, 0), quiet=True
+        tmp_path / "cases", tmp_path / "out", roi_size=(32, 32), spacing_mm=spacing_mm, keep_ids=True, quiet=True
     )
     split = tmp_path / "split.csv"
     split.write_text("patient_id,part\ncase-0,training\ncase-1,validation\n")
     datalist = load_datalist(prepare_rater_masks(replace(options, split_csv=split)).datalist)
-    preprocessing = Preprocessing(roi_size=(32, 32))
+    preprocessing = Preprocessing(roi_size=(32, 32), spacing_mm=spacing_mm)
     dataset = MultiRaterDataset(datalist.part("training"), preprocessing)
     ct = read_ct(tmp_path / "cases" / "case-0" / "image.nii.gz")
     for item, entry in zip(dataset, dataset.data, strict=True):

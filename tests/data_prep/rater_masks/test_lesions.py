@@ -5,6 +5,7 @@ import pytest
 
 from data_prep.rater_masks.lesions import crop_lesions
 from data_prep.rater_masks.volumes import RatedVolume
+from data_prep.window import in_plane_window
 
 AFFINE = np.array([[-0.5, 0, 0, 10], [0, -0.5, 0, 20], [0, 0, 2, -30], [0, 0, 0, 1]], dtype=float)
 
@@ -55,3 +56,19 @@ def test_values_that_are_not_whole_stay_so(volume: RatedVolume):
 
 def test_nothing_drawn_gives_nothing(volume: RatedVolume):
     assert list(crop_lesions(volume._replace(masks=np.zeros_like(volume.masks)), (8, 8))) == []
+
+
+def test_every_other_voxel_at_twice_the_spacing(volume: RatedVolume):
+    for crop in crop_lesions(volume, (8, 8), 1.0):
+        i, j, k = np.rint(np.linalg.inv(AFFINE) @ crop.affine[:, 3])[:3].astype(int)
+        assert (i % 2, j % 2) == (0, 0)
+        for found, whole, fill in ((crop.image, volume.image, -1024), (crop.masks, volume.masks, 0)):
+            expected = in_plane_window(whole[::2, ::2], (i // 2, j // 2), (8, 8), fill)
+            np.testing.assert_array_equal(found, expected[:, :, k : k + found.shape[2]])
+        assert np.abs(crop.affine[[0, 1], [0, 1]]).tolist() == [1.0, 1.0]
+
+
+def test_voxels_belong_to_a_class_from_one_half(volume: RatedVolume):
+    """A square of 4 voxels, at half their spacing: 7 within, and those beyond each side but not at the corners."""
+    first, _ = crop_lesions(volume, (32, 32), 0.25)
+    assert (first.masks[:, :, 0, 0] == 1).sum() == 7**2 + 4 * 7

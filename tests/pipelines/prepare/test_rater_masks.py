@@ -175,3 +175,12 @@ def test_one_rater_is_enough(options: PrepareRaterMasksOptions):
     assert result.counts["fleiss_kappa"] is None
     card = json.loads((options.output_dir / "card.json").read_text())
     assert card["agreement"] == {}
+
+
+def test_wanted_spacing_is_told_and_checked(options: PrepareRaterMasksOptions):
+    datalist = load_datalist(prepare_rater_masks(replace(options, spacing_mm=0.5)).datalist)
+    assert datalist.spacing_mm == 0.5
+    zooms = nib.load(datalist.part("training")[0].image).header.get_zooms()
+    assert zooms == pytest.approx((0.5, 0.5, 2.0))
+    with pytest.raises(ConfigError, match="spacing must be native or a length > 0 mm, got 0"):
+        replace(options, spacing_mm=0.0)
