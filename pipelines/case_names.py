@@ -84,9 +84,9 @@ def case_name(key: bytes, identity: str) -> str:
     return f"case-{hmac.digest(key, identity.encode(), 'sha256').hex()[:12]}"
 
 
-def record_case(output_dir: Path, case: str, path: Path, source: Source) -> None:
-    """Enter a case into the map; an earlier entry of it is replaced."""
-    add_to_case_map(output_dir, [(case, str(path.absolute()), source.patient_id, source.study_uid, source.series_uid)])
+def record_case(output_dir: Path, case: str, origin: str, source: Source) -> None:
+    """Enter a case, and where it is from, into the map; an earlier entry of it is replaced."""
+    add_to_case_map(output_dir, [(case, origin, source.patient_id, source.study_uid, source.series_uid)])
 
 
 def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]]) -> None:

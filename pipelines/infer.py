@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.case_names import case_key, record_case
 from pipelines.cohort.journal import failed_cases
 from pipelines.console import stderr
+from pipelines.dicomweb import open_archive, retrieved_study
 from pipelines.inference.case import Destination, finish_case
 from pipelines.inference.model import LoadedModel, load_model
 from pipelines.inference.options import InferOptions
@@ -21,8 +22,11 @@ from pipelines.inference.reading import CaseRequest, read_case
 from pipelines.inference.stages import Stages
 from pipelines.inference.store import FolderStore
 from pipelines.inference.tables import write_tables
-from pipelines.inference.writers import folder_options
+from pipelines.inference.writers import dicom_files, folder_options
 from pipelines.run_folder import claim_folder
+
+if TYPE_CHECKING:
+    from mose_med.io.dicomweb import Archive
 
 __all__ = ["InferOptions", "InferResult", "infer"]
 
@@ -38,7 +42,8 @@ class InferResult(NamedTuple):
 def infer(options: InferOptions) -> InferResult:
     """Infer one study and write its case folder, ``summary.csv``, ``failed.csv`` and ``private/``.
 
-    Whatever can be wrong with the input is found before the output folder is touched.
+    Whatever can be wrong with the input is found before the output folder is touched. DICOM objects of a study of an
+    archive are stored there last, when the folder is whole: run again, the command stores them again.
 
     Raises:
         ConfigError: if an option does not fit, or the output folder holds results of other options.
@@ -46,20 +51,46 @@ def infer(options: InferOptions) -> InferResult:
         GeometryError: if the geometry of the input does not fit.
     """
     stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))
-    request = CaseRequest(
-        options.source, options.nodules, options.series, options.result_options(), lung_mask=options.lung_mask
-    )
     options.check()
+    archive = None if options.dicomweb is None else open_archive(options.dicomweb, options.ca_bundle)
     model = load_model(options.checkpoint, options.device, options.threads)
-    with stages.enter("read"):
-        read = read_case(request)
+    with _study(options, archive) as source:
+        request = CaseRequest(
+            source,
+            options.nodules,
+            options.series,
+            options.result_options(),
+            lung_mask=options.lung_mask,
+            origin=f"{options.dicomweb}/studies/{options.study}" if options.dicomweb else None,
+        )
+        with stages.enter("read"):
+            read = read_case(request)
     out = options.output_dir
     with _claimed(options, model):
         destination = Destination(str(out), case_key(out), options.overwrite)
         outcome = finish_case(model, request, read, destination, stages)
-        record_case(out, outcome.case, options.source, outcome.source)
+        record_case(out, outcome.case, request.told_origin(), outcome.source)
         write_tables(FolderStore(out), failed_cases(out))
+    if archive is not None and options.dicom_seg:
+        with _shown(options, "store"):
+            archive.store(dicom_files(out / outcome.case))
     return InferResult(outcome.case, out / outcome.case, outcome.resumed)
+
+
+@contextmanager
+def _study(options: InferOptions, archive: Archive | None) -> Iterator[Path]:
+    """Where the study is to be read from."""
+    if archive is None or options.study is None:
+        yield options.source or Path()
+        return
+    with ExitStack() as stack:
+        with _shown(options, "retrieve"):
+            folder = stack.enter_context(retrieved_study(archive, options.study, options.series))
+        yield folder
+
+
+def _shown(options: InferOptions, what: str) -> AbstractContextManager[object]:
+    return nullcontext() if options.quiet else stderr.status(f"infer: {what}")
 
 
 @contextmanager

@@ -27,13 +27,25 @@ try:
 except ImportError as error:
     raise MissingDependencyError("dicomweb-client", "dicom") from error
 
-__all__ = ["Archive"]
+__all__ = ["Archive", "BearerToken"]
 
 _LOGGER = logging.getLogger(__name__)
 _AS_STORED = (("application/dicom", "*"),)
 _UID = re.compile(r"[0-9.]{1,64}")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MODALITY, _SERIES_UID, _INSTANCES = "00080060", "0020000E", "00201209"
+
+
+class BearerToken(AuthBase):  # type: ignore[misc]
+    """Credentials that are a token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the token into a request."""
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
 
 class Archive:

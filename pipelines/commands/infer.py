@@ -78,9 +78,33 @@ def infer(
     gantry_tilt: read.GantryTilt = read.GantryTiltName.REFUSE,
     samples: Annotated[int, typer.Option(min=1, help="Samples per expert.")] = 4,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
+    dicom_seg: Annotated[
+        bool | None,
+        typer.Option(
+            "--dicom-seg/--no-dicom-seg",
+            help="Write seg.dcm, probability_seg.dcm and report_sr.dcm.",
+            show_default="with --dicomweb",
+        ),
+    ] = None,
+    keep_identity: Annotated[
+        bool, typer.Option("--keep-identity", help="Tell patient, UIDs and source in provenance.json and summary.csv.")
+    ] = False,
     report: Annotated[
         bool, typer.Option("--report", help="Write report.html, which opens in a browser, and a sheet for each lesion.")
     ] = False,
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(
+            help="URL of a DICOM archive to take --study from and store results in; credentials from "
+            "MOSE_MED_DICOMWEB_USER and _PASSWORD, or _TOKEN, or ~/.netrc.",
+            show_default=False,
+        ),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="StudyInstanceUID in the archive.", show_default=False)] = None,
+    ca_bundle: Annotated[
+        Path | None,
+        typer.Option(help="Certificates of authorities to trust for the archive.", show_default="the usual ones"),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -104,7 +128,8 @@ def infer(
 
     Lesions are those of --nodules, or else what is found in the lungs.
 
-    Give one INPUT, or many cases with --input-dir or --manifest. The same command again goes on where it stopped.
+    Give one INPUT, a study of an archive with --dicomweb, or many cases with --input-dir or --manifest. The same
+    command again goes on where it stopped.
     """
     if list_series:
         read.list_series(source, slice_spacing, gantry_tilt)
@@ -115,6 +140,8 @@ def infer(
         "checkpoint": checkpoint,
         "samples": samples,
         "form": form.value,
+        "dicom_seg": dicomweb is not None if dicom_seg is None else dicom_seg,
+        "keep_identity": keep_identity,
         "report": report,
         "region": "lungs" if region is None else region.value,
         "overlap": overlap,
@@ -143,20 +170,22 @@ def infer(
         "gpu_share": gpu_share,
         "private_dir": private_dir,
     }
-    if sum(given is not None for given in (source, input_dir, manifest)) != 1:
-        raise ConfigError("give exactly one of INPUT, --input-dir and --manifest")
+    if sum(given is not None for given in (source, dicomweb, input_dir, manifest)) != 1:
+        raise ConfigError("give exactly one of INPUT, --dicomweb, --input-dir and --manifest")
     if nodules is not None and region is not None:
         raise ConfigError("--region says where to look without a nodule list, got --nodules too: give one of them")
-    if source is None:
+    archive = {"dicomweb": dicomweb, "study": study, "ca_bundle": ca_bundle}
+    if source is None and dicomweb is None:
         _refuse_for_many(nodules=nodules, series=series, lung_mask=lung_mask)
+        _refuse_without_archive(archive)
         return many.infer_many(output_dir, shared | cohort | {"threads": threads or 1})
     many.refuse_for_one(cohort)
     own = {"nodules": nodules, "lung_mask": lung_mask, "series": series, "threads": threads}
-    _infer_one(source, Path(output_dir), shared | own)
+    _infer_one(source, Path(output_dir), shared | own | archive)
     return ExitCode.DONE
 
 
-def _infer_one(source: Path, output_dir: Path, options: dict[str, Any]) -> None:
+def _infer_one(source: Path | None, output_dir: Path, options: dict[str, Any]) -> None:
     from pipelines.infer import InferOptions, infer
 
     infer(InferOptions(source, output_dir, **options))
@@ -167,3 +196,9 @@ def _refuse_for_many(**options: Any) -> None:
         if value is not None:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} goes with one INPUT: give it by case, in the manifest's column {name}")
+
+
+def _refuse_without_archive(options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise ConfigError(f"--{name.replace('_', '-')} goes with --dicomweb URL, got {value} without it")

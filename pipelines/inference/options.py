@@ -17,6 +17,7 @@ from mose_med.inferers import (
     LesionRules,
     require_overlap,
 )
+from mose_med.io.dicom_source import require_highdicom
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
 from mose_med.io.nodule_boxes import MIN_SCORE
 from mose_med.report.niivue import require_niivue
@@ -41,6 +42,8 @@ class ResultOptions:
         lesion_threshold: marginal probability above which voxels are of a lesion.
         min_lesion_ml: smallest lesion that a search reports.
         sw_batch_size: windows per call of the network.
+        dicom_seg: write DICOM objects into the folder of the case; DICOM input alone.
+        keep_identity: tell whose a case is in its provenance and in the summary.
         report: write the review page and a sheet for each lesion into the folder of the case.
         slice_spacing: of DICOM slices that are missing or not equally spaced: ``refuse``, or ``resample``.
         gantry_tilt: of DICOM slices of a tilted gantry: ``refuse``, or ``correct``.
@@ -57,6 +60,8 @@ class ResultOptions:
     lesion_threshold: float = LESION_THRESHOLD
     min_lesion_ml: float = MIN_LESION_ML
     sw_batch_size: int = 16
+    dicom_seg: bool = False
+    keep_identity: bool = False
     report: bool = False
     slice_spacing: SliceSpacing = "refuse"
     gantry_tilt: GantryTilt = "refuse"
@@ -75,7 +80,7 @@ class ResultOptions:
 
         Raises:
             ConfigError: naming the option, the rule and the value.
-            MissingDependencyError: if a report is wanted and the package for it is not installed.
+            MissingDependencyError: if a report or DICOM objects are wanted and the package for them is not installed.
         """
         for name, value, least in (
             ("samples", self.samples, 1),
@@ -93,6 +98,8 @@ class ResultOptions:
         ):
             if text not in choices:
                 raise ConfigError(f"{name} must be {' or '.join(choices)}, got {text!r}")
+        if self.dicom_seg:
+            require_highdicom()
         if self.report:
             require_niivue()
         require_overlap(self.overlap)
@@ -104,24 +111,30 @@ class InferOptions(ResultOptions):
     """What to infer, and how.
 
     Attributes:
-        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file.
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; None for a study of an archive.
         output_dir: gets one folder a case.
         checkpoint: weights, made by ``mose-med train``.
         nodules: CSV of positions in mm, or JSON of boxes; without one the region is searched.
         lung_mask: where the lungs are; found by threshold if None.
         series: SeriesInstanceUID to read, or the number of the series; the first if None.
+        dicomweb: URL of a DICOM archive to retrieve a study from and to store DICOM objects in.
+        study: StudyInstanceUID of the study in the archive.
+        ca_bundle: certificates of the authorities to trust for the archive; the usual ones if None.
         device: ``auto``, ``cpu`` or ``cuda[:n]``.
         threads: of the CPU; all if None.
         quiet: do not show progress.
         overwrite: replace results that were made with other options.
     """
 
-    source: Path
+    source: Path | None
     output_dir: Path
     checkpoint: Path | None = None
     nodules: Path | None = None
     lung_mask: Path | None = None
     series: str | None = None
+    dicomweb: str | None = None
+    study: str | None = None
+    ca_bundle: Path | None = None
     device: str = "auto"
     threads: int | None = None
     quiet: bool = False
@@ -134,6 +147,13 @@ class InferOptions(ResultOptions):
             ConfigError: naming the option, the rule and the value.
         """
         super().check()
+        if (self.source is None) == (self.dicomweb is None):
+            raise ConfigError("give either INPUT or --dicomweb URL")
+        if self.dicomweb is not None and self.study is None:
+            raise ConfigError("--dicomweb needs the study to infer: pass --study UID, its StudyInstanceUID")
+        for option, value in (("--study", self.study), ("--ca-bundle", self.ca_bundle)):
+            if value is not None and self.dicomweb is None:
+                raise ConfigError(f"{option} goes with --dicomweb URL, got {value} without it")
         if self.lung_mask is not None and (self.nodules is not None or self.region != "lungs"):
             other = "--nodules" if self.nodules is not None else f"--region {self.region}"
             raise ConfigError(f"--lung-mask goes with --region lungs, got {other}: give one of them")

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mose_med.errors import DataError, GeometryError
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study
+from mose_med.io.dicom_source import SourceSeries, read_source_series
 from mose_med.io.nodule_boxes import image_name
 from pipelines.inference.options import ResultOptions
 from pipelines.provenance import file_sha256, image_sha256
@@ -32,6 +34,7 @@ class CaseRequest:
         options: what decides the result.
         case: name of the case; None names it by a keyed hash of its identity.
         lung_mask: where the lungs are; found by threshold if None.
+        origin: where the study is from, for those who may know; its path if None.
     """
 
     source: Path
@@ -40,16 +43,25 @@ class CaseRequest:
     options: ResultOptions
     case: str | None = None
     lung_mask: Path | None = None
+    origin: str | None = None
+
+    def told_origin(self) -> str:
+        """Where the study is from."""
+        return self.origin or str(self.source.absolute())
 
 
 class CaseInput(NamedTuple):
-    """What was read of a case; no nodules means that a region is searched, the lungs perhaps by a mask (i, j, k)."""
+    """What was read of a case; no nodules means that a region is searched, the lungs perhaps by a mask (i, j, k).
+
+    ``series`` is there where DICOM objects are to be made.
+    """
 
     study: Study
     nodules: list[Nodule]
     input_sha256: str
     lungs: NDArray[np.bool_] | None = None
     lung_mask_sha256: str | None = None
+    series: SourceSeries | None = None
 
     @property
     def identity(self) -> str:
@@ -82,7 +94,8 @@ def read_case(request: CaseRequest) -> CaseInput:
     )
     if nodules:
         require_inside(study.image, [nodule.position_mm for nodule in nodules])
-    read = CaseInput(study, nodules, image_sha256(study.image))
+    series = _source_series(request, study) if options.dicom_seg else None
+    read = CaseInput(study, nodules, image_sha256(study.image), series=series)
     if request.lung_mask is None:
         return read
     return read._replace(
@@ -93,3 +106,16 @@ def read_case(request: CaseRequest) -> CaseInput:
 def _image_names(request: CaseRequest) -> list[str]:
     """What a list of several images may call the image of this case."""
     return [image_name(request.source.name), *([request.series] if request.series else [])]
+
+
+def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
+    if study.source.format != "dicom":
+        raise DataError(f"--dicom-seg goes with DICOM input, got {study.source.format}: leave it out")
+    if study.corrections:
+        raise GeometryError(
+            f"--dicom-seg needs the slices as they are, got a series that was made good ({study.corrections[0]}): "
+            "leave it out"
+        )
+    series = read_source_series(request.source, request.series)
+    series.require_grid(tuple(study.image.shape[1:]), np.asarray(study.image.affine))
+    return series

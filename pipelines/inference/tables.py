@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mose_med.io.case_files import LESIONS_NAME
-from pipelines.inference.store import ResultStore
+from pipelines.case_names import CASE_MAP_COLUMNS
+from pipelines.inference.store import PROVENANCE_NAME, ResultStore
+from pipelines.run_folder import OPTIONS_NAME
 
 __all__ = ["FAILED_COLUMNS", "FailedCase", "lesion_uncertainty", "write_tables"]
 
 FAILED_COLUMNS = ("case", "stage", "reason", "advice")
 _LESION_COLUMNS = ("lesion", "nodule_id", "in_consensus", "p_empty")
+_SOURCE_COLUMNS = CASE_MAP_COLUMNS[1:]
 _VOLUME_COLUMNS = ("mean", "p05", "p50", "p95")
 _QUEUE_COLUMNS = ("rank", "case", "uncertainty", "presence_entropy_nats", "entropy_nats", "lesions")
 
@@ -61,13 +64,19 @@ def lesion_uncertainty(lesion: dict[str, Any]) -> Uncertainty:
 def write_tables(store: ResultStore, failed: Iterable[FailedCase]) -> None:
     """Write ``summary.csv`` and ``queue.csv`` of all cases that are there, and ``failed.csv``.
 
+    The summary tells whose a case is where its provenance does.
+
     ``summary.csv`` has a row a lesion, sorted by case and lesion. ``queue.csv`` has a row a case, the most uncertain
     first; a case is as uncertain as its most uncertain lesion.
     """
     cases = list(_lesions(store))
     num_experts = max((len(lesion["expert_probs"]) for _, lesions in cases for lesion in lesions), default=0)
-    rows = [_summary_row(case, lesion) for case, lesions in cases for lesion in lesions]
-    _write_csv(store, "summary.csv", _summary_columns(num_experts), rows)
+    sources = _sources(store)
+    rows = [sources.get(case, {}) | _summary_row(case, lesion) for case, lesions in cases for lesion in lesions]
+    columns = _summary_columns(num_experts)
+    if sources:
+        columns[1:1] = _SOURCE_COLUMNS
+    _write_csv(store, "summary.csv", columns, rows)
     _write_csv(store, "queue.csv", _QUEUE_COLUMNS, _queue_rows(cases))
     _write_csv(store, "failed.csv", FAILED_COLUMNS, [case._asdict() for case in sorted(failed)])
 
@@ -76,6 +85,15 @@ def _lesions(store: ResultStore) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     for case in store.cases():
         content = store.read(f"{case}/{LESIONS_NAME}")
         yield case, json.loads(content)["lesions"] if content else []
+
+
+def _sources(store: ResultStore) -> dict[str, dict[str, str]]:
+    """Whose the cases are, by case; nothing unless the options say to tell it."""
+    options = json.loads(store.read(OPTIONS_NAME) or b"{}")
+    if not options.get("keep_identity"):
+        return {}
+    records = {case: json.loads(store.read(f"{case}/{PROVENANCE_NAME}") or b"{}") for case in store.cases()}
+    return {case: record["source"] for case, record in records.items()}
 
 
 def _summary_columns(num_experts: int) -> list[str]:

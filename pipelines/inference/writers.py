@@ -6,7 +6,9 @@ report) is a further function in ``WRITERS``, which writes nothing where the opt
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +16,12 @@ import numpy as np
 import torch
 from nibabel.orientations import aff2axcodes
 
+from mose_med import __version__
 from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io.case_files import write_case
+from mose_med.io.dicom_case import write_dicom_case
+from mose_med.io.dicom_source import ModelIdentity
 from pipelines.inference.model import LoadedModel
 from pipelines.inference.options import ResultOptions
 from pipelines.inference.reading import CaseInput, CaseRequest
@@ -24,7 +29,10 @@ from pipelines.inference.store import PROVENANCE_NAME
 from pipelines.provenance import tool_versions
 from pipelines.run_folder import write_json
 
-__all__ = ["WRITERS", "InferredCase", "folder_options"]
+__all__ = ["DICOM_NAME", "WRITERS", "InferredCase", "dicom_files", "folder_options"]
+
+#: Which DICOM objects and segments a case has.
+DICOM_NAME = "dicom.json"
 
 
 class InferredCase(NamedTuple):
@@ -47,10 +55,11 @@ def _write_maps(folder: Path, case: InferredCase) -> None:
     write_case(folder, case.distribution, names, torch.get_num_threads())
 
 
-def _write_provenance(folder: Path, case: InferredCase) -> None:
+def _record(case: InferredCase) -> dict[str, Any]:
+    """All that decided the files of a case."""
     study = case.input.study
     affine = np.asarray(study.image.affine, dtype=np.float64)
-    record = {
+    return {
         "versions": tool_versions(),
         "environment": case.model.environment(),
         "options": folder_options(case.request.options, case.model),
@@ -65,7 +74,37 @@ def _write_provenance(folder: Path, case: InferredCase) -> None:
             "corrections": list(study.corrections),
         },
     }
-    write_json(folder / PROVENANCE_NAME, record)
+
+
+def _write_provenance(folder: Path, case: InferredCase) -> None:
+    kept: dict[str, Any] = {}
+    if case.request.options.keep_identity:
+        who = case.input.study.source
+        kept["source"] = {
+            "source": case.request.told_origin(),
+            "patient_id": who.patient_id,
+            "study_uid": who.study_uid,
+            "series_uid": who.series_uid,
+        }
+    write_json(folder / PROVENANCE_NAME, _record(case) | kept)
+
+
+def _write_dicom(folder: Path, case: InferredCase) -> None:
+    if case.input.series is not None:
+        written = write_dicom_case(
+            folder,
+            case.distribution,
+            source=case.input.series,
+            model=ModelIdentity(__version__, case.model.weights_sha256),
+            request=json.dumps(_record(case)),
+            lesion_threshold=case.request.options.lesion_threshold,
+        )
+        write_json(folder / DICOM_NAME, {"highdicom": version("highdicom")} | written._asdict())
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """The DICOM objects in the folder of a case."""
+    return [folder / name for name in json.loads((folder / DICOM_NAME).read_text(encoding="utf-8"))["files"]]
 
 
 def _write_report(folder: Path, case: InferredCase) -> None:
@@ -77,4 +116,9 @@ def _write_report(folder: Path, case: InferredCase) -> None:
 
 
 #: In the order they write; the report is made of what the others wrote.
-WRITERS: tuple[Callable[[Path, InferredCase], None], ...] = (_write_maps, _write_provenance, _write_report)
+WRITERS: tuple[Callable[[Path, InferredCase], None], ...] = (
+    _write_maps,
+    _write_provenance,
+    _write_dicom,
+    _write_report,
+)

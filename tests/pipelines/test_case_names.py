@@ -38,7 +38,7 @@ def test_a_damaged_key_is_refused(tmp_path: Path, content: str):
 
 def test_the_map_is_sorted_and_keeps_one_row_a_case(tmp_path: Path):
     for case, series in (("case-b", "1"), ("case-a", "2"), ("case-b", "3")):
-        record_case(tmp_path, case, tmp_path / "study", Source("dicom", "patient", "9", series))
+        record_case(tmp_path, case, str(tmp_path / "study"), Source("dicom", "patient", "9", series))
     file = tmp_path / "private" / "case_map.csv"
     with file.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
