@@ -48,6 +48,8 @@ def configure_logging(*, quiet: bool, log_file: Path | None, debug: bool) -> Non
         handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("mose_med", "data_prep", "pipelines"):
         logger = logging.getLogger(name)
+        for earlier in logger.handlers:
+            earlier.close()
         logger.handlers[:] = handlers
         logger.setLevel(logging.DEBUG if debug else logging.INFO)
         logger.propagate = False

@@ -61,6 +61,8 @@ def _logging_as_it_was() -> Iterator[None]:
     logging.captureWarnings(False)
     for name in ("mose_med", "data_prep", "pipelines"):
         logger = logging.getLogger(name)
+        for handler in logger.handlers:
+            handler.close()
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
