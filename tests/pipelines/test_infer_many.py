@@ -27,7 +27,7 @@ def infer(cohort: CohortOptions, capsys: pytest.CaptureFixture[str]):
 def test_exactly_one_kind_of_input_is_taken(infer, given):
     code, told = infer(*given)
     assert code == ExitCode.BAD_INPUT
-    assert told.endswith("give exactly one of INPUT, --input-dir and --manifest")
+    assert told.endswith("give exactly one of INPUT, --dicomweb, --input-dir and --manifest")
 
 
 @pytest.mark.parametrize(
