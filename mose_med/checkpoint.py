@@ -117,6 +117,8 @@ def write_checkpoint(
         previous: where the file that is replaced is kept; None drops it.
     """
     target = Path(path)
+    for left_over in target.parent.glob(f".{target.name}.*.tmp"):  # of a process that was killed
+        left_over.unlink()
     content = {entry.name: getattr(checkpoint, entry.name) for entry in dataclasses.fields(checkpoint)}
     content |= {"config": checkpoint.config.to_dict(), "format": FORMAT}
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
