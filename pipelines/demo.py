@@ -113,7 +113,16 @@ def run_demo(options: DemoOptions) -> None:
         scores = evaluate(EvaluateOptions(datalist, weights, out / "evaluation", **compute))
     with stages.stage("Infer: a DICOM study and a NIfTI volume"):
         cases = {
-            kind: infer(InferOptions(study.source, out / "inference", weights, study.nodules, study.series, **compute))
+            kind: infer(
+                InferOptions(
+                    source=study.source,
+                    output_dir=out / "inference",
+                    checkpoint=weights,
+                    nodules=study.nodules,
+                    series=study.series,
+                    **compute,
+                )
+            )
             for kind, study in _test_studies(root, out).items()
         }
     write_json(out / "seconds.json", {name: round(seconds, 1) for name, seconds in stages.seconds.items()})
