@@ -138,6 +138,7 @@ def infer_case(
         regions=tuple(regions),
         lesions=tuple(sorted(lesions, key=lambda lesion: lesion.number)),
         storage=storage,
+        num_windows=sum(len(set(view.windows)) for view in views),
     )
 
 

@@ -50,6 +50,7 @@ class CaseDistribution:
         regions: boxes that share no voxel, where the network looked.
         lesions: one for each listed position, in the order of the list; or what was found, the largest first.
         storage: of the arrays of the regions.
+        num_windows: that the network was shown.
     """
 
     shape: tuple[int, int, int]
@@ -60,6 +61,7 @@ class CaseDistribution:
     regions: tuple[Region, ...]
     lesions: tuple[Lesion, ...]
     storage: Storage = field(default_factory=lambda: Storage(0), repr=False, compare=False)
+    num_windows: int = 0
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -131,6 +132,14 @@ def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> 
     )
 
 
+def _work(distribution: CaseDistribution) -> dict[str, int]:
+    """What the time of a case depends on."""
+    boxes = [region.box for region in distribution.regions]
+    slices = {k for box in boxes for k in range(box.start[2], box.stop[2])}
+    voxels = sum(math.prod(box.shape) for box in boxes)
+    return {"windows": distribution.num_windows, "region_slices": len(slices), "region_voxels": voxels}
+
+
 def _write(store: ResultStore, case: str, inferred: InferredCase, stages: Stages, *, overwrite: bool) -> None:
     """Write the folder of a case; where another worker wrote the same case meanwhile, that one stays."""
     try:
@@ -138,7 +147,8 @@ def _write(store: ResultStore, case: str, inferred: InferredCase, stages: Stages
             for write in WRITERS:
                 write(folder, inferred)
             dates = {"started": stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
-            write_json(folder / _RUN_NAME, dates | stages.seconds | {"write_s": stages.elapsed_s()})
+            seconds = stages.seconds | {"write_s": stages.elapsed_s()}
+            write_json(folder / _RUN_NAME, dates | seconds | _work(inferred.distribution))
     except FileExistsError as error:
         if not _is_done(store, case, inferred.input.request(), overwrite=False):
             raise ConfigError(f"a folder {case} that no run made is in the way: remove it") from error

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import gzip
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def test_a_dicom_study_gives_the_files_of_the_design(options: InferOptions):
         volume = nib.load(result.folder / name)
         assert volume.shape[:3] == tuple(image.shape[1:])
         np.testing.assert_allclose(volume.affine, np.asarray(image.affine), atol=1e-5)
+
+
+def test_run_json_tells_how_much_was_looked_at(options: InferOptions):
+    folder = infer(options).folder
+    looked = nib.load(folder / "expert_probs.nii.gz").get_fdata().any(axis=-1)
+    sides = [int(looked.any(axis=axes).sum()) for axes in ((1, 2), (0, 2), (0, 1))]
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["windows"], run["region_slices"], run["region_voxels"]) == (sides[2], sides[2], math.prod(sides))
 
 
 def test_lesions_and_summary_agree(options: InferOptions):
