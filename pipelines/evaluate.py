@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
-from mose_med.data import Datalist, MultiRaterDataset, load_datalist
+from mose_med.data import Datalist, load_datalist
 from mose_med.errors import ConfigError
 from mose_med.networks import MoSE
 from mose_med.report.reliability import write_reliability
@@ -35,6 +35,7 @@ from pipelines.evaluation.files import (
     write_slices,
 )
 from pipelines.evaluation.prediction import BatchPrediction, SampleSet
+from pipelines.evaluation.scored_data import CountedClasses, ScoredDataset, scored_dataset
 from pipelines.evaluation.scores import MethodScores, ScoreRow, score_row
 from pipelines.evaluation.tracking import record_evaluation
 from pipelines.evaluation.weights import weights_file
@@ -138,12 +139,12 @@ class _Run:
         self.datalist = load_datalist(options.datalist)
         _check_fit(self.datalist, checkpoint.config, options.checkpoint)
         self.network: MoSE = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(self.device)
-        preprocessing = checkpoint.config.preprocessing
-        self.slices = MultiRaterDataset(self.datalist.part(options.part), preprocessing)
-        self.training = MultiRaterDataset(self.datalist.part("training"), preprocessing)
+        self.slices = scored_dataset(self.datalist, options.part, checkpoint.config)
+        self.training = scored_dataset(self.datalist, "training", checkpoint.config)
         for dataset in (self.slices, self.training):
             dataset[0]
         self.num_classes = len(self.datalist.classes)
+        self.counted = CountedClasses.of(self.datalist)
         self.scores: dict[tuple[str, int], list[MethodScores]] = {}
         self.views: list[RaterView] = []
         self.expert_probs: list[Tensor] = []
@@ -183,7 +184,9 @@ class _Run:
 
     def _constant(self, progress: Progress) -> ConstantPrediction:
         task = progress.add_task("mean training mask", total=2 * len(self.training))
-        return best_constant_prediction(lambda: self._batches(self.training, progress, task), self.num_classes)
+        return best_constant_prediction(
+            lambda: self._batches(self.training, progress, task), self.num_classes, self.counted.regions
+        )
 
     def _score_slices(self, progress: Progress, constant: ConstantPrediction) -> None:
         task = progress.add_task("evaluate", total=len(self.slices))
@@ -197,7 +200,7 @@ class _Run:
                     self._score_forms(prediction, raters, number, position)
             self._add(CONSTANT, 1, 0, _constant_set(constant, len(raters.masks), self.device), raters)
             entries = self.slices.data[first : first + len(raters.masks)]
-            self.views += rater_views(entries, raters, range(1, self.num_classes))
+            self.views += rater_views(entries, raters, self.counted)
             first += len(raters.masks)
 
     def _score_forms(self, prediction: BatchPrediction, raters: RaterMasks, number: int, position: int) -> None:
@@ -211,7 +214,7 @@ class _Run:
     def _add(self, method: str, number: int, position: int, samples: SampleSet, raters: RaterMasks) -> None:
         by_seed = self.scores.setdefault((method, number), [])
         if len(by_seed) <= position:
-            by_seed.append(MethodScores(range(1, self.num_classes)))
+            by_seed.append(MethodScores(self.counted))
         by_seed[position].add(samples, raters, rater_probs(raters, self.num_classes))
 
     def _rows(self) -> tuple[ScoreRow, ...]:
@@ -220,7 +223,7 @@ class _Run:
         patients = [entry.patient_id for entry in self.slices.data]
         return tuple(score_row(*key, self.scores[key], patients) for key in keys)
 
-    def _batches(self, dataset: MultiRaterDataset, progress: Progress, task: TaskID) -> Iterator[dict[str, Any]]:
+    def _batches(self, dataset: ScoredDataset, progress: Progress, task: TaskID) -> Iterator[dict[str, Any]]:
         for batch in DataLoader(dataset, batch_size=self.options.batch_size):
             yield batch
             progress.advance(task, len(batch["image"]))
@@ -243,13 +246,13 @@ class _Run:
 
     def _write_examples(self, path: Path, caption: str) -> None:
         scores = next(by_seed[0] for (method, _), by_seed in self.scores.items() if method == COMPACT)
-        panels = []
+        panels, picture = [], bool(self.datalist.flips)
         for index in example_indices(self.views):
             item = self.slices[index]
             prediction = BatchPrediction(self.network, item["image"][None].to(self.device), index)
             samples = prediction.experts(self.options.num_samples[0], self.options.seed)
             ged = scores.slices[index].ged
-            panels.append(sample_panel(self.slices.data[index], item["image"], item["label"], samples, ged))
+            panels.append(sample_panel(self.slices.data[index], item, samples, ged, self.counted, picture=picture))
         write_sample_grid(path, panels, caption=caption)
 
 

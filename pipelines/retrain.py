@@ -21,6 +21,7 @@ from typing import Any
 from mose_med.checkpoint import ModelConfig
 from mose_med.data import Datalist, load_datalist
 from mose_med.handlers import TrainingRun
+from pipelines.bundle.configs import named_bundle
 from pipelines.device import choose_device
 from pipelines.models.comparison import (
     Comparison,
@@ -63,7 +64,7 @@ class RetrainOptions:
         merge: train on the old data, too.
         held_out: datalist whose test part champion and challenger are compared on; None for the new data's own.
         configs: overlays on the bundle's train.yaml, on top of the settings of the fine-tuning.
-        bundle: which bundle the model belongs to.
+        bundle: which bundle the model belongs to; None for what the champion says.
         max_epochs: of the fine-tuning; None for 20, or as configured.
         promote: ``auto``, ``never`` or ``force``.
         margin: GED that the challenger may be higher by; None asks for a lower one.
@@ -84,7 +85,7 @@ class RetrainOptions:
     merge: bool = True
     held_out: Path | None = None
     configs: tuple[str, ...] = ()
-    bundle: str = "lidc"
+    bundle: str | None = None
     max_epochs: int | None = None
     promote: Mode = "auto"
     margin: float | None = None
@@ -147,6 +148,7 @@ def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:
         model = read_model_config(bundle)
         for datalist in data.all():
             require_alike(datalist, model, _named(champion))
+        _bundle_of_model(options, bundle)
         resumed = claim_folder(options.output_dir, data.record(), overwrite=options.overwrite)
         if resumed and (options.output_dir / _CHAMPION_NAME).is_file():
             return
@@ -235,7 +237,7 @@ class _Retraining:
                 datalist,
                 folder / "training",
                 configs=(str(settings), *options.configs),
-                bundle=options.bundle,
+                bundle=_bundle_of_model(options, self.start),
                 max_epochs=options.max_epochs,
                 seed=options.seed,
                 device=options.device,
@@ -292,6 +294,10 @@ class _Retraining:
 
 def _bundle_name(number: int) -> str:
     return f"version-{number}.zip"
+
+
+def _bundle_of_model(options: RetrainOptions, champion: Path) -> str:
+    return options.bundle or named_bundle(champion)
 
 
 def _settings(model: ModelConfig) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 pytest_plugins = [
     "tests.fixtures.bundle",
     "tests.fixtures.cityscapes",
+    "tests.fixtures.cityscapes_training",
     "tests.fixtures.cohort",
     "tests.fixtures.dicom_seg",
     "tests.fixtures.community",

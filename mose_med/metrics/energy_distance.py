@@ -2,7 +2,8 @@
 
 Conventions: d = 1 - IoU; expectations run under the weights, self-pairs included unless said otherwise; the number is
 the squared distance, as published. Pairs that the IoU leaves out (see :mod:`mose_med.metrics.iou`) are left out of the
-expectation, whose remaining weights are rescaled; an image without any pair is nan.
+expectation, whose remaining weights are rescaled. A set of which no pair is left, none of whose masks has a class that
+counts, has a spread of 0; an image where neither samples nor raters have one is nan.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def generalized_energy_distance(
             itself, and a set whose weight lies on one mask has spread 0.
 
     Returns:
-        Squared distance, shape ``(B,)``; 0 for equal sets.
+        Squared distance, shape ``(B,)``; 0 for equal sets; nan where no mask has any of several classes.
 
     Raises:
         ShapeError: if shapes differ, masks are not integers or weights do not sum to 1.
@@ -62,7 +63,7 @@ def generalized_energy_distance(
     cross = _expectation(distance[:, :samples, samples:], _products(weights, rater_weights))
     spread = _spread(distance[:, samples:, samples:], rater_weights, include_self_pairs)
     diversity = _spread(distance[:, :samples, :samples], weights, include_self_pairs)
-    return (2.0 * cross - spread - diversity).float()
+    return (2.0 * cross - spread.nan_to_num(0.0) - diversity.nan_to_num(0.0)).float()
 
 
 def sample_diversity(

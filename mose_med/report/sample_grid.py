@@ -46,6 +46,8 @@ class SamplePanel(NamedTuple):
         expert_masks: foreground of every sample, (K, S, H, W).
         probability: marginal foreground probability, (H, W).
         entropy: of the marginal, (H, W) nats.
+        expert_numbers: what the experts are called; empty for 1 to K.
+        num_classes: of the marginal, which bound its entropy.
     """
 
     title: str
@@ -55,6 +57,8 @@ class SamplePanel(NamedTuple):
     expert_masks: NDArray[Any]
     probability: NDArray[Any]
     entropy: NDArray[Any]
+    expert_numbers: tuple[int, ...] = ()
+    num_classes: int = 2
 
 
 def write_sample_grid(path: str | os.PathLike[str], panels: Sequence[SamplePanel], *, caption: str = "") -> None:
@@ -113,13 +117,15 @@ def _draw_row(axes: Sequence[Axes], panel: SamplePanel) -> None:
     for rater, mask in enumerate(panel.rater_masks):
         _outline(axes[0], mask[square], _RATER_COLOURS[rater % len(_RATER_COLOURS)])
     _count_empty(axes[0], panel.rater_masks, "drew nothing")
-    for expert, (axis, masks) in enumerate(zip(axes[1:-2], panel.expert_masks, strict=True)):
-        _show(axis, panel.image[square], f"expert {expert + 1}: {100 * panel.expert_probs[expert]:.0f} %", **grey)
+    numbers = panel.expert_numbers or range(1, len(panel.expert_probs) + 1)
+    for axis, number, prob, masks in zip(axes[1:-2], numbers, panel.expert_probs, panel.expert_masks, strict=True):
+        _show(axis, panel.image[square], f"expert {number}: {100 * prob:.0f} %", **grey)
         for mask in masks[:_OUTLINES]:
             _outline(axis, mask[square], _SAMPLE_COLOUR)
         _count_empty(axis, masks, "empty")
     _show(axes[-2], panel.probability[square], "probability", cmap="viridis", vmin=0, vmax=1)
-    _show(axes[-1], panel.entropy[square], "entropy (0 to ln 2 nats)", cmap="magma", vmin=0, vmax=float(np.log(2)))
+    title, most = f"entropy (0 to ln {panel.num_classes} nats)", float(np.log(panel.num_classes))
+    _show(axes[-1], panel.entropy[square], title, cmap="magma", vmin=0, vmax=most)
 
 
 def _window(image: NDArray[Any]) -> tuple[float, float]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import yaml
 from monai.bundle import ConfigParser
 
 from mose_med.checkpoint import ModelConfig
+from mose_med.errors import ConfigError, DataError
 from pipelines.train_config import TRACKING, bundle_configs, compose, config_files
 
-__all__ = ["bundle_metadata", "config_texts"]
+__all__ = ["bundle_metadata", "config_texts", "named_bundle"]
 
 _BASE = "train.yaml"
 _INFERENCE = "inference.yaml"
+_METADATA = "metadata.json"
 #: Settings that name places and devices of one machine.
 _OF_MACHINE = ("bundle_root", "datalist", "output_dir", "device_name")
 
@@ -34,13 +38,32 @@ def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | N
     inference = ConfigParser.load_config_file(str(folder / _INFERENCE))
     for name, config in ((_BASE, _training(bundle, trained)), (_INFERENCE, inference)):
         texts[name] = yaml.safe_dump(_of_model(config, model), sort_keys=False, allow_unicode=True, width=120)
-    texts["metadata.json"] = json.dumps(bundle_metadata(bundle, model), indent=2) + "\n"
+    texts[_METADATA] = json.dumps(bundle_metadata(bundle, model), indent=2) + "\n"
     return texts
+
+
+def named_bundle(archive: Path) -> str:
+    """Which of this project's bundles an exported one belongs to, by the name in its metadata.
+
+    Raises:
+        ConfigError: if it is none of them.
+        DataError: if the zip file cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = [name for name in content.namelist() if name.endswith(f"/configs/{_METADATA}")]
+            names = [json.loads(content.read(member)).get("name") for member in members]
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise DataError(f"bundle {archive} cannot be read: {error}") from error
+    for path in sorted(Path(str(files("configs"))).glob(f"*/configs/{_METADATA}")):
+        if json.loads(path.read_text(encoding="utf-8"))["name"] in names:
+            return path.parents[1].name
+    raise ConfigError(f"bundle {archive} does not say which bundle it belongs to: name it with --bundle")
 
 
 def bundle_metadata(bundle: str, model: ModelConfig) -> dict[str, Any]:
     """MONAI's description of the bundle, with the sizes and classes of these weights."""
-    path = bundle_configs(bundle) / "metadata.json"
+    path = bundle_configs(bundle) / _METADATA
     metadata: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     ports = metadata["network_data_format"]
     image, pred = ports["inputs"]["image"], ports["outputs"]["pred"]

@@ -43,7 +43,9 @@ def retrain(
     config: Annotated[
         list[str] | None, typer.Option(help="Overlay on the settings of the fine-tuning.", show_default=False)
     ] = None,
-    bundle: Annotated[str, typer.Option(help="Which bundle the model belongs to.")] = "lidc",
+    bundle: Annotated[
+        str | None, typer.Option(help="Which bundle the model belongs to.", show_default="that of the champion")
+    ] = None,
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs in all.", show_default="20")] = None,
     promote: Annotated[Promote, typer.Option(help="auto: if GED is better and ECE no worse.")] = Promote.AUTO,
     margin: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +35,9 @@ class ConstantPrediction(NamedTuple):
     training_iou: float
 
 
-def best_constant_prediction(batches: Batches, num_classes: int) -> ConstantPrediction:
+def best_constant_prediction(
+    batches: Batches, num_classes: int, classes: Sequence[int] | None = None
+) -> ConstantPrediction:
     """The mean training mask at the threshold that agrees best with the training raters.
 
     Among constant predictions the one of the highest expected IoU has the lowest GED, since the raters' own spread is
@@ -45,14 +47,16 @@ def best_constant_prediction(batches: Batches, num_classes: int) -> ConstantPred
         batches: gives the training part, anew at every call: dicts of ``label`` (B, R, H, W) and ``rater_weights`` (B,
             R).
         num_classes: C.
+        classes: whose regions count; None for all but the background.
     """
+    counted = range(1, num_classes) if classes is None else classes
     probs = _mean_probs(batches(), num_classes)
     candidates = list(_candidates(probs))
     masks = torch.stack([mask for _, mask in candidates])
     totals, slices = torch.zeros(len(masks), dtype=torch.float64), 0
     for batch in batches():
         raters = RaterMasks(batch["label"], batch["rater_weights"])
-        iou = pairwise_iou(masks.expand(len(raters.masks), *masks.shape), raters.masks, range(1, num_classes))
+        iou = pairwise_iou(masks.expand(len(raters.masks), *masks.shape), raters.masks, counted)
         totals += (iou.nan_to_num(1.0) * raters.weights.unsqueeze(1)).sum(dim=(0, 2)).double()
         slices += len(raters.masks)
     best = int(totals.argmax())

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mose_med.data import DatalistEntry
 from mose_med.metrics import predictive_entropy, sample_diversity
 from mose_med.report.sample_grid import SamplePanel
 from mose_med.samples import ExpertSamples, RaterMasks
+from pipelines.evaluation.scored_data import CountedClasses
 
 __all__ = ["RaterView", "example_indices", "rater_views", "sample_panel"]
 
 #: Nodules whose largest outline has fewer pixels show little.
 _LEAST_PIXELS = 30
+#: Experts shown at most, the likeliest ones.
+_MOST_EXPERTS = 8
 
 
 class RaterView(NamedTuple):
@@ -33,10 +38,10 @@ class RaterView(NamedTuple):
     disagreement: float
 
 
-def rater_views(entries: Sequence[DatalistEntry], raters: RaterMasks, classes: Sequence[int]) -> list[RaterView]:
+def rater_views(entries: Sequence[DatalistEntry], raters: RaterMasks, counted: CountedClasses) -> list[RaterView]:
     """Sizes and disagreement of the raters' masks of a batch."""
-    pixels = (raters.masks > 0).flatten(2).sum(dim=2).amax(dim=1).tolist()
-    disagreement = sample_diversity(raters.masks, raters.weights, classes).nan_to_num(0.0).tolist()
+    pixels = counted.foreground(raters.masks).flatten(2).sum(dim=2).amax(dim=1).tolist()
+    disagreement = sample_diversity(raters.masks, raters.weights, counted.regions).nan_to_num(0.0).tolist()
     names = (entry.nodule_id for entry in entries)
     return [RaterView(*values) for values in zip(names, pixels, disagreement, strict=True)]
 
@@ -64,25 +69,39 @@ def example_indices(views: Sequence[RaterView], number: int = 4) -> list[int]:
 
 
 def sample_panel(
-    entry: DatalistEntry, image: Tensor, rater_masks: Tensor, samples: ExpertSamples, ged: float
+    entry: DatalistEntry,
+    item: Mapping[str, Any],
+    samples: ExpertSamples,
+    ged: float,
+    counted: CountedClasses,
+    *,
+    picture: bool = False,
 ) -> SamplePanel:
     """One row of the figure.
 
     Args:
         entry: the slice.
-        image: (1, H, W).
-        rater_masks: (R, H, W) classes.
+        item: its ``image`` (channels, H, W) and ``label`` (R, H, W) of classes.
         samples: of this slice alone.
         ged: of this slice.
+        counted: says which classes are outlined.
+        picture: whether H counts rows, as of any picture, rather than the first axis of a slice.
     """
     probs = samples.logits[0].float().softmax(dim=2)
     marginal = torch.einsum("k,kchw->chw", samples.expert_probs[0].to(probs), probs.mean(dim=1))
+    shown = samples.expert_probs[0].topk(min(_MOST_EXPERTS, len(probs))).indices.sort().values
+
+    def turned(maps: Tensor) -> NDArray[Any]:
+        return np.asarray((maps.transpose(-1, -2) if picture else maps).cpu())
+
     return SamplePanel(
         title=f"{entry.nodule_id}\nslice {entry.slice_index}, GED {ged:.2f}",
-        image=image[0].cpu().numpy(),
-        rater_masks=(rater_masks > 0).cpu().numpy(),
-        expert_probs=samples.expert_probs[0].cpu().numpy(),
-        expert_masks=(probs.argmax(dim=2) > 0).cpu().numpy(),
-        probability=(1.0 - marginal[0]).cpu().numpy(),
-        entropy=predictive_entropy(marginal[None])[0].cpu().numpy(),
+        image=turned(item["image"][:3].mean(dim=0)),
+        rater_masks=turned(counted.foreground(item["label"])),
+        expert_probs=samples.expert_probs[0][shown].cpu().numpy(),
+        expert_masks=turned(counted.foreground(probs[shown].argmax(dim=2))),
+        probability=turned(marginal[list(counted.drawn)].sum(dim=0)),
+        entropy=turned(predictive_entropy(marginal[None])[0]),
+        expert_numbers=tuple((shown + 1).tolist()),
+        num_classes=len(marginal),
     )

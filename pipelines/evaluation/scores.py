@@ -20,6 +20,7 @@ from mose_med.metrics import (
 )
 from mose_med.samples import RaterMasks
 from pipelines.evaluation.prediction import SampleSet
+from pipelines.evaluation.scored_data import CountedClasses
 
 __all__ = ["MethodScores", "ScoreRow", "SliceScore", "Spread", "mean_score", "score_row"]
 
@@ -69,15 +70,15 @@ class MethodScores:
     """Scores of one method with one seed.
 
     Args:
-        classes: foreground class ids.
+        counted: classes that the scores are about.
     """
 
-    classes: Sequence[int]
+    counted: CountedClasses
     slices: list[SliceScore] = field(default_factory=list)
     calibration: CalibrationError = field(init=False)
 
     def __post_init__(self) -> None:
-        self.calibration = CalibrationError(mode="foreground" if len(self.classes) == 1 else "confidence")
+        self.calibration = self.counted.calibration()
 
     def add(self, samples: SampleSet, raters: RaterMasks, observed: Tensor) -> None:
         """Score a batch.
@@ -87,9 +88,9 @@ class MethodScores:
             raters: masks (B, R, H, W) and weights.
             observed: share of the raters for every class, (B, C, H, W).
         """
-        pair = (samples.masks, raters.masks, samples.weights, raters.weights, self.classes)
+        pair = (samples.masks, raters.masks, samples.weights, raters.weights, self.counted.regions)
         ged, matched = generalized_energy_distance(*pair), matched_iou(*pair)
-        diversity = sample_diversity(samples.masks, samples.weights, self.classes)
+        diversity = sample_diversity(samples.masks, samples.weights, self.counted.regions)
         columns = zip(ged.tolist(), matched.tolist(), diversity.tolist(), strict=True)
         self.slices += [SliceScore(*values) for values in columns]
         self.calibration.update(samples.probs, observed)

@@ -16,15 +16,16 @@ from rich.progress import Progress
 from torch.utils.data import DataLoader
 
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
-from mose_med.data import Datalist, MultiRaterDataset
+from mose_med.data import Datalist
 from mose_med.errors import ConfigError
-from mose_med.metrics import CalibrationError, Interval, generalized_energy_distance, matched_iou, patient_bootstrap
+from mose_med.metrics import Interval, generalized_energy_distance, matched_iou, patient_bootstrap
 from mose_med.metrics.bootstrap import paired_bootstrap
 from mose_med.metrics.calibration import expected_errors
 from mose_med.samples import RaterMasks
 from pipelines.console import stderr
 from pipelines.evaluation.baselines import rater_probs
 from pipelines.evaluation.prediction import BatchPrediction
+from pipelines.evaluation.scored_data import CountedClasses, scored_dataset
 from pipelines.evaluation.weights import weights_file
 
 __all__ = ["Comparison", "Difference", "Scoring", "SliceScores", "compare", "read_model_config", "score_model"]
@@ -132,14 +133,14 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
         checkpoint = read_checkpoint(path, scoring.device)
     require_alike(datalist, checkpoint.config, name)
     network = build_network(checkpoint, name).to(scoring.device)
-    slices = MultiRaterDataset(datalist.part(part), checkpoint.config.preprocessing)
+    slices, counted = scored_dataset(datalist, part, checkpoint.config), CountedClasses.of(datalist)
     found: list[SliceScores] = []
     with Progress(console=stderr, disable=scoring.quiet, transient=True) as progress:
         task = progress.add_task(f"score {name}", total=len(slices))
         for number, batch in enumerate(DataLoader(slices, batch_size=scoring.batch_size)):
             raters = RaterMasks(batch["label"].to(scoring.device), batch["rater_weights"].to(scoring.device))
             prediction = BatchPrediction(network, batch["image"].to(scoring.device), number * scoring.batch_size)
-            found.append(_score_batch(prediction, raters, len(datalist.classes), scoring))
+            found.append(_score_batch(prediction, raters, len(datalist.classes), counted, scoring))
             progress.advance(task, len(raters.masks))
     return SliceScores(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 
@@ -177,12 +178,14 @@ def compare(champion: SliceScores, challenger: SliceScores, patients: list[str],
     )
 
 
-def _score_batch(prediction: BatchPrediction, raters: RaterMasks, classes: int, scoring: Scoring) -> SliceScores:
+def _score_batch(
+    prediction: BatchPrediction, raters: RaterMasks, classes: int, counted: CountedClasses, scoring: Scoring
+) -> SliceScores:
     samples = prediction.compact(scoring.num_samples, scoring.seed)
-    pair = (samples.masks, raters.masks, samples.weights, raters.weights, range(1, classes))
+    pair = (samples.masks, raters.masks, samples.weights, raters.weights, counted.regions)
     totals = []
     for probs, shares in zip(samples.probs, rater_probs(raters, classes), strict=True):
-        error = CalibrationError(mode="foreground" if classes == 2 else "confidence")
+        error = counted.calibration()
         error.update(probs[None], shares[None])
         totals.append(error.totals.cpu().numpy())
     ged, matched = generalized_energy_distance(*pair), matched_iou(*pair)

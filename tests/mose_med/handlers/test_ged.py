@@ -34,6 +34,19 @@ def test_it_is_the_mean_over_images_of_all_batches():
     assert_close(engine.state.metrics["ged"], torch.cat(single).mean().item(), atol=1e-5, rtol=0)
 
 
+def test_images_without_a_class_that_counts_are_left_out():
+    counted, void = batch(0, 2), batch(1, 2)
+    void["label"] = RaterMasks(torch.zeros_like(void["label"].masks), void["label"].weights)
+    void["pred"].logits[:, :, :, 0] = 100.0  # every sample is background everywhere
+    found = []
+    for batches in ([counted], [counted, void], [void, counted]):
+        engine = Engine(lambda engine, output: output)
+        GedMetric(classes=(1, 2)).attach(engine, "ged")
+        engine.run(batches)
+        found.append(engine.state.metrics["ged"])
+    assert found[0] == found[1] == found[2] > 0
+
+
 def test_no_image_at_all_is_refused():
     with pytest.raises(MoseError, match="GED needs at least one validation image"):
         GedMetric().compute()

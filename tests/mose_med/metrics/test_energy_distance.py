@@ -37,7 +37,7 @@ def test_equals_the_equation_pair_by_pair(classes: tuple[int, ...]):
     expected = []
     for s, y, p, q in zip(masks.numpy(), raters.numpy(), u.numpy(), v.numpy(), strict=True):
         cross, spread = expectation(s, y, p, q, classes), expectation(y, y, q, q, classes)
-        expected.append(2 * cross - spread - expectation(s, s, p, p, classes))
+        expected.append(2 * cross - spread - np.nan_to_num(expectation(s, s, p, p, classes)))
     found = generalized_energy_distance(masks, raters, u, v, classes)
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float32), equal_nan=True)
 
@@ -109,6 +109,13 @@ def test_diversity_is_the_expected_distance_of_two_draws():
         expectation(m.numpy(), m.numpy(), w.numpy(), w.numpy(), (1,)) for m, w in zip(masks, weights, strict=True)
     ]
     torch.testing.assert_close(sample_diversity(masks, weights), torch.tensor(expected, dtype=torch.float32))
+
+
+def test_samples_that_miss_every_class_are_scored_as_the_worst_not_left_out():
+    masks, raters = torch.zeros(1, 3, 4, dtype=torch.int64), torch.tensor([[[1, 1, 0, 0], [0, 0, 2, 2]]])
+    spread = expectation(*(raters[0].numpy(),) * 2, *(np.full(2, 0.5),) * 2, (1, 2))
+    assert generalized_energy_distance(masks, raters, classes=(1, 2)).item() == pytest.approx(2 - spread)
+    assert generalized_energy_distance(raters, masks, classes=(1, 2)).item() == pytest.approx(2 - spread)
 
 
 def test_an_image_without_any_of_the_classes_is_nan():

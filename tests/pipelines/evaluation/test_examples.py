@@ -5,6 +5,7 @@ import torch
 
 from mose_med.samples import RaterMasks
 from pipelines.evaluation.examples import RaterView, example_indices, rater_views
+from pipelines.evaluation.scored_data import CountedClasses
 
 
 def test_examples_run_from_agreement_to_disagreement():
@@ -34,5 +35,5 @@ def test_views_hold_size_and_disagreement(tiny_datalist):
     masks = torch.zeros(1, 2, 8, 8, dtype=torch.uint8)
     masks[0, 0, :4, :4] = 1
     entry = load_datalist(tiny_datalist).part("test")[0]
-    found = rater_views([entry], RaterMasks(masks, torch.tensor([[0.5, 0.5]])), (1,))
+    found = rater_views([entry], RaterMasks(masks, torch.tensor([[0.5, 0.5]])), CountedClasses((1,), None, (1,)))
     assert found == [RaterView(entry.nodule_id, 16, 0.5)]

@@ -1,0 +1,68 @@
+"""What a model is scored on: the items of a datalist, as it was shown them, and the classes that count.
+
+A datalist without class flips holds slices, each rater's mask of each: every class but the background counts. One with
+flips holds pictures, whose modes are made on the fly: the classes that flips exchange count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mose_med.checkpoint import ModelConfig
+from mose_med.data import Datalist, FlippedClassDataset, MultiRaterDataset
+from mose_med.data.pictures import picture_centre
+from mose_med.metrics import CalibrationError
+
+__all__ = ["CountedClasses", "ScoredDataset", "scored_dataset"]
+
+ScoredDataset = MultiRaterDataset | FlippedClassDataset
+
+
+@dataclass(frozen=True)
+class CountedClasses:
+    """Which classes a score is about.
+
+    Attributes:
+        regions: whose regions are compared, by GED, M-IoU and diversity.
+        confident: of the voxels that enter the calibration error, by their most likely class; None for all.
+        drawn: what figures outline: all foreground, or what has flipped.
+    """
+
+    regions: tuple[int, ...]
+    confident: tuple[int, ...] | None
+    drawn: tuple[int, ...]
+
+    @classmethod
+    def of(cls, datalist: Datalist) -> CountedClasses:
+        """Those of a datalist."""
+        if datalist.flips:
+            exchanged = tuple(sorted({label for flip in datalist.flips for label in (flip.label, flip.flipped)}))
+            return cls(exchanged, exchanged, tuple(flip.flipped for flip in datalist.flips))
+        foreground = tuple(range(1, len(datalist.classes)))
+        return cls(foreground, None, foreground)
+
+    def calibration(self) -> CalibrationError:
+        """An empty calibration error: of the foreground where that is one class, else of the most likely class."""
+        binary = len(self.regions) == 1 and self.confident is None
+        return CalibrationError(mode="foreground" if binary else "confidence", classes=self.confident)
+
+    def foreground(self, masks: Tensor) -> Tensor:
+        r"""Where masks (\*, H, W) hold a class that figures outline."""
+        return torch.isin(masks, torch.tensor(self.drawn, dtype=masks.dtype, device=masks.device))
+
+
+def scored_dataset(datalist: Datalist, part: str, model: ModelConfig) -> ScoredDataset:
+    """Items of a part, as a model is shown them in validation: slices, or the centres of pictures.
+
+    Raises:
+        ConfigError: if the part is empty, or its items do not fit the preprocessing or the flips.
+        DataError: if a file that has to be looked at is missing or damaged.
+    """
+    if not datalist.flips:
+        return MultiRaterDataset(datalist.part(part), model.preprocessing)
+    centre = picture_centre(model.preprocessing.roi_size)
+    channels = model.network.get("in_channels", 1)
+    return FlippedClassDataset(datalist.part(part), datalist.flips, centre, channels=channels)
