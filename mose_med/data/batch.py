@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,15 +26,23 @@ class MultiRaterBatch:
         samples_per_expert: S; None for the network's own number.
         rank: of this process, if there are several: each draws codes of its own.
         fixed: draw the same codes for every batch and epoch, as a validation that is to be compared over epochs needs.
+        augmentation: dictionary transform of the batch, on its device.
     """
 
     def __init__(
-        self, *, seed: int = 0, samples_per_expert: int | None = None, rank: int = 0, fixed: bool = False
+        self,
+        *,
+        seed: int = 0,
+        samples_per_expert: int | None = None,
+        rank: int = 0,
+        fixed: bool = False,
+        augmentation: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         self.seed = seed
         self.rank = rank
         self.samples_per_expert = samples_per_expert
         self.fixed = fixed
+        self.augmentation = augmentation
         self._generator = torch.Generator()
         self.set_epoch(0)
 
@@ -52,15 +61,20 @@ class MultiRaterBatch:
         """Image, target, and positional and keyword arguments of the network.
 
         Args:
-            batchdata: ``image`` (B, 1, H, W), ``label`` (B, R, H, W) and ``rater_weights`` (B, R).
+            batchdata: ``image`` (B, 1, H, W), ``label`` (B, R, H, W), ``rater_weights`` (B, R), and what the
+                augmentation asks for besides.
             device: where to.
             non_blocking: passed to ``Tensor.to``.
             **kwargs: passed to ``Tensor.to`` of the image.
         """
         if self.fixed:
             self.set_epoch(0)
-        image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
-        masks = batchdata["label"].to(device=device, non_blocking=non_blocking)
         weights = batchdata["rater_weights"].to(device=device, non_blocking=non_blocking)
+        maps = batchdata | {
+            "image": batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs),
+            "label": batchdata["label"].to(device=device, non_blocking=non_blocking),
+        }
+        if self.augmentation is not None:
+            maps = self.augmentation(maps)
         arguments = {"generator": self._generator, "samples_per_expert": self.samples_per_expert}
-        return image, RaterMasks(masks, weights), (), arguments
+        return maps["image"], RaterMasks(maps["label"], weights), (), arguments

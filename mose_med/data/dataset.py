@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mose_med.data.datalist import DatalistEntry
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.slices import read_slice, slice_spacing_mm
+from mose_med.io.slices import OpenVolumes, read_slice, slice_spacing_mm
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["EpochIndex", "EpochSampler", "MultiRaterDataset"]
@@ -33,19 +33,28 @@ class EpochIndex:
     index: int
 
 
+def transformed(item: dict[str, Any], transform: Transform, seed: int, place: EpochIndex) -> dict[str, Any]:
+    """Call a transform; a MONAI ``Compose`` is seeded from (seed, epoch, index) first."""
+    if isinstance(transform, Compose):
+        state = np.random.SeedSequence([seed, place.epoch, place.index]).generate_state(1)
+        transform.set_random_state(seed=int(state[0]))
+    return transform(item)
+
+
 class MultiRaterDataset(Dataset[dict[str, Any]]):
     """One item a slice.
 
     An item holds ``image`` (1, H, W) float32, preprocessed; ``label`` (R, H, W) uint8 classes; ``rater_weights`` (R,)
-    float32; and ``nodule_id``, ``patient_id``, ``series_uid``, ``slice``.
+    float32; ``epoch`` and ``index``, for the augmentation of batches; and ``nodule_id``, ``patient_id``,
+    ``series_uid``, ``slice``.
 
     Args:
         data: entries of a datalist.
         preprocessing: what is done to the HU values.
-        transform: augmentation of the preprocessed item. A MONAI ``Compose`` is seeded anew for each item from
+        transform: of the preprocessed item. A MONAI ``Compose`` is seeded anew for each item from
             (seed, epoch, index), so that an item does not depend on the order or the process it is made in.
-        seed: of the augmentation.
-        cache: keep the slices in memory once they were read, about 130 kB each at 128 x 128 and four raters.
+        seed: of the transform.
+        cache: keep the volumes open, by the rule of :class:`~mose_med.io.slices.OpenVolumes`.
 
     Raises:
         ConfigError: if there are no entries, or slices of another spacing than the preprocessing's.
@@ -67,7 +76,7 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
         self.preprocessing = preprocessing
         self.transform = transform
         self.seed = seed
-        self._cache: dict[int, tuple[Tensor, Tensor]] | None = {} if cache else None
+        self._read_slice = OpenVolumes().read_slice if cache else read_slice
         if preprocessing.spacing_mm is not None:
             self._check_spacing(preprocessing.spacing_mm)
 
@@ -87,17 +96,14 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
             "image": image,
             "label": label,
             "rater_weights": torch.tensor(entry.rater_weights, dtype=torch.float32),
+            "epoch": place.epoch,
+            "index": place.index,
             "nodule_id": entry.nodule_id,
             "patient_id": entry.patient_id,
             "series_uid": entry.series_uid,
             "slice": entry.slice_index,
         }
-        if self.transform is None:
-            return item
-        if isinstance(self.transform, Compose):
-            state = np.random.SeedSequence([self.seed, place.epoch, place.index]).generate_state(1)
-            self.transform.set_random_state(seed=int(state[0]))
-        return self.transform(item)
+        return item if self.transform is None else transformed(item, self.transform, self.seed, place)
 
     def _check_spacing(self, spacing_mm: float) -> None:
         for path, entry in {entry.image: entry for entry in self.data}.items():
@@ -109,20 +115,15 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
                 )
 
     def _slice(self, index: int) -> tuple[Tensor, Tensor]:
-        if self._cache is not None and index in self._cache:
-            return self._cache[index]
         entry = self.data[index]
-        image = torch.from_numpy(read_slice(entry.image, entry.slice_index).astype(np.float32))
-        label = torch.from_numpy(read_slice(entry.label, entry.slice_index).astype(np.uint8))
+        image = torch.from_numpy(self._read_slice(entry.image, entry.slice_index).astype(np.float32))
+        label = torch.from_numpy(self._read_slice(entry.label, entry.slice_index).astype(np.uint8))
         size, raters = self.preprocessing.roi_size, len(entry.rater_weights)
         if tuple(image.shape) != size:
             raise DataError(f"{entry.image} must have slices of {size}, got {tuple(image.shape)}")
         if tuple(label.shape) != (*size, raters):
             raise DataError(f"{entry.label} must have slices of {(*size, raters)}, got {tuple(label.shape)}")
-        tensors = self.preprocessing(image[None]), label.permute(2, 0, 1).contiguous()
-        if self._cache is not None:
-            self._cache[index] = tensors
-        return tensors
+        return self.preprocessing(image[None]), label.permute(2, 0, 1).contiguous()
 
 
 class EpochSampler(Sampler[EpochIndex]):

@@ -7,17 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Compose
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, ClassFlip, flipped_labels, mode_probabilities
 from mose_med.data.datalist import DatalistEntry
-from mose_med.data.dataset import EpochIndex, Transform
+from mose_med.data.dataset import EpochIndex, Transform, transformed
 from mose_med.data.pictures import standardised_colours
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.slices import read_slice
+from mose_med.io.slices import OpenVolumes, read_slice
 
 __all__ = ["FlippedClassDataset"]
 
@@ -36,6 +35,7 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         transform: as of :class:`~mose_med.data.MultiRaterDataset`; label maps are to be moved, never interpolated.
         seed: of the transform.
         channels: that the pictures have to have; None for 3 or 4.
+        cache: keep the files open, as :class:`~mose_med.data.MultiRaterDataset` does.
 
     Raises:
         ConfigError: if there are no entries, or their weights are not those of the flips.
@@ -49,6 +49,7 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         *,
         seed: int = 0,
         channels: int | None = None,
+        cache: bool = False,
     ) -> None:
         if not data:
             raise ConfigError("data must have at least one entry, got none")
@@ -57,6 +58,7 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         self.transform = transform
         self.seed = seed
         self.channels = channels
+        self._read_slice = OpenVolumes().read_slice if cache else read_slice
         weights = mode_probabilities(self.flips)
         for entry in self.data:
             if len(entry.rater_weights) != len(weights) or not np.allclose(entry.rater_weights, weights, atol=1e-6):
@@ -77,7 +79,9 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
         place = key if isinstance(key, EpochIndex) else EpochIndex(0, key)
         entry = self.data[place.index]
         image, label = self._read(entry)
-        moved = self._moved({"image": image, "label": torch.from_numpy(label[None])}, place)
+        moved: dict[str, Any] = {"image": image, "label": torch.from_numpy(label[None])}
+        if self.transform is not None:
+            moved = transformed(moved, self.transform, self.seed, place)
         # The one label map is moved, not its 32 modes, which follow from it voxel by voxel.
         modes = flipped_labels(np.asarray(moved["label"][0], dtype=np.uint8), self.flips)
         return {
@@ -89,18 +93,10 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
             "slice": entry.slice_index,
         }
 
-    def _moved(self, maps: dict[str, Any], place: EpochIndex) -> dict[str, Any]:
-        if self.transform is None:
-            return maps
-        if isinstance(self.transform, Compose):
-            state = np.random.SeedSequence([self.seed, place.epoch, place.index]).generate_state(1)
-            self.transform.set_random_state(seed=int(state[0]))
-        return self.transform(maps)
-
     def _read(self, entry: DatalistEntry) -> tuple[Tensor, NDArray[np.uint8]]:
         # Stored (i, j, channel) with i to the right and j down; a picture is (channel, row, column).
-        picture = read_slice(entry.image, entry.slice_index).astype(np.float32).transpose(2, 1, 0)
-        label = read_slice(entry.label, entry.slice_index).astype(np.uint8)
+        picture = self._read_slice(entry.image, entry.slice_index).astype(np.float32).transpose(2, 1, 0)
+        label = self._read_slice(entry.label, entry.slice_index).astype(np.uint8)
         if label.ndim != 3 or label.shape[2] != 1 or label.shape[1::-1] != picture.shape[1:]:
             raise DataError(f"{entry.label} must hold one label map of {picture.shape[1:]}, got shape {label.shape}")
         allowed = (3, 4) if self.channels is None else (self.channels,)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 
-__all__ = ["read_slice", "slice_spacing_mm"]
+__all__ = ["OpenVolumes", "read_slice", "slice_spacing_mm"]
 
 
 def read_slice(path: Path, index: int) -> NDArray[np.generic]:
@@ -32,10 +32,37 @@ def read_slice(path: Path, index: int) -> NDArray[np.generic]:
         DataError: if the file is missing or damaged, or has no such slice.
     """
     with _named_errors(path):
-        image = nib.load(path)
-        if len(image.shape) < 3 or not 0 <= index < image.shape[2]:
-            raise DataError(f"{path} has no slice {index}: its shape is {tuple(image.shape)}")
-        return np.asarray(image.dataobj[:, :, index])
+        stored = nib.load(path).dataobj
+        _require_slice(path, index, stored.shape)
+        return np.asarray(stored[:, :, index])
+
+
+class OpenVolumes:
+    """:func:`read_slice` of volumes that stay open.
+
+    Uncompressed files are mapped into memory: their pages belong to the operating system, which gives them back when
+    memory is short, and are shared by all processes of the machine. Compressed and scaled files are decoded once and
+    kept in memory. A copy sent to another process opens its files anew.
+    """
+
+    def __init__(self) -> None:
+        self._volumes: dict[Path, NDArray[np.generic]] = {}
+
+    def __reduce__(self) -> tuple[type[OpenVolumes], tuple[()]]:
+        return OpenVolumes, ()
+
+    def read_slice(self, path: Path, index: int) -> NDArray[np.generic]:
+        """As :func:`read_slice`; the slice of a mapped file is a view of it, which cannot be written to.
+
+        Raises:
+            DataError: if the file is missing or damaged, or has no such slice.
+        """
+        if path not in self._volumes:
+            with _named_errors(path):
+                self._volumes[path] = np.asanyarray(nib.load(path, mmap="r").dataobj)
+        volume = self._volumes[path]
+        _require_slice(path, index, volume.shape)
+        return np.asarray(volume[:, :, index])
 
 
 def slice_spacing_mm(path: Path) -> tuple[float, float]:
@@ -47,6 +74,11 @@ def slice_spacing_mm(path: Path) -> tuple[float, float]:
     with _named_errors(path):
         first, second = nib.load(path).header.get_zooms()[:2]
         return float(first), float(second)
+
+
+def _require_slice(path: Path, index: int, shape: tuple[int, ...]) -> None:
+    if len(shape) < 3 or not 0 <= index < shape[2]:
+        raise DataError(f"{path} has no slice {index}: its shape is {tuple(shape)}")
 
 
 @contextmanager

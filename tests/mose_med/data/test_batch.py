@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch.testing import assert_close
 
@@ -8,7 +10,7 @@ from mose_med.samples import RaterMasks
 
 BATCH = {
     "image": torch.rand(2, 1, 8, 8),
-    "label": torch.zeros(2, 4, 8, 8, dtype=torch.uint8),
+    "label": torch.arange(2 * 4 * 8 * 8).view(2, 4, 8, 8).to(torch.uint8),
     "rater_weights": torch.full((2, 4), 0.25),
 }
 
@@ -24,6 +26,15 @@ def test_the_target_carries_masks_and_weights():
     assert_close(target, RaterMasks(BATCH["label"], BATCH["rater_weights"]))
     assert positional == ()
     assert named["samples_per_expert"] == 3
+
+
+def test_the_augmentation_moves_image_and_masks():
+    def flip(maps: dict[str, Any]) -> dict[str, Any]:
+        return maps | {key: maps[key].flip(-1) for key in ("image", "label")}
+
+    image, target, _, _ = MultiRaterBatch(augmentation=flip)(BATCH, "cpu")
+    assert_close(image, BATCH["image"].flip(-1))
+    assert_close(target.masks, BATCH["label"].flip(-1))
 
 
 def test_codes_follow_from_seed_and_epoch():
