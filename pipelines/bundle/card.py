@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from mose_med.checkpoint import Checkpoint
+from mose_med.checkpoint import Checkpoint, ModelConfig
+from mose_med.data.pictures import CITYSCAPES_MEAN, CITYSCAPES_STD
 from pipelines.evaluation.files import Evaluation, markdown_table
 
 __all__ = ["model_card"]
 
 _NO_SCORES = "No scores: this bundle was exported without `--evaluation`."
 
+_MONAI = """## Use with MONAI
+
+The commands above that begin with `python -m monai.bundle` work here, where `configs` and `models` are, with mose_med
+installed. Without `--checkpoint`, the weights are those of `models/model.pt`. Overlays for `configs/train.yaml` are in
+`configs/overlays`: `--config_file "['configs/train.yaml','configs/overlays/ema.yaml']"`. Config files are code: run
+only those that you trust.
+"""
+
 _USE = """## Use with PyTorch alone
 
-`models/model.ts` needs nothing but PyTorch. It takes a preprocessed window and returns the probability of every class.
+`models/model.ts` needs nothing but PyTorch. It takes {what} and returns the probability of every class.
 `samples_from` takes standard normal numbers (experts, samples, latent_dim) and returns the logits of every expert's
 samples and the probabilities of the experts.
 
@@ -19,17 +28,25 @@ samples and the probabilities of the experts.
 import torch
 
 model = torch.jit.load("models/model.ts", map_location="cpu")
-image_hu = torch.full((1, 1, {height}, {width}), -800.0)  # your window, i to the patient's left, j to posterior
-image_hu[..., {height} // 2, {width} // 2] = 0.0
-image = {windowed}
-{standardise}with torch.inference_mode():
+{image}with torch.inference_mode():
     probability = model(image)  # (1, {classes}, {height}, {width}): {class_names}
     logits, expert_probs = model.samples_from(image, torch.randn({experts}, 8, {latent_dim}))
 masks = logits.argmax(dim=3)  # (1, {experts}, 8, {height}, {width}): 8 outlines of every expert
 ```
 """
 
+_WINDOW = """image_hu = torch.full((1, 1, {height}, {width}), -800.0)  # yours, i to the patient's left, j to posterior
+image_hu[..., {height} // 2, {width} // 2] = 0.0
+image = {windowed}
+"""
 _STANDARDISE = "image = (image - image.mean()) / image.std(correction=0)\n"
+_PICTURE = """picture = torch.rand(1, {channels}, {height}, {width}) * 255  # yours, rows by columns, red first
+mean, std = torch.tensor({mean}), torch.tensor({std})
+image = picture.clone()
+image[:, :3] = (picture[:, :3] / 255 - mean[:, None, None]) / std[:, None, None]
+"""
+#: How the READMEs of the bundles name a page that is not in the zip file.
+_PAGE, _INSTEAD = "[training](../../../docs/training.md)", "`docs/training.md` of mose_med"
 
 
 def model_card(readme: str, checkpoint: Checkpoint, sha256: str, evaluation: Evaluation | None) -> str:
@@ -43,9 +60,10 @@ def model_card(readme: str, checkpoint: Checkpoint, sha256: str, evaluation: Eva
     """
     scores = markdown_table(evaluation) if evaluation is not None else f"{_NO_SCORES}\n"
     parts = [
-        readme.rstrip("\n") + "\n",
+        readme.replace(_PAGE, _INSTEAD).rstrip("\n") + "\n",
         _facts(checkpoint, sha256),
         f"## Measured scores\n\n{scores}",
+        _MONAI,
         _use(checkpoint),
     ]
     return "\n".join(parts)
@@ -69,15 +87,29 @@ def _facts(checkpoint: Checkpoint, sha256: str) -> str:
 
 def _use(checkpoint: Checkpoint) -> str:
     config, network = checkpoint.config, checkpoint.config.network
-    window = config.preprocessing.window_hu
     height, width = config.preprocessing.roi_size
+    picture = network.get("in_channels", 1) >= 3
     return _USE.format(
+        what="a picture" if picture else "a preprocessed window",
+        image=_picture(config) if picture else _window(config),
         height=height,
         width=width,
-        windowed="image_hu" if window is None else f"image_hu.clamp({window[0]}, {window[1]})",
-        standardise=_STANDARDISE if config.preprocessing.standardise else "",
         classes=len(config.classes),
         class_names=", ".join(config.classes),
         experts=network.get("num_experts", 4),
         latent_dim=network.get("latent_dim", 1),
     )
+
+
+def _window(config: ModelConfig) -> str:
+    limits = config.preprocessing.window_hu
+    height, width = config.preprocessing.roi_size
+    windowed = "image_hu" if limits is None else f"image_hu.clamp({limits[0]}, {limits[1]})"
+    window = _WINDOW.format(height=height, width=width, windowed=windowed)
+    return window + (_STANDARDISE if config.preprocessing.standardise else "")
+
+
+def _picture(config: ModelConfig) -> str:
+    height, width = config.preprocessing.roi_size
+    colours = {"mean": CITYSCAPES_MEAN, "std": CITYSCAPES_STD}
+    return _PICTURE.format(channels=config.network["in_channels"], height=height, width=width, **colours)

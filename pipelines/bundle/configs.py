@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from monai.bundle import ConfigParser
 
 from mose_med.checkpoint import ModelConfig
 from mose_med.errors import ConfigError, DataError
-from pipelines.train_config import TRACKING, bundle_configs, compose, config_files
+from pipelines.train_config import SEVERAL_PROCESSES, TRACKING, bundle_configs, compose, config_files
 
-__all__ = ["bundle_metadata", "config_texts", "named_bundle"]
+__all__ = ["OVERLAYS", "bundle_metadata", "config_texts", "named_bundle"]
+
+#: Folder of the overlays, beside the bundles and among the config files of an exported one.
+OVERLAYS = "overlays"
 
 _BASE = "train.yaml"
 _INFERENCE = "inference.yaml"
@@ -26,7 +30,7 @@ _OF_MACHINE = ("bundle_root", "datalist", "output_dir", "device_name")
 
 
 def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | None) -> dict[str, str]:
-    """Config files by name.
+    """Config files by path below the bundle's ``configs``, the overlays in ``overlays``.
 
     Args:
         bundle: which of this project's bundles the model belongs to.
@@ -35,6 +39,8 @@ def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | N
     """
     folder = bundle_configs(bundle)
     texts = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.iterdir()) if path.is_file()}
+    overlays = sorted((folder.parents[1] / OVERLAYS).glob("*.yaml"))
+    texts |= {f"{OVERLAYS}/{path.name}": path.read_text(encoding="utf-8") for path in overlays}
     inference = ConfigParser.load_config_file(str(folder / _INFERENCE))
     for name, config in ((_BASE, _training(bundle, trained)), (_INFERENCE, inference)):
         texts[name] = yaml.safe_dump(_of_model(config, model), sort_keys=False, allow_unicode=True, width=120)
@@ -77,7 +83,9 @@ def bundle_metadata(bundle: str, model: ModelConfig) -> dict[str, Any]:
 
 def _training(bundle: str, trained: Mapping[str, Any] | None) -> dict[str, Any]:
     base = compose(config_files(bundle, (), tracking=False), {})
-    config = _without_tracking(dict(trained), base, bundle) if trained else dict(base)
+    config = deepcopy(dict(trained or base))
+    for overlay in (TRACKING, SEVERAL_PROCESSES) if trained else ():
+        _without_overlay(config, base, bundle_configs(bundle) / f"{overlay}.yaml")
     return config | {name: base[name] for name in _OF_MACHINE if name in base}
 
 
@@ -88,14 +96,20 @@ def _of_model(config: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
     return config | values | {"preprocessing": preprocessing}
 
 
-def _without_tracking(config: dict[str, Any], base: Mapping[str, Any], bundle: str) -> dict[str, Any]:
-    """What the tracking overlay has added is taken out again: the overlay is a file of its own in the bundle."""
-    path = Path(bundle_configs(bundle)) / f"{TRACKING}.yaml"
+def _without_overlay(config: dict[str, Any], base: Mapping[str, Any], path: Path) -> None:
+    """Take out again what an overlay has put in: it is a file of its own in the bundle."""
     overlay: dict[str, Any] = ConfigParser.load_config_file(str(path))
     for name, value in overlay.items():
         if name.startswith("+"):
-            kept = config.get(name[1:], [])
-            config[name[1:]] = [entry for entry in kept if entry not in value]
-        elif name not in base:
-            config.pop(name, None)
-    return config
+            config[name[1:]] = [entry for entry in config.get(name[1:], []) if entry not in value]
+        else:
+            _restore(config, base, name.split("::"))
+
+
+def _restore(config: dict[str, Any], base: Mapping[str, Any], keys: list[str]) -> None:
+    for key in keys[:-1]:
+        config, base = config[key], base[key]
+    if keys[-1] in base:
+        config[keys[-1]] = base[keys[-1]]
+    else:
+        config.pop(keys[-1], None)
