@@ -14,9 +14,12 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mose_med.errors import DataError
-from mose_med.io import Source
+
+if TYPE_CHECKING:
+    from mose_med.io import Source
 
 __all__ = [
     "CASE_MAP_COLUMNS",

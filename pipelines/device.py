@@ -8,7 +8,7 @@ import torch
 
 from mose_med.errors import ConfigError
 
-__all__ = ["choose_device"]
+__all__ = ["choose_device", "local_devices"]
 
 
 def choose_device(name: str) -> torch.device:
@@ -28,3 +28,19 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {name} is not there: use cpu or auto")
     return device
+
+
+def local_devices(name: str) -> list[str]:
+    """Devices of a ``--device`` option: every GPU of the machine where it names none in particular.
+
+    Raises:
+        ConfigError: if the device is not there.
+
+    Example:
+        >>> local_devices("cpu")
+        ['cpu']
+    """
+    device = choose_device(name)
+    if device.type == "cpu" or device.index is not None:
+        return [str(device)]
+    return [f"cuda:{index}" for index in range(torch.cuda.device_count())]

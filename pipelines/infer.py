@@ -15,14 +15,14 @@ from pipelines.case_names import case_key, record_case
 from pipelines.cohort.journal import failed_cases
 from pipelines.console import stderr
 from pipelines.dicomweb import open_archive, retrieved_study
-from pipelines.inference.case import Destination, finish_case
+from pipelines.inference.case import finish_case
 from pipelines.inference.model import LoadedModel, load_model
 from pipelines.inference.options import InferOptions
 from pipelines.inference.reading import CaseRequest, read_case
 from pipelines.inference.stages import Stages
-from pipelines.inference.store import FolderStore
+from pipelines.inference.store import Destination, FolderStore
 from pipelines.inference.tables import write_tables
-from pipelines.inference.writers import dicom_files, folder_options
+from pipelines.inference.writers import dicom_files
 from pipelines.run_folder import claim_folder
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _claimed(options: InferOptions, model: LoadedModel) -> Iterator[None]:
     """Claim the output folder; a run that fails in a folder that was new leaves nothing behind."""
     folder = options.output_dir
     existed = folder.exists()
-    resumed = claim_folder(folder, folder_options(options, model), overwrite=options.overwrite)
+    resumed = claim_folder(folder, options.folder_options(model.weights_sha256), overwrite=options.overwrite)
     try:
         yield
     except BaseException:

@@ -6,11 +6,14 @@ import hashlib
 import platform
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from monai.data import MetaTensor
 
 from mose_med import __version__
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
 
 __all__ = ["file_sha256", "image_sha256", "tool_versions"]
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BOTTOM = {"errors", "geometry", "samples", "overlap", "preprocessing", "resampling"}
+BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap", "preprocessing", "resampling"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
     "__init__": set(),
     "errors": set(),
     "geometry": {"errors"},
+    "lesion_rules": {"errors"},
     "samples": {"errors", "geometry"},
     "overlap": {"errors", "geometry"},
     "preprocessing": {"errors", "geometry"},

@@ -13,29 +13,26 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
-from mose_med.inferers.lesions import (
-    LESION_THRESHOLD,
-    MIN_LESION_ML,
-    REACH_MM,
-    Lesion,
-    LesionRules,
-    LesionSource,
-    find_lesions,
-)
+from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions
 from mose_med.inferers.regions import Region
 from mose_med.inferers.sampling import draw_case_latents, region_room, sample_region
-from mose_med.inferers.sliding import require_overlap
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.views import RegionName, checked_region, lungs_of, nodule_views, search_view
-from mose_med.inferers.windows import DEPTH_MM, oriented_volume, require_inside
+from mose_med.inferers.windows import oriented_volume, require_inside
+from mose_med.lesion_rules import (
+    DEPTH_MM,
+    LESION_THRESHOLD,
+    MIN_LESION_ML,
+    OVERLAP,
+    REACH_MM,
+    LesionRules,
+    require_overlap,
+)
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 
-__all__ = ["OVERLAP", "infer_case"]
-
-#: Share of a window that its neighbour holds as well, unless a call says otherwise.
-OVERLAP = 0.25
+__all__ = ["infer_case"]
 
 
 def infer_case(

@@ -11,7 +11,6 @@ sample of expert k weighs ``expert_probs[k] / S``. Entropies are means over the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -19,56 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mose_med.errors import ConfigError
 from mose_med.inferers.components import labelled, touching_voxels
 from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
 from mose_med.inferers.places import Place, centroid_mm, found_places, listed_places
 from mose_med.inferers.regions import Box, Region, assembled, unpack
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.volumes import VolumeDistribution, volume_distribution
+from mose_med.lesion_rules import LesionRules
 
-__all__ = [
-    "LESION_THRESHOLD",
-    "MIN_LESION_ML",
-    "REACH_MM",
-    "Lesion",
-    "LesionEntropy",
-    "LesionRules",
-    "LesionSource",
-    "find_lesions",
-]
-
-#: How far from the listed position a lesion may begin, unless a call says otherwise.
-REACH_MM = 5.0
-#: Marginal probability above which voxels are of a lesion, unless a call says otherwise.
-LESION_THRESHOLD = 0.5
-#: Smallest lesion that a search reports, unless a call says otherwise: about a ball of 3 mm.
-MIN_LESION_ML = 0.014
-
-
-@dataclass(frozen=True)
-class LesionRules:
-    """What counts as a lesion.
-
-    Attributes:
-        threshold: marginal probability above which voxels are of a lesion.
-        reach_mm: how far from a listed position its lesion may begin.
-        min_ml: smallest lesion of a search.
-
-    Raises:
-        ConfigError: if a value does not fit.
-    """
-
-    threshold: float = LESION_THRESHOLD
-    reach_mm: float = REACH_MM
-    min_ml: float = MIN_LESION_ML
-
-    def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise ConfigError(f"lesion_threshold must be > 0 and < 1, got {self.threshold}")
-        for name, value in (("reach_mm", self.reach_mm), ("min_lesion_ml", self.min_ml)):
-            if not value >= 0:
-                raise ConfigError(f"{name} must be >= 0, got {value}")
+__all__ = ["Lesion", "LesionEntropy", "LesionSource", "find_lesions"]
 
 
 class LesionEntropy(NamedTuple):

@@ -12,21 +12,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.errors import ConfigError
 from mose_med.inferers.windows import OrientedVolume, Window
 from mose_med.resampling import box_on_slice
 
-__all__ = ["require_overlap", "sliding_windows", "window_starts"]
-
-
-def require_overlap(overlap: float) -> None:
-    """Check the share of a window that its neighbour holds as well.
-
-    Raises:
-        ConfigError: if it is not in [0, 1).
-    """
-    if not 0 <= overlap < 1:
-        raise ConfigError(f"overlap must be >= 0 and < 1, got {overlap}")
+__all__ = ["sliding_windows", "window_starts"]
 
 
 def window_starts(low: int, high: int, size: int, overlap: float) -> list[int]:

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.geometry import Reorientation, checked_affine, crop_start, mm_to_index, reorientation, spacing_mm
+from mose_med.lesion_rules import DEPTH_MM
 from mose_med.preprocessing import PADDING_HU, Preprocessing
 from mose_med.resampling import InPlaneGrid, in_plane_grid, resampled_window
 
 __all__ = [
-    "DEPTH_MM",
     "NoduleWindows",
     "OrientedVolume",
     "Window",
@@ -33,8 +33,6 @@ __all__ = [
     "windows_around",
 ]
 
-#: How far above and below a listed position the network looks, unless a call says otherwise.
-DEPTH_MM = 20.0
 #: Digits of a voxel index that count: rounding errors of affines must not decide where a window begins.
 _INDEX_DIGITS = 6
 

@@ -12,10 +12,10 @@ from typing import Any
 from mose_med.geometry import LPS_TO_RAS
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.nifti import write_nifti
+from mose_med.lesion_rules import LESIONS_NAME
 
-__all__ = ["LESIONS_NAME", "lesion_record", "write_case"]
+__all__ = ["lesion_record", "write_case"]
 
-LESIONS_NAME = "lesions.json"
 _DIGITS = 6
 
 

@@ -24,7 +24,7 @@ from mose_med.errors import DataError
 from mose_med.geometry import Affine
 from mose_med.inferers.lesions import LesionEntropy
 from mose_med.inferers.regions import Box
-from mose_med.io.case_files import LESIONS_NAME
+from mose_med.lesion_rules import LESIONS_NAME
 
 __all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
 

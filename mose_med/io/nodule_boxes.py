@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mose_med.errors import DataError
+from mose_med.lesion_rules import MIN_SCORE
 
-__all__ = ["MIN_SCORE", "Box", "image_name", "read_boxes"]
+__all__ = ["Box", "image_name", "read_boxes"]
 
-#: Least score of a box that is taken. The bundle writes all boxes from 0.02, most of them false.
-MIN_SCORE = 0.5
 _LOGGER = logging.getLogger(__name__)
 _SIZE = 6
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.nodule_boxes import MIN_SCORE, read_boxes
+from mose_med.io.nodule_boxes import read_boxes
+from mose_med.lesion_rules import MIN_SCORE
 
 __all__ = ["Nodule", "read_nodules"]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import TypeGuard
 
 import torch
-from monai.networks.nets.resnet import ResNet
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,6 +40,9 @@ class DeepLabV3Plus(nn.Module):
     def __init__(
         self, spatial_dims: int, in_channels: int, dense_channels: int, layers: tuple[int, int, int, int] = _RESNET_101
     ) -> None:
+        # MONAI takes seconds to import, and only this backbone needs it.
+        from monai.networks.nets.resnet import ResNet
+
         super().__init__()
         self.stride = 16
         self.global_channels = _ASPP_CHANNELS

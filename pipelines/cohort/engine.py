@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.worker import Report
+from pipelines.cohort.messages import Report
 
 __all__ = ["Done", "Engine", "Event", "Lost", "Ready", "Worker"]
 

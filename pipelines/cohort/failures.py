@@ -10,10 +10,12 @@ import errno
 import re
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mose_med.errors import ConfigError, MoseError
-from pipelines.inference.reading import CaseRequest
+
+if TYPE_CHECKING:
+    from pipelines.inference.reading import CaseRequest
 
 __all__ = ["Failure", "describe", "lost_worker", "timed_out"]
 

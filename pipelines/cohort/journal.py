@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pipelines.case_names import PRIVATE_NAME, private_folder
 from pipelines.inference.tables import FailedCase
 
-__all__ = ["Journal", "Record", "failed_cases"]
+__all__ = ["Journal", "Record", "failed_cases", "known_records"]
 
 _FOLDER_NAME = "journal"
 
@@ -89,9 +89,14 @@ class Journal:
             os.close(descriptor)
 
 
+def known_records(home: Path) -> dict[str, Record]:
+    """The latest record of every case of an output folder, by key; none where there is no journal."""
+    return _latest(home / PRIVATE_NAME / _FOLDER_NAME)
+
+
 def failed_cases(home: Path) -> list[FailedCase]:
     """Cases of an output folder that could not be inferred so far."""
-    records = _latest(home / PRIVATE_NAME / _FOLDER_NAME).values()
+    records = known_records(home).values()
     return [FailedCase(record.case, record.stage, record.reason, record.advice) for record in records if record.failed]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from mose_med.errors import MoseError
 from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.worker import CaseWorker, WorkerSetup
+from pipelines.cohort.messages import WorkerSetup
 from pipelines.inference.stages import Stage
 from pipelines.processes import begin_process
 
@@ -141,6 +141,8 @@ class _Process(Worker):
 
 def _serve(pipe: Connection, setup: WorkerSetup) -> None:
     """Take cases from a pipe until it closes."""
+    from pipelines.cohort.worker import CaseWorker
+
     begin_process()
     sending = threading.Lock()
 

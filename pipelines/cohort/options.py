@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mose_med.errors import ConfigError
+from pipelines.evaluation.weights import required_checkpoint
 from pipelines.inference.options import ResultOptions
 from pipelines.inference.store import is_url
 
@@ -30,6 +31,7 @@ class CohortOptions(ResultOptions):
         in_flight: cases that a worker has in hand at once.
         ray_address: of an existing cluster; None starts one on this machine.
         gpu_share: part of a GPU that an actor takes.
+        start_timeout_s: seconds that a worker may take to load the model.
         case_timeout_s: seconds that a stage of a case may take; None waits for ever.
         retry_failed: try again what failed before.
         dry_run: say what would be done, and do nothing.
@@ -51,6 +53,7 @@ class CohortOptions(ResultOptions):
     in_flight: int = 3
     ray_address: str | None = None
     gpu_share: float = 1.0
+    start_timeout_s: float = 600.0
     case_timeout_s: float | None = None
     retry_failed: bool = False
     dry_run: bool = False
@@ -63,6 +66,15 @@ class CohortOptions(ResultOptions):
     def home(self) -> Path:
         """Folder that has ``private/``."""
         return self.private_dir or Path(self.output_dir.removeprefix("file://"))
+
+    @property
+    def weights(self) -> Path:
+        """The checkpoint.
+
+        Raises:
+            ConfigError: if none is given.
+        """
+        return required_checkpoint(self.checkpoint)
 
     def check(self) -> None:
         """Check the values, those that decide a result included.
@@ -81,8 +93,9 @@ class CohortOptions(ResultOptions):
         ):
             if value is not None and value < least:
                 raise ConfigError(f"{name} must be >= {least}, got {value}")
-        if self.case_timeout_s is not None and not self.case_timeout_s > 0:
-            raise ConfigError(f"case_timeout_s must be > 0, got {self.case_timeout_s}")
+        for name, limit_s in (("case_timeout_s", self.case_timeout_s), ("start_timeout_s", self.start_timeout_s)):
+            if limit_s is not None and not limit_s > 0:
+                raise ConfigError(f"{name} must be > 0, got {limit_s}")
         if not 0 < self.gpu_share <= 1:
             raise ConfigError(f"gpu_share must be in (0, 1], got {self.gpu_share}")
         if is_url(self.output_dir) and self.private_dir is None:

@@ -14,7 +14,7 @@ from typing import Any
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
 from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.worker import CaseWorker, Report, WorkerSetup
+from pipelines.cohort.messages import Report, WorkerSetup
 from pipelines.inference.stages import Stage
 
 __all__ = ["RayEngine"]
@@ -102,6 +102,8 @@ class _Actor:
     """The worker on its node."""
 
     def __init__(self, setup: WorkerSetup) -> None:
+        from pipelines.cohort.worker import CaseWorker
+
         self._refusal = ""
         try:
             self._worker = CaseWorker(setup)

@@ -12,19 +12,18 @@ from pipelines.case_names import add_to_case_map, case_key
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.failures import Failure
 from pipelines.cohort.fingerprint import fingerprint
-from pipelines.cohort.journal import Journal, Record, failed_cases
+from pipelines.cohort.journal import Journal, Record, failed_cases, known_records
 from pipelines.cohort.lock import shared_run
+from pipelines.cohort.messages import Report, WorkerSetup, nameless_case
 from pipelines.cohort.options import CohortOptions
 from pipelines.cohort.plan import State, list_entries, state_of
+from pipelines.cohort.preflight import preflight
 from pipelines.cohort.progress import CohortProgress, cohort_progress
 from pipelines.cohort.resources import choose_engine
 from pipelines.cohort.scheduler import Scheduler
-from pipelines.cohort.worker import Report, WorkerSetup, nameless_case
-from pipelines.inference.case import Destination
-from pipelines.inference.model import load_model
-from pipelines.inference.store import ResultStore, open_store
+from pipelines.evaluation.weights import weights_sha256
+from pipelines.inference.store import Destination, ResultStore, open_store
 from pipelines.inference.tables import write_tables
-from pipelines.inference.writers import folder_options
 
 __all__ = ["CohortResult", "infer_cohort"]
 
@@ -49,24 +48,28 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         DataError: if the checkpoint cannot be read.
     """
     options.check()
-    model = load_model(options.checkpoint, "cpu")
     entries = list_entries(options)
     if not entries:
         raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
     store = open_store(options.output_dir)
     if options.dry_run:
         return _dry_run(options, entries, store)
-    store.claim(folder_options(options, model), overwrite=options.overwrite)
+    device = options.device if options.engine == "local" else "cpu"
+    found = preflight(options.weights, device, options.start_timeout_s)
+    store.claim(options.folder_options(found.weights_sha256), overwrite=options.overwrite)
     destination = Destination(options.output_dir, case_key(options.home), options.overwrite)
     with shared_run(options.home, store):
         run = _Run(options, destination, store)
-        result = run.work(entries)
+        result = run.work(entries, found.devices)
         run.write_tables()
     return result
 
 
 def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -> CohortResult:
-    known = Journal(options.home, "none").records() if options.home.is_dir() else {}
+    wanted = options.folder_options(weights_sha256(options.weights))
+    if not options.overwrite:
+        store.refuse_other(wanted)
+    known = known_records(options.home)
     states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
     _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
     without = sum(entry.nodules is None for entry in entries)
@@ -87,10 +90,10 @@ class _Run:
         self._known: Mapping[str, Record] = self._journal.records()
         self._counts: Counter[State | str] = Counter()
 
-    def work(self, entries: list[Entry]) -> CohortResult:
+    def work(self, entries: list[Entry], devices: list[str]) -> CohortResult:
         """Do what is left to do."""
         options = self._options
-        engine, num_workers = choose_engine(options, self._setup(), len(entries))
+        engine, num_workers = choose_engine(options, self._setup(), devices, len(entries))
         scheduler = Scheduler(
             engine, num_workers=num_workers, in_flight=options.in_flight, case_timeout_s=options.case_timeout_s
         )
@@ -114,10 +117,8 @@ class _Run:
 
     def _setup(self) -> WorkerSetup:
         options = self._options
-        if options.checkpoint is None:
-            raise ConfigError("checkpoint must be given")
         return WorkerSetup(
-            options.checkpoint.absolute(),
+            options.weights.absolute(),
             options.device,
             options.threads,
             options.result_options(),
@@ -138,12 +139,4 @@ class _Run:
         if isinstance(report, Failure):
             report = Report(nameless_case(entry, self._destination), fingerprint(entry), report)
         record = Record(entry.key, report.fingerprint, report.case, "", entry.source)
-        if isinstance(report.result, Failure):
-            return record._replace(**report.result._asdict())
-        who = report.result.source
-        return record._replace(
-            provenance_sha256=report.result.provenance_sha256,
-            patient_id=who.patient_id,
-            study_uid=who.study_uid,
-            series_uid=who.series_uid,
-        )
+        return record._replace(**report.result._asdict())

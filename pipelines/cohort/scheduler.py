@@ -16,7 +16,7 @@ from mose_med.errors import ConfigError
 from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.failures import Failure, lost_worker, timed_out
-from pipelines.cohort.worker import Report
+from pipelines.cohort.messages import Report
 
 __all__ = ["Finished", "Scheduler"]
 

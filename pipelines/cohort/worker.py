@@ -11,52 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import get_args
 
-from pipelines.case_names import unread_case_name
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.failures import Failure, describe
+from pipelines.cohort.failures import describe
 from pipelines.cohort.fingerprint import fingerprint
-from pipelines.inference.case import CaseOutcome, Destination, run_case
+from pipelines.cohort.messages import Report, WorkerSetup, Written, nameless_case
+from pipelines.inference.case import run_case
 from pipelines.inference.model import load_model
 from pipelines.inference.options import ResultOptions
 from pipelines.inference.reading import CaseRequest
 from pipelines.inference.stages import Stage, Stages
 
-__all__ = ["CaseWorker", "Report", "WorkerSetup", "nameless_case"]
-
-
-class WorkerSetup(NamedTuple):
-    """What a worker needs to begin; picklable.
-
-    Attributes:
-        checkpoint: weights.
-        device: as ``--device``.
-        threads: of the CPU.
-        options: what decides a result.
-        destination: of the results.
-        in_flight: cases that are in the worker at once.
-    """
-
-    checkpoint: Path
-    device: str
-    threads: int
-    options: ResultOptions
-    destination: Destination
-    in_flight: int
-
-
-class Report(NamedTuple):
-    """What became of a case, and the fingerprint that its files had before."""
-
-    case: str
-    fingerprint: str
-    result: CaseOutcome | Failure
-
-
-def nameless_case(entry: Entry, destination: Destination) -> str:
-    """Name of a case whose series could not be read."""
-    return entry.case or unread_case_name(destination.key, entry.key)
+__all__ = ["CaseWorker"]
 
 
 def _request(entry: Entry, options: ResultOptions) -> CaseRequest:
@@ -94,7 +61,12 @@ class CaseWorker:
         except Exception as error:
             case = stages.case or nameless_case(entry, destination)
             return Report(case, found, describe(error, stages.current, request))
-        return Report(outcome.case, found, outcome)
+        who = outcome.source
+        return Report(
+            outcome.case,
+            found,
+            Written(outcome.provenance_sha256, who.patient_id, who.study_uid, who.series_uid),
+        )
 
     def hung(self, limit_s: float) -> dict[int, Stage]:
         """Cases whose stage goes on for longer than a time: none of the worker's stages began or ended within it."""

@@ -25,6 +25,7 @@ __all__ = [
     "RayAddress",
     "RetryFailed",
     "ShardName",
+    "StartTimeout",
     "Workers",
     "infer_many",
     "refuse_for_one",
@@ -53,6 +54,7 @@ DryRun = Annotated[bool, _option("--dry-run", text="Count what would be done; do
 CaseTimeout = Annotated[
     float | None, _option(text="Seconds that reading, inference or writing of a case may take.", default="no limit")
 ]
+StartTimeout = Annotated[float, _option(text="Seconds that a worker may take to load the model.", default=True)]
 Workers = Annotated[
     int | None, _option(text="Processes or actors.", default="one a GPU, or CPU cores / threads", min=1)
 ]

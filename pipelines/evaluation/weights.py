@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from mose_med.errors import ConfigError, DataError
 from pipelines.bundle.archive import verify_folder, verify_zip
+from pipelines.provenance import file_sha256
 
-__all__ = ["BUNDLE_WEIGHTS", "weights_file"]
+__all__ = ["BUNDLE_WEIGHTS", "required_checkpoint", "weights_file", "weights_sha256"]
 
 #: Weights inside a bundle.
 BUNDLE_WEIGHTS = PurePosixPath("models/model.pt")
@@ -40,6 +41,30 @@ def weights_file(path: Path) -> Iterator[Path]:
             yield _extracted(path, Path(folder))
     else:
         yield path
+
+
+def required_checkpoint(path: Path | None) -> Path:
+    """The checkpoint of an inference.
+
+    Raises:
+        ConfigError: if none is given.
+    """
+    if path is None:
+        raise ConfigError("infer has no weights shipped yet: pass --checkpoint FILE, made by `mose-med train`")
+    return path
+
+
+def weights_sha256(path: Path) -> str:
+    """SHA-256 of the checkpoint that ``path`` is or holds; it is not loaded.
+
+    Raises:
+        ConfigError: if there is none.
+        DataError: if a bundle is damaged.
+    """
+    with weights_file(path) as file:
+        if not file.is_file():
+            raise ConfigError(f"checkpoint {file} does not exist")
+        return file_sha256(file)
 
 
 def _extracted(path: Path, folder: Path) -> Path:

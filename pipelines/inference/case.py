@@ -20,28 +20,14 @@ from pipelines.case_names import case_name
 from pipelines.inference.model import LoadedModel
 from pipelines.inference.reading import CaseInput, CaseRequest, read_case
 from pipelines.inference.stages import Stages
-from pipelines.inference.store import PROVENANCE_NAME, ResultStore, open_store
+from pipelines.inference.store import PROVENANCE_NAME, Destination, ResultStore, open_store
 from pipelines.inference.writers import WRITERS, InferredCase
 from pipelines.run_folder import write_json
 
-__all__ = ["CaseOutcome", "Destination", "finish_case", "run_case"]
+__all__ = ["CaseOutcome", "finish_case", "run_case"]
 
 _LOGGER = logging.getLogger(__name__)
 _RUN_NAME = "run.json"
-
-
-class Destination(NamedTuple):
-    """Where folders of cases go; picklable.
-
-    Attributes:
-        location: a folder or a URL.
-        key: of the hash that names cases.
-        overwrite: replace a case that was made with another request.
-    """
-
-    location: str
-    key: bytes
-    overwrite: bool = False
 
 
 class CaseOutcome(NamedTuple):

@@ -11,7 +11,7 @@ from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.errors import ConfigError
 from mose_med.networks import MoSE
 from pipelines.device import choose_device
-from pipelines.evaluation.weights import weights_file
+from pipelines.evaluation.weights import required_checkpoint, weights_file
 from pipelines.provenance import file_sha256
 
 __all__ = ["LoadedModel", "load_model"]
@@ -41,8 +41,7 @@ def load_model(checkpoint: Path | None, device: str = "auto", threads: int | Non
         ConfigError: if there is no checkpoint, it is not of this project, or an argument does not fit.
         DataError: if the file is damaged.
     """
-    if checkpoint is None:
-        raise ConfigError("infer has no weights shipped yet: pass --checkpoint FILE, made by `mose-med train`")
+    checkpoint = required_checkpoint(checkpoint)
     if threads is not None:
         if threads < 1:
             raise ConfigError(f"threads must be >= 1, got {threads}")

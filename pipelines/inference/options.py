@@ -5,22 +5,22 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mose_med.errors import ConfigError
-from mose_med.inferers import (
+from mose_med.lesion_rules import (
     DEPTH_MM,
     LESION_THRESHOLD,
     MIN_LESION_ML,
+    MIN_SCORE,
     OVERLAP,
     REACH_MM,
     LesionRules,
     require_overlap,
 )
-from mose_med.io.dicom_source import require_highdicom
-from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
-from mose_med.io.nodule_boxes import MIN_SCORE
-from mose_med.report.niivue import require_niivue
+
+if TYPE_CHECKING:
+    from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
 
 __all__ = ["InferOptions", "ResultOptions"]
 
@@ -75,6 +75,10 @@ class ResultOptions:
         """Plain types, by name."""
         return dataclasses.asdict(self.result_options())
 
+    def folder_options(self, weights_sha256: str) -> dict[str, Any]:
+        """What all cases of an output folder have in common."""
+        return self.to_dict() | {"command": "infer", "weights_sha256": weights_sha256}
+
     def check(self) -> None:
         """Check the values.
 
@@ -99,8 +103,12 @@ class ResultOptions:
             if text not in choices:
                 raise ConfigError(f"{name} must be {' or '.join(choices)}, got {text!r}")
         if self.dicom_seg:
+            from mose_med.io.dicom_source import require_highdicom
+
             require_highdicom()
         if self.report:
+            from mose_med.report.niivue import require_niivue
+
             require_niivue()
         require_overlap(self.overlap)
         LesionRules(self.lesion_threshold, self.reach_mm, self.min_lesion_ml)

@@ -17,16 +17,30 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError, MissingDependencyError
 from pipelines.run_folder import OPTIONS_NAME, claim_folder, differing_option
 
-__all__ = ["PROVENANCE_NAME", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
+__all__ = ["PROVENANCE_NAME", "Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
 
 #: The file whose presence says that a case is whole.
 PROVENANCE_NAME = "provenance.json"
 _TEMPORARY_SUFFIX = ".tmp"
+
+
+class Destination(NamedTuple):
+    """Where folders of cases go; picklable.
+
+    Attributes:
+        location: a folder or a URL.
+        key: of the hash that names cases.
+        overwrite: replace a case that was made with another request.
+    """
+
+    location: str
+    key: bytes
+    overwrite: bool = False
 
 
 def is_url(location: str) -> bool:
@@ -59,6 +73,19 @@ class ResultStore(ABC):
         Raises:
             ConfigError: if it holds something else and may not be overwritten.
         """
+
+    def refuse_other(self, options: Mapping[str, Any]) -> None:
+        """Check that this is not the output of a run with other options.
+
+        Raises:
+            ConfigError: naming the first option that differs.
+        """
+        record = self.read(OPTIONS_NAME)
+        if record is not None:
+            wanted = json.loads(json.dumps(options, default=str))
+            conflict = differing_option(json.loads(record), wanted)
+            if conflict is not None:
+                raise ConfigError(f"output {conflict}: name another or add --overwrite")
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:

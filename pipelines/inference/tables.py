@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mose_med.io.case_files import LESIONS_NAME
+from mose_med.lesion_rules import LESIONS_NAME
 from pipelines.case_names import CASE_MAP_COLUMNS
 from pipelines.inference.store import PROVENANCE_NAME, ResultStore
 from pipelines.run_folder import OPTIONS_NAME

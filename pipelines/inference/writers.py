@@ -23,13 +23,12 @@ from mose_med.io.case_files import write_case
 from mose_med.io.dicom_case import write_dicom_case
 from mose_med.io.dicom_source import ModelIdentity
 from pipelines.inference.model import LoadedModel
-from pipelines.inference.options import ResultOptions
 from pipelines.inference.reading import CaseInput, CaseRequest
 from pipelines.inference.store import PROVENANCE_NAME
 from pipelines.provenance import tool_versions
 from pipelines.run_folder import write_json
 
-__all__ = ["DICOM_NAME", "WRITERS", "InferredCase", "dicom_files", "folder_options"]
+__all__ = ["DICOM_NAME", "WRITERS", "InferredCase", "dicom_files"]
 
 #: Which DICOM objects and segments a case has.
 DICOM_NAME = "dicom.json"
@@ -45,11 +44,6 @@ class InferredCase(NamedTuple):
     distribution: CaseDistribution
 
 
-def folder_options(options: ResultOptions, model: LoadedModel) -> dict[str, Any]:
-    """What all cases of an output folder have in common."""
-    return options.to_dict() | {"command": "infer", "weights_sha256": model.weights_sha256}
-
-
 def _write_maps(folder: Path, case: InferredCase) -> None:
     names = [nodule.nodule_id for nodule in case.input.nodules] or None
     write_case(folder, case.distribution, names, torch.get_num_threads())
@@ -62,7 +56,7 @@ def _record(case: InferredCase) -> dict[str, Any]:
     return {
         "versions": tool_versions(),
         "environment": case.model.environment(),
-        "options": folder_options(case.request.options, case.model),
+        "options": case.request.options.folder_options(case.model.weights_sha256),
         "request": case.input.request(),
         "model": case.model.config.to_dict(),
         "input": {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mose_med.io import read_ct
-from mose_med.io.nodule_boxes import MIN_SCORE
+from mose_med.lesion_rules import MIN_SCORE
 from pipelines.cli import app, invoke
 from pipelines.console import ExitCode
 

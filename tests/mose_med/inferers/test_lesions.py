@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mose_med.inferers import Box, Lesion, Region
-from mose_med.inferers.lesions import LesionRules, LesionSource, find_lesions
+from mose_med.inferers.lesions import LesionSource, find_lesions
 from mose_med.inferers.regions import pack
 from mose_med.inferers.storage import Storage
+from mose_med.lesion_rules import LesionRules
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 SHAPE = (12, 12, 12)

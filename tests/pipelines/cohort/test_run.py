@@ -21,8 +21,7 @@ import pytest
 from mose_med.errors import ConfigError
 from pipelines.cohort.options import CohortOptions
 from pipelines.cohort.run import infer_cohort
-from pipelines.inference.model import load_model
-from pipelines.inference.writers import folder_options
+from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
 
 
@@ -99,7 +98,7 @@ def test_a_damaged_result_and_a_changed_study_are_done_again(cohort: CohortOptio
 
 
 def test_other_options_in_the_same_folder_are_refused(cohort: CohortOptions):
-    made = folder_options(cohort, load_model(cohort.checkpoint))
+    made = cohort.folder_options(file_sha256(cohort.checkpoint))
     claim_folder(Path(cohort.output_dir), made)
     with pytest.raises(ConfigError, match="was made with samples=4, not 2"):
         infer_cohort(dataclasses.replace(cohort, samples=2))

@@ -1,0 +1,70 @@
+"""What a run must know before it writes anything, found out by a process of its own.
+
+That process loads the weights and looks for GPUs, and ends. The run itself never imports PyTorch, and so has room for
+very many cases.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+from mose_med.errors import ConfigError, MoseError
+from pipelines.processes import begin_process
+
+__all__ = ["Preflight", "preflight"]
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class Preflight(NamedTuple):
+    """Hash of the weights, which can be loaded, and the devices that workers take in turn."""
+
+    weights_sha256: str
+    devices: list[str]
+
+
+def preflight(checkpoint: Path, device: str, limit_s: float) -> Preflight:
+    """Load the weights once and find the devices.
+
+    Args:
+        checkpoint: weights.
+        device: as ``--device``; every GPU of the machine where it names none in particular.
+        limit_s: time that this may take.
+
+    Raises:
+        ConfigError: if there is no such checkpoint or device, or loading does not end.
+        DataError: if the checkpoint is damaged.
+    """
+    ours, theirs = _SPAWN.Pipe(duplex=False)
+    process = _SPAWN.Process(target=_answer, args=(theirs, checkpoint, device), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(limit_s):
+            raise ConfigError(f"checkpoint {checkpoint} was not loaded within {limit_s:g} s: look at its storage")
+        answer = ours.recv()
+    except EOFError as error:
+        process.join()
+        raise ConfigError(f"checkpoint {checkpoint}: the process that loaded it ended ({process.exitcode})") from error
+    finally:
+        process.kill()
+        process.join()
+        ours.close()
+    if isinstance(answer, MoseError):
+        raise answer
+    found: Preflight = answer
+    return found
+
+
+def _answer(pipe: Connection, checkpoint: Path, device: str) -> None:
+    begin_process()
+    from pipelines.device import local_devices
+    from pipelines.inference.model import load_model
+
+    try:
+        pipe.send(Preflight(load_model(checkpoint, "cpu").weights_sha256, local_devices(device)))
+    except MoseError as error:
+        pipe.send(error)
