@@ -28,6 +28,7 @@ __all__ = [
     "build_network",
     "load_weights",
     "read_checkpoint",
+    "remove_left_over",
     "write_checkpoint",
 ]
 
@@ -117,8 +118,7 @@ def write_checkpoint(
         previous: where the file that is replaced is kept; None drops it.
     """
     target = Path(path)
-    for left_over in target.parent.glob(f".{target.name}.*.tmp"):  # of a process that was killed
-        left_over.unlink()
+    remove_left_over(target)
     content = {entry.name: getattr(checkpoint, entry.name) for entry in dataclasses.fields(checkpoint)}
     content |= {"config": checkpoint.config.to_dict(), "format": FORMAT}
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -132,6 +132,13 @@ def write_checkpoint(
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_left_over(path: str | os.PathLike[str]) -> None:
+    """Delete what processes that were killed while they wrote ``path`` have left beside it."""
+    target = Path(path)
+    for left_over in target.parent.glob(f".{target.name}.*.tmp"):
+        left_over.unlink()
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.device = "cpu") -> Checkpoint:

@@ -39,6 +39,7 @@ from pipelines.evaluation.scored_data import CountedClasses, ScoredDataset, scor
 from pipelines.evaluation.scores import MethodScores, ScoreRow, score_row
 from pipelines.evaluation.tracking import record_evaluation
 from pipelines.evaluation.weights import weights_file
+from pipelines.memory import named_memory_errors
 from pipelines.run_folder import claim_folder
 
 __all__ = ["COMPACT", "CONSTANT", "MARGINAL", "STANDARD", "EvaluateOptions", "evaluate"]
@@ -103,6 +104,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     Raises:
         ConfigError: if an option does not fit, the part is empty, or datalist and checkpoint do not belong together.
         DataError: if a slice or the checkpoint cannot be read.
+        MoseError: if memory runs out.
     """
     _check_options(options)
     if options.threads is not None:
@@ -113,7 +115,10 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         if finished is not None:
             _logger.info("%s is done", options.output_dir)
             return finished
-    return run.evaluate()
+    with named_memory_errors(
+        f"while {options.batch_size} slices were scored at once", "ask for fewer samples, or for --device cpu"
+    ):
+        return run.evaluate()
 
 
 def _check_options(options: EvaluateOptions) -> None:

@@ -20,6 +20,7 @@ from pipelines.console import stderr
 from pipelines.device import choose_device
 from pipelines.evaluation.weights import weights_file
 from pipelines.initial_weights import load_initial_weights
+from pipelines.memory import causes_of, ran_out_of_memory
 from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
 from pipelines.torchrun import Process
@@ -101,7 +102,7 @@ def train(options: TrainOptions) -> TrainResult:
         ConfigError: if an option, the configuration, the datalist or an earlier checkpoint does not fit.
         DataError: if a slice cannot be read, or a checkpoint not be written or read.
         MissingDependencyError: if tracking is asked for without MLflow.
-        MoseError: if the loss becomes NaN or infinite.
+        MoseError: if the loss becomes NaN or infinite, or memory runs out.
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -122,13 +123,14 @@ def train(options: TrainOptions) -> TrainResult:
             f"val_interval must be <= max_epochs = {config['max_epochs']}, got {config['val_interval']}: "
             "without a validation there is no best checkpoint"
         )
-    workflow = _named_errors(lambda: _workflow(paths, values), building=True)
+    batch_size = config["batch_size"]
+    workflow = _named_errors(lambda: _workflow(paths, values), batch_size, building=True)
     if options.initial_weights is not None:
-        _named_errors(lambda: load_initial_weights(workflow.parser, options.initial_weights), building=True)
-    _named_errors(lambda: _try_parts(workflow), building=True)
+        _named_errors(lambda: load_initial_weights(workflow.parser, options.initial_weights), batch_size, building=True)
+    _named_errors(lambda: _try_parts(workflow), batch_size, building=True)
     finished = process.first_does(lambda: _claimed(options, config, process.count))
     if finished is None:
-        finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process))
+        finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
     workflow.finalize()
     return finished
 
@@ -220,7 +222,7 @@ def _finished(folder: Path, max_epochs: int) -> TrainResult | None:
     return TrainResult(folder / BEST_NAME, best, epoch, last.epoch, max_epochs, folder)
 
 
-def _named_errors(step: Callable[[], _T], *, building: bool = False) -> _T:
+def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = False) -> _T:
     """Call ``step``; of the errors that MONAI wraps into its own, raise the one that names what is wrong.
 
     While the parts are built, an error that is not of this project is one of the configuration, too.
@@ -230,12 +232,15 @@ def _named_errors(step: Callable[[], _T], *, building: bool = False) -> _T:
     except MoseError:
         raise
     except Exception as error:
-        causes: list[BaseException] = [error]
-        while causes[-1].__cause__ is not None:
-            causes.append(causes[-1].__cause__)
+        causes = causes_of(error)
         for cause in causes:
             if isinstance(cause, MoseError):
                 raise cause from None
+        if ran_out_of_memory(error):
+            raise MoseError(
+                f"memory ran out in the training with batch_size {batch_size}: set a smaller batch_size or "
+                "network::samples_per_expert, or add --config amp; the last checkpoint is intact"
+            ) from error
         if building:
             reason = " ".join(str(causes[-1]).split())
             raise ConfigError(f"the configuration cannot be built: {reason}") from error

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import nn
 
-from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_checkpoint
+from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, remove_left_over, write_checkpoint
 from mose_med.errors import ConfigError, DataError
 from mose_med.handlers.averaging import WeightAverage
 
@@ -34,6 +34,11 @@ def last_checkpoint(folder: Path) -> Path | None:
     """File that a training in ``folder`` goes on from: the last epoch's, or the one before if that is not there."""
     paths = (folder / name for name in (LAST_NAME, PREVIOUS_NAME))
     return next((path for path in paths if path.is_file()), None)
+
+
+def _writes() -> bool:
+    """Whether this is the only process, or the first one."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def _read(path: Path) -> Checkpoint:
@@ -117,7 +122,7 @@ class CheckpointKeeper:
         best = metrics.get(self.metric, math.inf) < self.best_value
         if best:
             self.best_value, self.best_epoch = metrics[self.metric], epoch
-        if dist.is_available() and dist.is_initialized() and dist.get_rank() != 0:
+        if not _writes():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         weights, ema = self._weights(), self.ema.state_dict()
@@ -146,6 +151,9 @@ class CheckpointKeeper:
             ConfigError: if ``last.pt`` is of another architecture, preprocessing, data set, annealing or seed.
             DataError: if it is damaged.
         """
+        if _writes():
+            for name in (LAST_NAME, BEST_NAME):
+                remove_left_over(self.folder / name)
         path = last_checkpoint(self.folder)
         if path is None:
             return

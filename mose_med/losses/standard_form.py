@@ -19,6 +19,8 @@ __all__ = ["StandardFormLoss", "gumbel_standard_form"]
 
 #: Keeps the logarithm of an expert that has no probability left.
 _EPSILON = 1e-8
+#: Sets the draws apart from others that are seeded by (seed, epoch, rank): the latent codes.
+_STREAM = 1
 
 
 def gumbel_standard_form(
@@ -67,18 +69,20 @@ class StandardFormLoss(nn.Module):
         loss: of the S drawn samples; its gamma must be at least 1/S.
         temperature: of the draw, a plain attribute that a schedule may lower between calls.
         seed: of the draw.
+        rank: of this process, if there are several: each makes draws of its own.
 
     Raises:
         ConfigError: if the temperature is not positive.
     """
 
-    def __init__(self, loss: OptimalTransportLoss, temperature: float = 1.0, seed: int = 0) -> None:
+    def __init__(self, loss: OptimalTransportLoss, temperature: float = 1.0, seed: int = 0, rank: int = 0) -> None:
         super().__init__()
         if not temperature > 0.0:
             raise ConfigError(f"temperature must be > 0, got {temperature}")
         self.loss = loss
         self.temperature = temperature
         self.seed = seed
+        self.rank = rank
         self._generator = torch.Generator()
         self.set_epoch(0)
 
@@ -88,8 +92,8 @@ class StandardFormLoss(nn.Module):
         return self.loss.components
 
     def set_epoch(self, epoch: int) -> None:
-        """Seed the draws of an epoch from (seed, epoch), so that a resumed training draws the same."""
-        state = np.random.SeedSequence([self.seed, epoch]).generate_state(1, np.uint64)
+        """Seed the draws of an epoch from (seed, epoch, rank), so that a resumed training draws the same."""
+        state = np.random.SeedSequence([self.seed, epoch, self.rank, _STREAM]).generate_state(1, np.uint64)
         self._generator.manual_seed(int(state[0]))
 
     def forward(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from mose_med.checkpoint import remove_left_over
 from mose_med.errors import DataError
 
 __all__ = ["SUMS_NAME", "verify_folder", "verify_zip", "write_archive"]
@@ -31,6 +32,7 @@ def write_archive(target: Path, root: str, files: Mapping[str, bytes]) -> None:
     """
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     target.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_over(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:

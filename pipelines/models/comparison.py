@@ -27,6 +27,7 @@ from pipelines.evaluation.baselines import rater_probs
 from pipelines.evaluation.prediction import BatchPrediction
 from pipelines.evaluation.scored_data import CountedClasses, scored_dataset
 from pipelines.evaluation.weights import weights_file
+from pipelines.memory import named_memory_errors
 
 __all__ = ["Comparison", "Difference", "Scoring", "SliceScores", "compare", "read_model_config", "score_model"]
 
@@ -128,6 +129,7 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
     Raises:
         ConfigError: if the data have other raters or classes than the model.
         DataError: if weights or slices cannot be read.
+        MoseError: if memory runs out.
     """
     with weights_file(weights) as path:
         checkpoint = read_checkpoint(path, scoring.device)
@@ -139,8 +141,9 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
         task = progress.add_task(f"score {name}", total=len(slices))
         for number, batch in enumerate(DataLoader(slices, batch_size=scoring.batch_size)):
             raters = RaterMasks(batch["label"].to(scoring.device), batch["rater_weights"].to(scoring.device))
-            prediction = BatchPrediction(network, batch["image"].to(scoring.device), number * scoring.batch_size)
-            found.append(_score_batch(prediction, raters, len(datalist.classes), counted, scoring))
+            with named_memory_errors(f"while {name} was scored", "ask for fewer samples, or for --device cpu"):
+                prediction = BatchPrediction(network, batch["image"].to(scoring.device), number * scoring.batch_size)
+                found.append(_score_batch(prediction, raters, len(datalist.classes), counted, scoring))
             progress.advance(task, len(raters.masks))
     return SliceScores(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
 

@@ -29,7 +29,7 @@ def _imports_once() -> None:
 
 @pytest.fixture
 def options(tiny_datalist: Path, tiny_overlay: Path, tmp_path: Path) -> TrainOptions:
-    overlays = (str(tiny_overlay), "ema", "amp", "plateau")
+    overlays = (str(tiny_overlay), "ema", "amp", "plateau", "standard_form")
     folder = tmp_path / "killed"
     return TrainOptions(tiny_datalist, folder, overlays, max_epochs=EPOCHS, device="cpu", threads=1, quiet=True)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ PARTS = (
     "optimizer",
     "lr_scheduler",
     "annealing",
-    "train::sampler",
+    "seeded",
     "train::dataloader",
     "train::prepare_batch",
 )
@@ -35,9 +37,9 @@ def settings(datalist: Path, folder: Path) -> dict[str, Any]:
     return {"datalist": str(datalist), "output_dir": str(folder), "device_name": "cpu", "max_epochs": EPOCHS}
 
 
-def half(rank: int, datalist: Path, overlay: Path, folder: Path) -> dict[str, Any]:
+def half(rank: int, datalist: Path, overlays: tuple[str, ...], folder: Path) -> dict[str, Any]:
     """Parts of a training on one half of every batch."""
-    paths = config_files("lidc", (str(overlay),), tracking=False)
+    paths = config_files("lidc", overlays, tracking=False)
     config = ConfigParser.load_config_files([str(path) for path in paths]) | settings(datalist, folder)
     parser = ConfigParser(config | {"rank": rank, "num_replicas": 2})
     torch.manual_seed(0)
@@ -52,14 +54,25 @@ def averaged(values: tuple[torch.Tensor, torch.Tensor]) -> None:
         value.copy_(mean)
 
 
+def begin_epoch(part: dict[str, Any], epoch: int) -> None:
+    for annealing in part["annealing"].values():
+        annealing.begin_epoch()
+    for seeded in part["seeded"]:
+        seeded.set_epoch(epoch)
+
+
+def end_epoch(part: dict[str, Any]) -> None:
+    part["lr_scheduler"].step()
+    for annealing in part["annealing"].values():
+        annealing.schedule.step(0.0)
+
+
 @torch.no_grad()
 def train_epoch(halves: list[dict[str, Any]], epoch: int) -> None:
     """One epoch of both: gradients are averaged in every step, running statistics at the end."""
     networks = [part["network_def"].train() for part in halves]
     for part in halves:
-        part["annealing"]["gamma"].begin_epoch()
-        for name in ("sampler", "prepare_batch"):
-            part[f"train::{name}"].set_epoch(epoch)
+        begin_epoch(part, epoch)
     for batches in zip(*(part["train::dataloader"] for part in halves), strict=True):
         for part, network, batch in zip(halves, networks, batches, strict=True):
             image, target, _, arguments = part["train::prepare_batch"](batch, "cpu")
@@ -71,46 +84,88 @@ def train_epoch(halves: list[dict[str, Any]], epoch: int) -> None:
         for part in halves:
             part["optimizer"].step()
     for part in halves:
-        part["lr_scheduler"].step()
-        part["annealing"]["gamma"].schedule.step(0.0)
+        end_epoch(part)
     for pair in zip(*(network.buffers() for network in networks), strict=True):
         if pair[0].is_floating_point():
             averaged(pair)
 
 
-def torchrun(*command: str) -> None:
+#: One agent that starts two processes, or two agents, as of two machines, that find each other and start one each.
+MACHINES = {
+    "one machine": [("--standalone", "--nproc-per-node=2")],
+    "two machines": [("--nnodes=2", f"--node-rank={rank}", "--nproc-per-node=1") for rank in (0, 1)],
+}
+
+
+def torchrun(*command: str, machines: str = "one machine") -> None:
     """Run a command in two processes of one thread each."""
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", *launcher, *command], capture_output=True, text=True, timeout=300, check=False
-    )
-    assert result.returncode == 0, result.stderr
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        meeting = ("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{probe.getsockname()[1]}", "--rdzv-id=test")
+    launcher = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run"]
+    agents = MACHINES[machines]
+    running = [
+        subprocess.Popen(
+            [*launcher, *agent, *(meeting if len(agents) > 1 else ()), *command], stderr=subprocess.PIPE, text=True
+        )
+        for agent in agents
+    ]
+    errors = [process.communicate(timeout=300)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * len(agents), errors
 
 
 @pytest.fixture(scope="module")
-def expected(tiny_datalist: Path, tiny_overlay: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("halves")
-    halves = [half(rank, tiny_datalist, tiny_overlay, folder) for rank in (0, 1)]
-    for epoch in range(1, EPOCHS + 1):
-        train_epoch(halves, epoch)
-    return halves[0]["network_def"].state_dict()
+def expected(
+    tiny_datalist: Path, tiny_overlay: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, Any]]:
+    """Weights of both halves, trained in this process with overlays of the bundle's own."""
+
+    def train_halves(*names: str) -> dict[str, Any]:
+        folder = tmp_path_factory.mktemp("halves")
+        halves = [half(rank, tiny_datalist, (*names, str(tiny_overlay)), folder) for rank in (0, 1)]
+        for epoch in range(1, EPOCHS + 1):
+            train_epoch(halves, epoch)
+        return dict(halves[0]["network_def"].state_dict())
+
+    return train_halves
 
 
-def test_monai_in_two_processes(tiny_datalist: Path, tiny_overlay: Path, expected: dict[str, Any], tmp_path: Path):
-    files = [str(bundle_configs("lidc") / f"{name}.yaml") for name in ("train", "multi_gpu_train")]
+def test_monai_in_two_processes_tracks_one_run(
+    tiny_datalist: Path, tiny_overlay: Path, expected: Callable[..., dict[str, Any]], tmp_path: Path
+):
+    mlflow = pytest.importorskip("mlflow")
+    files = [str(bundle_configs("lidc") / f"{name}.yaml") for name in ("train", "mlflow", "multi_gpu_train")]
     values = [f"--{name}={value}" for name, value in settings(tiny_datalist, tmp_path / "run").items()]
     torchrun("-m", "monai.bundle", "run", f"--config_file={[*files, str(tiny_overlay)]}", *values)
     found = read_checkpoint(tmp_path / "run" / "last.pt")
     assert found.epoch == EPOCHS
-    torch.testing.assert_close(found.model, dict(expected), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.model, expected(), rtol=0, atol=1e-5)
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/run/mlflow.db")
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert run.info.status == "FINISHED"
+    for name in ("train_loss", "val_ged"):
+        assert [point.step for point in client.get_metric_history(run.info.run_id, name)] == [1, 2]
 
 
-def test_mose_med_in_two_processes(tiny_datalist: Path, tiny_overlay: Path, expected: dict[str, Any], tmp_path: Path):
+@pytest.mark.parametrize(
+    ("machines", "overlays"),
+    [("one machine", ("standard_form",)), pytest.param("two machines", (), marks=pytest.mark.slow)],
+)
+def test_mose_med_in_two_processes(
+    tiny_datalist: Path,
+    tiny_overlay: Path,
+    expected: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    machines: str,
+    overlays: tuple[str, ...],
+):
     (tmp_path / "cli.py").write_text("from pipelines.cli import main\nmain()\n")
-    options = ("--datalist", str(tiny_datalist), "--output-dir", str(tmp_path / "run"), "--config", str(tiny_overlay))
-    torchrun(str(tmp_path / "cli.py"), "train", *options, "--device", "cpu", "--no-tracking", "--quiet")
+    options = ["--datalist", str(tiny_datalist), "--output-dir", str(tmp_path / "run"), "--device", "cpu"]
+    for overlay in (*overlays, str(tiny_overlay)):
+        options += ["--config", overlay]
+    torchrun(str(tmp_path / "cli.py"), "train", *options, "--no-tracking", "--quiet", machines=machines)
     found = read_checkpoint(tmp_path / "run" / "last.pt")
-    torch.testing.assert_close(found.model, dict(expected), rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.model, expected(*overlays), rtol=0, atol=1e-5)
 
 
 def test_shared_statistics_are_refused_without_cuda():

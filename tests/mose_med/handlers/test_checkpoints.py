@@ -19,6 +19,14 @@ SETTINGS = {"channels": (4, 8), "num_experts": 2, "samples_per_expert": 2}
 CONFIG = ModelConfig(SETTINGS, Preprocessing(roi_size=(8, 8)), ("background", "nodule"), num_raters=2)
 
 
+def test_what_a_killed_process_has_left_is_gone_after_the_next_start(tmp_path: Path):
+    Training(tmp_path).run(2)
+    for name in ("best", "last"):
+        (tmp_path / f".{name}.pt.17.tmp").write_bytes(b"half")
+    Training(tmp_path).run(3)  # its epoch is not the best, so that best.pt is not written
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.pt", "last.pt", "previous.pt"]
+
+
 class Training:
     """A training of one random batch an epoch, whose GED is dictated."""
 

@@ -79,6 +79,20 @@ def test_an_epoch_draws_the_same_again():
     assert values[1] != first
 
 
+def test_processes_draw_for_themselves_and_apart_from_the_latent_codes():
+    from mose_med.data import MultiRaterBatch
+
+    losses = [StandardFormLoss(OptimalTransportLoss(), seed=3, rank=rank) for rank in (0, 1, 1)]
+    for loss in losses:
+        loss.set_epoch(5)
+    seeds = [loss._generator.initial_seed() for loss in losses]
+    codes = [MultiRaterBatch(seed=3, rank=rank) for rank in (0, 1)]
+    for batch in codes:
+        batch.set_epoch(5)
+    assert seeds[0] != seeds[1] == seeds[2]
+    assert not set(seeds) & {batch._generator.initial_seed() for batch in codes}
+
+
 def test_a_certain_expert_has_finite_gradients():
     probs = torch.tensor([[1.0, 0.0]], requires_grad=True)
     samples = numbered_samples([1.0, 0.0], 3)

@@ -37,6 +37,8 @@ def test_sha256sum_finds_every_file_whole(archive: Path, system_tool: Callable[[
 
 
 def test_nothing_but_the_archive_is_left_behind(archive: Path):
+    (archive.parent / ".bundle.zip.17.tmp").write_bytes(b"of a process that was killed")
+    write_archive(archive, "bundle", FILES)
     assert [path.name for path in archive.parent.iterdir()] == ["bundle.zip"]
 
 
