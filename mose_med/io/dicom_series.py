@@ -13,14 +13,16 @@ and has a fault is refused, never replaced by the next: name another one.
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from mose_med.errors import ConfigError, DataError, GeometryError, MoseError
-from mose_med.io.dicom_files import SliceHeader
+from mose_med.io.dicom_files import DicomFile, SliceHeader
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, ordered_stack, plane_normal
 from mose_med.io.kernels import kernel_preference
 
@@ -102,9 +104,24 @@ def summaries(
     ]
 
 
+def _without_copies(headers: list[SliceHeader]) -> list[SliceHeader]:
+    """The headers, one of those that are alike and whose files are the same byte for byte."""
+    alike = Counter(header[1:] for header in headers)
+
+    @cache
+    def content(file: DicomFile) -> str:
+        with file.open() as stream:
+            return hashlib.sha256(stream.read()).hexdigest()
+
+    kept = {(header[1:], content(header.file) if alike[header[1:]] > 1 else ""): header for header in reversed(headers)}
+    if len(kept) < len(headers):
+        _LOGGER.warning("%d slices are stored twice: one of each is read", len(headers) - len(kept))
+    return list(reversed(kept.values()))
+
+
 def _ranked(headers: list[SliceHeader]) -> list[Series]:
     groups: dict[tuple[object, ...], Series] = defaultdict(list)
-    for header in headers:
+    for header in _without_copies(headers):
         groups[_series_key(header)].append(header)
     most = max(_num_axial(series) for series in groups.values())
 

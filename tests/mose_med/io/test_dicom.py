@@ -158,12 +158,22 @@ def test_slices_a_rounding_apart_are_equally_spaced(tmp_path: Path, write_ct_ser
     np.testing.assert_allclose(np.asarray(read_ct(tmp_path).affine)[2, 2], 2.5 / 4)
 
 
+def test_files_that_are_stored_twice_are_read_once(tmp_path: Path, write_ct_series, stored, caplog):
+    write_ct_series(tmp_path / "study" / "first", stored)
+    once = read_ct(tmp_path / "study")
+    shutil.make_archive(str(tmp_path / "again"), "zip", tmp_path / "study")
+    shutil.move(tmp_path / "again.zip", tmp_path / "study")
+    twice = read_ct(tmp_path / "study")
+    assert "5 slices are stored twice: one of each is read" in caplog.text
+    np.testing.assert_array_equal(twice.numpy(), once.numpy())
+
+
 # What is done to the five slices of a series, and the sentence the user reads.
 FAULTS = {
     "two slices": (lambda p, _: [x.unlink() for x in p[2:]], "must have at least 3 slices, got 2"),
     "gap": (lambda p, _: p[2].unlink(), "slices are missing between image 004 and image 002: 4.000 mm apart where 2"),
     "duplicate": (
-        lambda p, _: shutil.copy(p[2], p[2].with_name("copy")),
+        lambda p, edit: edit(shutil.copy(p[2], p[2].with_name("copy")), ContentDate="20200101"),
         "copy and image 003 lie at the same position",
     ),
     "spacing": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -80,6 +81,13 @@ def test_frames_make_the_volume_of_their_slices(enhanced):
 def test_the_file_alone_is_an_input(enhanced):
     _, many = enhanced()
     np.testing.assert_array_equal(read_ct(many / "frames.dcm").numpy(), read_ct(many).numpy())
+
+
+def test_a_file_that_is_stored_twice_is_read_once(enhanced, caplog):
+    single, many = enhanced()
+    shutil.copy(many / "frames.dcm", many / "again.dcm")
+    np.testing.assert_array_equal(read_ct(many).numpy(), read_ct(single).numpy())
+    assert "6 slices are stored twice: one of each is read" in caplog.text
 
 
 def test_the_class_of_new_scanners_is_read_too(enhanced):
