@@ -21,7 +21,11 @@ class Worker(ABC):
 
     @abstractmethod
     def hung(self, limit_s: float) -> Mapping[int, str]:
-        """Cases whose stage goes on for longer than a time, if nothing else moves in the worker either."""
+        """Cases that have had more than a time of the worker, waiting for other cases apart, with their stage."""
+
+    @abstractmethod
+    def loading_s(self) -> float:
+        """For how long it has been loading its model; 0 while it waits for its place in a cluster."""
 
     @abstractmethod
     def stage(self, number: int) -> str:

@@ -43,9 +43,9 @@ def describe(error: BaseException, stage: str, request: CaseRequest) -> Failure:
 
 
 def timed_out(stage: str, limit_s: float) -> Failure:
-    """Tell a case whose stage did not end."""
-    reason = f"{stage} did not end within {limit_s:g} s"
-    return Failure(stage, reason, f"look at the storage of the study or raise --case-timeout, {_RETRY}", reason)
+    """Tell a case that was not done in time."""
+    reason = f"the case was not done within {limit_s:g} s"
+    return Failure(stage, reason, f"look at the storage of the study, or raise --case-timeout, {_RETRY}", reason)
 
 
 def lost_worker(stage: str, cause: str) -> Failure:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from mose_med.errors import MoseError
+from pipelines.cohort.clock import CaseClock
 from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.messages import WorkerSetup
@@ -71,28 +72,26 @@ class _Process(Worker):
         self._process = _SPAWN.Process(target=_serve, args=(theirs, setup), daemon=True)
         self._process.start()
         theirs.close()
-        self._stages: dict[int, Stage] = {}
-        self._active: set[int] = set()
-        self._given: dict[int, None] = {}
-        self._last_sign = time.monotonic()
+        self._clock = CaseClock()
+        self._begun = time.monotonic()
 
     def begin(self, number: int, entry: Entry) -> None:
         """See :class:`Worker`."""
-        if not self._given:
-            self._last_sign = time.monotonic()
-        self._given[number] = None
+        self._clock.move(number, "read", waiting=False)
         with contextlib.suppress(OSError):
             self.pipe.send((number, entry))
 
     def hung(self, limit_s: float) -> dict[int, Stage]:
         """See :class:`Worker`."""
-        if not self._given or self.pipe.poll() or time.monotonic() - self._last_sign <= limit_s:
-            return {}
-        return {number: self.stage(number) for number in self._active or [next(iter(self._given))]}
+        return {} if self.pipe.poll() else self._clock.over(limit_s)
+
+    def loading_s(self) -> float:
+        """See :class:`Worker`."""
+        return time.monotonic() - self._begun
 
     def stage(self, number: int) -> Stage:
         """See :class:`Worker`."""
-        return self._stages.get(number, "read")
+        return self._clock.stage(number)
 
     def kill(self) -> None:
         """See :class:`Worker`."""
@@ -112,24 +111,16 @@ class _Process(Worker):
         return events
 
     def _heard(self, what: str, *told: Any) -> list[Event]:
-        self._last_sign = time.monotonic()
         if what == "ready":
             return [Ready(self)]
         if what == "refused":
             return [Lost(self, told[0], refused=True)]
         if what == "stage":
-            self._enter(*told)
+            self._clock.move(*told)
             return []
         number, report = told
-        del self._given[number]
+        self._clock.end(number)
         return [Done(self, number, report)]
-
-    def _enter(self, number: int, stage: Stage | None) -> None:
-        if stage is None:
-            self._active.discard(number)
-        else:
-            self._active.add(number)
-            self._stages[number] = stage
 
     def _cause(self) -> str:
         self._process.join(_LAST_WORDS_S)
@@ -151,7 +142,7 @@ def _serve(pipe: Connection, setup: WorkerSetup) -> None:
             pipe.send(words)
 
     try:
-        worker = CaseWorker(setup, lambda number, stage: tell("stage", number, stage))
+        worker = CaseWorker(setup, lambda *place: tell("stage", *place))
     except MoseError as error:
         return tell("refused", str(error))
     tell("ready")

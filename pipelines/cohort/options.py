@@ -32,7 +32,7 @@ class CohortOptions(ResultOptions):
         ray_address: of an existing cluster; None starts one on this machine.
         gpu_share: part of a GPU that an actor takes.
         start_timeout_s: seconds that a worker may take to load the model.
-        case_timeout_s: seconds that a stage of a case may take; None waits for ever.
+        case_timeout_s: seconds that a case may have of its worker, from reading to its folder; None waits for ever.
         retry_failed: try again what failed before.
         dry_run: say what would be done, and do nothing.
         device: ``auto``, ``cpu`` or ``cuda[:n]``.

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
+from pipelines.cohort.clock import CaseClock
 from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.messages import Report, WorkerSetup
@@ -19,8 +20,13 @@ from pipelines.inference.stages import Stage
 
 __all__ = ["RayEngine"]
 
-#: Time that an actor is given to say what it is doing.
-_ANSWER_S = 5.0
+
+class _Call(NamedTuple):
+    """What an actor was asked: whether it has a place, to load its model, or to do a case."""
+
+    worker: _ActorWorker
+    what: Literal["place", "load", "work"]
+    number: int = -1
 
 
 class RayEngine(Engine):
@@ -61,12 +67,12 @@ class RayEngine(Engine):
         self._actor_class = ray.remote(_Actor).options(
             num_cpus=setup.threads, num_gpus=gpu_share if on_gpu else 0, max_concurrency=setup.in_flight + 2
         )
-        self._calls: dict[Any, tuple[_ActorWorker, int | None]] = {}
+        self._calls: dict[Any, _Call] = {}
 
     def start(self) -> Worker:
         """See :class:`Engine`."""
         worker = _ActorWorker(self._ray, self._actor_class.remote(self._setup), self._calls)
-        self._calls[worker.actor.refusal.remote()] = (worker, None)
+        self._calls[worker.actor.place.remote()] = _Call(worker, "place")
         return worker
 
     def wait(self, timeout_s: float) -> list[Event]:
@@ -76,25 +82,28 @@ class RayEngine(Engine):
         ready, others = self._ray.wait(list(self._calls), num_returns=1, timeout=timeout_s)
         if others and ready:
             ready += self._ray.wait(others, num_returns=len(others), timeout=0)[0]
-        return [self._event(call) for call in ready if call in self._calls]
+        events = [self._event(call) for call in ready if call in self._calls]
+        return [event for event in events if event is not None]
 
     def close(self) -> None:
         """See :class:`Engine`."""
         if self._connected:
             self._ray.shutdown()
 
-    def _event(self, call: Any) -> Event:
-        worker, number = self._calls.pop(call)
+    def _event(self, call: Any) -> Event | None:
+        worker, what, number = self._calls.pop(call)
         try:
             answer = self._ray.get(call)
         except self._ray.exceptions.RayError as error:
-            for other in [other for other, (owner, _) in self._calls.items() if owner is worker]:
-                del self._calls[other]
+            worker.forget_calls()
             return Lost(worker, _first_line(error))
-        if number is None:
+        if what == "place":
+            worker.begun = time.monotonic()
+            self._calls[worker.actor.load.remote()] = _Call(worker, "load")
+            return None
+        if what == "load":
             return Lost(worker, answer, refused=True) if answer else Ready(worker)
         worker.given.pop(number)
-        worker.last_sign = time.monotonic()
         return Done(worker, number, answer)
 
 
@@ -102,55 +111,70 @@ class _Actor:
     """The worker on its node."""
 
     def __init__(self, setup: WorkerSetup) -> None:
+        self._setup = setup
+        self._clock = CaseClock()
+
+    def place(self) -> None:
+        """Say that it has a place."""
+
+    def load(self) -> str:
+        """Load the model; why it cannot be used, or nothing."""
         from pipelines.cohort.worker import CaseWorker
 
-        self._refusal = ""
         try:
-            self._worker = CaseWorker(setup)
+            self._worker = CaseWorker(self._setup, self._clock.move)
         except MoseError as error:
-            self._refusal = str(error)
-
-    def refusal(self) -> str:
-        """Why it cannot work; empty if it can."""
-        return self._refusal
+            return str(error)
+        return ""
 
     def work(self, number: int, entry: Entry) -> Report:
         """Do a case."""
-        return self._worker.work(number, entry)
+        try:
+            return self._worker.work(number, entry)
+        finally:
+            self._clock.end(number)
 
     def hung(self, limit_s: float) -> dict[int, Stage]:
-        """Cases whose stage goes on for longer than a time."""
-        return self._worker.hung(limit_s)
+        """Cases that have had more than a time."""
+        return self._clock.over(limit_s)
 
 
 class _ActorWorker(Worker):
     """An actor as the scheduler sees it."""
 
-    def __init__(self, ray: Any, actor: Any, calls: dict[Any, tuple[_ActorWorker, int | None]]) -> None:
+    def __init__(self, ray: Any, actor: Any, calls: dict[Any, _Call]) -> None:
         self.actor = actor
-        self.given: dict[int, None] = {}
-        self.last_sign = time.monotonic()
+        self.given: dict[int, float] = {}
+        self.begun: float | None = None
         self._ray = ray
         self._calls = calls
+        self._question: tuple[Any, float] | None = None
 
     def begin(self, number: int, entry: Entry) -> None:
         """See :class:`Worker`."""
-        if not self.given:
-            self.last_sign = time.monotonic()
-        self.given[number] = None
-        self._calls[self.actor.work.remote(number, entry)] = (self, number)
+        self.given[number] = time.monotonic()
+        self._calls[self.actor.work.remote(number, entry)] = _Call(self, "work", number)
 
     def hung(self, limit_s: float) -> dict[int, str]:
-        """See :class:`Worker`."""
-        if time.monotonic() - self.last_sign <= limit_s:
+        """See :class:`Worker`; an actor that says nothing for as long is taken to hang in its oldest case."""
+        now = time.monotonic()
+        if self._question is None:
+            if self.given and now - min(self.given.values()) > limit_s:
+                self._question = (self.actor.hung.remote(limit_s), now)
             return {}
+        question, asked = self._question
+        if not self._ray.wait([question], timeout=0)[0]:
+            return {next(iter(self.given)): "unknown stage"} if now - asked > limit_s else {}
+        self._question = None
         try:
-            active = self._ray.get(self.actor.hung.remote(limit_s), timeout=_ANSWER_S)
-        except self._ray.exceptions.GetTimeoutError:
-            return {next(iter(self.given)): "unknown stage"}
+            over = self._ray.get(question)
         except self._ray.exceptions.RayError:
             return {}
-        return {number: stage for number, stage in active.items() if number in self.given}
+        return {number: stage for number, stage in over.items() if number in self.given}
+
+    def loading_s(self) -> float:
+        """See :class:`Worker`."""
+        return 0.0 if self.begun is None else time.monotonic() - self.begun
 
     def stage(self, number: int) -> str:
         """See :class:`Worker`."""
@@ -158,9 +182,13 @@ class _ActorWorker(Worker):
 
     def kill(self) -> None:
         """See :class:`Worker`."""
-        for call in [call for call, (owner, _) in self._calls.items() if owner is self]:
-            del self._calls[call]
+        self.forget_calls()
         self._ray.kill(self.actor)
+
+    def forget_calls(self) -> None:
+        """Wait for no answer of it any more."""
+        for call in [call for call, (worker, *_) in self._calls.items() if worker is self]:
+            del self._calls[call]
 
 
 def _connect(ray: Any, address: str | None, num_cpus: int | None) -> None:

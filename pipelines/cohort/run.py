@@ -95,7 +95,11 @@ class _Run:
         options = self._options
         engine, num_workers = choose_engine(options, self._setup(), devices, len(entries))
         scheduler = Scheduler(
-            engine, num_workers=num_workers, in_flight=options.in_flight, case_timeout_s=options.case_timeout_s
+            engine,
+            num_workers=num_workers,
+            in_flight=options.in_flight,
+            case_timeout_s=options.case_timeout_s,
+            start_timeout_s=options.start_timeout_s,
         )
         with cohort_progress(len(entries), quiet=options.quiet) as progress:
             for entry, report in scheduler.run(self._left(entries, progress)):

@@ -53,14 +53,24 @@ class Scheduler:
         engine: that has the workers.
         num_workers: workers to keep.
         in_flight: cases that a worker has in hand at once; this bounds the memory.
-        case_timeout_s: time that a stage of a case may take; None waits for ever.
+        case_timeout_s: time that a case may have of its worker; None waits for ever.
+        start_timeout_s: time that a worker may take to load its model.
     """
 
-    def __init__(self, engine: Engine, *, num_workers: int, in_flight: int, case_timeout_s: float | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        num_workers: int,
+        in_flight: int,
+        case_timeout_s: float | None,
+        start_timeout_s: float,
+    ) -> None:
         self._engine = engine
         self._num_workers = num_workers
         self._in_flight = in_flight
         self._timeout_s = case_timeout_s
+        self._start_timeout_s = start_timeout_s
         self._crew: dict[Worker, _Place] = {}
         self._tasks: dict[int, _Task] = {}
         self._again: deque[int] = deque()
@@ -87,6 +97,7 @@ class Scheduler:
                 for event in self._engine.wait(_TICK_S):
                     yield from self._handle(event)
                 yield from self._end_hung()
+                self._end_slow_starts()
         finally:
             self._engine.close()
 
@@ -141,9 +152,7 @@ class Scheduler:
         self._drop(event.worker)
         _LOGGER.warning("a worker ended (%s): %d cases are tried again", event.cause, len(place.numbers))
         if not place.ready:
-            self._failed_starts += 1
-            if event.refused or self._failed_starts >= _MAX_FAILED_STARTS:
-                raise ConfigError(f"workers cannot start: {event.cause}")
+            self._start_failed(event.cause, for_good=event.refused)
         for number in place.numbers:
             task = self._tasks[number]
             task.losses += len(place.numbers) == 1
@@ -151,6 +160,22 @@ class Scheduler:
                 yield self._tasks.pop(number).entry, lost_worker(event.worker.stage(number), event.cause)
             else:
                 self._again.append(number)
+
+    def _start_failed(self, cause: str, *, for_good: bool = False) -> None:
+        """Go on with fewer workers where a place stays empty, unless none is left."""
+        self._failed_starts += 1
+        if not for_good and self._failed_starts < _MAX_FAILED_STARTS:
+            return
+        if not any(place.ready for place in self._crew.values()):
+            raise ConfigError(f"workers cannot start: {cause}")
+        self._num_workers, self._failed_starts = len(self._crew), 0
+        _LOGGER.warning("a worker cannot start (%s): %d are left", cause, self._num_workers)
+
+    def _end_slow_starts(self) -> None:
+        for worker, place in list(self._crew.items()):
+            if not place.ready and worker.loading_s() > self._start_timeout_s:
+                self._drop(worker)
+                self._start_failed(f"the model was not loaded within {self._start_timeout_s:g} s (--start-timeout)")
 
     def _end_hung(self) -> Iterator[Finished]:
         if self._timeout_s is None:

@@ -7,7 +7,6 @@ another written while a third is inferred.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,22 +35,21 @@ class CaseWorker:
 
     Args:
         setup: of the worker.
-        announce: told the number of a case and the stage it enters, or None when it leaves one.
+        announce: told the number of a case, the stage that it is in or waits for, and whether it waits.
 
     Raises:
         MoseError: if the checkpoint or the device cannot be used.
     """
 
-    def __init__(self, setup: WorkerSetup, announce: Callable[[int, Stage | None], None] | None = None) -> None:
+    def __init__(self, setup: WorkerSetup, announce: Callable[[int, Stage, bool], None]) -> None:
         self._setup = setup
         self._model = load_model(setup.checkpoint, setup.device, setup.threads)
         self._locks = {stage: threading.Lock() for stage in get_args(Stage)}
         self._announce = announce
-        self._active: dict[int, Stage] = {}
-        self._last_sign = time.monotonic()
 
     def work(self, number: int, entry: Entry) -> Report:
         """Do a case."""
+        self._announce(number, "read", False)
         stages = Stages(lambda stage: self._stage(number, stage))
         found = fingerprint(entry)
         request = _request(entry, self._setup.options)
@@ -68,24 +66,9 @@ class CaseWorker:
             Written(outcome.provenance_sha256, who.patient_id, who.study_uid, who.series_uid),
         )
 
-    def hung(self, limit_s: float) -> dict[int, Stage]:
-        """Cases whose stage goes on for longer than a time: none of the worker's stages began or ended within it."""
-        return dict(self._active) if time.monotonic() - self._last_sign > limit_s else {}
-
     @contextmanager
     def _stage(self, number: int, stage: Stage) -> Iterator[None]:
+        self._announce(number, stage, True)
         with self._locks[stage]:
-            self._sign(number, stage)
-            try:
-                yield
-            finally:
-                self._sign(number, None)
-
-    def _sign(self, number: int, stage: Stage | None) -> None:
-        self._last_sign = time.monotonic()
-        if stage is None:
-            self._active.pop(number, None)
-        else:
-            self._active[number] = stage
-        if self._announce is not None:
-            self._announce(number, stage)
+            self._announce(number, stage, False)
+            yield

@@ -52,7 +52,7 @@ ShardName = Annotated[str | None, _option(text="i/n: do the i-th of n parts.")]
 RetryFailed = Annotated[bool, _option("--retry-failed", text="Try again what failed before.")]
 DryRun = Annotated[bool, _option("--dry-run", text="Count what would be done; do nothing.")]
 CaseTimeout = Annotated[
-    float | None, _option(text="Seconds that reading, inference or writing of a case may take.", default="no limit")
+    float | None, _option(text="Seconds that a case may take, from reading to its folder.", default="no limit")
 ]
 StartTimeout = Annotated[float, _option(text="Seconds that a worker may take to load the model.", default=True)]
 Workers = Annotated[

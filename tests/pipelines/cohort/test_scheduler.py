@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +21,7 @@ class ScriptedWorker(Worker):
 
     def __init__(self) -> None:
         self.cases: dict[int, Entry] = {}
-        self.ready = self.killed = False
+        self.ready = self.killed = self.loads_for_ever = False
 
     def begin(self, number, entry):
         assert self.ready
@@ -31,6 +31,9 @@ class ScriptedWorker(Worker):
     def hung(self, limit_s):
         return {number: "read" for number, entry in self.cases.items() if entry.name.startswith("hangs")}
 
+    def loading_s(self):
+        return 100.0 if self.loads_for_ever else 0.0
+
     def stage(self, number):
         return "infer"
 
@@ -39,16 +42,25 @@ class ScriptedWorker(Worker):
 
 
 class ScriptedEngine(Engine):
-    """Ends a worker when ``deadly`` says so of one of its cases, and else does one case a worker and step."""
+    """Ends a worker when ``deadly`` says so of one of its cases, and else does one case a worker and step.
 
-    def __init__(self, deadly: Callable[[Entry, int], bool] = lambda entry, given: False, refuse: str = "") -> None:
-        self.deadly, self.refuse = deadly, refuse
+    The workers whose place in the order of starts is in ``stuck`` never have their model.
+    """
+
+    def __init__(
+        self,
+        deadly: Callable[[Entry, int], bool] = lambda entry, given: False,
+        refuse: str = "",
+        stuck: Collection[int] = (),
+    ) -> None:
+        self.deadly, self.refuse, self.stuck = deadly, refuse, stuck
         self.workers: list[ScriptedWorker] = []
         self.given: Counter[str] = Counter()
         self.most_in_flight = 0
 
     def start(self):
         self.workers.append(ScriptedWorker())
+        self.workers[-1].loads_for_ever = len(self.workers) - 1 in self.stuck
         return self.workers[-1]
 
     def wait(self, timeout_s) -> list[Event]:
@@ -57,6 +69,8 @@ class ScriptedEngine(Engine):
     def _step(self, worker: ScriptedWorker) -> list[Event]:
         if self.refuse:
             return [Lost(worker, self.refuse, refused=True)]
+        if worker.loads_for_ever:
+            return []
         if not worker.ready:
             worker.ready = True
             return [Ready(worker)]
@@ -78,7 +92,7 @@ def entries(*names: str) -> list[Entry]:
 
 
 def run(engine: ScriptedEngine, *names: str, workers: int = 2, in_flight: int = 3) -> dict[str, object]:
-    scheduler = Scheduler(engine, num_workers=workers, in_flight=in_flight, case_timeout_s=1.0)
+    scheduler = Scheduler(engine, num_workers=workers, in_flight=in_flight, case_timeout_s=1.0, start_timeout_s=60.0)
     finished = list(scheduler.run(iter(entries(*names))))
     assert len({entry for entry, _ in finished}) == len(finished) == len(names)
     return {entry.name: report for entry, report in finished}
@@ -109,7 +123,8 @@ def test_a_worker_lost_by_chance_costs_no_case():
 
 def test_a_hung_case_is_given_up_and_its_companions_are_done():
     reports = run(ScriptedEngine(), "case 0", "hangs", "case 1", "case 2", workers=1)
-    assert reports.pop("hangs").reason == "read did not end within 1 s"
+    failure = reports.pop("hangs")
+    assert (failure.stage, failure.reason) == ("read", "the case was not done within 1 s")
     assert reports == {name: name for name in ("case 0", "case 1", "case 2")}
 
 
@@ -118,6 +133,25 @@ def test_workers_that_cannot_start_end_the_run_with_their_reason():
     with pytest.raises(ConfigError, match="workers cannot start: checkpoint x is damaged"):
         run(engine, "case")
     assert all(worker.killed for worker in engine.workers)
+
+
+def test_a_worker_that_never_has_its_model_is_started_again():
+    engine = ScriptedEngine(stuck={0, 1})
+    names = [f"case {n}" for n in range(4)]
+    assert run(engine, *names, workers=1) == {name: name for name in names}
+    assert [worker.killed for worker in engine.workers] == [True] * 3
+
+
+def test_workers_that_never_have_their_model_end_the_run():
+    with pytest.raises(ConfigError, match="workers cannot start: the model was not loaded within 60 s"):
+        run(ScriptedEngine(stuck=range(100)), "case")
+
+
+def test_where_one_place_stays_empty_the_others_go_on():
+    engine = ScriptedEngine(stuck=range(1, 100))
+    names = [f"case {n}" for n in range(20)]
+    assert run(engine, *names, workers=2) == {name: name for name in names}
+    assert len(engine.workers) == 4
 
 
 @settings(max_examples=60, deadline=None)
