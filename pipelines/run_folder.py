@@ -15,10 +15,12 @@ from typing import Any
 
 from mose_med.errors import ConfigError
 
-__all__ = ["OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
+__all__ = ["EMPTYING", "OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
 
 #: Name of the file, inside the folder, that holds the options.
 OPTIONS_NAME = "options.json"
+#: What the file holds while a folder is being emptied: no options of any run.
+EMPTYING = {"emptying": True}
 
 
 def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = False) -> bool:
@@ -27,7 +29,8 @@ def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = 
     Args:
         folder: created with its parents if it does not exist.
         options: what decides the result; values that JSON can hold.
-        overwrite: empty a folder that was made with other options. A folder that no run of ours made is never emptied.
+        overwrite: empty a folder that was made with other options, or that a stopped run was emptying. A folder that no
+            run of ours made is never emptied.
 
     Returns:
         Whether the folder was there already with the same options, so that the run can resume.
@@ -47,10 +50,20 @@ def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = 
             return True
         if not overwrite:
             raise ConfigError(f"output folder {folder} {conflict}: name another or add --overwrite")
-        shutil.rmtree(folder)
+        _empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(record, wanted)
     return False
+
+
+def _empty(folder: Path) -> None:
+    """Remove all but the record, which meanwhile says that nothing here is whole any more."""
+    write_json(folder / OPTIONS_NAME, EMPTYING)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != OPTIONS_NAME:
+            entry.unlink()
 
 
 def _conflict(record: Path, wanted: dict[str, Any]) -> str | None:
@@ -68,6 +81,8 @@ def differing_option(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
         >>> differing_option({"seed": 0}, {"seed": 1})
         'was made with seed=0, not 1'
     """
+    if found == EMPTYING:
+        return "was being emptied when a run was stopped"
     for name in sorted(set(wanted) | set(found)):
         if wanted.get(name) != found.get(name):
             return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mose_med.errors import ConfigError
 from pipelines.case_names import PRIVATE_NAME, private_folder
 from pipelines.inference.tables import FailedCase
 
@@ -78,15 +79,23 @@ class Journal:
         return _latest(self._folder)
 
     def append(self, record: Record) -> None:
-        """Add a record, with the time of now."""
+        """Add a record, with the time of now.
+
+        Raises:
+            ConfigError: if it cannot be written.
+        """
         line = json.dumps(record._replace(time=time.time())._asdict()) + "\n"
-        descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            size = os.lseek(descriptor, 0, os.SEEK_END)
-            whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
-            os.write(descriptor, (line if whole else "\n" + line).encode())
-        finally:
-            os.close(descriptor)
+            descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "a+b") as stream:
+                size = stream.seek(0, os.SEEK_END)
+                whole = size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
+                stream.write((line if whole else "\n" + line).encode())
+        except OSError as error:
+            raise ConfigError(
+                f"journal {self._file} cannot be written ({error.strerror}): make room and run the same command again, "
+                "what is done stays done"
+            ) from error
 
 
 def known_records(home: Path) -> dict[str, Record]:

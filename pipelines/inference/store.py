@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError, MissingDependencyError
-from pipelines.run_folder import OPTIONS_NAME, claim_folder, differing_option
+from pipelines.run_folder import EMPTYING, OPTIONS_NAME, claim_folder, differing_option
 
 __all__ = ["PROVENANCE_NAME", "Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
 
@@ -212,11 +212,18 @@ class UrlStore(ResultStore):
                 return True
             if not overwrite:
                 raise ConfigError(f"output {self._url} {conflict}: name another or add --overwrite")
-            self._files.rm(self._root, recursive=True)
+            self._empty()
         elif self._files.exists(self._root) and self._files.ls(self._root):
             raise ConfigError(f"output {self._url} is not empty and has no {OPTIONS_NAME}: name another")
         self.write(OPTIONS_NAME, (json.dumps(wanted, indent=2) + "\n").encode())
         return False
+
+    def _empty(self) -> None:
+        """Remove all but the record, which meanwhile says that nothing here is whole any more."""
+        self.write(OPTIONS_NAME, json.dumps(EMPTYING).encode())
+        others = [path for path in self._files.find(self._root) if path != f"{self._root}/{OPTIONS_NAME}"]
+        if others:
+            self._files.rm(others)
 
     def read(self, name: str) -> bytes | None:
         """See :class:`ResultStore`."""

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,42 @@ def test_overwrite_empties_a_run_of_ours(tmp_path: Path):
     (tmp_path / "run" / "old.txt").touch()
     assert not claim_folder(tmp_path / "run", {"seed": 2}, overwrite=True)
     assert not (tmp_path / "run" / "old.txt").exists()
+
+
+KILLED_WHILE_EMPTYING = """
+import os, pathlib, signal, sys
+from pipelines import run_folder
+
+folder, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+def die_after(function):
+    def counted(*arguments, **named):
+        global steps
+        steps -= 1
+        if steps < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+    return counted
+os.unlink, os.rmdir = die_after(os.unlink), die_after(os.rmdir)
+run_folder.claim_folder(folder, {"seed": 2}, overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_run_that_was_killed_while_it_emptied_a_folder_can_go_on(tmp_path: Path, steps: int):
+    folder = tmp_path / "run"
+    claim_folder(folder, {"seed": 1})
+    for case in ("a", "b"):
+        (folder / case).mkdir()
+        (folder / case / "maps.nii.gz").touch()
+    (folder / "summary.csv").touch()
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_EMPTYING, folder, str(steps)], check=False)
+    assert killed.returncode == (-signal.SIGKILL if steps < 5 else 0)
+    if steps < 5:
+        with pytest.raises(ConfigError, match="was being emptied when a run was stopped: name another or add"):
+            claim_folder(folder, {"seed": 1})
+    claim_folder(folder, {"seed": 2}, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["options.json"]
+    assert claim_folder(folder, {"seed": 2})
 
 
 def test_a_strangers_folder_is_never_emptied(tmp_path: Path):

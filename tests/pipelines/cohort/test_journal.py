@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mose_med.errors import ConfigError
 from pipelines.cohort.journal import Journal, Record
 
 
@@ -28,6 +31,19 @@ def test_a_line_cut_short_by_a_kill_loses_that_case_alone(tmp_path: Path, keep: 
     file = tmp_path / "private" / "journal" / "all.jsonl"
     whole = file.read_bytes()
     file.write_bytes(whole + whole[:keep])
+    journal.append(record("c"))
+    assert set(journal.records()) == {"a", "c"}
+
+
+def test_a_full_disk_is_told_and_the_line_it_cut_short_costs_no_other(
+    tmp_path: Path, file_limit: Callable[[int], None]
+):
+    journal = Journal(tmp_path, "all")
+    journal.append(record("a"))
+    file_limit((tmp_path / "private" / "journal" / "all.jsonl").stat().st_size + 20)
+    with pytest.raises(ConfigError, match=r"journal .*all.jsonl cannot be written \(File too large\): make room"):
+        journal.append(record("b"))
+    file_limit(resource.RLIM_INFINITY)
     journal.append(record("c"))
     assert set(journal.records()) == {"a", "c"}
 

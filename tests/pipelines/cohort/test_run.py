@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from mose_med.errors import ConfigError
+from pipelines.cohort.journal import Journal, Record
 from pipelines.cohort.options import CohortOptions
 from pipelines.cohort.run import infer_cohort
 from pipelines.provenance import file_sha256
@@ -122,14 +123,44 @@ def test_a_study_that_vanishes_and_one_too_large_for_memory_or_disk_hold_up_noth
 
 
 @pytest.mark.slow
-def test_results_that_find_no_room_are_recorded(cohort: CohortOptions, failed_rows, leftovers, no_room_for_maps):
+def test_results_that_find_no_room_are_recorded_and_the_rest_goes_on(
+    cohort: CohortOptions, failed_rows, leftovers, file_limit
+):
+    output = Path(cohort.output_dir)
     few = dataclasses.replace(cohort, input_dir=cohort.input_dir / "site 0")
-    assert infer_cohort(few).failed == 3
-    assert {row["stage"] for row in failed_rows(Path(cohort.output_dir))} == {"write"}
-    assert {row["advice"].partition(",")[0] for row in failed_rows(Path(cohort.output_dir))} == {
-        "make room for the results"
-    }
-    assert leftovers(Path(cohort.output_dir)) == []
+    nodules = few.input_dir / "Zyxwvut 2" / "nodules.csv"
+    header, row = nodules.read_text().splitlines()
+    nodules.write_text("\n".join([header, *[row] * 100]) + "\n")  # more lesions than the file of them may hold
+    file_limit(20_000)
+    assert infer_cohort(few) == (2, 0, 1, 0)
+    (row,) = failed_rows(output)
+    assert (row["stage"], row["reason"]) == ("write", "File too large")
+    assert row["advice"] == "make room for the results, then run again with --retry-failed"
+    assert leftovers(output) == []
+    file_limit(resource.RLIM_INFINITY)
+    assert infer_cohort(dataclasses.replace(few, retry_failed=True)) == (1, 2, 0, 0)
+
+
+@pytest.mark.slow
+def test_a_journal_that_cannot_be_written_ends_the_run_and_what_is_done_stays_done(
+    cohort: CohortOptions, failed_rows, leftovers, file_limit
+):
+    output = Path(cohort.output_dir)
+    few = dataclasses.replace(cohort, input_dir=cohort.input_dir / "site 0")
+    claim_folder(output, few.folder_options(file_sha256(few.checkpoint)))
+    journal = Journal(output, "all")
+    for n in range(5000):
+        journal.append(Record(f"elsewhere {n}", "f", f"case {n}", "", ""))
+    file_limit(500_000)
+    with pytest.raises(ConfigError, match=r"journal .*all.jsonl cannot be written \(File too large\): make room"):
+        infer_cohort(few)
+    before = provenance_times(output)
+    assert before
+    assert leftovers(output) == []
+    file_limit(resource.RLIM_INFINITY)
+    assert infer_cohort(few) == (3, 0, 0, 0)
+    assert before.items() <= provenance_times(output).items()
+    assert failed_rows(output) == []
 
 
 @pytest.mark.slow
@@ -173,12 +204,3 @@ def huge_nifti(tmp_path: Path) -> Path:
     path = tmp_path / "huge.nii"
     path.write_bytes(header.binaryblock + bytes(4))
     return path
-
-
-@pytest.fixture
-def no_room_for_maps():
-    """No process may write a file of more than 2 kB, as if the disk were full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)

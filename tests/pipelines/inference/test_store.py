@@ -85,6 +85,16 @@ def test_the_same_options_go_on_and_others_are_refused(store: ResultStore, locat
     assert open_store(location).cases() == []
 
 
+def test_a_place_that_was_being_emptied_is_emptied_again(store: ResultStore, location: str):
+    publish(store, "case-1")
+    store.write("options.json", b'{"emptying": true}')
+    with pytest.raises(ConfigError, match="was being emptied when a run was stopped: name another or add --overwrite"):
+        open_store(location).claim({"seed": 0}, overwrite=False)
+    assert not open_store(location).claim({"seed": 0}, overwrite=True)
+    assert open_store(location).cases() == []
+    assert open_store(location).claim({"seed": 0}, overwrite=False)
+
+
 def test_a_place_that_no_run_made_is_refused(store: ResultStore, location: str):
     store.write("notes.txt", b"mine")
     with pytest.raises(ConfigError, match=r"is not empty and has no options.json: name another"):
