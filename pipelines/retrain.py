@@ -18,10 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mose_med.checkpoint import ModelConfig
 from mose_med.data import Datalist, load_datalist
 from mose_med.handlers import TrainingRun
-from pipelines.bundle.configs import named_bundle
+from pipelines.bundle.configs import model_settings, named_bundle
 from pipelines.device import choose_device
 from pipelines.models.comparison import (
     Comparison,
@@ -231,7 +230,7 @@ class _Retraining:
         options, folder = self.options, self.options.output_dir
         datalist = merge_datalists(folder / "dataset.json", self.data.learnt_from(), self.data.held_out_path)
         settings = folder / "finetune.json"
-        write_json(settings, _FINE_TUNING | _settings(read_model_config(self.start)))
+        write_json(settings, _FINE_TUNING | model_settings(read_model_config(self.start)))
         train_and_evaluate(
             TrainOptions(
                 datalist,
@@ -298,12 +297,6 @@ def _bundle_name(number: int) -> str:
 
 def _bundle_of_model(options: RetrainOptions, champion: Path) -> str:
     return options.bundle or named_bundle(champion)
-
-
-def _settings(model: ModelConfig) -> dict[str, Any]:
-    values = model.to_dict()
-    target = {"_target_": "mose_med.preprocessing.Preprocessing"}
-    return values | {"preprocessing": target | values["preprocessing"]}
 
 
 def _result(challenger: ModelVersion, outcome: Outcome, forgetting: Comparison | None) -> RetrainResult:

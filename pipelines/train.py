@@ -229,13 +229,13 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
     """
     try:
         return step()
-    except MoseError:
-        raise
+    except MoseError as error:
+        raise _said_in_worker(error) from None
     except Exception as error:
         causes = causes_of(error)
         for cause in causes:
             if isinstance(cause, MoseError):
-                raise cause from None
+                raise _said_in_worker(cause) from None
         if ran_out_of_memory(error):
             raise MoseError(
                 f"memory ran out in the training with batch_size {batch_size}: set a smaller batch_size or "
@@ -245,3 +245,11 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
             reason = " ".join(str(causes[-1]).split())
             raise ConfigError(f"the configuration cannot be built: {reason}") from error
         raise
+
+
+def _said_in_worker(error: MoseError) -> MoseError:
+    """The error itself; of one that a loading process has sent with its traceback, what it said."""
+    lines = str(error).splitlines()
+    if len(lines) < 2 or "in DataLoader worker process" not in lines[0]:
+        return error
+    return type(error)(lines[-1].partition(": ")[2])

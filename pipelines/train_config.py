@@ -52,13 +52,15 @@ def config_files(
         several_processes: whether to add the bundle's overlay for one of several processes.
 
     Raises:
-        ConfigError: if one is missing, cannot be read, or names a setting that the base does not have.
+        ConfigError: if one is missing, cannot be read, or names a setting that the base does not have, or if two of the
+            bundle's own define the same object.
     """
     folder = bundle_configs(bundle)
     added = [name for name, wanted in ((TRACKING, tracking), (SEVERAL_PROCESSES, several_processes)) if wanted]
     base = [folder / f"{name}.yaml" for name in ("train", *added)]
     found = [_overlay(overlay, folder) for overlay in overlays]
     own = set(_named_overlays(folder).values())
+    _check_objects([path for path in found if path in own])
     known = ConfigParser.load_config_files([str(path) for path in (*base, *(path for path in found if path in own))])
     for path in found:
         if path not in own:
@@ -91,6 +93,17 @@ def _overlay(overlay: str, folder: Path) -> Path:
     if overlay not in known:
         raise ConfigError(f"config must be a YAML or JSON file or one of {', '.join(sorted(known))}, got {overlay!r}")
     return known[overlay]
+
+
+def _check_objects(overlays: list[Path]) -> None:
+    """Refuse overlays that each bring an object of their own under one name: what is left of the first is no use."""
+    found: dict[str, str] = {}
+    for path in dict.fromkeys(overlays):
+        for name, value in ConfigParser.load_config_file(str(path)).items():
+            if isinstance(value, Mapping) and "_target_" in value and name in found:
+                raise ConfigError(f"overlays {found[name]} and {path.stem} each define {name}: choose one of them")
+            if isinstance(value, Mapping) and "_target_" in value:
+                found[name] = path.stem
 
 
 def _check_names(path: Path, known: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from importlib.resources import files
 from pathlib import Path
@@ -17,11 +17,15 @@ from mose_med.checkpoint import ModelConfig
 from mose_med.errors import ConfigError, DataError
 from pipelines.train_config import SEVERAL_PROCESSES, TRACKING, bundle_configs, compose, config_files
 
-__all__ = ["OVERLAYS", "bundle_metadata", "config_texts", "named_bundle"]
+__all__ = ["OVERLAYS", "bundle_metadata", "config_texts", "model_settings", "named_bundle"]
 
 #: Folder of the overlays, beside the bundles and among the config files of an exported one.
 OVERLAYS = "overlays"
 
+_PREPROCESSING = "mose_med.preprocessing.Preprocessing"
+#: With which an expression, a reference and a macro begin, and with them the names that MONAI takes for its own.
+_SIGNS = ("$", "@", "%")
+_SIGNS_OF_NAMES = (*_SIGNS, "_", "+")
 _BASE = "train.yaml"
 _INFERENCE = "inference.yaml"
 _METADATA = "metadata.json"
@@ -91,9 +95,32 @@ def _training(bundle: str, trained: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _of_model(config: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
     """A configuration with the settings of the weights."""
-    values = json.loads(json.dumps(model.to_dict()))
-    preprocessing = {"_target_": config["preprocessing"]["_target_"]} | values.pop("preprocessing")
-    return config | values | {"preprocessing": preprocessing}
+    return config | model_settings(model)
+
+
+def model_settings(model: ModelConfig) -> dict[str, Any]:
+    """What the weights mean, as settings of a config file.
+
+    Config files are code, and a checkpoint is data: a name or a text that MONAI would give a meaning is refused.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    values: dict[str, Any] = json.loads(json.dumps(model.to_dict()))
+    for text in _code(values):
+        raise ConfigError(f"the model's own settings hold {text!r}, which a config file would run as code")
+    return values | {"preprocessing": {"_target_": _PREPROCESSING} | values["preprocessing"]}
+
+
+def _code(values: Any) -> Iterator[str]:
+    """Names and texts of nested plain values that MONAI would give a meaning."""
+    if isinstance(values, str) and values.startswith(_SIGNS):
+        yield values
+    elif isinstance(values, Mapping):
+        yield from (name for name in values if name.startswith(_SIGNS_OF_NAMES))
+        yield from (found for value in values.values() for found in _code(value))
+    elif isinstance(values, Sequence) and not isinstance(values, str):
+        yield from (found for value in values for found in _code(value))
 
 
 def _without_overlay(config: dict[str, Any], base: Mapping[str, Any], path: Path) -> None:

@@ -11,21 +11,24 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import FlippedClassDataset, load_datalist, picture_centre
 from mose_med.errors import ConfigError
 from mose_med.metrics import CalibrationError, generalized_energy_distance
-from mose_med.samples import RaterMasks
+from mose_med.samples import ExpertSamples, RaterMasks
 from pipelines.bundle.configs import named_bundle
 from pipelines.cli import invoke
 from pipelines.evaluate import EvaluateOptions, evaluate
 from pipelines.evaluation.baselines import rater_probs
 from pipelines.evaluation.files import read_evaluation
 from pipelines.evaluation.prediction import BatchPrediction
+from pipelines.evaluation.scored_data import CountedClasses
 from pipelines.models.commands import register_bundle
 from pipelines.models.registry import Registry
 from pipelines.retrain import RetrainOptions, retrain
+from pipelines.train_config import bundle_configs
 from tests.fixtures.cityscapes_training import TrainedPictures
 
 EXCHANGED = (1, 2, 9, 12, 14, 20, 21, 22, 23, 24)
@@ -46,6 +49,21 @@ def test_scores_are_those_of_the_ten_exchanged_classes(trained_pictures: Trained
     error.update(samples.probs, rater_probs(raters, 25))
     assert row.ged.mean == pytest.approx(ged.item(), abs=1e-6)
     assert row.ece_percent.mean == pytest.approx(error.compute(), abs=1e-6)
+
+
+def test_the_bundle_counts_the_same_classes(trained_pictures: TrainedPictures):
+    names = (str(bundle_configs("cityscapes") / f"{name}.yaml") for name in ("train", "evaluate"))
+    parser = ConfigParser(ConfigParser.load_config_files([*names]))
+    parser.update({"datalist": str(trained_pictures.datalist), "num_raters": 32})
+    counted = CountedClasses.of(load_datalist(trained_pictures.datalist))
+    assert tuple(parser["metric_classes"]) == counted.regions == EXCHANGED
+    handler = parser.get_parsed_content("validate::evaluator::additional_metrics::ece_percent")
+    error, generator = counted.calibration(), torch.Generator().manual_seed(0)
+    logits, masks = (torch.randn(2, 3, 1, 25, 8, 8, generator=generator) for _ in range(2))
+    raters = RaterMasks(masks[:, :, 0].argmax(dim=2), torch.full((2, 3), 1 / 3))
+    handler.update((ExpertSamples(logits, torch.full((2, 3), 1 / 3)), raters))
+    error.update(logits.softmax(dim=3).mean(dim=(1, 2)), rater_probs(raters, 25))
+    assert handler.compute() == pytest.approx(error.compute(), abs=1e-4)
 
 
 def test_a_training_ends_with_its_scores_and_figures(trained_pictures: TrainedPictures):

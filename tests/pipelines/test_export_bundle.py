@@ -167,6 +167,24 @@ def test_options_that_do_not_fit_are_named(tiny_checkpoint: Path, tiny_datalist:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"head": "$__import__('os').getcwd()"},
+        {"_target_": "os.getcwd"},
+        {"backbone": "@datalist"},
+        {"+head": "release"},
+    ],
+)
+def test_settings_in_a_checkpoint_never_become_code(tiny_checkpoint: Path, tmp_path: Path, settings: dict[str, str]):
+    content = torch.load(tiny_checkpoint, weights_only=True)
+    content["config"]["network"] |= settings
+    torch.save(content, tmp_path / "planted.pt")
+    with pytest.raises(ConfigError, match=r"settings hold .[$_@+].*, which a config file would run as code"):
+        export_bundle(ExportBundleOptions(tmp_path / "planted.pt", tmp_path / "b.zip"))
+    assert not (tmp_path / "b.zip").exists()
+
+
 @pytest.mark.usefixtures("no_script")
 def test_the_command_writes_once_and_replaces_on_demand(
     tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]

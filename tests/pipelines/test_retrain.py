@@ -14,7 +14,7 @@ from pipelines.evaluation.weights import weights_file
 from pipelines.models.commands import register_bundle
 from pipelines.models.registry import PROMOTED_OVER, Registry
 from pipelines.retrain import RetrainOptions, retrain
-from tests.fixtures.mlflow import MlflowServer
+from tests.fixtures.mlflow import MlflowServer, store_contents
 
 OVERLAY = {
     "batch_size": 3,
@@ -59,6 +59,11 @@ def test_a_better_challenger_is_registered_with_its_lineage_and_promoted(options
     assert "## Forgetting" in report
     merged = json.loads((options.output_dir / "dataset.json").read_text())
     assert {entry["patient_id"] for entry in merged["training"]} == {"S-training-0", "S-training-1", "P-1", "P-2"}
+    for folder in (Path(str(options.tracking_uri)), options.output_dir / "training"):
+        said = store_contents(folder)
+        words = (tiny_datalist.parent, options.datalist.parent, "S-test-0", "S-training-0", "P-1_nodule", "P-5_nodule")
+        assert b"forgetting" in said
+        assert [word for word in words if str(word).encode() in said] == []
     assert retrain(options) == result  # the same command again is done, although the champion is another one now
 
 
@@ -71,6 +76,14 @@ def test_the_challenger_starts_from_the_champion(options: RetrainOptions, tiny_c
     assert found.allclose(read_checkpoint(tiny_checkpoint).model["priors.mean"], atol=1e-6)
     assert not result.promoted
     assert Registry("lung", options.tracking_uri).champion().number == 1
+
+
+def test_old_data_that_are_not_merged_are_scored_and_not_learnt_from(options: RetrainOptions, tiny_datalist: Path):
+    result = retrain(replace(options, old_datalist=tiny_datalist, merge=False, promote="never", max_epochs=1))
+    learnt_from = json.loads((options.output_dir / "dataset.json").read_text())["training"]
+    assert {entry["patient_id"] for entry in learnt_from} == {"S-training-0", "S-training-1"}
+    assert result.forgetting["data"] == "test part of tiny"
+    assert Registry("lung", options.tracking_uri).version(2).tags["merged_with_old"] == "False"
 
 
 def test_two_retrainings_at_once_do_not_both_promote_blindly(options: RetrainOptions, monkeypatch: pytest.MonkeyPatch):

@@ -15,7 +15,7 @@ from mose_med.handlers.run_upload import COPY_OF, store_client
 from pipelines.evaluate import EvaluateOptions, evaluate
 from pipelines.tracked_training import sync_training, train_and_evaluate
 from pipelines.train import TrainOptions, train
-from tests.fixtures.mlflow import MlflowServer
+from tests.fixtures.mlflow import MlflowServer, store_contents
 
 pytestmark = pytest.mark.usefixtures("few_retries")
 
@@ -69,6 +69,13 @@ def test_nothing_in_the_run_says_where_the_data_lie_or_whose_they_are(tracked: P
     said += "".join(p.read_text() for p in held.artifacts.values() if p.suffix in (".json", ".md", ".txt"))
     assert str(tiny_datalist.parent) not in said
     assert "P-5" not in said
+
+
+def test_no_byte_of_the_stores_says_it(tracked: Path, tiny_datalist: Path, mlflow_server: MlflowServer):
+    words = [word.encode() for word in (str(tiny_datalist.parent), "P-1_nodule", "P-5_nodule")]
+    for content in (store_contents(tracked), store_contents(mlflow_server.folder)):
+        assert b"val_ged" in content
+        assert [word for word in words if word in content] == []
 
 
 def test_an_evaluation_of_other_data_is_told_apart(options: TrainOptions, tmp_path: Path):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from mose_med.checkpoint import build_network, read_checkpoint
-from mose_med.errors import ConfigError, MissingDependencyError, MoseError
+from mose_med.errors import ConfigError, DataError, MissingDependencyError, MoseError
 from mose_med.handlers import CheckpointKeeper
 from pipelines.train import TrainOptions, TrainResult, train
 
@@ -265,6 +266,22 @@ def test_a_setting_that_does_not_fit_is_named_and_nothing_written(
 def test_an_option_that_does_not_fit_is_named(tiny_train: Train, options: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         tiny_train(**options)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "does not exist: was the data folder moved"), (b"x", "cannot be read")]
+)
+def test_a_slice_that_is_lost_is_named_in_one_line(
+    tiny_train: Train, tiny_datalist: Path, tmp_path: Path, num_workers: int, content: bytes | None, said: str
+):
+    shutil.copytree(tiny_datalist.parent, tmp_path / "data")
+    lost = tmp_path / "data" / "nodules" / "P-2_nodule-1_raters.nii"
+    lost.unlink()
+    if content is not None:
+        lost.write_bytes(content)
+    with pytest.raises(DataError, match=rf"^image .*P-2_nodule-1_raters\.nii {said}[^\n]*$"):
+        tiny_train(datalist=tmp_path / "data" / "dataset.json", overlay={"num_workers": num_workers})
 
 
 def test_an_empty_part_is_named(tiny_train: Train, tiny_datalist: Path, tmp_path: Path):

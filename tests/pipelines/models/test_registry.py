@@ -121,6 +121,21 @@ def test_a_server_keeps_versions_and_aliases(mlflow_server: MlflowServer, tiny_b
     assert registry.download(version, tmp_path / "back.zip").read_bytes() == tiny_bundle.read_bytes()
 
 
+def test_two_versions_are_compared_by_the_command(
+    store: Path, tiny_bundle: Path, other_bundle: Path, tiny_datalist: Path, capfd: pytest.CaptureFixture[str]
+):
+    where = ["--model", "lung", "--tracking-uri", str(store)]
+    for bundle in (tiny_bundle, other_bundle):
+        assert invoke(["models", "register", str(bundle), *where]) == 0
+    capfd.readouterr()
+    data = ["--datalist", str(tiny_datalist), "--samples", "4", "--device", "cpu", "--quiet"]
+    assert invoke(["models", "compare", "1", "2", *data, *where]) == 0
+    table = capfd.readouterr().out
+    assert [
+        name for name in ("version 1", "version 2", "GED", "M-IoU", "ECE", "test part of tiny") if name not in table
+    ] == []
+
+
 def test_the_commands(store: Path, tiny_bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     where = ["--model", "lung", "--tracking-uri", str(store)]
     assert invoke(["models", "register", str(tiny_bundle), *where]) == 0
