@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from mose_med.lesion_rules import LESIONS_NAME
@@ -46,6 +47,14 @@ class Uncertainty(NamedTuple):
     entropy_nats: float = 0.0
 
 
+class _QueueEntry(NamedTuple):
+    """A case and its most uncertain lesion."""
+
+    most: Uncertainty
+    case: str
+    lesions: int
+
+
 def lesion_uncertainty(lesion: dict[str, Any]) -> Uncertainty:
     """Uncertainty of a lesion of ``lesions.json``.
 
@@ -69,16 +78,27 @@ def write_tables(store: ResultStore, failed: Iterable[FailedCase]) -> None:
     ``summary.csv`` has a row a lesion, sorted by case and lesion. ``queue.csv`` has a row a case, the most uncertain
     first; a case is as uncertain as its most uncertain lesion.
     """
-    cases = list(_lesions(store))
-    num_experts = max((len(lesion["expert_probs"]) for _, lesions in cases for lesion in lesions), default=0)
     sources = _sources(store)
-    rows = [sources.get(case, {}) | _summary_row(case, lesion) for case, lesions in cases for lesion in lesions]
-    columns = _summary_columns(num_experts)
+    entries: list[_QueueEntry] = []
+    rows = _summary_rows(store, sources, entries)
+    first = next(rows, None)
+    columns = _summary_columns(len(first["expert_probs"]) if first else 0)
     if sources:
         columns[1:1] = _SOURCE_COLUMNS
-    _write_csv(store, "summary.csv", columns, rows)
-    _write_csv(store, "queue.csv", _QUEUE_COLUMNS, _queue_rows(cases))
+    _write_csv(store, "summary.csv", columns, chain([first] if first else [], rows))
+    _write_csv(store, "queue.csv", _QUEUE_COLUMNS, _queue_rows(entries))
     _write_csv(store, "failed.csv", FAILED_COLUMNS, [case._asdict() for case in sorted(failed)])
+
+
+def _summary_rows(
+    store: ResultStore, sources: Mapping[str, dict[str, str]], entries: list[_QueueEntry]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the summary, a case at a time since there may be very many; the cases' queue entries are added."""
+    for case, lesions in _lesions(store):
+        most = max(map(lesion_uncertainty, lesions), default=Uncertainty())
+        entries.append(_QueueEntry(most, case, len(lesions)))
+        for lesion in lesions:
+            yield sources.get(case, {}) | _summary_row(case, lesion)
 
 
 def _lesions(store: ResultStore) -> Iterator[tuple[str, list[dict[str, Any]]]]:
@@ -119,11 +139,8 @@ def _summary_row(case: str, lesion: dict[str, Any]) -> dict[str, Any]:
     return {"case": case} | lesion | volume | lesion_uncertainty(lesion)._asdict() | between
 
 
-def _queue_rows(cases: Iterable[tuple[str, list[dict[str, Any]]]]) -> Iterator[dict[str, Any]]:
-    most = [
-        (max(map(lesion_uncertainty, lesions), default=Uncertainty()), case, len(lesions)) for case, lesions in cases
-    ]
-    ranked = sorted(most, key=lambda entry: (*(-value for value in entry[0]), entry[1]))
+def _queue_rows(entries: Iterable[_QueueEntry]) -> Iterator[dict[str, Any]]:
+    ranked = sorted(entries, key=lambda entry: (*(-value for value in entry.most), entry.case))
     for rank, (uncertainty, case, count) in enumerate(ranked, start=1):
         values = uncertainty._asdict()
         yield {"rank": rank, "case": case, "uncertainty": values.pop("volume_spread"), "lesions": count} | values

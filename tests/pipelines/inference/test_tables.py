@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,16 @@ def test_the_summary_has_a_row_a_lesion_with_every_expert(tables):
     assert rows[0]["presence_entropy_nats"] == "0.325083"
     assert (rows[0]["entropy_nats"], rows[0]["entropy_between_experts_nats"]) == ("0.3", "0.1")
     assert rows[1]["volume_spread"] == "0.0"
+
+
+def test_memory_of_the_tables_does_not_grow_with_what_is_known_of_a_lesion(tables):
+    known = lesion(1.0, 2.0) | {"samples": list(range(10_000))}
+    cases = {f"case-{n:02d}": [known] for n in range(40)}
+    tracemalloc.start()
+    assert len(tables(cases, "summary.csv")) == len(cases)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(cases) * len(json.dumps(known))
 
 
 def test_failures_are_sorted_by_case(tables):
