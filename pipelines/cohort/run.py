@@ -58,10 +58,11 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     found = preflight(options.weights, device, options.start_timeout_s)
     store.claim(options.folder_options(found.weights_sha256), overwrite=options.overwrite)
     destination = Destination(options.output_dir, case_key(options.home), options.overwrite)
-    with shared_run(options.home, store):
+    with shared_run(options.home, store) as is_last:
         run = _Run(options, destination, store)
         result = run.work(entries, found.devices)
-        run.write_tables()
+        if is_last():
+            run.write_tables()
     return result
 
 
