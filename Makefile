@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 LIDC_ROOT ?=
 DEMO_DIR ?= demo
 
-.PHONY: demo test test-all check format clean help
+.PHONY: demo test test-all check format scale clean help
 
 help:
 	@echo "make demo   annotated CT in, masks, entropy maps and scores out (LIDC_ROOT=DIR: your own LIDC-IDRI copy)"
 	@echo "make test   every test but the slow ones"
 	@echo "make check  ruff, mypy, codespell"
+	@echo "make scale  measure what many studies cost, and put it into docs/scale.md (a quarter of an hour, quiet machine)"
 
 demo: $(VENV)/.runtime
 	$(BIN)/mose-med demo --output-dir $(DEMO_DIR) $(if $(LIDC_ROOT),--lidc-root $(LIDC_ROOT))
@@ -27,6 +28,12 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+
+scale: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.cohort --output benchmarks/results/cohort.json
+	$(BIN)/python -m benchmarks.cohort_driver --output benchmarks/results/cohort_driver.json
+	$(BIN)/python -m benchmarks.chest_stages --output benchmarks/results/chest_stages.json
+	$(BIN)/python -m benchmarks.scale_simulation --write-docs docs/scale.md
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
