@@ -140,6 +140,7 @@ class Scheduler:
             return
         if isinstance(event, Ready):
             place.ready, self._failed_starts = True, 0
+            _LOGGER.debug("a worker is ready")
         elif isinstance(event, Done):
             place.numbers.remove(event.number)
             place.alone = False

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
+import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -45,19 +44,25 @@ def actors() -> list[psutil.Process]:
     return found
 
 
-def actor_of(node: object) -> psutil.Process:
-    (raylet,) = node.all_processes["raylet"]
-    return next(actor for actor in actors() if actor.ppid() == raylet.process.pid)
-
-
-def wait_for_cases(output: Path, count: int) -> None:
-    while len(list(output.glob("case-*"))) < count:
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < end, "what was waited for did not come"
         time.sleep(0.01)
+
+
+def actor_of(node: object) -> psutil.Process:
+    """The actor on a node, as soon as there is one."""
+    (raylet,) = node.all_processes["raylet"]
+    found: list[psutil.Process] = []
+    wait_until(lambda: found.extend(actor for actor in actors() if actor.ppid() == raylet.process.pid) or found)
+    return found[0]
 
 
 def test_a_worker_and_a_node_are_lost_and_every_case_is_written_once(
     cohort: CohortOptions, cluster, contents, leftovers, failed_rows, caplog, tmp_path: Path
 ):
+    """The actor on each node is stopped for as long as the other one could end the run before it is struck."""
     cohort = dataclasses.replace(cohort, samples=64)
     infer_cohort(cohort)
     second = cluster.add_node(num_cpus=1)
@@ -66,17 +71,29 @@ def test_a_worker_and_a_node_are_lost_and_every_case_is_written_once(
     on_ray = dataclasses.replace(
         cohort, output_dir=str(output), engine="ray", ray_address=cluster.address, workers=2, in_flight=2
     )
+    caplog.set_level(logging.DEBUG, logger="pipelines.cohort.scheduler")
+
+    def ready(count: int) -> bool:
+        return caplog.text.count("a worker is ready") >= count
 
     def strike() -> None:
-        wait_for_cases(output, 1)
-        os.kill(actor_of(cluster.head_node).pid, signal.SIGKILL)
-        wait_for_cases(output, len(list(output.glob("case-*"))) + 1)
+        on_head, on_second = actor_of(cluster.head_node), actor_of(second)
+        on_head.suspend()
+        wait_until(lambda: ready(1))
+        on_second.suspend()
+        on_head.resume()
+        wait_until(lambda: ready(2))
+        on_head.kill()
+        done = len(list(output.glob("case-*")))
+        wait_until(lambda: len(list(output.glob("case-*"))) > done)
         cluster.remove_node(second, allow_graceful=False)
+        on_second.kill()
 
-    thread = threading.Thread(target=strike)
+    thread = threading.Thread(target=strike, daemon=True)
     thread.start()
     result = infer_cohort(on_ray)
-    thread.join()
+    thread.join(60)
+    assert not thread.is_alive()
     assert failed_rows(output) == []
     assert caplog.text.count("a worker ended") == 2
     assert result == (6, 0, 0, 0)
