@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from mose_med.errors import ConfigError
@@ -21,6 +22,7 @@ from pipelines.cohort.preflight import preflight
 from pipelines.cohort.progress import CohortProgress, cohort_progress
 from pipelines.cohort.resources import choose_engine
 from pipelines.cohort.scheduler import Scheduler
+from pipelines.console import stderr
 from pipelines.evaluation.weights import weights_sha256
 from pipelines.inference.store import Destination, ResultStore, open_store
 from pipelines.inference.tables import write_tables
@@ -48,14 +50,16 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         DataError: if the checkpoint cannot be read.
     """
     options.check()
-    entries = list_entries(options)
+    with _shown(options, "finding cases"):
+        entries = list_entries(options)
     if not entries:
         raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
     store = open_store(options.output_dir)
     if options.dry_run:
         return _dry_run(options, entries, store)
     device = options.device if options.engine == "local" else "cpu"
-    found = preflight(options.weights, device, options.start_timeout_s)
+    with _shown(options, "trying the weights"):
+        found = preflight(options.weights, device, options.start_timeout_s)
     store.claim(options.folder_options(found.weights_sha256), overwrite=options.overwrite)
     destination = Destination(options.output_dir, case_key(options.home), options.overwrite)
     with shared_run(options.home, store) as is_last:
@@ -64,6 +68,10 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         if is_last():
             run.write_tables()
     return result
+
+
+def _shown(options: CohortOptions, what: str) -> AbstractContextManager[object]:
+    return nullcontext() if options.quiet else stderr.status(f"infer: {what}")
 
 
 def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -> CohortResult:
