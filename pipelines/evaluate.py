@@ -244,7 +244,8 @@ class _Run:
         }
         title = f"{evaluation.datalist}, {evaluation.part}"
         write_reliability(folder / RELIABILITY_NAME, curves, title=title)
-        self._write_examples(folder / SAMPLES_NAME, f"{title}. {self.datalist.source}")
+        outlined = "Outlined is what has flipped. " if self.datalist.flips else ""
+        self._write_examples(folder / SAMPLES_NAME, f"{title}. {outlined}{self.datalist.source}")
         write_evaluation(folder, evaluation)
         kept = [folder / name for name in (METRICS_NAME, TABLE_NAME, RELIABILITY_NAME, SAMPLES_NAME)]
         record_evaluation(self.options.checkpoint, self.options.datalist, evaluation, kept)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import Tensor
 
@@ -21,7 +22,7 @@ class StopOnBadLoss:
 
     Args:
         folder: where the inputs of such a step are saved, as ``bad_step_<iteration>.pt``; a dict that
-            ``torch.load(path, weights_only=True)`` reads.
+            ``torch.load(path, weights_only=True)`` reads. Of several processes each has a file of its own.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -45,7 +46,8 @@ class StopOnBadLoss:
             )
 
     def _saved(self, engine: Engine) -> str:
-        path = self.folder / f"bad_step_{engine.state.iteration}.pt"
+        process = f"_rank-{dist.get_rank()}" if dist.is_available() and dist.is_initialized() else ""
+        path = self.folder / f"bad_step_{engine.state.iteration}{process}.pt"
         inputs = {name: _plain(value) for name, value in engine.state.batch.items()}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

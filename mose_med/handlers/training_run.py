@@ -61,7 +61,7 @@ class RunSnapshot(NamedTuple):
 
 
 class TrainingRun:
-    """What is tracked of one training.
+    """What is tracked of one training. Every method raises a DataError that names the store, if that cannot be used.
 
     Args:
         folder: of the training.
@@ -124,7 +124,7 @@ class TrainingRun:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings that are not recorded yet; a run's params never change."""
-        with self._lock:
+        with self._store():
             known = self._client.get_run(self.run_id).data.params
             for name, value in params.items():
                 if name not in known:
@@ -132,13 +132,13 @@ class TrainingRun:
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, or change them."""
-        with self._lock:
+        with self._store():
             for name, value in tags.items():
                 self._client.set_tag(self.run_id, name, value)
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record numbers of a step; those that are not finite are left out."""
-        with self._lock:
+        with self._store():
             for name, value in values.items():
                 if math.isfinite(value):
                     self._client.log_metric(self.run_id, name, float(value), step=step)
@@ -155,7 +155,7 @@ class TrainingRun:
             folder: inside the run's artifacts.
         """
         name = f"{folder}/{file.name}" if folder else file.name
-        with self._lock:
+        with self._store():
             target = self._artifact_root() / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
@@ -164,18 +164,24 @@ class TrainingRun:
 
     def finish(self) -> None:
         """Mark the run as finished; it can still be added to."""
-        with self._lock:
+        with self._store():
             self._client.set_terminated(self.run_id, "FINISHED")
 
     def snapshot(self) -> RunSnapshot:
         """All that the run holds now."""
-        with self._lock:
+        with self._store():
             run = self._client.get_run(self.run_id)
             names = sorted(run.data.metrics)
             history = [point for name in names for point in self._client.get_metric_history(self.run_id, name)]
             root = self._artifact_root()
             artifacts = {str(p.relative_to(root)): p for p in sorted(root.rglob("*")) if p.is_file()}
         return RunSnapshot(run, history, artifacts)
+
+    @contextmanager
+    def _store(self) -> Iterator[None]:
+        """One user at a time, whose errors name the store."""
+        with self._lock, named_store_errors(str(self.folder / STORE_NAME)):
+            yield
 
     def _artifact_root(self) -> Path:
         """In the folder where it is now: the store remembers where the training began."""

@@ -39,7 +39,7 @@ _CONVENTIONS = (
     "GED is the squared distance with self-pairs, on masks after the argmax; GED and M-IoU are means over slices; "
     "ECE pools all pixels into ten bins; {seeds}; confidence intervals resample patients. The baselines are computed "
     "on the same slices: the mean training mask at its best threshold, for every image alike; and the network's own "
-    "most likely mask (its marginal above one half) in place of its samples."
+    "most likely mask (the argmax of its marginal) in place of its samples."
 )
 
 
@@ -164,7 +164,7 @@ def markdown_table(evaluation: Evaluation) -> str:
     shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
     lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
     seeds = f"mean ± standard deviation over {len(evaluation.seeds)} seeds" if len(evaluation.seeds) > 1 else "one seed"
-    lines += ["", _CONVENTIONS.format(seeds=seeds), "", published_table()]
+    lines += ["", _CONVENTIONS.format(seeds=seeds), "", published_table(evaluation.datalist)]
     return "\n".join(lines) + "\n"
 
 

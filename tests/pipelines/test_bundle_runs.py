@@ -91,8 +91,8 @@ def test_every_file_is_in_the_list_of_sha256(archive: Path):
 
 def test_every_overlay_inside_fits_the_training_inside(archive: Path, tmp_path: Path):
     configs = unpacked(archive, tmp_path) / "configs"
-    overlays = sorted((configs / "overlays").glob("*.yaml"))
-    assert len(overlays) > 15
+    overlays = [configs / "mlflow.yaml", *sorted((configs / "overlays").glob("*.yaml"))]
+    assert len(overlays) > 16
     for overlay in overlays:
         parser = ConfigParser(ConfigParser.load_config_files([str(configs / "train.yaml"), str(overlay)]))
         parser["device_name"] = "cpu"

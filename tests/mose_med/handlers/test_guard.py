@@ -36,6 +36,14 @@ def test_what_the_step_was_given_is_kept(tmp_path: Path):
     assert (kept["image"].item(), kept["nodule_id"], kept["epoch"]) == (float("inf"), ["nodule-1"], 1)
 
 
+def test_processes_keep_what_they_were_given_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+    with pytest.raises(MoseError, match=r"bad_step_1_rank-1\.pt"):
+        training(tmp_path).run([batch(float("nan"))])
+    assert torch.load(tmp_path / "bad_step_1_rank-1.pt", weights_only=True)["iteration"] == 1
+
+
 def test_a_folder_that_cannot_be_written_does_not_hide_the_loss(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(MoseError, match=r"training loss is nan .* inputs cannot be saved: "):

@@ -76,6 +76,23 @@ def test_a_store_without_the_recorded_run_is_named(run: TrainingRun, mlflow_fold
         TrainingRun.find(other)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda run: run.log_metrics({"a": 1.0}),
+        lambda run: run.log_params({"seed": 1}),
+        lambda run: run.set_tags({"a": "b"}),
+        lambda run: run.add_artifact(run.folder / RECORD_NAME),
+        lambda run: run.finish(),
+        lambda run: run.snapshot(),
+    ],
+)
+def test_a_store_that_breaks_later_is_named_in_one_line(run: TrainingRun, use: Callable[[TrainingRun], object]):
+    (run.folder / "mlflow.db").write_bytes(b"no database" * 99)
+    with pytest.raises(DataError, match=r"^MLflow store .*mlflow\.db cannot be used: [^\n]*not a database[^\n]*$"):
+        use(run)
+
+
 def test_a_damaged_store_is_named(tmp_path: Path):
     (tmp_path / "mlflow.db").write_text("no database, but long enough to be read as the header of one")
     (tmp_path / RECORD_NAME).write_text('{"run_id": "x"}')
