@@ -56,6 +56,22 @@ def test_the_composed_services_are_confined():
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make users and give folders away")
+def test_the_lines_that_make_the_user_and_the_folder_of_the_volume_work(name: str, tmp_path: Path):
+    (tmp_path / "etc").mkdir()
+    for table in ("passwd", "group", "shadow", "gshadow", "login.defs"):
+        (tmp_path / "etc" / table).touch()
+    lines = [line for line in arguments(name, "RUN") if PREFIX not in line]
+    for line in lines:
+        moved = line.replace("useradd ", f"useradd --prefix {tmp_path} ").replace(" /mlflow", f" {tmp_path}/mlflow")
+        subprocess.run(moved, shell=True, check=True)
+    (user,) = arguments(name, "USER")
+    assert (tmp_path / "etc" / "passwd").read_text().startswith(f"mose:x:{user.split(':')[0]}:")
+    folder = (tmp_path / "mlflow").stat()
+    assert f"{folder.st_uid}:{folder.st_gid}" == user
+
+
 @pytest.mark.slow
 def test_the_lines_that_build_the_image_give_a_working_command(tmp_path: Path):
     source, target = tmp_path / "source", tmp_path / "opt"
@@ -66,7 +82,7 @@ def test_the_lines_that_build_the_image_give_a_working_command(tmp_path: Path):
             copy(ROOT / name, source / name)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     environment |= {"PIP_OPTIONS": "", "HOME": str(tmp_path)}
-    build_lines = [line for line in arguments("Dockerfile", "RUN") if not line.startswith("useradd")]
+    build_lines = [line for line in arguments("Dockerfile", "RUN") if PREFIX in line]
     for line in build_lines:
         subprocess.run(line.replace(PREFIX, str(target)), shell=True, check=True, cwd=source, env=environment)
     command = shlex.quote(str(target / "bin" / "mose-med"))
