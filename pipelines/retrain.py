@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.data import Datalist, load_datalist
+from mose_med.errors import ConfigError
 from mose_med.handlers import TrainingRun
 from pipelines.bundle.configs import model_settings, named_bundle
 from pipelines.device import choose_device
@@ -37,6 +38,7 @@ from pipelines.models.registry import ModelVersion, Registry
 from pipelines.models.report import comparison_table
 from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder, write_json
+from pipelines.torchrun import Process
 from pipelines.tracked_training import BUNDLE_NAME, sync_training, train_and_evaluate
 from pipelines.train import TrainOptions
 
@@ -128,6 +130,7 @@ def retrain(options: RetrainOptions) -> RetrainResult:
         DataError: if the store cannot be reached, or a file is damaged.
         MoseError: whatever the training refuses.
     """
+    _require_one_process()
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)
     data = _Data(options)
     finished = options.output_dir / RESULT_NAME
@@ -137,6 +140,12 @@ def retrain(options: RetrainOptions) -> RetrainResult:
     registry = Registry(options.model, options.tracking_uri)
     _start(options, data, registry)
     return _Retraining(options, data, registry).run(rule)
+
+
+def _require_one_process() -> None:
+    count = Process.from_environment().count
+    if count > 1:
+        raise ConfigError(f"retrain must run in one process, torchrun has started {count}: run it without torchrun")
 
 
 def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:

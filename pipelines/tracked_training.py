@@ -12,6 +12,7 @@ from mose_med.handlers.run_upload import upload
 from pipelines.evaluate import EvaluateOptions, evaluate
 from pipelines.export_bundle import ExportBundleOptions, export_bundle
 from pipelines.mlflow_settings import calm_mlflow
+from pipelines.torchrun import Process
 from pipelines.tracking_store import store_uri
 from pipelines.train import TrainOptions, TrainResult, train
 
@@ -28,15 +29,16 @@ _logger = logging.getLogger(__name__)
 def train_and_evaluate(options: TrainOptions) -> TrainResult:
     """Train; if the training is tracked and done, evaluate and export its best epoch into the same run.
 
-    The test part is evaluated, or the validation part where there is none. A server that cannot be reached is
-    reported; the run is kept in the training's folder.
+    The test part is evaluated, or the validation part where there is none; of several processes, the first does it. A
+    server that cannot be reached is reported; the run is kept in the training's folder.
 
     Raises:
         MoseError: whatever training, evaluation or export refuse.
     """
     calm_mlflow()
     result = train(options)
-    run = TrainingRun.find(options.output_dir) if options.tracking else None
+    tracked = options.tracking and Process.from_environment().is_first
+    run = TrainingRun.find(options.output_dir) if tracked else None
     if run is None or result.epochs < result.max_epochs:
         return result
     part = "test" if load_datalist(options.datalist).parts["test"] else "validation"

@@ -18,7 +18,7 @@ from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, remove
 from mose_med.errors import ConfigError, DataError
 from mose_med.handlers.averaging import WeightAverage
 
-__all__ = ["BEST_NAME", "LAST_NAME", "PREVIOUS_NAME", "CheckpointKeeper", "last_checkpoint"]
+__all__ = ["BEST_NAME", "LAST_NAME", "PREVIOUS_NAME", "CheckpointKeeper", "is_first_process", "last_checkpoint"]
 
 #: File of the last whole epoch, with all that a training needs to go on.
 LAST_NAME = "last.pt"
@@ -36,8 +36,8 @@ def last_checkpoint(folder: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def _writes() -> bool:
-    """Whether this is the only process, or the first one."""
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first. Asks no other process, so that one may ask alone."""
     return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
@@ -122,7 +122,7 @@ class CheckpointKeeper:
         best = metrics.get(self.metric, math.inf) < self.best_value
         if best:
             self.best_value, self.best_epoch = metrics[self.metric], epoch
-        if not _writes():
+        if not is_first_process():
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         weights, ema = self._weights(), self.ema.state_dict()
@@ -151,7 +151,7 @@ class CheckpointKeeper:
             ConfigError: if ``last.pt`` is of another architecture, preprocessing, data set, annealing or seed.
             DataError: if it is damaged.
         """
-        if _writes():
+        if is_first_process():
             for name in (LAST_NAME, BEST_NAME):
                 remove_left_over(self.folder / name)
         path = last_checkpoint(self.folder)

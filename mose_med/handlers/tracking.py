@@ -10,11 +10,10 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
 from mose_med.checkpoint import read_checkpoint
-from mose_med.handlers.checkpoints import LAST_NAME
+from mose_med.handlers.checkpoints import LAST_NAME, is_first_process
 from mose_med.handlers.run_upload import BackgroundUpload
 from mose_med.handlers.training_run import TrainingRun, require_mlflow
 
@@ -64,7 +63,7 @@ class MlflowTracking:
 
     def attach(self, engine: Engine) -> None:
         """Follow a trainer."""
-        if idist.get_rank() == 0:
+        if is_first_process():  # in the other processes there may be no tracking: ask none of them
             engine.add_event_handler(Events.STARTED, self.start)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
             engine.add_event_handler(Events.COMPLETED, self.complete)

@@ -107,11 +107,15 @@ def promote(
         compare_with: compares the challenger with a champion.
 
     Raises:
-        ConfigError: if there is no champion.
+        ConfigError: if there is no champion, or the challenger has been made it by hand.
         DataError: if the champion moves again and again.
     """
     champion = registry.champion()
     if champion.number == challenger.number:  # a run before this one was killed after it had moved the alias
+        if PROMOTED_OVER not in champion.tags:
+            raise ConfigError(
+                f"version {champion.number} of {registry.model} is the champion already, promoted over none"
+            )
         before = registry.version(int(champion.tags[PROMOTED_OVER]))
         return Outcome(Decision(True, "promoted before"), before, compare_with(before))
     for _ in range(_ROUNDS):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigParser
+from monai.bundle import ConfigParser, verify_metadata, verify_net_in_out
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import MultiRaterDataset, load_datalist
@@ -87,6 +87,14 @@ def test_every_file_is_in_the_list_of_sha256(archive: Path):
     del found["SHA256SUMS"]
     assert listed == {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
     assert {"configs/inference.yaml", "configs/evaluate.yaml", "configs/overlays/ema.yaml", "LICENSE"} <= set(listed)
+
+
+def test_monai_verifies_it(archive: Path, tmp_path: Path):
+    bundle, schema = unpacked(archive, tmp_path), ROOT / "configs" / "metadata.schema.json"
+    metadata, inference = str(bundle / "configs" / "metadata.json"), str(bundle / "configs" / "inference.yaml")
+    digest = hashlib.sha256(schema.read_bytes()).hexdigest()
+    verify_metadata(metadata, filepath=str(schema), hash_val=digest, hash_type="sha256")
+    verify_net_in_out("network_def", meta_file=metadata, config_file=inference, device="cpu", device_name="cpu")
 
 
 def test_every_overlay_inside_fits_the_training_inside(archive: Path, tmp_path: Path):

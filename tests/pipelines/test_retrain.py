@@ -163,6 +163,12 @@ def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOpt
     refused(replace(options, margin=-1.0), r"margin must be > 0, got -1\.0")
 
 
+def test_several_processes_are_refused(options: RetrainOptions, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "RANK": "1", "WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    refused(options, "retrain must run in one process, torchrun has started 2: run it without torchrun")
+
+
 def test_the_command_ends_with_one_line(options: RetrainOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     command = ["retrain", "--datalist", str(options.datalist), "--output-dir", str(tmp_path / "no"), "--quiet"]
     assert invoke([*command, "--model", "lung", "--tracking-uri", str(tmp_path / "empty")]) == 2

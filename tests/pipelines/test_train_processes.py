@@ -110,7 +110,11 @@ def torchrun(*command: str, machines: str = "one machine") -> None:
         )
         for agent in agents
     ]
-    errors = [process.communicate(timeout=300)[1] for process in running]
+    try:
+        errors = [process.communicate(timeout=150)[1] for process in running]
+    finally:
+        for process in running:
+            process.terminate()  # an agent ends its processes, too
     assert [process.returncode for process in running] == [0] * len(agents), errors
 
 
@@ -147,25 +151,50 @@ def test_monai_in_two_processes_tracks_one_run(
         assert [point.step for point in client.get_metric_history(run.info.run_id, name)] == [1, 2]
 
 
-@pytest.mark.parametrize(
-    ("machines", "overlays"),
-    [("one machine", ("standard_form",)), pytest.param("two machines", (), marks=pytest.mark.slow)],
-)
-def test_mose_med_in_two_processes(
-    tiny_datalist: Path,
-    tiny_overlay: Path,
-    expected: Callable[..., dict[str, Any]],
-    tmp_path: Path,
-    machines: str,
-    overlays: tuple[str, ...],
+@pytest.fixture
+def command(tiny_datalist: Path, tiny_overlay: Path, tmp_path: Path) -> Callable[..., list[str]]:
+    """A training of ``mose-med`` in ``run``, with overlays of the bundle's own, as torchrun takes it."""
+
+    def build(*overlays: str) -> list[str]:
+        (tmp_path / "cli.py").write_text("from pipelines.cli import main\nmain()\n")
+        options = ["--datalist", str(tiny_datalist), "--output-dir", str(tmp_path / "run"), "--device", "cpu"]
+        for overlay in (*overlays, str(tiny_overlay)):
+            options += ["--config", overlay]
+        return [str(tmp_path / "cli.py"), "train", *options, "--quiet"]
+
+    return build
+
+
+def assert_trained(folder: Path, expected: dict[str, Any]) -> None:
+    torch.testing.assert_close(read_checkpoint(folder / "last.pt").model, expected, rtol=0, atol=1e-5)
+
+
+def test_mose_med_in_two_processes_evaluates_and_exports_once(
+    command: Callable[..., list[str]], expected: Callable[..., dict[str, Any]], tmp_path: Path
 ):
-    (tmp_path / "cli.py").write_text("from pipelines.cli import main\nmain()\n")
-    options = ["--datalist", str(tiny_datalist), "--output-dir", str(tmp_path / "run"), "--device", "cpu"]
-    for overlay in (*overlays, str(tiny_overlay)):
-        options += ["--config", overlay]
-    torchrun(str(tmp_path / "cli.py"), "train", *options, "--no-tracking", "--quiet", machines=machines)
-    found = read_checkpoint(tmp_path / "run" / "last.pt")
-    torch.testing.assert_close(found.model, expected(*overlays), rtol=0, atol=1e-5)
+    mlflow = pytest.importorskip("mlflow")
+    torchrun(*command("standard_form"))
+    assert_trained(tmp_path / "run", expected("standard_form"))
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/run/mlflow.db")
+    (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert len(client.get_metric_history(run.info.run_id, "test/compact 16/ged")) == 1
+    assert (tmp_path / "run" / "bundle.zip").is_file()
+
+
+@pytest.mark.slow
+def test_two_machines(command: Callable[..., list[str]], expected: Callable[..., dict[str, Any]], tmp_path: Path):
+    torchrun(*command(), "--no-tracking", machines="two machines")
+    assert_trained(tmp_path / "run", expected())
+
+
+@pytest.mark.slow
+def test_two_processes_that_stop_go_on(
+    command: Callable[..., list[str]], expected: Callable[..., dict[str, Any]], tmp_path: Path
+):
+    torchrun(*command("standard_form"), "--no-tracking", "--max-minutes", "1e-6")
+    assert read_checkpoint(tmp_path / "run" / "last.pt").epoch == 1
+    torchrun(*command("standard_form"), "--no-tracking")
+    assert_trained(tmp_path / "run", expected("standard_form"))
 
 
 def test_shared_statistics_are_refused_without_cuda():

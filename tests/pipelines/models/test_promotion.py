@@ -154,6 +154,13 @@ def test_a_champion_that_never_rests_ends_in_one_sentence():
         run(store, *[BETTER] * 9)
 
 
+def test_a_challenger_that_was_made_champion_by_hand_is_named():
+    store = Store()
+    store.alias = 2
+    with pytest.raises(ConfigError, match="version 2 of mose is the champion already, promoted over none"):
+        run(store, BETTER)
+
+
 def test_a_killed_promotion_is_found_done():
     store = Store()
     store.alias, store.tags[2][PROMOTED_OVER] = 2, "1"
