@@ -75,10 +75,10 @@ def _shown(options: CohortOptions, what: str) -> AbstractContextManager[object]:
 
 
 def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -> CohortResult:
-    wanted = options.folder_options(weights_sha256(options.weights))
-    if not options.overwrite:
-        store.refuse_other(wanted)
-    known = known_records(options.home)
+    conflict = store.conflict(options.folder_options(weights_sha256(options.weights)))
+    if conflict is not None and not options.overwrite:
+        raise ConfigError(f"output {conflict}: name another or add --overwrite")
+    known = {} if conflict else known_records(options.home)
     states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
     _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
     without = sum(entry.nodules is None for entry in entries)

@@ -74,18 +74,12 @@ class ResultStore(ABC):
             ConfigError: if it holds something else and may not be overwritten.
         """
 
-    def refuse_other(self, options: Mapping[str, Any]) -> None:
-        """Check that this is not the output of a run with other options.
-
-        Raises:
-            ConfigError: naming the first option that differs.
-        """
+    def conflict(self, options: Mapping[str, Any]) -> str | None:
+        """How the options of the run that made this differ from others; None if they do not, or no run made it."""
         record = self.read(OPTIONS_NAME)
-        if record is not None:
-            wanted = json.loads(json.dumps(options, default=str))
-            conflict = differing_option(json.loads(record), wanted)
-            if conflict is not None:
-                raise ConfigError(f"output {conflict}: name another or add --overwrite")
+        if record is None:
+            return None
+        return differing_option(json.loads(record), json.loads(json.dumps(options, default=str)))
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:

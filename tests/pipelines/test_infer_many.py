@@ -9,6 +9,8 @@ import pytest
 from pipelines.cli import invoke
 from pipelines.cohort.options import CohortOptions
 from pipelines.console import ExitCode
+from pipelines.provenance import file_sha256
+from pipelines.run_folder import claim_folder
 
 
 @pytest.fixture
@@ -64,6 +66,15 @@ def test_a_dry_run_counts_and_writes_nothing(infer, cohort: CohortOptions):
     assert "6 cases: 6 to do, 0 done already, 0 failed before" in told
     assert "1 of them have no nodule list" in told
     assert not Path(cohort.output_dir).exists()
+
+
+def test_a_dry_run_is_refused_where_the_run_would_be(infer, cohort: CohortOptions):
+    claim_folder(Path(cohort.output_dir), cohort.folder_options(file_sha256(cohort.weights)))
+    assert infer("--input-dir", cohort.input_dir, "--dry-run")[0] == ExitCode.DONE
+    code, told = infer("--input-dir", cohort.input_dir, "--dry-run", "--samples", 2)
+    assert code == ExitCode.BAD_INPUT
+    assert "output was made with samples=4, not 2: name another or add --overwrite" in told
+    assert infer("--input-dir", cohort.input_dir, "--dry-run", "--samples", 2, "--overwrite")[0] == ExitCode.DONE
 
 
 @pytest.mark.slow
