@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import re
 import shutil
@@ -54,6 +55,7 @@ _LESIONS = json.dumps({"lesions": [_LESION | {"lesion": n} for n in (1, 2, 3)]},
 _PROVENANCE = json.dumps({"versions": {}, "options": {}, "request": {}, "padding": "x" * 2000}, indent=2)
 _SHA256 = sha256(_PROVENANCE.encode()).hexdigest()
 _IN_FLIGHT = 3
+_NO_LIMITS = {"case_timeout_s": None, "start_timeout_s": math.inf}
 
 
 class InstantWorker(Worker):
@@ -70,6 +72,10 @@ class InstantWorker(Worker):
     def hung(self, limit_s: float) -> Mapping[int, str]:
         """See :class:`Worker`."""
         return {}
+
+    def loading_s(self) -> float:
+        """See :class:`Worker`."""
+        return 0.0
 
     def stage(self, number: int) -> str:
         """See :class:`Worker`."""
@@ -164,7 +170,7 @@ def drive(count: int, workers: int) -> dict[str, Any]:
 
 def give_out(entries: list[Entry], journal: Journal, workers: int) -> None:
     """What the driver does for every case, with the fingerprint that a worker would take."""
-    scheduler = Scheduler(InstantEngine(), num_workers=workers, in_flight=_IN_FLIGHT, case_timeout_s=None)
+    scheduler = Scheduler(InstantEngine(), num_workers=workers, in_flight=_IN_FLIGHT, **_NO_LIMITS)
     with cohort_progress(len(entries), quiet=False) as progress:
         for entry, report in scheduler.run(iter(entries)):
             outcome = report.result
