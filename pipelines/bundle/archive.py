@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from mose_med.checkpoint import remove_left_over
 from mose_med.errors import DataError
 
 __all__ = ["SUMS_NAME", "verify_folder", "verify_zip", "write_archive"]
@@ -32,6 +31,9 @@ def write_archive(target: Path, root: str, files: Mapping[str, bytes]) -> None:
     """
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Who only reads an archive needs no PyTorch.
+    from mose_med.checkpoint import remove_left_over
+
     remove_left_over(target)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
