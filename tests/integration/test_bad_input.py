@@ -139,7 +139,10 @@ BAD_SERIES = {
         ["image 001 must be a grey image"],
     ),
     "missing slice": (lambda paths, _: paths[3].unlink(), ["missing between image 038 and image 036", "resample"]),
-    "slice twice": (lambda paths, _: shutil.copy(paths[3], paths[3].with_name("copy")), ["copy and image 037"]),
+    "two slices at one place": (
+        lambda paths, edit: edit(shutil.copy(paths[3], paths[3].with_name("copy")), ContentDate="20200101"),
+        ["copy and image 037"],
+    ),
     "tilted gantry": (
         lambda paths, edit: [edit(p, ImagePositionPatient=[0, k, 2.0 * k]) for k, p in enumerate(paths)],
         ["image 001", "tilted by 26.6 degrees", "correct"],

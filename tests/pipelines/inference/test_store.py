@@ -8,12 +8,12 @@ from mose_med.errors import ConfigError
 from pipelines.inference.store import FolderStore, ResultStore, UrlStore, open_store
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(params=["folder", "s3", "gs"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A folder, and a prefix of object storage."""
+    """A folder, and a prefix of object storage of each kind."""
     if request.param == "folder":
         return str(tmp_path / "out")
-    return request.getfixturevalue("bucket") + "/out"
+    return request.getfixturevalue(f"{request.param}_bucket") + "/out"
 
 
 @pytest.fixture
