@@ -20,6 +20,7 @@ from torch import Tensor
 from mose_med.errors import ConfigError, DataError
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
+from mose_med.whole_files import remove_left_over, written_whole
 
 __all__ = [
     "FORMAT",
@@ -28,7 +29,6 @@ __all__ = [
     "build_network",
     "load_weights",
     "read_checkpoint",
-    "remove_left_over",
     "write_checkpoint",
 ]
 
@@ -121,24 +121,13 @@ def write_checkpoint(
     remove_left_over(target)
     content = {entry.name: getattr(checkpoint, entry.name) for entry in dataclasses.fields(checkpoint)}
     content |= {"config": checkpoint.config.to_dict(), "format": FORMAT}
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
+    with written_whole(target) as temporary:
         with temporary.open("wb") as stream:
             torch.save(content, stream)
             stream.flush()
             os.fsync(stream.fileno())
         if previous is not None and target.exists():
             target.replace(previous)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def remove_left_over(path: str | os.PathLike[str]) -> None:
-    """Delete what processes that were killed while they wrote ``path`` have left beside it."""
-    target = Path(path)
-    for left_over in target.parent.glob(f".{target.name}.*.tmp"):
-        left_over.unlink()
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.device = "cpu") -> Checkpoint:

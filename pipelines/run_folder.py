@@ -7,13 +7,13 @@ refused, naming the first that differs, unless the folder may be overwritten.
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mose_med.errors import ConfigError
+from mose_med.whole_files import written_whole
 
 __all__ = ["EMPTYING", "OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
 
@@ -91,6 +91,5 @@ def differing_option(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as readable JSON, atomically, also where several processes write the same file."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

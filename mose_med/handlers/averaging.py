@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mose_med.errors import ConfigError
+from mose_med.handlers.processes import is_one_of_several
 
 __all__ = ["BufferAverage", "WeightAverage"]
 
@@ -88,7 +89,7 @@ class BufferAverage:
 
     def __call__(self) -> None:
         """Average them."""
-        if not (dist.is_available() and dist.is_initialized()):
+        if not is_one_of_several():
             return
         for network in self.networks:
             for buffer in network.buffers():

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from torch import nn
 
-from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, remove_left_over, write_checkpoint
+from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError, DataError
 from mose_med.handlers.averaging import WeightAverage
+from mose_med.handlers.processes import is_first_process
+from mose_med.whole_files import remove_left_over
 
-__all__ = ["BEST_NAME", "LAST_NAME", "PREVIOUS_NAME", "CheckpointKeeper", "is_first_process", "last_checkpoint"]
+__all__ = ["BEST_NAME", "LAST_NAME", "PREVIOUS_NAME", "CheckpointKeeper", "last_checkpoint"]
 
 #: File of the last whole epoch, with all that a training needs to go on.
 LAST_NAME = "last.pt"
@@ -34,11 +35,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     """File that a training in ``folder`` goes on from: the last epoch's, or the one before if that is not there."""
     paths = (folder / name for name in (LAST_NAME, PREVIOUS_NAME))
     return next((path for path in paths if path.is_file()), None)
-
-
-def is_first_process() -> bool:
-    """Whether this is the only process, or the first. Asks no other process, so that one may ask alone."""
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def _read(path: Path) -> Checkpoint:

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from mose_med.errors import ConfigError
+from mose_med.handlers.processes import is_one_of_several
 
 __all__ = ["EpochMetrics", "EpochSeeder", "TimeLimit"]
 
@@ -125,7 +126,7 @@ class TimeLimit:
 
 def _any_process(flag: bool) -> bool:
     """Whether it is so in one of the processes of a training: they have to stop together."""
-    if not (dist.is_available() and dist.is_initialized()):
+    if not is_one_of_several():
         return flag
     flags: list[bool] = [False] * dist.get_world_size()
     dist.all_gather_object(flags, flag)

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from torch import Tensor
 
 from mose_med.errors import MoseError
+from mose_med.handlers.processes import is_one_of_several
 
 __all__ = ["StopOnBadLoss"]
 
@@ -46,7 +47,7 @@ class StopOnBadLoss:
             )
 
     def _saved(self, engine: Engine) -> str:
-        process = f"_rank-{dist.get_rank()}" if dist.is_available() and dist.is_initialized() else ""
+        process = f"_rank-{dist.get_rank()}" if is_one_of_several() else ""
         path = self.folder / f"bad_step_{engine.state.iteration}{process}.pt"
         inputs = {name: _plain(value) for name, value in engine.state.batch.items()}
         try:

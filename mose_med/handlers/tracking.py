@@ -13,7 +13,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from mose_med.checkpoint import read_checkpoint
-from mose_med.handlers.checkpoints import LAST_NAME, is_first_process
+from mose_med.handlers.checkpoints import LAST_NAME
+from mose_med.handlers.processes import is_first_process
 from mose_med.handlers.run_upload import BackgroundUpload
 from mose_med.handlers.training_run import TrainingRun, require_mlflow
 

@@ -9,28 +9,13 @@ from mose_med.inferers.regions import Box, Region
 from mose_med.inferers.views import RegionName
 from mose_med.inferers.volumes import VolumeDistribution
 from mose_med.inferers.windows import NoduleWindows, Window, nodule_windows, require_inside
-from mose_med.lesion_rules import (
-    DEPTH_MM,
-    LESION_THRESHOLD,
-    MIN_LESION_ML,
-    OVERLAP,
-    REACH_MM,
-    LesionRules,
-    require_overlap,
-)
 
 __all__ = [
-    "DEPTH_MM",
-    "LESION_THRESHOLD",
-    "MIN_LESION_ML",
-    "OVERLAP",
-    "REACH_MM",
     "AutocastInferer",
     "Box",
     "CaseDistribution",
     "Lesion",
     "LesionEntropy",
-    "LesionRules",
     "MapFormat",
     "NoduleWindows",
     "Region",
@@ -41,5 +26,4 @@ __all__ = [
     "lung_mask",
     "nodule_windows",
     "require_inside",
-    "require_overlap",
 ]

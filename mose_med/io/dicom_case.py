@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose_med.errors import DataError
-from mose_med.inferers import LESION_THRESHOLD, CaseDistribution
+from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom_files import silenced, without_remarks
 from mose_med.io.dicom_source import ModelIdentity, SourceSeries, require_highdicom
+from mose_med.lesion_rules import LESION_THRESHOLD
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
 

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.geometry import mm_to_index
-from mose_med.inferers import LESION_THRESHOLD, Box, CaseDistribution, Lesion
+from mose_med.inferers import Box, CaseDistribution, Lesion
 from mose_med.io.dicom_objects import ABNORMALITY, LUNG, NODULE, CaseObjects, without_run_traces
+from mose_med.lesion_rules import LESION_THRESHOLD
 
 __all__ = ["Segments", "binary_segmentation", "case_segments", "lesion_label", "probability_segmentation"]
 

@@ -6,13 +6,13 @@ Members are stored, not compressed: weights do not shrink, and the bytes depend 
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from mose_med.errors import DataError
+from mose_med.whole_files import remove_left_over, written_whole
 
 __all__ = ["SUMS_NAME", "verify_folder", "verify_zip", "write_archive"]
 
@@ -31,20 +31,12 @@ def write_archive(target: Path, root: str, files: Mapping[str, bytes]) -> None:
     """
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Who only reads an archive needs no PyTorch.
-    from mose_med.checkpoint import remove_left_over
-
     remove_left_over(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in sorted((files | {SUMS_NAME: sums.encode()}).items()):
-                member = zipfile.ZipInfo(f"{root}/{name}", date_time=_EPOCH)
-                member.create_system, member.external_attr = 3, 0o644 << 16
-                archive.writestr(member, content)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in sorted((files | {SUMS_NAME: sums.encode()}).items()):
+            member = zipfile.ZipInfo(f"{root}/{name}", date_time=_EPOCH)
+            member.create_system, member.external_attr = 3, 0o644 << 16
+            archive.writestr(member, content)
 
 
 def verify_zip(path: Path) -> None:

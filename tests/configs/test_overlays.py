@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from monai.bundle import ConfigParser
+from monai.transforms import Identityd, ScaleIntensityd
 
 from configs.assemble import ROOT, bundles
 from mose_med.errors import ConfigError
@@ -70,6 +71,17 @@ def test_an_overlay_gives_settings_of_a_network_that_exists(bundle: str, overlay
     settings = parser.get_parsed_content("network")
     if settings["backbone"] == "unet":  # ResNet-101 is too large for a test of a setting
         MoSE(**settings)
+
+
+def test_transforms_of_ones_own_take_the_places_that_the_docs_name(tmp_path: Path, tiny_datalist: Path):
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "train::dataset::transform: {_target_: monai.transforms.ScaleIntensityd, keys: image}\n"
+        "train::prepare_batch::augmentation: {_target_: monai.transforms.Identityd, keys: image}\n"
+    )
+    parser = parsed("lidc", str(own), **{"datalist": str(tiny_datalist), "preprocessing::roi_size": [32, 32]})
+    assert isinstance(parser.get_parsed_content("train::dataset").transform, ScaleIntensityd)
+    assert isinstance(parser.get_parsed_content("train::prepare_batch").augmentation, Identityd)
 
 
 def test_levels_of_table_7_are_thirds_of_the_depth():

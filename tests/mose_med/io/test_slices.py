@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import mmap
 import pickle
 from collections.abc import Callable
@@ -75,4 +76,4 @@ def test_a_copy_for_another_process_carries_no_voxels(volume: Path):
     volumes = OpenVolumes()
     volumes.read_slice(volume, 1)
     assert len(pickle.dumps(volumes)) == len(pickle.dumps(OpenVolumes()))
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(volumes)).read_slice(volume, 1), read_slice(volume, 1))
+    np.testing.assert_array_equal(copy.copy(volumes).read_slice(volume, 1), read_slice(volume, 1))
