@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mose_med.data.augmentation import RandFlipRotateBatchd
+from mose_med.data.augmentation import RandFlipRotateBatchd, RandIntensityBatchd
 from mose_med.data.batch import MultiRaterBatch
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, ClassFlip, flipped_labels, mode_probabilities
 from mose_med.data.datalist import PARTS, Datalist, DatalistEntry, load_datalist
@@ -25,6 +25,7 @@ __all__ = [
     "PictureInputd",
     "PreprocessSlicesd",
     "RandFlipRotateBatchd",
+    "RandIntensityBatchd",
     "flipped_labels",
     "load_datalist",
     "mode_probabilities",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mose_med.losses.annealing import LinearSchedule, PlateauSchedule, Schedule, warmed_up_weights
+from mose_med.losses.annealing import LinearSchedule, PlateauSchedule, Schedule, StepSchedule, warmed_up_weights
 from mose_med.losses.costs import cross_entropy_cost, dice_cost, focal_cost, iou_cost
+from mose_med.losses.energy_distance import energy_distance
 from mose_med.losses.grouping import expert_groups
 from mose_med.losses.optimal_transport import OptimalTransportLoss
 from mose_med.losses.pairwise import PairwiseLoss
@@ -20,9 +21,11 @@ __all__ = [
     "RaterMasks",
     "Schedule",
     "StandardFormLoss",
+    "StepSchedule",
     "WeightedSamples",
     "cross_entropy_cost",
     "dice_cost",
+    "energy_distance",
     "expert_groups",
     "focal_cost",
     "gumbel_standard_form",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mose_med.errors import ConfigError
 
-__all__ = ["LinearSchedule", "PlateauSchedule", "Schedule", "warmed_up_weights"]
+__all__ = ["LinearSchedule", "PlateauSchedule", "Schedule", "StepSchedule", "warmed_up_weights"]
 
 
 class Schedule(Protocol):
@@ -59,6 +59,50 @@ class LinearSchedule:
         """Value in the epoch that comes next or is under way."""
         share = min(self.epoch / self.epochs, 1.0) if self.epochs else 1.0
         return self.start + share * (self.end - self.start)
+
+    def step(self, mean_loss: float) -> float:
+        """End an epoch; the loss does not matter here."""
+        del mean_loss
+        self.epoch += 1
+        return self.value
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epochs ended so far."""
+        return {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of :meth:`state_dict`."""
+        self.epoch = int(state["epoch"])
+
+
+@dataclass
+class StepSchedule:
+    """One value after another, each from an epoch on that is known beforehand.
+
+    Args:
+        values: at least one, in their order.
+        epochs: how many epochs are over when each of the later values begins; one number fewer than ``values``, rising.
+
+    Example:
+        >>> energy = StepSchedule(values=(0.0, 0.7), epochs=(2,))
+        >>> energy.value, energy.step(0.3), energy.step(0.2), energy.step(0.1)
+        (0.0, 0.0, 0.7, 0.7)
+    """
+
+    values: Sequence[float]
+    epochs: Sequence[int]
+    epoch: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.values) != len(self.epochs) + 1:
+            raise ConfigError(f"values must be one more than epochs, got {len(self.values)} and {len(self.epochs)}")
+        if list(self.epochs) != sorted(set(self.epochs)):
+            raise ConfigError(f"epochs must rise, got {tuple(self.epochs)}")
+
+    @property
+    def value(self) -> float:
+        """Value in the epoch that comes next or is under way."""
+        return self.values[sum(self.epoch >= begin for begin in self.epochs)]
 
     def step(self, mean_loss: float) -> float:
         """End an epoch; the loss does not matter here."""

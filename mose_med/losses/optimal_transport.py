@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mose_med.errors import ConfigError
 from mose_med.losses.annealing import warmed_up_weights
 from mose_med.losses.costs import CostFunction, CostName
+from mose_med.losses.energy_distance import energy_distance
 from mose_med.losses.grouping import expert_groups
 from mose_med.losses.pair_cost import PairCost, check_choice
 from mose_med.losses.targets import checked_raters, checked_samples
@@ -47,9 +48,12 @@ class OptimalTransportLoss(nn.Module):
         classes: class ids that count; None for the cost's own choice; named costs only.
         rater_warmth: how far the rater weights are on their way from equal ones, 0, to the true ones, 1, see
             :func:`~mose_med.losses.warmed_up_weights`. A plain attribute, too.
+        energy: share of the loss, in [0, 1], that is the energy distance of :mod:`mose_med.losses.energy_distance`
+            instead of transport and divergence. A plain attribute, too. Departure: the paper has transport alone.
 
     Attributes:
-        components: "transport" and "kl" (before beta) of the last call, without gradient.
+        components: "transport" and "kl" (before beta) of the last call, and "energy" if it has a share, without
+            gradient.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -72,6 +76,7 @@ class OptimalTransportLoss(nn.Module):
         ignore_index: int | None = None,
         classes: Sequence[int] | None = None,
         rater_warmth: float = 1.0,
+        energy: float = 0.0,
     ) -> None:
         super().__init__()
         if not beta >= 0.0:
@@ -85,6 +90,8 @@ class OptimalTransportLoss(nn.Module):
         self.merge_iou = merge_iou
         self.ignore_index = ignore_index
         self.rater_warmth = rater_warmth
+        self.energy = energy
+        self.classes = None if classes is None else tuple(classes)
         self.components: dict[str, Tensor] = {}
         self._cost = PairCost(cost, classes, ignore_index)
 
@@ -114,6 +121,7 @@ class OptimalTransportLoss(nn.Module):
         check_gamma(self.gamma, weighted.weights.shape[1])
         if not 0.0 <= self.merge_iou <= 1.0:
             raise ConfigError(f"merge_iou must be in [0, 1], got {self.merge_iou}")
+        self._check_energy()
         with torch.autocast(weighted.logits.device.type, enabled=False):
             cost = self._cost(weighted, raters)
             demand = (
@@ -122,8 +130,21 @@ class OptimalTransportLoss(nn.Module):
             plan = transport_plan(cost, demand, self.gamma, self.solver)
             transport = (plan * cost).sum(dim=(1, 2)).mean()
             divergence = self._divergence(samples, weighted.weights, plan.sum(dim=2)).mean()
-        self.components = {"transport": transport.detach(), "kl": divergence.detach()}
-        return transport + self.beta * divergence
+            self.components = {"transport": transport.detach(), "kl": divergence.detach()}
+            loss = transport + self.beta * divergence
+            if self.energy == 0.0:
+                return loss
+            of_expert = samples.logits.shape[2] if isinstance(samples, ExpertSamples) else 1
+            rest = RaterMasks(raters.masks, demand)
+            energy = energy_distance(weighted, rest, samples_per_expert=of_expert, classes=self.classes).mean()
+            self.components["energy"] = energy.detach()
+            return (1.0 - self.energy) * loss + self.energy * energy
+
+    def _check_energy(self) -> None:
+        if not 0.0 <= self.energy <= 1.0:
+            raise ConfigError(f"energy must be in [0, 1], got {self.energy}")
+        if self.energy > 0.0 and self.ignore_index is not None:
+            raise ConfigError(f"energy must be 0 with ignore_index={self.ignore_index}, got {self.energy}")
 
     def _divergence(self, samples: ExpertSamples | WeightedSamples, weights: Tensor, received: Tensor) -> Tensor:
         """KL of the received mass from the predicted weights, (B,)."""

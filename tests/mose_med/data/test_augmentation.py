@@ -11,7 +11,7 @@ from monai.transforms import Rotate
 from torch import Tensor
 from torch.testing import assert_close
 
-from mose_med.data import RandFlipRotateBatchd
+from mose_med.data import RandFlipRotateBatchd, RandIntensityBatchd
 from mose_med.data.augmentation import Move, flipped_and_rotated
 from mose_med.errors import ConfigError
 
@@ -100,9 +100,76 @@ def test_each_transform_happens_as_often_as_asked():
     ("settings", "message"),
     [
         ({"probability": 1.5}, r"probability must be in \[0, 1\], got 1.5"),
+        ({"max_zoom": 0.5}, r"max_zoom must be in \[1, 4\], got 0.5"),
+        ({"max_shift": 0.6}, r"max_shift must be in \[0, 0.5\], got 0.6"),
         ({"max_rotation_degrees": -1.0}, r"max_rotation_degrees must be in \[0, 180\], got -1.0"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, float], message: str):
     with pytest.raises(ConfigError, match=message):
         RandFlipRotateBatchd(**settings)
+
+
+def test_flips_and_transposition_make_all_eight_symmetries():
+    image = torch.arange(9.0).view(1, 1, 3, 3)
+    made = {
+        tuple(flipped_and_rotated(image, [Move((i, j), transposed=t)]).flatten().tolist())
+        for i in (False, True)
+        for j in (False, True)
+        for t in (False, True)
+    }
+    turned = [torch.rot90(image, turns, (2, 3)) for turns in range(4)]
+    assert made == {tuple(view.flatten().tolist()) for view in [*turned, *(view.flip(3) for view in turned)]}
+
+
+def test_only_square_slices_are_transposed():
+    with pytest.raises(ConfigError, match=r"transpose needs square slices, got \(24, 40\)"):
+        RandFlipRotateBatchd(transpose=True)(batch([0], sides=(24, 40)))
+
+
+def test_a_shift_of_whole_voxels_is_exact():
+    label = batch([0], sides=(32, 48))["label"]
+    moved = flipped_and_rotated(label, [Move((False, False), shift=(3 / 32, -2 / 48))], classes=True)
+    assert_close(moved, torch.roll(label, (3, -2), dims=(2, 3)), atol=0, rtol=0)
+
+
+@given(zoom=st.floats(0.7, 1.4))
+def test_zoom_changes_areas_by_its_square(zoom: float):
+    disc = ((torch.arange(64)[:, None] - 31.5) ** 2 + (torch.arange(64) - 31.5) ** 2 < 18**2)[None, None].to(
+        torch.uint8
+    )
+    moved = flipped_and_rotated(disc, [Move((False, False), zoom=zoom)], classes=True)
+    assert_close(moved.sum() / disc.sum(), torch.tensor(zoom**2, dtype=torch.float32), atol=0, rtol=0.05)
+
+
+@given(shift=st.tuples(st.floats(-0.2, 0.2), st.floats(-0.2, 0.2)), degrees=st.floats(-180, 180))
+def test_the_shift_comes_after_the_rotation(shift: tuple[float, float], degrees: float):
+    blob = torch.zeros(1, 1, 64, 64)
+    blob[0, 0, 30:34, 30:34] = 1
+    moved = flipped_and_rotated(blob, [Move((False, False), math.radians(degrees), shift=shift)])[0, 0]
+    centre = torch.stack([(moved.sum(1 - axis) * torch.arange(64)).sum() / moved.sum() for axis in (0, 1)])
+    assert_close(centre, 31.5 + 64 * torch.tensor(shift), atol=0.1, rtol=0)
+
+
+def test_intensity_keeps_contrast_brightness_and_noise_within_their_limits():
+    maps = {"image": torch.ones(64, 1, 16, 16), "epoch": torch.ones(64), "index": torch.arange(64)}
+    changed = RandIntensityBatchd(max_contrast=0.2, max_brightness=0.1)(maps)["image"]
+    assert_close(changed, changed[:, :, :1, :1].expand_as(changed))
+    assert 0.7 <= float(changed.min()) < 0.8 < 1.2 < float(changed.max()) <= 1.3
+    noise = RandIntensityBatchd(max_noise=0.3)(maps)["image"] - 1.0
+    assert 0.1 < float(noise.flatten(1).std(dim=1).max()) < 0.35
+
+
+@given(order=st.permutations(range(4)))
+def test_intensity_of_a_slice_is_the_same_in_any_batch(order: list[int]):
+    augment = RandIntensityBatchd(0.1, 0.1, 0.1, seed=3)
+    whole, part = augment(batch(list(range(4)))), augment(batch(order))
+    assert_close(part["image"], whole["image"][order], atol=0, rtol=0)
+    assert_close(part["label"], batch(order)["label"], atol=0, rtol=0)
+
+
+def test_intensity_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match=r"max_contrast must be in \[0, 1\), got 1.0"):
+        RandIntensityBatchd(max_contrast=1.0)
+    with pytest.raises(ConfigError, match=r"max_noise must be >= 0, got -0.1"):
+        RandIntensityBatchd(max_noise=-0.1)

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mose_med.errors import ConfigError
-from mose_med.losses import LinearSchedule, PlateauSchedule, Schedule, warmed_up_weights
+from mose_med.losses import LinearSchedule, PlateauSchedule, Schedule, StepSchedule, warmed_up_weights
 
 LOSSES = [1.0, 0.8, 0.8, 0.79999, 0.8, 0.7, 0.9, 0.9, 0.9, 0.9, 0.5]
 
 
 def schedules() -> list[Schedule]:
-    return [LinearSchedule(0.5, 1.0, 4), PlateauSchedule((0.5, 0.75, 1.0), patience=2)]
+    return [LinearSchedule(0.5, 1.0, 4), PlateauSchedule((0.5, 0.75, 1.0), patience=2), StepSchedule((0.0, 0.7), (4,))]
 
 
 def test_linear_reaches_its_end_and_stays():
@@ -23,6 +23,23 @@ def test_linear_reaches_its_end_and_stays():
 
 def test_linear_over_no_epochs_is_at_its_end():
     assert LinearSchedule(0.5, 1.0, 0).value == 1.0
+
+
+def test_steps_begin_when_their_epochs_are_over():
+    schedule = StepSchedule((0.0, 0.5, 0.7), epochs=(1, 3))
+    assert [schedule.value] + [schedule.step(0.0) for _ in range(4)] == [0.0, 0.5, 0.5, 0.7, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs", "message"),
+    [
+        ((0.0,), (1,), "values must be one more than epochs, got 1 and 1"),
+        ((0.0, 0.5, 0.7), (3, 3), r"epochs must rise, got \(3, 3\)"),
+    ],
+)
+def test_steps_that_do_not_fit_are_refused(values: tuple[float, ...], epochs: tuple[int, ...], message: str):
+    with pytest.raises(ConfigError, match=message):
+        StepSchedule(values, epochs)
 
 
 def test_plateau_switches_after_more_than_patience_epochs():
@@ -41,7 +58,7 @@ def test_negative_losses_improve_too():
     assert [schedule.step(loss) for loss in (-1.0, -1.1, -1.05)] == [0.5, 0.5, 1.0]
 
 
-@pytest.mark.parametrize("index", range(2))
+@pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize("stop", [0, 3, 7])
 def test_a_restored_schedule_goes_on_alike(index: int, stop: int):
     whole, first, second = (schedules()[index] for _ in range(3))
