@@ -26,6 +26,7 @@ class MultiRaterBatch:
         samples_per_expert: S; None for the network's own number.
         rank: of this process, if there are several: each draws codes of its own.
         fixed: draw the same codes for every batch and epoch, as a validation that is to be compared over epochs needs.
+        codes: how they are drawn, see :class:`~mose_med.networks.MoSE`.
         augmentation: dictionary transform of the batch, on its device.
     """
 
@@ -36,12 +37,14 @@ class MultiRaterBatch:
         samples_per_expert: int | None = None,
         rank: int = 0,
         fixed: bool = False,
+        codes: str = "random",
         augmentation: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     ) -> None:
         self.seed = seed
         self.rank = rank
         self.samples_per_expert = samples_per_expert
         self.fixed = fixed
+        self.codes = codes
         self.augmentation = augmentation
         self._generator = torch.Generator()
         self.set_epoch(0)
@@ -76,5 +79,7 @@ class MultiRaterBatch:
         }
         if self.augmentation is not None:
             maps = self.augmentation(maps)
-        arguments = {"generator": self._generator, "samples_per_expert": self.samples_per_expert}
+        arguments: dict[str, Any] = {"generator": self._generator, "samples_per_expert": self.samples_per_expert}
+        if self.codes != "random":
+            arguments["codes"] = self.codes
         return maps["image"], RaterMasks(maps["label"], weights), (), arguments

@@ -17,7 +17,7 @@ from mose_med.networks.deeplab import DeepLabV3Plus
 from mose_med.networks.gating import Gating, GroupedGating, UniformGating
 from mose_med.networks.head import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import CodeMaps, NoiseInjection
-from mose_med.networks.priors import ExpertPriors
+from mose_med.networks.priors import CodeChoice, ExpertPriors
 from mose_med.networks.unet import Features, UNet
 from mose_med.samples import ExpertSamples, WeightedSamples
 
@@ -127,6 +127,7 @@ class MoSE(nn.Module):
         samples_per_expert: int | None = None,
         generator: torch.Generator | None = None,
         latents: Tensor | None = None,
+        codes: CodeChoice = "random",
     ) -> ExpertSamples:
         r"""Draw S samples from every expert: the compact form.
 
@@ -135,6 +136,8 @@ class MoSE(nn.Module):
             samples_per_expert: S; the network's own number if None.
             generator: CPU generator of the latent codes; PyTorch's default generator if None.
             latents: codes, shape (K, S, L) for the whole batch or (B, K, S, L); they replace the draw.
+            codes: how they are drawn: ``"random"``; ``"stratified"``, one in each S-th part of the prior; or
+                ``"quadrature"``, fixed points that stand for the prior.
 
         Raises:
             ShapeError: if the image or the latents do not fit.
@@ -142,7 +145,7 @@ class MoSE(nn.Module):
         """
         self._check_image(image)
         if latents is None:
-            latents = self.draw_latents(len(image), samples_per_expert, generator)
+            latents = self.draw_latents(len(image), samples_per_expert, generator, codes)
         else:
             latents = self._checked_latents(latents, len(image), samples_per_expert)
         return self.expert_samples(image, latents)
@@ -169,16 +172,20 @@ class MoSE(nn.Module):
         return WeightedSamples(logits, weights)
 
     def draw_latents(
-        self, batch: int, samples_per_expert: int | None = None, generator: torch.Generator | None = None
+        self,
+        batch: int,
+        samples_per_expert: int | None = None,
+        generator: torch.Generator | None = None,
+        codes: CodeChoice = "random",
     ) -> Tensor:
         """Draw codes for a batch: shape (B, K, S, L), on the network's device.
 
         Raises:
-            ConfigError: if ``samples_per_expert`` < 1.
+            ConfigError: if ``samples_per_expert`` < 1, or there is no such choice of codes.
         """
         samples = self.samples_per_expert if samples_per_expert is None else samples_per_expert
         _require(samples >= 1, f"samples_per_expert must be >= 1, got {samples}")
-        return self.priors.draw(samples, batch, generator)
+        return self.priors.draw(samples, batch, generator, codes)
 
     def expert_samples(self, image: Tensor, latents: Tensor) -> ExpertSamples:
         """Samples of given codes (B, K, S, L), without checks: what every way to call the network comes down to."""

@@ -1,0 +1,127 @@
+"""Quality on real nodules: trains and scores the rows of a table, and prints it.
+
+    python -m benchmarks.quality levers --archive NODULES.npz --work FOLDER --seeds 0 1 2 --output quality.json
+
+Every training and evaluation goes on where it stopped; a row that is done is not trained again. All rows are trained on
+the training part and scored on the validation part, which also chooses the epoch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.machine import machine
+from benchmarks.quality_data import prepare_nodules
+from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
+from pipelines.evaluate import COMPACT, STANDARD, EvaluateOptions, evaluate
+from pipelines.evaluation.files import Evaluation
+from pipelines.train import TrainOptions, train
+
+SAMPLES = (16, 50, 100)
+
+
+def main() -> None:
+    """Train, score and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", choices=TABLES, help="which table")
+    parser.add_argument("--archive", type=Path, required=True, help="npz file of real nodules")
+    parser.add_argument("--work", type=Path, required=True, help="folder of data, trainings and evaluations")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainings")
+    parser.add_argument("--rows", nargs="+", type=int, help="which rows, counted from 1; all if left out")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--output", type=Path, help="JSON file of the results")
+    options = parser.parse_args()
+    datalist = prepare_nodules(options.archive, options.work / "data")
+    recipes = TABLES[options.table]
+    chosen = [recipes[row - 1] for row in options.rows] if options.rows else recipes
+    rows = []
+    for recipe in chosen:
+        scored = [scores(recipe, datalist, options.work, seed, options.threads) for seed in options.seeds]
+        rows.append({"row": recipe.name, "seeds": options.seeds, **mean_scores(scored)})
+        print(table(rows), flush=True)
+        if options.output:
+            content = {"table": options.table, "machine": machine(), "rows": rows}
+            options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) -> dict[str, Any]:
+    """Train a row with a seed, unless it is done, and score its best epoch on validation."""
+    folder = work / "rows" / f"{_slug(recipe.name)}_seed-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "settings.yaml"
+    settings.write_text(yaml.safe_dump({**PROTOCOL_S, **recipe.settings}), encoding="utf-8")
+    trained = train(
+        TrainOptions(
+            datalist=datalist,
+            output_dir=folder / "training",
+            bundle="lidc_small",
+            configs=(*recipe.overlays, str(settings)),
+            seed=seed,
+            threads=threads,
+        )
+    )
+    evaluation = evaluate(
+        EvaluateOptions(
+            datalist=datalist,
+            checkpoint=trained.best_checkpoint,
+            output_dir=folder / "evaluation",
+            part="validation",
+            num_samples=SAMPLES,
+            threads=threads,
+        )
+    )
+    return {"best_epoch": trained.best_epoch, **_numbers(evaluation)}
+
+
+def _numbers(evaluation: Evaluation) -> dict[str, Any]:
+    found: dict[str, Any] = {"effective_experts": evaluation.effective_experts}
+    for row in evaluation.rows:
+        if row.method in (COMPACT, STANDARD):
+            name = f"{row.method} {row.num_samples}"
+            found |= {f"{name} GED": row.ged.mean, f"{name} M-IoU": row.matched_iou.mean}
+            found[f"{name} ECE"] = row.ece_percent.mean
+    return found
+
+
+def mean_scores(scored: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean and sample standard deviation over the seeds, by score."""
+    return {
+        name: {
+            "mean": statistics.fmean(values := [float(scores[name]) for scores in scored]),
+            "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        }
+        for name in scored[0]
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Markdown table of the compact form at 16 samples, and of GED at more."""
+    number = next(name.split()[1] for name in rows[0] if name.startswith(f"{COMPACT} "))
+    columns = (f"{COMPACT} {number} GED", f"{COMPACT} 100 GED", f"{COMPACT} {number} M-IoU", f"{COMPACT} {number} ECE")
+    columns += ("standard 16 GED", "effective_experts")
+    lines = ["| row | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for row in rows:
+        shown = (_shown(row.get(column)) for column in columns)
+        lines.append(f"| {row['row']} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def _shown(score: dict[str, float] | None) -> str:
+    if score is None:
+        return ""
+    return f"{score['mean']:.4f}" + (f" ± {score['std']:.4f}" if score["std"] else "")
+
+
+def _slug(name: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in name).split())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What the tables of quality compare: each row is a training, as settings over the ``lidc_small`` bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["PROTOCOL_S", "TABLES", "Recipe"]
+
+#: Protocol S: the small network on windows of 64 x 64, HU clipped, 14 epochs of 16 slices a step.
+PROTOCOL_S: Mapping[str, Any] = {
+    "preprocessing::window_hu": [-1000.0, 400.0],
+    "max_epochs": 14,
+    "gamma_epochs": 7,
+}
+_SCHEDULE = {"learning_rate": 0.002, "ema_decay": 0.99}
+_SYMMETRIES = {"augmentation_transpose": True, "max_rotation_degrees": 0.0}
+_STRONG = {
+    "augmentation_transpose": True,
+    "max_rotation_degrees": 45.0,
+    "max_zoom": 1.22,
+    "max_shift": 0.047,
+    "max_contrast": 0.1,
+    "max_brightness": 0.1,
+    "max_noise": 0.1,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row of a table.
+
+    Attributes:
+        name: of the row.
+        overlays: of the bundle, by name.
+        settings: over them.
+    """
+
+    name: str
+    overlays: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _experts(number: int, each: int) -> dict[str, Any]:
+    return {"network::num_experts": number, "network::samples_per_expert": each, "val_samples_per_expert": each}
+
+
+_BETTER = Recipe("as published, better schedule and all symmetries", ("cosine",), {**_SCHEDULE, **_SYMMETRIES})
+
+#: Rows by table; each is trained under protocol S unless its settings say otherwise.
+TABLES: Mapping[str, tuple[Recipe, ...]] = {
+    "levers": (
+        Recipe("as published"),
+        Recipe("+ cosine from 0.002, average of the weights", ("cosine",), _SCHEDULE),
+        Recipe("+ all symmetries of a square", _BETTER.overlays, _BETTER.settings),
+        Recipe("+ rotation, zoom, shift, intensity", ("cosine",), {**_SCHEDULE, **_STRONG}),
+        Recipe("+ energy distance", ("cosine", "energy_distance"), {**_SCHEDULE, **_SYMMETRIES}),
+        Recipe("+ 8 experts of 2 samples", ("cosine",), {**_SCHEDULE, **_SYMMETRIES, **_experts(8, 2)}),
+        Recipe("+ 16 experts of 1 sample", ("cosine",), {**_SCHEDULE, **_SYMMETRIES, **_experts(16, 1)}),
+        Recipe("+ head of the paper", ("cosine", "head_paper"), {**_SCHEDULE, **_SYMMETRIES}),
+        Recipe("+ divergence averaged over samples", ("cosine",), {**_SCHEDULE, **_SYMMETRIES, "kl_reduction": "mean"}),
+    ),
+    "ablations": (
+        Recipe("full"),
+        Recipe("IoU loss on all pairs", ("ablation_pairwise",)),
+        Recipe("uniform expert weights", ("ablation_uniform",)),
+        Recipe("deterministic experts", ("ablation_deterministic",)),
+    ),
+    "experts": tuple(
+        Recipe(f"{number} experts", (), _experts(number, max(1, 16 // number))) for number in (1, 2, 4, 6, 8, 10)
+    ),
+    "levels": (
+        Recipe("gating and noise at the last level"),
+        Recipe("gating a third down", ("gating_third",)),
+        Recipe("gating two thirds down", ("gating_two_thirds",)),
+        Recipe("noise after a third", ("noise_third",)),
+        Recipe("noise after two thirds", ("noise_two_thirds",)),
+        Recipe("DeepLabv3+", ("backbone_deeplabv3plus",)),
+    ),
+}
