@@ -8,13 +8,30 @@ from typing import Any
 
 __all__ = ["PROTOCOL_S", "TABLES", "Recipe"]
 
-#: Protocol S: the small network on windows of 64 x 64, HU clipped, 14 epochs of 16 slices a step.
+#: Protocol S with the recipe as published, over the bundle: the small network on windows of 64 x 64, HU clipped, 14
+#: epochs of 16 slices a step.
 PROTOCOL_S: Mapping[str, Any] = {
-    "preprocessing::window_hu": [-1000.0, 400.0],
+    "network::num_experts": 4,
+    "network::samples_per_expert": 4,
+    "network::head": "release",
+    "val_samples_per_expert": 4,
     "max_epochs": 14,
+    "val_interval": 1,
     "gamma_epochs": 7,
+    "learning_rate": 0.001,
+    "final_learning_rate": 0.00001,
+    "max_gradient_norm": None,
+    "ema_decay": None,
+    "batch_norm_momentum": 0.01,
+    "augmentation_transpose": False,
+    "max_rotation_degrees": 10.0,
+    "max_zoom": 1.0,
+    "max_shift": 0.0,
+    "max_contrast": 0.0,
+    "max_brightness": 0.0,
+    "max_noise": 0.0,
 }
-_SCHEDULE = {"learning_rate": 0.002, "ema_decay": 0.99}
+_SCHEDULE = {"learning_rate": 0.002, "final_learning_rate": 0.0, "ema_decay": 0.99}
 _SYMMETRIES = {"augmentation_transpose": True, "max_rotation_degrees": 0.0}
 _STRONG = {
     "augmentation_transpose": True,
@@ -38,7 +55,7 @@ class Recipe:
     """
 
     name: str
-    overlays: tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ("linear",)
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -63,19 +80,20 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
     ),
     "ablations": (
         Recipe("full"),
-        Recipe("IoU loss on all pairs", ("ablation_pairwise",)),
-        Recipe("uniform expert weights", ("ablation_uniform",)),
-        Recipe("deterministic experts", ("ablation_deterministic",)),
+        Recipe("IoU loss on all pairs", ("linear", "ablation_pairwise")),
+        Recipe("uniform expert weights", ("linear", "ablation_uniform")),
+        Recipe("deterministic experts", ("linear", "ablation_deterministic")),
     ),
     "experts": tuple(
-        Recipe(f"{number} experts", (), _experts(number, max(1, 16 // number))) for number in (1, 2, 4, 6, 8, 10)
+        Recipe(f"{number} experts", ("linear",), _experts(number, max(1, 16 // number)))
+        for number in (1, 2, 4, 6, 8, 10)
     ),
     "levels": (
         Recipe("gating and noise at the last level"),
-        Recipe("gating a third down", ("gating_third",)),
-        Recipe("gating two thirds down", ("gating_two_thirds",)),
-        Recipe("noise after a third", ("noise_third",)),
-        Recipe("noise after two thirds", ("noise_two_thirds",)),
-        Recipe("DeepLabv3+", ("backbone_deeplabv3plus",)),
+        Recipe("gating a third down", ("linear", "gating_third")),
+        Recipe("gating two thirds down", ("linear", "gating_two_thirds")),
+        Recipe("noise after a third", ("linear", "noise_third")),
+        Recipe("noise after two thirds", ("linear", "noise_two_thirds")),
+        Recipe("DeepLabv3+", ("linear", "backbone_deeplabv3plus")),
     ),
 }

@@ -18,7 +18,9 @@ _SOURCES = ROOT / "sources"
 
 #: What a bundle's images are, which decides how they are read.
 _DATA = {"lidc": "slices", "lidc_small": "slices", "cityscapes": "pictures"}
-_TRAIN = ("knobs", "{bundle}/training", "{bundle}/model", "model_config", "train", "{data}")
+#: How a bundle's learning rate falls.
+_SCHEDULE = {"lidc": "linear", "lidc_small": "cosine", "cityscapes": "linear"}
+_TRAIN = ("knobs", "{bundle}/training", "{bundle}/model", "model_config", "train", "{schedule}", "{data}")
 _INFERENCE = ("inference_knobs", "{bundle}/model", "model_config", "{data}_inference", "inference")
 _SHARED = ("evaluate.yaml", "multi_gpu_train.yaml", "mlflow.yaml", "logging.conf")
 _HEADER = """\
@@ -48,7 +50,10 @@ def assembled(bundle: str) -> dict[Path, str]:
 
 
 def _joined(name: str, bundle: str, parts: tuple[str, ...]) -> str:
-    paths = [_SOURCES / f"{part.format(bundle=bundle, data=_DATA[bundle])}.yaml" for part in parts]
+    paths = [
+        _SOURCES / f"{part.format(bundle=bundle, data=_DATA[bundle], schedule=_SCHEDULE[bundle])}.yaml"
+        for part in parts
+    ]
     return "\n".join([_HEADER.format(title=_TITLES[name]), *(path.read_text(encoding="utf-8") for path in paths)])
 
 
