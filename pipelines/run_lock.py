@@ -107,19 +107,19 @@ class RunLock:
         return sorted(others, key=lambda owner: owner.silent_s)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """What no two runs do at the same time.
+    def locked(self) -> Iterator[bool]:
+        """What no two runs do at the same time; whether no other run is there, silent ones included, for certain.
 
         Raises:
             ConfigError: if a run that is silent has the lock.
         """
         if self._sign is None or not self.can_lock:
-            yield
+            yield False
             return
         lock = self._place / _LOCK_NAME
         self._wait_for(lock)
         try:
-            yield
+            yield not self.others()
         finally:
             self._release(lock)
 
@@ -131,6 +131,8 @@ class RunLock:
             if not last and self._sign is not None:
                 self._sign.unlink(missing_ok=True)
             yield last
+        if not last:
+            self.leave()
 
     def _join(self, alone: bool) -> None:
         token = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -77,9 +77,7 @@ class ResultStore(ABC):
     def conflict(self, options: Mapping[str, Any]) -> str | None:
         """How the options of the run that made this differ from others; None if they do not, or no run made it."""
         record = self.read(OPTIONS_NAME)
-        if record is None:
-            return None
-        return differing_option(json.loads(record), json.loads(json.dumps(options, default=str)))
+        return None if record is None else _conflict(record, options)
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -106,11 +104,22 @@ class ResultStore(ABC):
         """Remove what killed runs left half done; no other run may be writing."""
 
 
+def _conflict(record: bytes, options: Mapping[str, Any]) -> str | None:
+    try:
+        return differing_option(json.loads(record), json.loads(json.dumps(options, default=str)))
+    except ValueError:
+        return f"has an unreadable {OPTIONS_NAME}"
+
+
 class FolderStore(ResultStore):
     """A folder of the file system, which may be shared by machines."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def __str__(self) -> str:
+        """The folder."""
+        return str(self.folder)
 
     def claim(self, options: Mapping[str, Any], *, overwrite: bool) -> bool:
         """See :class:`ResultStore`."""
@@ -195,13 +204,17 @@ class UrlStore(ResultStore):
         self._root = root.rstrip("/")
         self._url = url
 
+    def __str__(self) -> str:
+        """The URL."""
+        return self._url
+
     def claim(self, options: Mapping[str, Any], *, overwrite: bool) -> bool:
         """See :class:`ResultStore`."""
         wanted = json.loads(json.dumps(options, default=str))
         self._files.invalidate_cache()
         record = self.read(OPTIONS_NAME)
         if record is not None:
-            conflict = differing_option(json.loads(record), wanted)
+            conflict = _conflict(record, wanted)
             if conflict is None:
                 return True
             if not overwrite:
