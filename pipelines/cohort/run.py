@@ -134,7 +134,7 @@ class _Run:
     def write_tables(self, entries: list[Entry]) -> None:
         """Write the tables of the whole output, and the private map.
 
-        Shards leave that to the last of them. One that cannot be kept from meeting another writes its own.
+        Shards leave that to the last of them; where they cannot lock each other out, each writes tables of its own.
         """
         runs, shard = self._output.runs, self._options.shard
         if shard is not None and not runs.can_lock:

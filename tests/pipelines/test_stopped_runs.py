@@ -56,8 +56,14 @@ def test_one_study_that_is_stopped_while_its_files_are_written_leaves_nothing(ho
     assert invoke([str(part) for part in study]) == 0
 
 
-@pytest.mark.parametrize("group", [False, True], ids=["the run", "all its processes"])
-@signals
+@pytest.mark.parametrize(
+    ("number", "group"),
+    [
+        pytest.param(signal.SIGTERM, False, id="as Docker does"),
+        pytest.param(signal.SIGTERM, True, id="as SLURM does", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, True, id="as a terminal does", marks=pytest.mark.slow),
+    ],
+)
 def test_a_cohort_that_is_stopped_tidies_up_and_ends_its_workers(
     hold, many, cohort: CohortOptions, number, group: bool, leftovers
 ):
@@ -70,6 +76,7 @@ def test_a_cohort_that_is_stopped_tidies_up_and_ends_its_workers(
     assert len(list(cohort.home.glob("case-*/"))) == 6
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_run_that_is_killed(hold, many):
     program = hold(many, "pipelines.cohort.journal:Journal.append")
     workers = workers_of(program.pid)
@@ -77,6 +84,7 @@ def test_workers_end_with_a_run_that_is_killed(hold, many):
     assert_gone(workers)
 
 
+@pytest.mark.slow
 @signals
 def test_prepare_in_several_processes_ends_them_and_goes_on(
     hold, phantom_lidc_root: Path, phantom_split_csv: Path, number, tmp_path: Path
