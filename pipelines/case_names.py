@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose_med.errors import DataError
+from mose_med.whole_files import written_whole
 
 if TYPE_CHECKING:
     from mose_med.io import Source
@@ -129,8 +130,7 @@ def private_folder(output_dir: Path) -> Path:
 
 def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner may read, atomically."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-        stream.write(text)
-    temporary.replace(file)
+    with written_whole(file) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)

@@ -67,7 +67,7 @@ def infer(options: InferOptions) -> InferResult:
     out = options.output_dir
     folder_options = options.folder_options(model.weights_sha256)
     with claimed_output(str(out), out, folder_options, overwrite=options.overwrite, keep_claim=False) as output:
-        destination = Destination(str(out), output.key, options.overwrite)
+        destination = Destination(str(out), output.key, options.overwrite, output.mark)
         outcome = finish_case(model, request, read, destination, stages)
         with output.runs.locked():
             record_case(out, outcome.case, request.told_origin(), outcome.source)

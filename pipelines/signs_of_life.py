@@ -8,7 +8,6 @@ cut off, so it is never taken for gone.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
@@ -47,7 +46,7 @@ def create_sign(path: Path) -> int:
         FileExistsError: if there is such a file.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    told = {**_this_run(), "flock": _flock(descriptor, fcntl.LOCK_EX) is True}
+    told = {**_this_run(), "flock": _flock(descriptor, exclusive=True) is True}
     os.write(descriptor, json.dumps(told).encode())
     return descriptor
 
@@ -74,13 +73,15 @@ def owner_of(path: Path, now: float) -> OtherRun | None:
     return OtherRun(told["host"], told["process"], unseen_s if unseen_s > _SILENT_S else 0.0, path)
 
 
-def _flock(descriptor: int, kind: int) -> bool | None:
-    """Whether the file could be locked; None if the file system has no such locks."""
+def _flock(descriptor: int, *, exclusive: bool) -> bool | None:
+    """Whether the file could be locked; None if the file system or the operating system has no such locks."""
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_NB | (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH))
     except BlockingIOError:
         return False
-    except OSError:
+    except (OSError, ImportError):
         return None
     return True
 
@@ -107,7 +108,7 @@ def _told(descriptor: int) -> Mapping[str, Any]:
 
 def _is_there(descriptor: int, told: Mapping[str, Any]) -> bool | None:
     """Whether a run is there; None if this machine cannot tell."""
-    free = _flock(descriptor, fcntl.LOCK_SH) if told.get("flock") else None
+    free = _flock(descriptor, exclusive=False) if told.get("flock") else None
     if free is False:
         return True
     if free and told["system"] == _system():

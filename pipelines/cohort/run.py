@@ -100,7 +100,7 @@ class _Run:
         self._options = options
         self._output = output
         self._store = output.store
-        self._destination = Destination(options.output_dir, output.key, options.overwrite)
+        self._destination = Destination(options.output_dir, output.key, options.overwrite, output.mark)
         self._label = "all" if options.shard is None else options.shard.replace("/", "-of-")
         self._journal = Journal(options.home, _own_label(self._label, output), made_with)
         self._known: Mapping[str, Record] = self._journal.records()

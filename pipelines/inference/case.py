@@ -20,7 +20,7 @@ from pipelines.case_names import case_name
 from pipelines.inference.model import LoadedModel
 from pipelines.inference.reading import CaseInput, CaseRequest, read_case
 from pipelines.inference.stages import Stages
-from pipelines.inference.store import PROVENANCE_NAME, Destination, ResultStore, open_store
+from pipelines.inference.store import PROVENANCE_NAME, Destination, ResultStore
 from pipelines.inference.writers import WRITERS, InferredCase
 from pipelines.run_folder import differing_option, write_json
 
@@ -70,7 +70,7 @@ def finish_case(
         ConfigError: if the case is there with another request and may not be replaced.
     """
     case = stages.case = request.case or case_name(destination.key, read.identity)
-    store = open_store(destination.location)
+    store = destination.store()
     wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
     resumed = _is_done(store, case, wanted, overwrite=destination.overwrite)
     if resumed:

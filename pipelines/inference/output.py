@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,12 +33,14 @@ class Output(NamedTuple):
     Attributes:
         store: of the cases.
         key: of the hash that names them.
+        mark: in the names of temporary files of this run.
         runs: that share the output.
         map_runs: that share its private folder.
     """
 
     store: ResultStore
     key: bytes
+    mark: str
     runs: RunLock
     map_runs: RunLock
 
@@ -61,13 +64,13 @@ def claimed_output(
     store = open_store(location)
     with ExitStack() as stack:
         map_runs = runs = stack.enter_context(taking_part(home))
-        if isinstance(store, FolderStore) and store.folder != home:
+        if isinstance(store, FolderStore) and store.folder.resolve() != home.resolve():
             runs = stack.enter_context(taking_part(store.folder))
-        resumed = True
+        resumed, mark = True, secrets.token_hex(4)
         try:
             with runs.locked() as alone:
                 resumed = _claim(store, home, options, runs, overwrite=overwrite)
-                output = Output(store, case_key(home), runs, map_runs)
+                output = Output(store, case_key(home), mark, runs, map_runs)
                 _record_key(output)
                 if alone:
                     store.clean()
@@ -78,8 +81,7 @@ def claimed_output(
             raise
         finally:
             with runs.locked() as alone:
-                if alone:
-                    store.clean()
+                store.clean("" if alone else mark)
 
 
 def require_key(store: ResultStore, home: Path) -> None:
