@@ -16,10 +16,12 @@ from mose_med.errors import ConfigError
 from mose_med.whole_files import written_whole
 from pipelines.run_lock import PLACE_NAME
 
-__all__ = ["EMPTYING", "OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
+__all__ = ["EMPTYING", "KEY_ID", "OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
 
 #: Name of the file, inside the folder, that holds the options.
 OPTIONS_NAME = "options.json"
+#: In the file, but no option: which key names the cases of the folder.
+KEY_ID = "case_key_sha256"
 #: What the file holds while a folder is being emptied: no options of any run.
 EMPTYING = {"emptying": True}
 
@@ -91,7 +93,7 @@ def differing_option(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
     """
     if found == EMPTYING:
         return "was being emptied when a run was stopped"
-    for name in sorted(set(wanted) | set(found)):
+    for name in sorted((set(wanted) | set(found)) - {KEY_ID}):
         if wanted.get(name) != found.get(name):
             return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"
     return None

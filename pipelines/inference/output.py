@@ -18,13 +18,10 @@ from typing import Any, NamedTuple
 from mose_med.errors import ConfigError
 from pipelines.case_names import KEY_NAME, PRIVATE_NAME, case_key, has_case_key
 from pipelines.inference.store import FolderStore, ResultStore, open_store
-from pipelines.run_folder import OPTIONS_NAME
+from pipelines.run_folder import KEY_ID, OPTIONS_NAME
 from pipelines.run_lock import PLACE_NAME, RunLock, taking_part
 
-__all__ = ["KEY_ID_NAME", "Output", "claimed_output", "require_key"]
-
-#: Which key names the cases of an output, without telling the key.
-KEY_ID_NAME = "case_key.json"
+__all__ = ["Output", "claimed_output", "require_key"]
 
 
 class Output(NamedTuple):
@@ -71,7 +68,7 @@ def claimed_output(
             with runs.locked() as alone:
                 resumed = _claim(store, home, options, runs, overwrite=overwrite)
                 output = Output(store, case_key(home), mark, runs, map_runs)
-                _record_key(output)
+                _record_key(store, output.key)
                 if alone:
                     store.clean()
             yield output
@@ -92,12 +89,9 @@ def require_key(store: ResultStore, home: Path) -> None:
     """
     if store.read(OPTIONS_NAME) is None:
         return
-    known = store.read(KEY_ID_NAME)
-    if has_case_key(home):
-        fits = known is None or json.loads(known) == _key_id(case_key(home))
-    else:
-        fits = known is None and not store.cases()
-    if not fits:
+    known = _recorded(store).get(KEY_ID)
+    same = known in (None, _key_id(case_key(home))) if has_case_key(home) else known is None and not store.cases()
+    if not same:
         raise ConfigError(
             f"output {store} names its cases with a key that {home / PRIVATE_NAME} does not have: pass the "
             "--private-dir of the runs before, or name another output"
@@ -106,26 +100,33 @@ def require_key(store: ResultStore, home: Path) -> None:
 
 def _claim(store: ResultStore, home: Path, options: Mapping[str, Any], runs: RunLock, *, overwrite: bool) -> bool:
     """Claim the output; whether it was so before."""
-    if not (overwrite and store.conflict(options)):
+    if store.conflict(options) is None:
         require_key(store, home)
-    elif others := runs.others():
+    elif overwrite and (others := runs.others()):
         raise ConfigError(f"output {store} cannot be overwritten: it is in use by {others[0]}")
     return store.claim(options, overwrite=overwrite)
 
 
-def _record_key(output: Output) -> None:
-    if output.store.read(KEY_ID_NAME) is None:
-        output.store.write(KEY_ID_NAME, (json.dumps(_key_id(output.key), indent=2) + "\n").encode())
+def _record_key(store: ResultStore, key: bytes) -> None:
+    """Record which key names the cases, without telling it."""
+    record = _recorded(store)
+    if KEY_ID not in record:
+        store.write(OPTIONS_NAME, (json.dumps(record | {KEY_ID: _key_id(key)}, indent=2) + "\n").encode())
 
 
-def _key_id(key: bytes) -> dict[str, str]:
-    return {"sha256": hashlib.sha256(key).hexdigest()}
+def _recorded(store: ResultStore) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(store.read(OPTIONS_NAME) or b"{}")
+    return record
+
+
+def _key_id(key: bytes) -> str:
+    return hashlib.sha256(key).hexdigest()
 
 
 def _withdraw(folder: Path, runs: RunLock) -> None:
     """Take back the claim of a folder where no other run is, and nothing was done by any."""
     private = folder / PRIVATE_NAME
-    claim = [folder / OPTIONS_NAME, folder / KEY_ID_NAME, private / KEY_NAME]
+    claim = [folder / OPTIONS_NAME, private / KEY_NAME]
     with contextlib.suppress(OSError), runs.locked() as alone:
         found = {*folder.iterdir(), *private.iterdir()} - {folder / PLACE_NAME, private}
         if alone and found <= set(claim):

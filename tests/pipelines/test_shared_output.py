@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import errno
+import json
 import os
 import shutil
 import threading
@@ -19,6 +20,8 @@ from mose_med.errors import ConfigError
 from pipelines.cohort.options import CohortOptions
 from pipelines.cohort.run import infer_cohort
 from pipelines.infer import InferOptions, infer
+from pipelines.inference.output import claimed_output
+from pipelines.inference.store import FolderStore
 from pipelines.run_lock import taking_part
 
 INFER = "pipelines.infer:finish_case"
@@ -122,7 +125,9 @@ def test_a_case_of_other_options_or_weights_is_not_taken_for_done(
     changed = dataclasses.replace(options, output_dir=tmp_path / "changed", **changes)
     infer(changed)
     shutil.copy(options.output_dir / "private" / "case.key", tmp_path / "changed" / "private")
-    shutil.copy(options.output_dir / "case_key.json", tmp_path / "changed")
+    record = json.loads((tmp_path / "changed" / "options.json").read_text())
+    record.pop("case_key_sha256")
+    (tmp_path / "changed" / "options.json").write_text(json.dumps(record))
     shutil.copytree(done.folder, tmp_path / "changed" / done.case)
     what = "samples=4, not 2" if "samples" in other else "weights_sha256="
     with pytest.raises(ConfigError, match=rf"{done.case} was made with {what}.*: name another output folder or add"):
@@ -157,10 +162,15 @@ def test_a_forgotten_private_folder_is_refused_by_name(cohort: CohortOptions, tm
 
 
 def test_a_forgotten_private_folder_of_an_earlier_version_is_refused_too(options: InferOptions, tmp_path: Path):
+    def as_earlier() -> None:
+        record = json.loads((options.output_dir / "options.json").read_text())
+        assert len(record.pop("case_key_sha256")) == 64
+        (options.output_dir / "options.json").write_text(json.dumps(record))
+
     infer(options)
-    (options.output_dir / "case_key.json").unlink()
-    infer(options)
-    (options.output_dir / "case_key.json").unlink()
+    as_earlier()
+    assert infer(options).resumed
+    as_earlier()
     (options.output_dir / "private").rename(tmp_path / "secret")
     with pytest.raises(ConfigError, match="names its cases with a key that"):
         infer(options)
@@ -219,6 +229,17 @@ def test_leftovers_stay_while_another_run_takes_part(options: InferOptions):
         assert left.is_dir()
     infer(options)
     assert not left.exists()
+
+
+def test_a_run_that_ends_beside_another_removes_what_its_killed_workers_left(tmp_path: Path):
+    out = tmp_path / "out"
+    with taking_part(out):
+        with claimed_output(str(out), out, {"seed": 0}, overwrite=False) as output:
+            killed = FolderStore(out, output.mark).publish("case-1", overwrite=False)
+            killed.__enter__()
+            (out / ".case-2.0123abcd.tmp").mkdir()
+            assert len(list(out.glob(".case-*.tmp"))) == 2
+        assert [path.name for path in out.glob(".case-*.tmp")] == [".case-2.0123abcd.tmp"]
 
 
 def test_a_shard_beside_another_leaves_the_tables_to_the_last(cohort: CohortOptions):

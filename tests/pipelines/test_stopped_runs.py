@@ -14,7 +14,6 @@ import pytest
 from pipelines.cli import invoke
 from pipelines.cohort.options import CohortOptions
 from pipelines.console import ExitCode, run_command
-from pipelines.run_lock import taking_part
 from pipelines.termination import Terminated, ended_by_signals
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -75,17 +74,6 @@ def test_a_cohort_that_is_stopped_tidies_up_and_ends_its_workers(
     assert leftovers(cohort.home) == program.temporary() == []
     assert invoke([str(part) for part in many]) == 0
     assert len(list(cohort.home.glob("case-*/"))) == 6
-
-
-@pytest.mark.slow
-def test_a_run_that_is_stopped_beside_another_removes_its_own_temporary_folders(hold, many, cohort: CohortOptions):
-    with taking_part(cohort.home):
-        (cohort.home / ".case-1.other.tmp").mkdir()
-        program = hold(many, "pipelines.cohort.journal:Journal.append")
-        while len(list(cohort.home.glob(".*.tmp"))) < 2:
-            time.sleep(0.001)
-        assert program.signalled(signal.SIGTERM) == ExitCode.TERMINATED
-        assert [path.name for path in cohort.home.glob(".*.tmp")] == [".case-1.other.tmp"]
 
 
 @pytest.mark.slow
