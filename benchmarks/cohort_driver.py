@@ -149,7 +149,7 @@ def drive(count: int, workers: int) -> dict[str, Any]:
             "find what is done", lambda: {state_of(e, records.get(e.key), store, retry_failed=False) for e in entries}
         )
         step("list the output", store.cases)
-        step("write the tables", lambda: write_tables(store, failed_cases(output)))
+        step("write the tables", lambda: write_tables(store, failed_cases(journal.records().values())))
         rows = ((r.case, r.source, r.patient_id, r.study_uid, r.series_uid) for r in records.values())
         step("write the case map", lambda: add_to_case_map(output, rows))
         assert states == {State.DONE}

@@ -6,7 +6,6 @@ map from names to sources lie in ``private/`` of the output folder, readable by 
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hmac
 import io
@@ -17,16 +16,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose_med.errors import DataError
+from mose_med.whole_files import written_whole
 
 if TYPE_CHECKING:
     from mose_med.io import Source
 
 __all__ = [
     "CASE_MAP_COLUMNS",
+    "KEY_NAME",
     "PRIVATE_NAME",
     "add_to_case_map",
     "case_key",
     "case_name",
+    "has_case_key",
     "private_folder",
     "record_case",
     "unread_case_name",
@@ -34,8 +36,8 @@ __all__ = [
 ]
 
 PRIVATE_NAME = "private"
-_KEY_NAME = "case.key"
-_MAP_NAME = "case_map.csv"
+#: Name of the key, in the private folder.
+KEY_NAME = "case.key"
 #: Columns of the map.
 CASE_MAP_COLUMNS = ("case", "source", "patient_id", "study_uid", "series_uid")
 _KEY_BYTES = 32
@@ -43,10 +45,10 @@ _UNREAD = "unread-"
 
 
 def case_key(output_dir: Path) -> bytes:
-    """The key of an output folder, made on first use."""
-    file = private_folder(output_dir) / _KEY_NAME
+    """The key of an output folder, made on first use; no two runs may do so at the same time."""
+    file = private_folder(output_dir) / KEY_NAME
     if not file.is_file():
-        _make_key(file)
+        write_private(file, secrets.token_hex(_KEY_BYTES) + "\n")
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except ValueError as error:
@@ -58,6 +60,11 @@ def case_key(output_dir: Path) -> bytes:
     return key
 
 
+def has_case_key(output_dir: Path) -> bool:
+    """Whether an output folder has a key already."""
+    return (output_dir / PRIVATE_NAME / KEY_NAME).is_file()
+
+
 def unread_case_name(key: bytes, source: str) -> str:
     """Name of a case whose series could not be read, by its source.
 
@@ -66,15 +73,6 @@ def unread_case_name(key: bytes, source: str) -> str:
         'unread-09658067338e'
     """
     return _UNREAD + case_name(key, f"source {source}").removeprefix("case-")
-
-
-def _make_key(file: Path) -> None:
-    """Make the key; of several processes that do so at once, one makes it for all."""
-    made = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    write_private(made, secrets.token_hex(_KEY_BYTES) + "\n")
-    with contextlib.suppress(FileExistsError):
-        os.link(made, file)
-    made.unlink()
 
 
 def case_name(key: bytes, identity: str) -> str:
@@ -92,29 +90,30 @@ def record_case(output_dir: Path, case: str, origin: str, source: Source) -> Non
     add_to_case_map(output_dir, [(case, origin, source.patient_id, source.study_uid, source.series_uid)])
 
 
-def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]]) -> None:
+def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]], suffix: str = "") -> None:
     """Enter cases into the map; earlier entries of the same cases, and of sources not read before, are replaced.
 
     Args:
         output_dir: that has ``private/``.
         rows: of the ``CASE_MAP_COLUMNS``.
+        suffix: of the map's name, where a run writes one of its own.
     """
+    file = private_folder(output_dir) / f"case_map{suffix}.csv"
     new = list(rows)
     cases, sources = {row[0] for row in new}, {row[1] for row in new}
     kept = [
         row
-        for row in _read_case_map(output_dir)
+        for row in _read_case_map(file)
         if row[0] not in cases and not (row[0].startswith(_UNREAD) and row[1] in sources)
     ]
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CASE_MAP_COLUMNS)
     writer.writerows(sorted(kept + new))
-    write_private(private_folder(output_dir) / _MAP_NAME, text.getvalue())
+    write_private(file, text.getvalue())
 
 
-def _read_case_map(output_dir: Path) -> list[tuple[str, ...]]:
-    file = private_folder(output_dir) / _MAP_NAME
+def _read_case_map(file: Path) -> list[tuple[str, ...]]:
     if not file.is_file():
         return []
     with file.open(encoding="utf-8", newline="") as stream:
@@ -131,8 +130,7 @@ def private_folder(output_dir: Path) -> Path:
 
 def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner may read, atomically."""
-    temporary = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-        stream.write(text)
-    temporary.replace(file)
+    with written_whole(file) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from mose_med.errors import ConfigError, MoseError
+from pipelines.termination import Terminated, end_children, ended_by_signals
 
 __all__ = ["ExitCode", "configure_logging", "run_command", "stderr"]
 
@@ -28,6 +29,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 2
     INTERNAL_ERROR = 3
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 def configure_logging(*, quiet: bool, log_file: Path | None, debug: bool) -> None:
@@ -59,16 +61,21 @@ def configure_logging(*, quiet: bool, log_file: Path | None, debug: bool) -> Non
 def run_command(command: Callable[[], ExitCode | None], *, debug: bool = False) -> ExitCode:
     """Run ``command`` and turn whatever it raises into an exit code and, at most, one line on stderr.
 
+    SIGTERM ends it as Ctrl-C does: it tidies up, and no process that it started outlives it.
+
     Args:
         command: returns its exit code; None means done.
         debug: show tracebacks.
     """
     try:
-        result = command()
+        with ended_by_signals():
+            result = command()
     except MoseError as error:
         return _report(str(error), ExitCode.BAD_INPUT, debug)
-    except KeyboardInterrupt:
-        return _report("interrupted: run the same command again to go on", ExitCode.INTERRUPTED, debug=False)
+    except KeyboardInterrupt as stop:
+        end_children()
+        code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
+        return _report(f"{code.name.lower()}: run the same command again to go on", code, debug=False)
     except OSError as error:
         return _report(_describe_os_error(error), ExitCode.BAD_INPUT, debug)
     except Exception as error:

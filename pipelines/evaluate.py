@@ -41,6 +41,7 @@ from pipelines.evaluation.tracking import record_evaluation
 from pipelines.evaluation.weights import weights_file
 from pipelines.memory import named_memory_errors
 from pipelines.run_folder import claim_folder
+from pipelines.run_lock import only_run
 
 __all__ = ["COMPACT", "CONSTANT", "MARGINAL", "STANDARD", "EvaluateOptions", "evaluate"]
 
@@ -95,6 +96,7 @@ class EvaluateOptions:
         return tuple(range(self.seed, self.seed + self.num_seeds))
 
 
+@only_run()
 def evaluate(options: EvaluateOptions) -> Evaluation:
     """Score a checkpoint, or return the scores that the same options gave before.
 

@@ -28,6 +28,7 @@ from mose_med.report.reliability import write_reliability
 from pipelines.console import stderr
 from pipelines.evaluation.mask_files import MaskSet, case_names, read_mask_set, read_weights
 from pipelines.run_folder import claim_folder, write_json
+from pipelines.run_lock import only_run
 
 __all__ = ["EvaluateMasksOptions", "MaskEvaluation", "evaluate_masks"]
 
@@ -92,6 +93,7 @@ class _Pair(NamedTuple):
     rater_weights: Tensor | None
 
 
+@only_run()
 def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
     """Score predicted against reference masks; writes ``per_case.csv``, ``metrics.json`` and ``reliability.png``.
 

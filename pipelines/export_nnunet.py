@@ -26,6 +26,7 @@ from mose_med.io.nifti import write_nifti
 from mose_med.io.volumes import Volume, read_volume
 from pipelines.prepare.folder import progress_bar, written_whole
 from pipelines.run_folder import claim_folder, write_json
+from pipelines.run_lock import only_run
 
 __all__ = ["ExportNnunetOptions", "export_nnunet"]
 
@@ -63,6 +64,7 @@ class ExportNnunetOptions:
             raise ConfigError(f"consensus must be one of {', '.join(_METHODS)}, got {self.consensus!r}")
 
 
+@only_run(beside=True)
 def export_nnunet(options: ExportNnunetOptions) -> Path:
     """Write a datalist in nnU-Net's raw layout; a case is a run of slices, at its true place in the patient.
 

@@ -5,25 +5,24 @@ Nothing but ``private/`` says whose study it was or where it lay.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.case_names import case_key, record_case
-from pipelines.cohort.journal import failed_cases
+from pipelines.case_names import record_case
+from pipelines.cohort.journal import failed_cases, known_records
 from pipelines.console import stderr
 from pipelines.dicomweb import open_archive, retrieved_study
 from pipelines.inference.case import finish_case
-from pipelines.inference.model import LoadedModel, load_model
+from pipelines.inference.model import load_model
 from pipelines.inference.options import InferOptions
+from pipelines.inference.output import claimed_output
 from pipelines.inference.reading import CaseRequest, read_case
 from pipelines.inference.stages import Stages
-from pipelines.inference.store import Destination, FolderStore
+from pipelines.inference.store import Destination
 from pipelines.inference.tables import write_tables
 from pipelines.inference.writers import dicom_files
-from pipelines.run_folder import claim_folder
 
 if TYPE_CHECKING:
     from mose_med.io.dicomweb import Archive
@@ -66,11 +65,13 @@ def infer(options: InferOptions) -> InferResult:
         with stages.enter("read"):
             read = read_case(request)
     out = options.output_dir
-    with _claimed(options, model):
-        destination = Destination(str(out), case_key(out), options.overwrite)
+    folder_options = options.folder_options(model.weights_sha256)
+    with claimed_output(str(out), out, folder_options, overwrite=options.overwrite, keep_claim=False) as output:
+        destination = Destination(str(out), output.key, options.overwrite, output.mark)
         outcome = finish_case(model, request, read, destination, stages)
-        record_case(out, outcome.case, request.told_origin(), outcome.source)
-        write_tables(FolderStore(out), failed_cases(out))
+        with output.runs.locked():
+            record_case(out, outcome.case, request.told_origin(), outcome.source)
+            write_tables(output.store, failed_cases(known_records(out, folder_options).values()))
     if archive is not None and options.dicom_seg:
         with _shown(options, "store"):
             archive.store(dicom_files(out / outcome.case))
@@ -91,19 +92,3 @@ def _study(options: InferOptions, archive: Archive | None) -> Iterator[Path]:
 
 def _shown(options: InferOptions, what: str) -> AbstractContextManager[object]:
     return nullcontext() if options.quiet else stderr.status(f"infer: {what}")
-
-
-@contextmanager
-def _claimed(options: InferOptions, model: LoadedModel) -> Iterator[None]:
-    """Claim the output folder; a run that fails in a folder that was new leaves nothing behind."""
-    folder = options.output_dir
-    existed = folder.exists()
-    resumed = claim_folder(folder, options.folder_options(model.weights_sha256), overwrite=options.overwrite)
-    try:
-        yield
-    except BaseException:
-        if not resumed:
-            shutil.rmtree(folder)
-            if existed:
-                folder.mkdir()
-        raise

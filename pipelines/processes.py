@@ -5,16 +5,28 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 import threading
 
-from pipelines.console import configure_logging
+from pipelines.console import ExitCode, configure_logging
 
 __all__ = ["begin_process"]
 
 
-def begin_process() -> None:
-    """Warn on the terminal, leave interruptions to the process that began this one, and end when that one ends."""
+#: Time after SIGTERM that the process that began this one is given to end it.
+_LAST_S = 5.0
+
+
+def begin_process(scratch: str | None = None) -> None:
+    """Warn on the terminal, leave interruptions to the process that began this one, and end when that one ends.
+
+    Args:
+        scratch: folder for temporary files; who made it removes it, also after this process was killed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_LAST_S, os._exit, (ExitCode.TERMINATED,)).start())
+    if scratch is not None:
+        tempfile.tempdir = scratch
     configure_logging(quiet=True, log_file=None, debug=False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

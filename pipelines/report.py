@@ -18,6 +18,7 @@ from mose_med.io.finished_case import FinishedCase, open_case
 from mose_med.report.niivue import require_niivue
 from mose_med.report.review import PAGE_NAME, write_review
 from pipelines.provenance import image_sha256
+from pipelines.run_lock import alone_in
 
 __all__ = ["ReportOptions", "report"]
 
@@ -62,7 +63,7 @@ def report(options: ReportOptions) -> Path:
         raise ConfigError(f"{page} is there already: add --overwrite to replace it")
     image = _read_as_before(case, options)
     _require_its_own(case, image, options.image)
-    with _all_or_none(options.case_dir) as temporary:
+    with alone_in(options.case_dir), _all_or_none(options.case_dir) as temporary:
         write_review(temporary, case, image.as_tensor()[0].numpy())
     _LOGGER.info("%s: open it in a browser", page)
     return page

@@ -38,6 +38,7 @@ from pipelines.models.registry import ModelVersion, Registry
 from pipelines.models.report import comparison_table
 from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder, write_json
+from pipelines.run_lock import only_run
 from pipelines.torchrun import Process
 from pipelines.tracked_training import BUNDLE_NAME, sync_training, train_and_evaluate
 from pipelines.train import TrainOptions
@@ -122,6 +123,7 @@ class RetrainResult:
     forgetting: dict[str, Any] | None
 
 
+@only_run()
 def retrain(options: RetrainOptions) -> RetrainResult:
     """Retrain, or return what the same options have come to before.
 

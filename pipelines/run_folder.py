@@ -14,17 +14,22 @@ from typing import Any
 
 from mose_med.errors import ConfigError
 from mose_med.whole_files import written_whole
+from pipelines.run_lock import PLACE_NAME
 
-__all__ = ["EMPTYING", "OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
+__all__ = ["EMPTYING", "KEY_ID", "OPTIONS_NAME", "claim_folder", "differing_option", "write_json"]
 
 #: Name of the file, inside the folder, that holds the options.
 OPTIONS_NAME = "options.json"
+#: In the file, but no option: which key names the cases of the folder.
+KEY_ID = "case_key_sha256"
 #: What the file holds while a folder is being emptied: no options of any run.
 EMPTYING = {"emptying": True}
 
 
 def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = False) -> bool:
     """Make ``folder`` the output of a run with these ``options``.
+
+    No other run may do so at the same time: :mod:`pipelines.run_lock` sees to that.
 
     Args:
         folder: created with its parents if it does not exist.
@@ -42,7 +47,7 @@ def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = 
     record = folder / OPTIONS_NAME
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output folder {folder} is a file: name another")
-    if folder.is_dir() and any(not entry.name.startswith(f".{OPTIONS_NAME}.") for entry in folder.iterdir()):
+    if folder.is_dir() and any(not _may_be_in_a_new_one(entry.name) for entry in folder.iterdir()):
         if not record.is_file():
             raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
         conflict = _conflict(record, wanted)
@@ -56,10 +61,15 @@ def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = 
     return False
 
 
+def _may_be_in_a_new_one(name: str) -> bool:
+    """Whether a folder with a file of this name may still be claimed: by a run that is just doing so."""
+    return name == PLACE_NAME or name.startswith(f".{OPTIONS_NAME}.")
+
+
 def _empty(folder: Path) -> None:
-    """Remove all but the record, which meanwhile says that nothing here is whole any more."""
+    """Remove all but the record, which meanwhile says that nothing here is whole any more, and the signs of runs."""
     write_json(folder / OPTIONS_NAME, EMPTYING)
-    for entry in folder.iterdir():
+    for entry in (entry for entry in folder.iterdir() if entry.name != PLACE_NAME):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != OPTIONS_NAME:
@@ -83,7 +93,7 @@ def differing_option(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
     """
     if found == EMPTYING:
         return "was being emptied when a run was stopped"
-    for name in sorted(set(wanted) | set(found)):
+    for name in sorted((set(wanted) | set(found)) - {KEY_ID}):
         if wanted.get(name) != found.get(name):
             return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"
     return None

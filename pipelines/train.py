@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from pipelines.initial_weights import load_initial_weights
 from pipelines.memory import causes_of, ran_out_of_memory
 from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
+from pipelines.run_lock import alone_in
 from pipelines.torchrun import Process
 from pipelines.tracking_store import store_uri
 from pipelines.train_config import compose, config_files
@@ -128,15 +130,20 @@ def train(options: TrainOptions) -> TrainResult:
     if options.initial_weights is not None:
         _named_errors(lambda: load_initial_weights(workflow.parser, options.initial_weights), batch_size, building=True)
     _named_errors(lambda: _try_parts(workflow), batch_size, building=True)
-    finished = process.first_does(lambda: _claimed(options, config, process.count))
-    if finished is None:
-        finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
-    workflow.finalize()
+    with ExitStack() as folder:
+        finished = process.first_does(lambda: _claimed(options, config, process.count, folder))
+        if finished is None:
+            finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
+        workflow.finalize()
     return finished
 
 
-def _claimed(options: TrainOptions, config: dict[str, Any], processes: int) -> TrainResult | None:
-    """Result of an earlier training with these options, if it is done; else the folder is ready for this one."""
+def _claimed(options: TrainOptions, config: dict[str, Any], processes: int, folder: ExitStack) -> TrainResult | None:
+    """Result of an earlier training with these options, if it is done; else the folder is ready for this one.
+
+    No other run may write there until ``folder`` is left.
+    """
+    folder.enter_context(alone_in(options.output_dir))
     if claim_folder(options.output_dir, _record(options, config, processes), overwrite=options.overwrite):
         result = _finished(options.output_dir, config["max_epochs"])
         if result is not None:

@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.fixtures.object_storage",
     "tests.fixtures.mlflow",
     "tests.fixtures.orthanc",
+    "tests.fixtures.programs",
     "tests.fixtures.report",
     "tests.fixtures.training",
     "tests.fixtures.rater_masks",

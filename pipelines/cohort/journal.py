@@ -6,12 +6,13 @@ each; of several lines on one case the latest counts. A line that was cut short 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
 from pipelines.case_names import PRIVATE_NAME, private_folder
@@ -39,6 +40,7 @@ class Record(NamedTuple):
         advice: as ``failed.csv`` has it.
         detail: the reason with the names that ``failed.csv`` conceals.
         time: seconds since the epoch.
+        options_sha256: of the options and weights of the run; empty in records of version 0.1.0.
     """
 
     key: str
@@ -54,6 +56,7 @@ class Record(NamedTuple):
     advice: str = ""
     detail: str = ""
     time: float = 0.0
+    options_sha256: str = ""
 
     @property
     def failed(self) -> bool:
@@ -67,16 +70,18 @@ class Journal:
     Args:
         home: folder that has ``private/``.
         label: of this run among those that share the output.
+        options: of the run, weights included; records of other options do not count. None counts all.
     """
 
-    def __init__(self, home: Path, label: str) -> None:
+    def __init__(self, home: Path, label: str, options: Mapping[str, Any] | None = None) -> None:
         self._folder = private_folder(home) / _FOLDER_NAME
         self._folder.mkdir(mode=0o700, exist_ok=True)
         self._file = self._folder / f"{label}.jsonl"
+        self._options_sha256 = _sha256(options)
 
     def records(self) -> dict[str, Record]:
         """The latest record of every case, by key."""
-        return _latest(self._folder)
+        return _latest(self._folder, self._options_sha256)
 
     def append(self, record: Record) -> None:
         """Add a record, with the time of now.
@@ -84,7 +89,8 @@ class Journal:
         Raises:
             ConfigError: if it cannot be written.
         """
-        line = json.dumps(record._replace(time=time.time())._asdict()) + "\n"
+        known = record._replace(time=time.time(), options_sha256=self._options_sha256)
+        line = json.dumps(known._asdict()) + "\n"
         try:
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "a+b") as stream:
@@ -98,21 +104,33 @@ class Journal:
             ) from error
 
 
-def known_records(home: Path) -> dict[str, Record]:
-    """The latest record of every case of an output folder, by key; none where there is no journal."""
-    return _latest(home / PRIVATE_NAME / _FOLDER_NAME)
+def known_records(home: Path, options: Mapping[str, Any] | None = None) -> dict[str, Record]:
+    """The latest record of every case of an output folder, by key; none where there is no journal.
+
+    Args:
+        home: folder that has ``private/``.
+        options: as of :class:`Journal`.
+    """
+    return _latest(home / PRIVATE_NAME / _FOLDER_NAME, _sha256(options))
 
 
-def failed_cases(home: Path) -> list[FailedCase]:
-    """Cases of an output folder that could not be inferred so far."""
-    records = known_records(home).values()
+def failed_cases(records: Iterable[Record]) -> list[FailedCase]:
+    """Cases that could not be inferred so far, as tables tell them."""
     return [FailedCase(record.case, record.stage, record.reason, record.advice) for record in records if record.failed]
 
 
-def _latest(folder: Path) -> dict[str, Record]:
+def _sha256(options: Mapping[str, Any] | None) -> str:
+    if options is None:
+        return ""
+    return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _latest(folder: Path, options_sha256: str) -> dict[str, Record]:
     latest: dict[str, Record] = {}
     for file in sorted(folder.glob("*.jsonl")):
         for record in _lines(file):
+            if options_sha256 and record.options_sha256 not in ("", options_sha256):
+                continue
             known = latest.get(record.key)
             if known is None or known.time <= record.time:
                 latest[record.key] = record

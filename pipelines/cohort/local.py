@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -38,13 +39,14 @@ class LocalEngine(Engine):
         self._setup = setup
         self._devices = devices
         self._started = 0
+        self._scratch = tempfile.TemporaryDirectory(prefix="mose-med-")
         self._workers: dict[Connection, _Process] = {}
 
     def start(self) -> Worker:
         """See :class:`Engine`."""
         device = self._devices[self._started % len(self._devices)]
         self._started += 1
-        worker = _Process(self._setup._replace(device=device))
+        worker = _Process(self._setup._replace(device=device), self._scratch.name)
         self._workers = {pipe: other for pipe, other in self._workers.items() if not pipe.closed}
         self._workers[worker.pipe] = worker
         return worker
@@ -62,14 +64,15 @@ class LocalEngine(Engine):
         for worker in self._workers.values():
             if not worker.pipe.closed:
                 worker.kill()
+        self._scratch.cleanup()
 
 
 class _Process(Worker):
     """A worker process, and what it told last."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, scratch: str) -> None:
         self.pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(theirs, setup), daemon=True)
+        self._process = _SPAWN.Process(target=_serve, args=(theirs, setup, scratch), daemon=True)
         self._process.start()
         theirs.close()
         self._clock = CaseClock()
@@ -130,11 +133,11 @@ class _Process(Worker):
         return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
 
 
-def _serve(pipe: Connection, setup: WorkerSetup) -> None:
+def _serve(pipe: Connection, setup: WorkerSetup, scratch: str) -> None:
     """Take cases from a pipe until it closes."""
     from pipelines.cohort.worker import CaseWorker
 
-    begin_process()
+    begin_process(scratch)
     sending = threading.Lock()
 
     def tell(*words: object) -> None:

@@ -17,6 +17,7 @@ from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.messages import Report, WorkerSetup
 from pipelines.inference.stages import Stage
+from pipelines.termination import handlers_kept
 
 __all__ = ["RayEngine"]
 
@@ -196,13 +197,14 @@ def _connect(ray: Any, address: str | None, num_cpus: int | None) -> None:
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        ray.init(
-            address or "local",
-            num_cpus=None if address else num_cpus,
-            include_dashboard=None if address else False,
-            log_to_driver=False,
-            logging_level="WARNING",
-        )
+        with handlers_kept():  # Ray sets its own
+            ray.init(
+                address or "local",
+                num_cpus=None if address else num_cpus,
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level="WARNING",
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"at {address}" if address else "on this machine"
         raise ConfigError(f"no Ray cluster can be reached {where}: {_first_line(error)}") from error

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
-from pipelines.case_names import add_to_case_map, case_key
+from pipelines.case_names import add_to_case_map
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.failures import Failure
 from pipelines.cohort.fingerprint import fingerprint
 from pipelines.cohort.journal import Journal, Record, failed_cases, known_records
-from pipelines.cohort.lock import shared_run
 from pipelines.cohort.messages import Report, WorkerSetup, nameless_case
 from pipelines.cohort.options import CohortOptions
 from pipelines.cohort.plan import State, list_entries, state_of
@@ -24,6 +24,7 @@ from pipelines.cohort.resources import choose_engine
 from pipelines.cohort.scheduler import Scheduler
 from pipelines.console import stderr
 from pipelines.evaluation.weights import weights_sha256
+from pipelines.inference.output import Output, claimed_output, require_key
 from pipelines.inference.store import Destination, ResultStore, open_store
 from pipelines.inference.tables import write_tables
 
@@ -54,19 +55,16 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         entries = list_entries(options)
     if not entries:
         raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
-    store = open_store(options.output_dir)
     if options.dry_run:
-        return _dry_run(options, entries, store)
+        return _dry_run(options, entries, open_store(options.output_dir))
     device = options.device if options.engine == "local" else "cpu"
     with _shown(options, "trying the weights"):
         found = preflight(options.weights, device, options.start_timeout_s)
-    store.claim(options.folder_options(found.weights_sha256), overwrite=options.overwrite)
-    destination = Destination(options.output_dir, case_key(options.home), options.overwrite)
-    with shared_run(options.home, store) as is_last:
-        run = _Run(options, destination, store)
+    made_with = options.folder_options(found.weights_sha256)
+    with claimed_output(options.output_dir, options.home, made_with, overwrite=options.overwrite) as output:
+        run = _Run(options, output, made_with)
         result = run.work(entries, found.devices)
-        if is_last():
-            run.write_tables()
+        run.write_tables(entries)
     return result
 
 
@@ -75,10 +73,13 @@ def _shown(options: CohortOptions, what: str) -> AbstractContextManager[object]:
 
 
 def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -> CohortResult:
-    conflict = store.conflict(options.folder_options(weights_sha256(options.weights)))
-    if conflict is not None and not options.overwrite:
+    made_with = options.folder_options(weights_sha256(options.weights))
+    conflict = store.conflict(made_with)
+    if conflict is None:
+        require_key(store, options.home)
+    elif not options.overwrite:
         raise ConfigError(f"output {conflict}: name another or add --overwrite")
-    known = {} if conflict else known_records(options.home)
+    known = {} if conflict else known_records(options.home, made_with)
     states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
     _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
     without = sum(entry.nodules is None for entry in entries)
@@ -87,15 +88,21 @@ def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -
     return CohortResult(0, states[State.DONE], states[State.FAILED], states[State.TO_DO])
 
 
+def _own_label(label: str, output: Output) -> str:
+    """Name of a journal that no other run appends to."""
+    return f"{label}-{secrets.token_hex(4)}" if output.runs.others() else label
+
+
 class _Run:
     """One run over the cases of a cohort."""
 
-    def __init__(self, options: CohortOptions, destination: Destination, store: ResultStore) -> None:
+    def __init__(self, options: CohortOptions, output: Output, made_with: Mapping[str, Any]) -> None:
         self._options = options
-        self._destination = destination
-        self._store = store
-        label = "all" if options.shard is None else options.shard.replace("/", "-of-")
-        self._journal = Journal(options.home, label)
+        self._output = output
+        self._store = output.store
+        self._destination = Destination(options.output_dir, output.key, options.overwrite, output.mark)
+        self._label = "all" if options.shard is None else options.shard.replace("/", "-of-")
+        self._journal = Journal(options.home, _own_label(self._label, output), made_with)
         self._known: Mapping[str, Record] = self._journal.records()
         self._counts: Counter[State | str] = Counter()
 
@@ -110,8 +117,11 @@ class _Run:
             case_timeout_s=options.case_timeout_s,
             start_timeout_s=options.start_timeout_s,
         )
-        with cohort_progress(len(entries), quiet=options.quiet) as progress:
-            for entry, report in scheduler.run(self._left(entries, progress)):
+        with (
+            cohort_progress(len(entries), quiet=options.quiet) as progress,
+            closing(scheduler.run(self._left(entries, progress))) as finished,
+        ):
+            for entry, report in finished:
                 record = self._record(entry, report)
                 self._journal.append(record)
                 self._counts["failed" if record.failed else "done"] += 1
@@ -121,12 +131,26 @@ class _Run:
         failed = self._counts["failed"] + self._counts[State.FAILED]
         return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
 
-    def write_tables(self) -> None:
-        """Write the tables of the whole output, and the private map."""
-        write_tables(self._store, failed_cases(self._options.home))
-        records = self._journal.records().values()
+    def write_tables(self, entries: list[Entry]) -> None:
+        """Write the tables of the whole output, and the private map.
+
+        Shards leave that to the last of them; where they cannot lock each other out, each writes tables of its own.
+        """
+        runs, shard = self._output.runs, self._options.shard
+        if shard is not None and not runs.can_lock:
+            known = self._journal.records()
+            self._write([known[entry.key] for entry in entries if entry.key in known], f".shard-{self._label}")
+            return
+        with runs.leaving() as last:
+            if last or shard is None:
+                self._write(list(self._journal.records().values()))
+
+    def _write(self, records: list[Record], suffix: str = "") -> None:
+        own = {record.case for record in records} if suffix else None
+        write_tables(self._store, failed_cases(records), cases=own, suffix=suffix)
         rows = ((r.case, r.source, r.patient_id, r.study_uid, r.series_uid) for r in records)
-        add_to_case_map(self._options.home, rows)
+        with nullcontext() if self._output.map_runs is self._output.runs else self._output.map_runs.locked():
+            add_to_case_map(self._options.home, rows, suffix)
 
     def _setup(self) -> WorkerSetup:
         options = self._options

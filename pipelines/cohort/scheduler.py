@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -79,7 +79,7 @@ class Scheduler:
         self._all_taken = False
         self._failed_starts = 0
 
-    def run(self, entries: Iterator[Entry]) -> Iterator[Finished]:
+    def run(self, entries: Iterator[Entry]) -> Generator[Finished, None, None]:
         """Do the cases; they are taken from ``entries`` as workers become free.
 
         Raises:

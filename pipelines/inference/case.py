@@ -20,9 +20,9 @@ from pipelines.case_names import case_name
 from pipelines.inference.model import LoadedModel
 from pipelines.inference.reading import CaseInput, CaseRequest, read_case
 from pipelines.inference.stages import Stages
-from pipelines.inference.store import PROVENANCE_NAME, Destination, ResultStore, open_store
+from pipelines.inference.store import PROVENANCE_NAME, Destination, ResultStore
 from pipelines.inference.writers import WRITERS, InferredCase
-from pipelines.run_folder import write_json
+from pipelines.run_folder import differing_option, write_json
 
 __all__ = ["CaseOutcome", "finish_case", "run_case"]
 
@@ -70,31 +70,37 @@ def finish_case(
         ConfigError: if the case is there with another request and may not be replaced.
     """
     case = stages.case = request.case or case_name(destination.key, read.identity)
-    store = open_store(destination.location)
-    resumed = _is_done(store, case, read.request(), overwrite=destination.overwrite)
+    store = destination.store()
+    wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
+    resumed = _is_done(store, case, wanted, overwrite=destination.overwrite)
     if resumed:
         _LOGGER.info("%s is done already", case)
     else:
         with stages.enter("infer"):
             inferred = InferredCase(case, request, model, read, _distribution(model, request, read))
         with stages.enter("write"):
-            _write(store, case, inferred, stages, overwrite=destination.overwrite)
+            _write(store, inferred, wanted, stages, overwrite=destination.overwrite)
     provenance = store.read(f"{case}/{PROVENANCE_NAME}") or b""
     return CaseOutcome(case, read.study.source, resumed, stages.seconds, hashlib.sha256(provenance).hexdigest())
 
 
-def _is_done(store: ResultStore, case: str, request: dict[str, Any], *, overwrite: bool) -> bool:
-    """Whether the case is there with the same request; another request is refused, unless results may be replaced."""
+def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], *, overwrite: bool) -> bool:
+    """Whether the case is there as wanted: the same request, options and weights; another may only be replaced."""
     record = store.read(f"{case}/{PROVENANCE_NAME}")
     if record is None:
         return False
-    found = json.loads(record)["request"]
-    differs = next((name for name in request if found.get(name) != request[name]), None)
-    if differs is None:
-        return True
-    if not overwrite:
-        raise ConfigError(f"{case} was made with another {differs}: name another output folder or add --overwrite")
-    return False
+    differs = _difference(json.loads(record), wanted)
+    if differs is not None and not overwrite:
+        raise ConfigError(f"{case} {differs}: name another output folder or add --overwrite")
+    return differs is None
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    request = wanted["request"]
+    for name in request:
+        if found["request"].get(name) != request[name]:
+            return f"was made with another {name}"
+    return differing_option(found["options"], wanted["options"])
 
 
 def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> CaseDistribution:
@@ -126,8 +132,11 @@ def _work(distribution: CaseDistribution) -> dict[str, int]:
     return {"windows": distribution.num_windows, "region_slices": len(slices), "region_voxels": voxels}
 
 
-def _write(store: ResultStore, case: str, inferred: InferredCase, stages: Stages, *, overwrite: bool) -> None:
+def _write(
+    store: ResultStore, inferred: InferredCase, wanted: dict[str, Any], stages: Stages, *, overwrite: bool
+) -> None:
     """Write the folder of a case; where another worker wrote the same case meanwhile, that one stays."""
+    case = inferred.name
     try:
         with store.publish(case, overwrite=overwrite) as folder:
             for write in WRITERS:
@@ -136,5 +145,5 @@ def _write(store: ResultStore, case: str, inferred: InferredCase, stages: Stages
             seconds = stages.seconds | {"write_s": stages.elapsed_s()}
             write_json(folder / _RUN_NAME, dates | seconds | _work(inferred.distribution))
     except FileExistsError as error:
-        if not _is_done(store, case, inferred.input.request(), overwrite=False):
+        if not _is_done(store, case, wanted, overwrite=False):
             raise ConfigError(f"a folder {case} that no run made is in the way: remove it") from error

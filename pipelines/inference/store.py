@@ -36,11 +36,17 @@ class Destination(NamedTuple):
         location: a folder or a URL.
         key: of the hash that names cases.
         overwrite: replace a case that was made with another request.
+        mark: in the names of temporary files, by which a run knows its own.
     """
 
     location: str
     key: bytes
     overwrite: bool = False
+    mark: str = ""
+
+    def store(self) -> ResultStore:
+        """The store at the location; see :func:`open_store`."""
+        return open_store(self.location, self.mark)
 
 
 def is_url(location: str) -> bool:
@@ -53,14 +59,18 @@ def is_url(location: str) -> bool:
     return "://" in location and not location.startswith("file://")
 
 
-def open_store(location: str) -> ResultStore:
+def open_store(location: str, mark: str = "") -> ResultStore:
     """The store of a folder, a ``file://`` URL or any other URL.
+
+    Args:
+        location: folder or URL.
+        mark: in the names of temporary files.
 
     Raises:
         ConfigError: if the URL is of no known kind.
         MissingDependencyError: if the package that reaches it is not installed.
     """
-    return UrlStore(location) if is_url(location) else FolderStore(Path(location.removeprefix("file://")))
+    return UrlStore(location) if is_url(location) else FolderStore(Path(location.removeprefix("file://")), mark)
 
 
 class ResultStore(ABC):
@@ -77,9 +87,7 @@ class ResultStore(ABC):
     def conflict(self, options: Mapping[str, Any]) -> str | None:
         """How the options of the run that made this differ from others; None if they do not, or no run made it."""
         record = self.read(OPTIONS_NAME)
-        if record is None:
-            return None
-        return differing_option(json.loads(record), json.loads(json.dumps(options, default=str)))
+        return None if record is None else _conflict(record, options)
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -102,15 +110,27 @@ class ResultStore(ABC):
         """
 
     @abstractmethod
-    def clean(self) -> None:
-        """Remove what killed runs left half done; no other run may be writing."""
+    def clean(self, mark: str = "") -> None:
+        """Remove what was left half done: by any run if no other may be writing, else by the run of a mark."""
+
+
+def _conflict(record: bytes, options: Mapping[str, Any]) -> str | None:
+    try:
+        return differing_option(json.loads(record), json.loads(json.dumps(options, default=str)))
+    except ValueError:
+        return f"has an unreadable {OPTIONS_NAME}"
 
 
 class FolderStore(ResultStore):
     """A folder of the file system, which may be shared by machines."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mark: str = "") -> None:
         self.folder = folder
+        self._mark = mark
+
+    def __str__(self) -> str:
+        """The folder."""
+        return str(self.folder)
 
     def claim(self, options: Mapping[str, Any], *, overwrite: bool) -> bool:
         """See :class:`ResultStore`."""
@@ -149,13 +169,14 @@ class FolderStore(ResultStore):
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def clean(self) -> None:
+    def clean(self, mark: str = "") -> None:
         """See :class:`ResultStore`."""
-        for path in [*self.folder.glob(f".*{_TEMPORARY_SUFFIX}"), *self.folder.glob(f"private/.*{_TEMPORARY_SUFFIX}")]:
+        pattern = f".*{mark}*{_TEMPORARY_SUFFIX}" if mark else f".*{_TEMPORARY_SUFFIX}"
+        for path in [*self.folder.glob(pattern), *self.folder.glob(f"private/{pattern}")]:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _temporary(self, name: str) -> Path:
-        return self.folder / f".{name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
+        return self.folder / f".{name}.{self._mark}{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
 
 
 def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
@@ -167,7 +188,7 @@ def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
             raise
         if not overwrite:
             raise FileExistsError(errno.EEXIST, "the case is there already", folder.name) from error
-        old = temporary.with_name(f".{folder.name}.{secrets.token_hex(4)}.old{_TEMPORARY_SUFFIX}")
+        old = temporary.with_name(f"{temporary.stem}.old{_TEMPORARY_SUFFIX}")
         folder.rename(old)
         temporary.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
@@ -195,13 +216,17 @@ class UrlStore(ResultStore):
         self._root = root.rstrip("/")
         self._url = url
 
+    def __str__(self) -> str:
+        """The URL."""
+        return self._url
+
     def claim(self, options: Mapping[str, Any], *, overwrite: bool) -> bool:
         """See :class:`ResultStore`."""
         wanted = json.loads(json.dumps(options, default=str))
         self._files.invalidate_cache()
         record = self.read(OPTIONS_NAME)
         if record is not None:
-            conflict = differing_option(json.loads(record), wanted)
+            conflict = _conflict(record, wanted)
             if conflict is None:
                 return True
             if not overwrite:
@@ -250,5 +275,5 @@ class UrlStore(ResultStore):
             for path in sorted(folder.iterdir(), key=lambda path: (path.name == PROVENANCE_NAME, path.name)):
                 self._files.put_file(str(path), f"{self._root}/{case}/{path.name}")
 
-    def clean(self) -> None:
+    def clean(self, mark: str = "") -> None:
         """Nothing is left half done here: see the module."""

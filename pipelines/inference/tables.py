@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -70,49 +70,58 @@ def lesion_uncertainty(lesion: dict[str, Any]) -> Uncertainty:
     return Uncertainty(round(spread, 6), round(presence, 6), lesion["entropy"]["total"])
 
 
-def write_tables(store: ResultStore, failed: Iterable[FailedCase]) -> None:
+def write_tables(
+    store: ResultStore, failed: Iterable[FailedCase], *, cases: Collection[str] | None = None, suffix: str = ""
+) -> None:
     """Write ``summary.csv`` and ``queue.csv`` of all cases that are there, and ``failed.csv``.
 
     The summary tells whose a case is where its provenance does.
 
     ``summary.csv`` has a row a lesion, sorted by case and lesion. ``queue.csv`` has a row a case, the most uncertain
     first; a case is as uncertain as its most uncertain lesion.
+
+    Args:
+        store: that has the cases.
+        failed: rows of ``failed.csv``.
+        cases: of these alone; None for all that are there.
+        suffix: of the names of the tables, where a run writes tables of its own.
     """
-    sources = _sources(store)
+    names = [case for case in store.cases() if cases is None or case in cases]
+    sources = _sources(store, names)
     entries: list[_QueueEntry] = []
-    rows = _summary_rows(store, sources, entries)
+    rows = _summary_rows(store, names, sources, entries)
     first = next(rows, None)
     columns = _summary_columns(len(first["expert_probs"]) if first else 0)
     if sources:
         columns[1:1] = _SOURCE_COLUMNS
-    _write_csv(store, "summary.csv", columns, chain([first] if first else [], rows))
-    _write_csv(store, "queue.csv", _QUEUE_COLUMNS, _queue_rows(entries))
-    _write_csv(store, "failed.csv", FAILED_COLUMNS, [case._asdict() for case in sorted(failed)])
+    _write_csv(store, f"summary{suffix}.csv", columns, chain([first] if first else [], rows))
+    _write_csv(store, f"queue{suffix}.csv", _QUEUE_COLUMNS, _queue_rows(entries))
+    _write_csv(store, f"failed{suffix}.csv", FAILED_COLUMNS, [case._asdict() for case in sorted(failed)])
 
 
 def _summary_rows(
-    store: ResultStore, sources: Mapping[str, dict[str, str]], entries: list[_QueueEntry]
+    store: ResultStore, names: list[str], sources: Mapping[str, dict[str, str]], entries: list[_QueueEntry]
 ) -> Iterator[dict[str, Any]]:
     """Rows of the summary, a case at a time since there may be very many; the cases' queue entries are added."""
-    for case, lesions in _lesions(store):
+    for case, lesions in _lesions(store, names):
         most = max(map(lesion_uncertainty, lesions), default=Uncertainty())
         entries.append(_QueueEntry(most, case, len(lesions)))
         for lesion in lesions:
             yield sources.get(case, {}) | _summary_row(case, lesion)
 
 
-def _lesions(store: ResultStore) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    for case in store.cases():
+def _lesions(store: ResultStore, names: list[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for case in names:
         content = store.read(f"{case}/{LESIONS_NAME}")
         yield case, json.loads(content)["lesions"] if content else []
 
 
-def _sources(store: ResultStore) -> dict[str, dict[str, str]]:
+def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
     """Whose the cases are, by case; nothing unless the options say to tell it."""
     options = json.loads(store.read(OPTIONS_NAME) or b"{}")
     if not options.get("keep_identity"):
         return {}
-    records = {case: json.loads(store.read(f"{case}/{PROVENANCE_NAME}") or b"{}") for case in store.cases()}
+    records = {case: json.loads(store.read(f"{case}/{PROVENANCE_NAME}") or b"{}") for case in names}
     return {case: record["source"] for case, record in records.items()}
 
 

@@ -25,6 +25,7 @@ from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import CaseOptions
 from pipelines.run_folder import OPTIONS_NAME
+from pipelines.run_lock import only_run
 
 __all__ = ["PrepareCityscapesOptions", "prepare_cityscapes"]
 
@@ -64,6 +65,7 @@ class PrepareCityscapesOptions(CaseOptions):
         }
 
 
+@only_run(beside=True)
 def prepare_cityscapes(options: PrepareCityscapesOptions) -> PreparedDatalist:
     """Write the datalist of multimodal Cityscapes.
 

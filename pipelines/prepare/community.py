@@ -29,6 +29,7 @@ from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import SplitOptions
+from pipelines.run_lock import only_run
 
 __all__ = ["PrepareCommunityOptions", "prepare_community"]
 
@@ -94,6 +95,7 @@ class _Tally:
     num_without_spacing: int = 0
 
 
+@only_run(beside=True)
 def prepare_community(options: PrepareCommunityOptions) -> PreparedDatalist:
     """Write the datalist of a community file.
 

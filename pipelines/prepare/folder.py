@@ -6,6 +6,7 @@ left there is gone on with; what a refused input left there is removed.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import logging
@@ -19,7 +20,7 @@ from typing import Any
 from rich.progress import Progress
 
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
-from mose_med.errors import MoseError
+from mose_med.errors import ConfigError, MoseError
 from pipelines.console import ExitCode, stderr
 from pipelines.prepare.failures import FAILED_NAME
 from pipelines.run_folder import OPTIONS_NAME, claim_folder
@@ -99,6 +100,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
     options find it again.
     """
     folder = folder.resolve()
+    _require_nothing_else(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     options = (folder / OPTIONS_NAME).read_bytes()
     record = partial / OPTIONS_NAME
@@ -110,10 +112,28 @@ def written_whole(folder: Path) -> Iterator[Path]:
         yield partial
     except MoseError:
         shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(MoseError, OSError):
+            _take_claim_back(folder)
         raise
-    shutil.rmtree(folder)
+    _take_claim_back(folder)
     partial.rename(folder)
+
+
+def _take_claim_back(folder: Path) -> None:
+    """Remove a claimed folder, which holds nothing but the claim."""
+    _require_nothing_else(folder)
+    (folder / OPTIONS_NAME).unlink()
+    folder.rmdir()
+
+
+def _require_nothing_else(folder: Path) -> None:
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(f".{OPTIONS_NAME}."):
+            entry.unlink()
+        elif entry.name != OPTIONS_NAME:
+            raise ConfigError(
+                f"output folder {folder} holds {entry.name}, which this command did not put there: move it"
+            )
 
 
 def progress_bar(quiet: bool) -> Progress:

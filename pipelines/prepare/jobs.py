@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
@@ -12,6 +13,7 @@ from mose_med.errors import ConfigError
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import progress_bar
 from pipelines.processes import begin_process
+from pipelines.termination import end_children
 
 __all__ = ["run_cases"]
 
@@ -58,12 +60,16 @@ def _here(work: Callable[[Case], None], cases: Mapping[str, Case]) -> Generator[
 
 
 def _in_processes(work: Callable[[Case], None], cases: Mapping[str, Case], jobs: int) -> Generator[Attempt, None, None]:
-    pool = ProcessPoolExecutor(
-        min(jobs, len(cases)), mp_context=multiprocessing.get_context("spawn"), initializer=begin_process
-    )
-    try:
-        names = {pool.submit(work, case): name for name, case in cases.items()}
-        for future in as_completed(names):
-            yield names[future], future.result
-    finally:
-        pool.shutdown(cancel_futures=True)
+    others = multiprocessing.active_children()
+    with tempfile.TemporaryDirectory(prefix="mose-med-") as scratch:
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(min(jobs, len(cases)), context, initializer=begin_process, initargs=(scratch,))
+        try:
+            names = {pool.submit(work, case): name for name, case in cases.items()}
+            for future in as_completed(names):
+                yield names[future], future.result
+        except BaseException:
+            end_children(but=others)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)

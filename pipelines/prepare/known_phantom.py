@@ -16,6 +16,7 @@ from mose_med.errors import ConfigError
 from pipelines.prepare.description import describe
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import FolderOptions
+from pipelines.run_lock import only_run
 
 __all__ = ["PrepareKnownPhantomOptions", "prepare_known_phantom"]
 
@@ -52,6 +53,7 @@ class PrepareKnownPhantomOptions(FolderOptions):
             raise ConfigError(f"num_raters must be >= 1, got {self.num_raters}")
 
 
+@only_run(beside=True)
 def prepare_known_phantom(options: PrepareKnownPhantomOptions) -> PreparedDatalist:
     """Write a datalist of phantoms, with the exact probability of every voxel beside the raters' masks.
 

@@ -25,6 +25,7 @@ from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, written_whole
 from pipelines.prepare.jobs import run_cases
 from pipelines.prepare.options import SplitOptions
+from pipelines.run_lock import only_run
 
 __all__ = ["PrepareLidcOptions", "prepare_lidc"]
 
@@ -67,6 +68,7 @@ class PrepareLidcOptions(SplitOptions):
             raise ConfigError(f"jobs must be >= 1, got {self.jobs}")
 
 
+@only_run(beside=True)
 def prepare_lidc(options: PrepareLidcOptions) -> PreparedDatalist:
     """Write the datalist of a LIDC-IDRI copy.
 

@@ -16,6 +16,7 @@ from mose_med.errors import ConfigError
 from pipelines.prepare.folder import progress_bar, written_whole
 from pipelines.prepare.options import FolderOptions
 from pipelines.run_folder import claim_folder
+from pipelines.run_lock import only_run
 
 __all__ = ["PreparePhantomOptions", "demo_patients", "prepare_phantom"]
 
@@ -65,6 +66,7 @@ def demo_patients(number: int | None = None) -> tuple[str, ...]:
     return patients[:number]
 
 
+@only_run(beside=True)
 def prepare_phantom(options: PreparePhantomOptions) -> Path:
     """Write DICOM CT series of phantoms in LIDC's folder layout: real contours, UIDs and positions, rendered voxels.
 

@@ -32,6 +32,7 @@ from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import SplitOptions
 from pipelines.run_folder import OPTIONS_NAME
+from pipelines.run_lock import only_run
 
 __all__ = ["PrepareRaterMasksOptions", "prepare_rater_masks"]
 
@@ -124,6 +125,7 @@ class _Ids:
         write_private(private_folder(folder) / _ID_MAP_NAME, text.getvalue())
 
 
+@only_run(beside=True)
 def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     """Write the datalist of one's own images and masks, and how far the raters agree.
 

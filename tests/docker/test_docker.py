@@ -49,6 +49,7 @@ def test_the_composed_services_are_confined():
     services = yaml.safe_load((ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8"))["services"]
     assert services["infer"]["network_mode"] == "none"
     for name in ("infer", "mlflow"):
+        assert services[name]["init"]  # signals reach the command, and processes that ended are cleared away
         assert services[name]["read_only"]
         assert services[name]["cap_drop"] == ["ALL"]
         assert (ROOT / "docker" / services[name]["build"]["context"] / services[name]["build"]["dockerfile"]).is_file()

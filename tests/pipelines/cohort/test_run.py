@@ -30,6 +30,13 @@ def provenance_times(output: Path) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in output.glob("case-*/provenance.json")}
 
 
+def cases_by_source(output: Path) -> dict[str, str]:
+    """The case of every study; of one that was inferred twice, the one that was entered later."""
+    journals = (output / "private" / "journal").glob("*.jsonl")
+    records = [json.loads(line) for journal in journals for line in journal.read_text().splitlines()]
+    return {record["source"]: record["case"] for record in sorted(records, key=lambda record: record["time"])}
+
+
 def worker_processes() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
 
@@ -78,24 +85,24 @@ def test_bad_studies_are_recorded_tried_again_when_asked_and_hold_up_nothing(
 
 
 @pytest.mark.slow
-def test_a_damaged_result_and_a_changed_study_are_done_again(cohort: CohortOptions, contents, write_study):
+def test_a_missing_result_and_a_changed_study_are_done_again_and_nothing_else(
+    cohort: CohortOptions, contents, write_study
+):
     output, studies = Path(cohort.output_dir), sorted(cohort.input_dir.glob("*/*"))
     infer_cohort(cohort)
-    before = contents(output)
-    case = next(path for path in output.glob("case-*"))
-    shutil.rmtree(case)
-    shutil.rmtree(studies[0])
-    write_study(studies[0], seed=99)
-    begun = time.time()
-    done, done_before, failed, _ = infer_cohort(cohort)
-    assert (done + done_before, failed) == (6, 0)
-    assert done in (1, 2)
-    with (output / "private" / "case_map.csv").open(newline="") as stream:
-        of_first = [row["case"] for row in csv.DictReader(stream) if row["source"] == str(studies[0])]
-    for replaced in [case for case in of_first if (output / case).is_dir() and (output / case).stat().st_mtime < begun]:
-        shutil.rmtree(output / replaced)
+    before, times, cases = contents(output), provenance_times(output), cases_by_source(output)
+    changed, missing = (str(study) for study in studies[:2])
+    shutil.rmtree(output / cases[missing])
+    shutil.rmtree(changed)
+    write_study(Path(changed), seed=99)
+    assert infer_cohort(cohort) == (2, 4, 0, 0)
+    kept = {path: time for path, time in times.items() if Path(path).parent.name != cases[missing]}
+    assert kept.items() <= provenance_times(output).items()
+    assert cases_by_source(output)[changed] != cases[changed]
+    shutil.rmtree(output / cases[changed])
     after = contents(output)
-    assert {source for source in before if after[source] != before[source]} == {str(studies[0])}
+    assert set(after) == set(before)
+    assert {source for source in before if after[source] != before[source]} == {changed}
 
 
 def test_other_options_in_the_same_folder_are_refused(cohort: CohortOptions):
