@@ -13,12 +13,18 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from mose_med.errors import ConfigError, MoseError
+from pipelines.memory import lost_process, ran_out_of_memory
 from pipelines.termination import Terminated, end_children, ended_by_signals
 
 __all__ = ["ExitCode", "configure_logging", "run_command", "stderr"]
 
 #: Progress and messages; results go to files.
 stderr = Console(stderr=True)
+
+_LOST_PROCESS = (
+    "a process that worked for this command was ended, as the system does when memory runs out: "
+    "run the same command again to go on, with fewer --jobs if it has them"
+)
 
 
 class ExitCode(IntEnum):
@@ -79,9 +85,18 @@ def run_command(command: Callable[[], ExitCode | None], *, debug: bool = False) 
     except OSError as error:
         return _report(_describe_os_error(error), ExitCode.BAD_INPUT, debug)
     except Exception as error:
+        if ran_out_of_memory(error):
+            return _report(_describe_memory(error), ExitCode.BAD_INPUT, debug)
+        if lost_process(error):
+            return _report(_LOST_PROCESS, ExitCode.BAD_INPUT, debug)
         message = f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)"
         return _report(message, ExitCode.INTERNAL_ERROR, debug)
     return ExitCode.DONE if result is None else result
+
+
+def _describe_memory(error: Exception) -> str:
+    reason = (str(error).splitlines() or [""])[0]
+    return f"memory ran out{f' ({reason})' if reason else ''}: free some, or ask for less at once"
 
 
 def _describe_os_error(error: OSError) -> str:

@@ -1,15 +1,27 @@
-"""Memory that runs out, told in one line with the way out."""
+"""Memory that runs out and processes that are ended from outside, told in one line with the way out.
+
+Nothing here imports PyTorch: the parent process of a cohort asks, too.
+"""
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-
-import torch
 
 from mose_med.errors import MoseError
 
-__all__ = ["causes_of", "named_memory_errors", "ran_out_of_memory"]
+__all__ = ["causes_of", "lost_process", "named_memory_errors", "ran_out_of_memory"]
+
+#: How allocators of the GPU, of the CPU and of C++ say it; theirs are plain errors of run time.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|(can't|cannot|could not|failed to|unable to) allocate|not enough memory|bad_alloc|_ALLOC_FAILED",
+    re.IGNORECASE,
+)
+#: How PyTorch tells that a process that loads data was ended.
+_LOST_LOADER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
 
 @contextmanager
@@ -41,8 +53,22 @@ def ran_out_of_memory(error: BaseException) -> bool:
         False
     """
     return any(
-        isinstance(cause, MemoryError | torch.OutOfMemoryError)
-        or (isinstance(cause, RuntimeError) and "can't allocate memory" in str(cause))  # PyTorch's allocator of the CPU
+        isinstance(cause, MemoryError)
+        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        or (isinstance(cause, RuntimeError) and _OUT_OF_MEMORY.search(str(cause)) is not None)
+        for cause in causes_of(error)
+    )
+
+
+def lost_process(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, says that a process that was to help has ended.
+
+    Example:
+        >>> lost_process(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
+        True
+    """
+    return any(
+        isinstance(cause, BrokenExecutor) or (isinstance(cause, RuntimeError) and _LOST_LOADER.search(str(cause)))
         for cause in causes_of(error)
     )
 

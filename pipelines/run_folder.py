@@ -24,6 +24,8 @@ OPTIONS_NAME = "options.json"
 KEY_ID = "case_key_sha256"
 #: What the file holds while a folder is being emptied: no options of any run.
 EMPTYING = {"emptying": True}
+#: Records that make no other result; the batch size, which version 0.1.0 recorded, can change the last bits alone.
+_DECIDES_NOTHING = {KEY_ID, "sw_batch_size"}
 
 
 def claim_folder(folder: Path, options: Mapping[str, Any], *, overwrite: bool = False) -> bool:
@@ -93,7 +95,7 @@ def differing_option(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
     """
     if found == EMPTYING:
         return "was being emptied when a run was stopped"
-    for name in sorted((set(wanted) | set(found)) - {KEY_ID}):
+    for name in sorted((set(wanted) | set(found)) - _DECIDES_NOTHING):
         if wanted.get(name) != found.get(name):
             return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"
     return None

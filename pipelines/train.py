@@ -21,7 +21,7 @@ from pipelines.console import stderr
 from pipelines.device import choose_device
 from pipelines.evaluation.weights import weights_file
 from pipelines.initial_weights import load_initial_weights
-from pipelines.memory import causes_of, ran_out_of_memory
+from pipelines.memory import causes_of, lost_process, ran_out_of_memory
 from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
 from pipelines.run_lock import alone_in
@@ -247,6 +247,11 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
             raise MoseError(
                 f"memory ran out in the training with batch_size {batch_size}: set a smaller batch_size or "
                 "network::samples_per_expert, or add --config amp; the last checkpoint is intact"
+            ) from error
+        if lost_process(error):
+            raise MoseError(
+                "a process that loads data was ended, as the system does when memory runs out: set a smaller "
+                "num_workers (0 loads in the training's own process); the last checkpoint is intact"
             ) from error
         if building:
             reason = " ".join(str(causes[-1]).split())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mose_med.errors import ConfigError, MoseError
+from pipelines.memory import ran_out_of_memory
 
 if TYPE_CHECKING:
     from pipelines.inference.reading import CaseRequest
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Failure", "describe", "lost_worker", "timed_out"]
 
 _RETRY = "then run again with --retry-failed"
-_MEMORY = f"give a worker more memory: fewer --workers, or --in-flight 1, {_RETRY}"
+_MEMORY = f"give a worker more memory: fewer --workers, --in-flight 1 or a smaller --sw-batch-size, {_RETRY}"
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UID = re.compile(r"\b\d+(\.\d+){5,}\b")
 #: Shorter names of files are taken out once, where a message begins with them.
@@ -56,12 +57,12 @@ def lost_worker(stage: str, cause: str) -> Failure:
 
 def _tell(error: BaseException, stage: str) -> tuple[str, str]:
     text = " ".join(str(error).split()) or type(error).__name__
+    if ran_out_of_memory(error):
+        return text if isinstance(error, MoseError) else f"out of memory: {text}", _MEMORY
     if isinstance(error, ConfigError):
         return text, "change what is named and run again"
     if isinstance(error, MoseError):
         return text, f"repair the input or leave it out, {_RETRY}"
-    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        return f"out of memory: {text}", _MEMORY
     if isinstance(error, OSError):
         todo = "make room for the results" if error.errno in _SPACE else "look at the disk"
         return error.strerror or text, f"{todo}, {_RETRY}"

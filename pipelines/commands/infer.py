@@ -108,6 +108,9 @@ def infer(
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
+    sw_batch_size: Annotated[
+        int, typer.Option(min=1, help="Windows that the network is given at once; fewer need less memory.")
+    ] = 16,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     input_dir: many.InputDir = None,
@@ -153,6 +156,7 @@ def infer(
         "min_score": min_score,
         "seed": seed,
         "device": device,
+        "sw_batch_size": sw_batch_size,
         "overwrite": overwrite,
         "quiet": quiet,
     }

@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import math
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from pipelines.inference.reading import CaseInput, CaseRequest, read_case
 from pipelines.inference.stages import Stages
 from pipelines.inference.store import PROVENANCE_NAME, Destination, ResultStore
 from pipelines.inference.writers import WRITERS, InferredCase
+from pipelines.memory import named_memory_errors
 from pipelines.run_folder import differing_option, write_json
 
 __all__ = ["CaseOutcome", "finish_case", "run_case"]
@@ -76,7 +78,7 @@ def finish_case(
     if resumed:
         _LOGGER.info("%s is done already", case)
     else:
-        with stages.enter("infer"):
+        with stages.enter("infer"), _named_memory_errors(request):
             inferred = InferredCase(case, request, model, read, _distribution(model, request, read))
         with stages.enter("write"):
             _write(store, inferred, wanted, stages, overwrite=destination.overwrite)
@@ -101,6 +103,13 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
         if found["request"].get(name) != request[name]:
             return f"was made with another {name}"
     return differing_option(found["options"], wanted["options"])
+
+
+def _named_memory_errors(request: CaseRequest) -> AbstractContextManager[None]:
+    windows = request.options.sw_batch_size
+    return named_memory_errors(
+        f"while {windows} windows were inferred at once", "set a smaller --sw-batch-size, or ask for fewer --samples"
+    )
 
 
 def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> CaseDistribution:

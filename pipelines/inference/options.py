@@ -41,7 +41,7 @@ class ResultOptions:
         reach_mm: how far from a position its lesion may begin.
         lesion_threshold: marginal probability above which voxels are of a lesion.
         min_lesion_ml: smallest lesion that a search reports.
-        sw_batch_size: windows per call of the network.
+        sw_batch_size: windows per call of the network; of a result it can change the last bits alone, as threads can.
         dicom_seg: write DICOM objects into the folder of the case; DICOM input alone.
         keep_identity: tell whose a case is in its provenance and in the summary.
         report: write the review page and a sheet for each lesion into the folder of the case.
@@ -77,7 +77,8 @@ class ResultOptions:
 
     def folder_options(self, weights_sha256: str) -> dict[str, Any]:
         """What all cases of an output folder have in common."""
-        return self.to_dict() | {"command": "infer", "weights_sha256": weights_sha256}
+        recorded = {name: value for name, value in self.to_dict().items() if name != "sw_batch_size"}
+        return recorded | {"command": "infer", "weights_sha256": weights_sha256}
 
     def check(self) -> None:
         """Check the values.

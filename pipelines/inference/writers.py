@@ -55,7 +55,7 @@ def _record(case: InferredCase) -> dict[str, Any]:
     affine = np.asarray(study.image.affine, dtype=np.float64)
     return {
         "versions": tool_versions(),
-        "environment": case.model.environment(),
+        "environment": case.model.environment() | {"sw_batch_size": case.request.options.sw_batch_size},
         "options": case.request.options.folder_options(case.model.weights_sha256),
         "request": case.input.request(),
         "model": case.model.config.to_dict(),
