@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
@@ -17,6 +16,7 @@ from typing import BinaryIO, NamedTuple, cast
 from pydicom.misc import is_dicom
 
 from mose_med.errors import DataError
+from mose_med.zip_files import named_zip_errors
 
 __all__ = ["DicomFile", "open_files"]
 
@@ -54,7 +54,9 @@ def open_files(path: Path) -> Iterator[list[DicomFile]]:
             paths = sorted(entry for entry in path.rglob("*") if entry.is_file())
             files = [DicomFile(entry.relative_to(path).as_posix(), _opener(entry)) for entry in paths]
         elif path.is_file() and zipfile.is_zipfile(path):
-            files = _members(stack.enter_context(zipfile.ZipFile(path)))
+            with _unpacking(str(path)):
+                archive = stack.enter_context(zipfile.ZipFile(path))
+            files = _members(archive)
         elif path.is_file() and is_dicom(path):
             files = [DicomFile(path.name, _opener(path))]
         elif path.exists():
@@ -69,10 +71,8 @@ def _without_archive(file: DicomFile, stack: ExitStack) -> list[DicomFile]:
     # macOS keeps notes on a file under its name with these two characters before it.
     if not file.name.lower().endswith(".zip") or PurePosixPath(file.name).name.startswith("._"):
         return [file]
-    try:
+    with _unpacking(file.name):
         archive = stack.enter_context(zipfile.ZipFile(stack.enter_context(file.open())))
-    except zipfile.BadZipFile as error:
-        raise DataError(f"{file.name} cannot be unpacked: {error}") from error
     members = [member._replace(name=f"{file.name}/{member.name}") for member in _members(archive)]
     return [inner for member in members for inner in _without_archive(member, stack)]
 
@@ -96,9 +96,5 @@ def _beginning(archive: zipfile.ZipFile, name: str) -> BinaryIO:
         return cast("BinaryIO", archive.open(name))
 
 
-@contextmanager
-def _unpacking(name: str) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, NotImplementedError, zipfile.BadZipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{name} cannot be unpacked: {error}") from error
+def _unpacking(name: str) -> AbstractContextManager[None]:
+    return named_zip_errors(f"{name} cannot be unpacked")

@@ -13,6 +13,7 @@ from typing import IO
 
 from mose_med.errors import DataError
 from mose_med.whole_files import remove_left_over, written_whole
+from mose_med.zip_files import named_zip_errors
 
 __all__ = ["SUMS_NAME", "verify_folder", "verify_zip", "write_archive"]
 
@@ -45,14 +46,11 @@ def verify_zip(path: Path) -> None:
     Raises:
         DataError: if a file is missing or has changed, or the zip file cannot be read.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            lists = [PurePosixPath(name) for name in archive.namelist() if PurePosixPath(name).name == SUMS_NAME]
-            for found in lists:
-                sums = archive.read(str(found)).decode()
-                _compare(path, sums, lambda name, root=found.parent: archive.open(str(root / name)))  # type: ignore[misc]
-    except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"bundle {path} cannot be read: {error}") from error
+    with named_zip_errors(f"bundle {path} cannot be read"), zipfile.ZipFile(path) as archive:
+        lists = [PurePosixPath(name) for name in archive.namelist() if PurePosixPath(name).name == SUMS_NAME]
+        for found in lists:
+            sums = archive.read(str(found)).decode()
+            _compare(path, sums, lambda name, root=found.parent: archive.open(str(root / name)))  # type: ignore[misc]
 
 
 def verify_folder(folder: Path) -> None:

@@ -14,7 +14,8 @@ import yaml
 from monai.bundle import ConfigParser
 
 from mose_med.checkpoint import ModelConfig
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError
+from mose_med.zip_files import named_zip_errors
 from pipelines.train_config import SEVERAL_PROCESSES, TRACKING, bundle_configs, compose, config_files
 
 __all__ = ["OVERLAYS", "bundle_metadata", "config_texts", "model_settings", "named_bundle"]
@@ -59,12 +60,9 @@ def named_bundle(archive: Path) -> str:
         ConfigError: if it is none of them.
         DataError: if the zip file cannot be read.
     """
-    try:
-        with zipfile.ZipFile(archive) as content:
-            members = [name for name in content.namelist() if name.endswith(f"/configs/{_METADATA}")]
-            names = [json.loads(content.read(member)).get("name") for member in members]
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise DataError(f"bundle {archive} cannot be read: {error}") from error
+    with named_zip_errors(f"bundle {archive} cannot be read"), zipfile.ZipFile(archive) as content:
+        members = [name for name in content.namelist() if name.endswith(f"/configs/{_METADATA}")]
+        names = [json.loads(content.read(member)).get("name") for member in members]
     for path in sorted(Path(str(files("configs"))).glob(f"*/configs/{_METADATA}")):
         if json.loads(path.read_text(encoding="utf-8"))["name"] in names:
             return path.parents[1].name

@@ -6,13 +6,15 @@ journal, which is private, keeps them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mose_med.errors import ConfigError, MoseError
+from mose_med.errors import ConfigError, DataError, MoseError
+from mose_med.zip_files import named_zip_errors
 from pipelines.memory import ran_out_of_memory
 
 if TYPE_CHECKING:
@@ -87,12 +89,10 @@ def _concealed(reason: str, request: CaseRequest) -> str:
 
 def _file_names(source: Path) -> list[str]:
     """Names of the files of a study as messages tell them, sorted."""
-    try:
+    with contextlib.suppress(OSError, DataError):
         if source.is_dir():
             return sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
         if zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as archive:
+            with named_zip_errors("the study cannot be unpacked"), zipfile.ZipFile(source) as archive:
                 return sorted(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return []
     return []

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError
+from mose_med.zip_files import named_zip_errors
 from pipelines.bundle.archive import verify_folder, verify_zip
 from pipelines.provenance import file_sha256
 
@@ -68,16 +69,14 @@ def weights_sha256(path: Path) -> str:
 
 
 def _extracted(path: Path, folder: Path) -> Path:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if PurePosixPath(name).parts[-2:] == BUNDLE_WEIGHTS.parts]
-            if len(members) != 1:
-                raise _missing(path)
-            target = folder / BUNDLE_WEIGHTS.name
+    target = folder / BUNDLE_WEIGHTS.name
+    with named_zip_errors(f"bundle {path} cannot be read"), zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if PurePosixPath(name).parts[-2:] == BUNDLE_WEIGHTS.parts]
+        if len(members) == 1:
             with archive.open(members[0]) as source, target.open("wb") as stream:
                 shutil.copyfileobj(source, stream)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"bundle {path} cannot be read: {error}") from error
+    if len(members) != 1:
+        raise _missing(path)
     return target
 
 

@@ -1,0 +1,44 @@
+"""Zip archives that cannot be unpacked: damaged, encrypted, or of a method that Python lacks. Light to import."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mose_med.errors import DataError
+
+__all__ = ["named_zip_errors"]
+
+#: What opening an archive and reading of it raises. An encrypted member is a RuntimeError, an unknown method one, too.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    OSError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
+
+
+@contextmanager
+def named_zip_errors(fault: str) -> Iterator[None]:
+    """Turn what a zip archive raises into one line; the block does nothing but read of it.
+
+    Args:
+        fault: which archive, or member of one, cannot be read: the beginning of the message.
+
+    Raises:
+        DataError: that says why.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+        way_out = ": unpack it with its password first" if "password" in reason else ""
+        raise DataError(f"{fault}: {reason}{way_out}") from error
