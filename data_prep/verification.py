@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME, PRIVATE_NAME
 from mose_med.data.datalist import Datalist, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError
-from mose_med.geometry import spacing_mm
+from mose_med.geometry import grid_difference, spacing_mm
+from mose_med.io.damaged_nifti import DAMAGED_NIFTI
 
 __all__ = ["Finding", "verify"]
 
@@ -117,9 +117,11 @@ def _images(slices: Sequence[_Slice], datalist: Datalist) -> Iterator[Finding]:
                 for one in members:
                     yield from _masks(one, masks[:, :, one.entry.slice_index], datalist, marked)
                     yield from _image(one, voxels[:, :, one.entry.slice_index], seen)
-        except (ImageFileError, OSError, ValueError, EOFError) as error:
+        except DAMAGED_NIFTI as error:
             name = image_path.relative_to(datalist.root)
-            yield Finding(f"{name} or its masks", f"cannot be read: {str(error).splitlines()[0]}")
+            yield Finding(
+                f"{name} or its masks", f"cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}"
+            )
     for nodule, any_marked in sorted(marked.items()):
         if not any(any_marked):
             yield Finding(f"nodule {nodule}", "is outlined by raters, but every mask on every slice is empty")
@@ -133,8 +135,10 @@ def _grids(
     if label.shape != expected:
         yield Finding(name, f"has shape {label.shape}: must be that of its image and raters {expected}")
         return
-    if not np.allclose(image.affine, label.affine, rtol=0, atol=_SAME_PLACE_MM):
-        yield Finding(name, "does not lie where its image does: affines differ")
+    grids = (label.shape[:3], label.affine, image.shape[:3], image.affine)
+    difference = grid_difference(*grids, whose="the image's", tolerance_mm=_SAME_PLACE_MM)
+    if difference is not None:
+        yield Finding(name, f"does not lie where its image does: {difference}")
     found = spacing_mm(image.affine)[:2]
     if datalist.spacing_mm is not None and not np.allclose(found, datalist.spacing_mm, rtol=0, atol=_SAME_SPACING_MM):
         what = f"has an in-plane spacing of {found[0]:.4g} x {found[1]:.4g} mm"

@@ -19,6 +19,7 @@ __all__ = [
     "Reorientation",
     "checked_affine",
     "crop_start",
+    "grid_difference",
     "index_to_mm",
     "mm_to_index",
     "reorientation",
@@ -30,6 +31,8 @@ __all__ = [
 Affine = NDArray[np.float64]
 
 LPS_TO_RAS: Affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+#: How far apart voxels of the same grid may be, as a share of the smallest spacing.
+_SAME_VOXEL = 0.1
 _AXIS_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
@@ -57,6 +60,49 @@ def spacing_mm(affine: NDArray[np.floating]) -> NDArray[np.float64]:
         [0.7, 0.7, 2.5]
     """
     return np.asarray(np.sqrt(np.square(checked_affine(affine)[:3, :3]).sum(axis=0)))
+
+
+def grid_difference(
+    shape: tuple[int, ...],
+    affine: NDArray[np.floating],
+    other_shape: tuple[int, ...],
+    other_affine: NDArray[np.floating],
+    *,
+    whose: str,
+    tolerance_mm: float | None = None,
+) -> str | None:
+    """How a grid differs from another one, in words with numbers; None if their voxels are the same.
+
+    Args:
+        shape: of the grid, (i, j, k).
+        affine: RAS mm, (4, 4).
+        other_shape: of the other grid.
+        other_affine: likewise.
+        whose: of the other grid's values, "the image's" for instance.
+        tolerance_mm: how far voxels of the same grid may be apart; a tenth of the smallest spacing if None.
+
+    Example:
+        >>> grid_difference((5, 5, 3), np.eye(4), (5, 5, 3), np.diag([1, 1, 2, 1]), whose="the image's")
+        "its spacing is 1 x 1 x 1 mm, the image's 1 x 1 x 2 mm"
+    """
+    if tuple(shape) != tuple(other_shape):
+        return f"its shape is {tuple(shape)}, {whose} {tuple(other_shape)}"
+    corners = np.asarray([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.array(shape) - 1)
+    apart = np.linalg.norm(index_to_mm(affine, corners) - index_to_mm(other_affine, corners), axis=1)
+    if apart.max() <= (_SAME_VOXEL * spacing_mm(other_affine).min() if tolerance_mm is None else tolerance_mm):
+        return None
+    ours, theirs = spacing_mm(affine), spacing_mm(other_affine)
+    if not np.allclose(ours, theirs, rtol=1e-3):
+        return f"its spacing is {_lengths(ours)} mm, {whose} {_lengths(theirs)} mm"
+    cosines = (affine[:3, :3] / ours * (other_affine[:3, :3] / theirs)).sum(axis=0)
+    turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
+    if turned > 0.1:
+        return f"its axes are turned by {turned:.1f} degrees"
+    return f"it lies {apart.max():.3g} mm away"
+
+
+def _lengths(values: NDArray[np.floating]) -> str:
+    return " x ".join(f"{value:.4g}" for value in values)
 
 
 def mm_to_index(affine: NDArray[np.floating], points_mm: NDArray[np.floating]) -> NDArray[np.float64]:

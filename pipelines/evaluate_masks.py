@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import logging
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor
 
-from mose_med.errors import ConfigError, DataError, ShapeError
+from mose_med.errors import ConfigError, DataError, MoseError, ShapeError
 from mose_med.metrics import (
     CalibrationError,
     class_shares,
@@ -26,12 +27,15 @@ from mose_med.metrics import (
 )
 from mose_med.report.reliability import write_reliability
 from pipelines.console import stderr
-from pipelines.evaluation.mask_files import MaskSet, case_names, read_mask_set, read_weights
-from pipelines.run_folder import claim_folder, write_json
+from pipelines.evaluation.mask_files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
+from pipelines.evaluation.scored_masks import SCORED_NAME, ScoredCase, ScoredCases
+from pipelines.provenance import file_sha256
+from pipelines.run_folder import OPTIONS_NAME, claim_folder, write_json
 from pipelines.run_lock import only_run
 
 __all__ = ["EvaluateMasksOptions", "MaskEvaluation", "evaluate_masks"]
 
+_logger = logging.getLogger(__name__)
 _METRICS = {
     "ged": generalized_energy_distance,
     "matched_iou": matched_iou,
@@ -86,6 +90,10 @@ class MaskEvaluation:
         return statistics.fmean(values) if values else float("nan")
 
 
+#: Weights by case; None for equal ones.
+_Weights = dict[str, list[float]] | None
+
+
 class _Pair(NamedTuple):
     masks: Tensor
     references: Tensor
@@ -97,27 +105,80 @@ class _Pair(NamedTuple):
 def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
     """Score predicted against reference masks; writes ``per_case.csv``, ``metrics.json`` and ``reliability.png``.
 
+    The folder is claimed before anything is scored. Run again with the same options, cases whose files are as they
+    were are not scored again.
+
     Raises:
-        ConfigError: if folders, their cases or the weights do not fit each other.
+        ConfigError: if folders, their cases or the weights do not fit each other, or the output folder is taken.
         DataError: if a case's masks cannot be compared.
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     cases = _common_cases(options)
     weights = _weights(options.prediction_weights), _weights(options.reference_weights)
-    scores, calibration = {}, _calibration(options.classes)
-    held: set[int] = set()
-    for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
-        predicted, references = read_mask_set(options.predictions, case), read_mask_set(options.references, case)
-        _check_grids(case, predicted, references)
-        pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
-        scores[case] = _score(case, pair, options.classes)
-        scores[case]["ece_percent"] = _calibrate(calibration, pair, options.classes)
-        held |= {int(label) for masks in pair[:2] for label in masks.unique()}
-    _check_classes(options.classes, held)
-    evaluation = MaskEvaluation(scores, calibration)
+    resumed = claim_folder(options.output_dir, _record(options), overwrite=options.overwrite)
+    known = ScoredCases(options.output_dir)
+    scored: list[ScoredCase] = []
+    try:
+        for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
+            scored.append(_scored(case, options, weights, known))
+        _check_classes(options.classes, {label for case in scored for label in case.labels})
+    except MoseError as error:
+        if not resumed and (not scored or isinstance(error, ConfigError)):
+            _withdraw(options.output_dir)
+        raise
+    evaluation = MaskEvaluation({case.case: case.scores for case in scored}, _pooled(options.classes, scored))
     _write(evaluation, options)
+    _logger.info("%d cases: %s", len(scored), ", ".join(f"{name} {evaluation.mean(name):.4f}" for name in _METRICS))
+    _logger.info("scores are in %s", options.output_dir)
     return evaluation
+
+
+def _record(options: EvaluateMasksOptions) -> dict[str, Any]:
+    """What decides the result, the masks themselves apart."""
+    folders = {name: str(getattr(options, name).resolve()) for name in ("predictions", "references")}
+    files = {name: getattr(options, name) for name in ("prediction_weights", "reference_weights")}
+    hashes = {f"{name}_sha256": None if file is None else file_sha256(file) for name, file in files.items()}
+    return folders | hashes | {"classes": options.classes}
+
+
+def _withdraw(folder: Path) -> None:
+    """Take back a claim under which nothing was done."""
+    for name in (SCORED_NAME, OPTIONS_NAME):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _scored(
+    case: str, options: EvaluateMasksOptions, weights: tuple[_Weights, _Weights], known: ScoredCases
+) -> ScoredCase:
+    """Scores of a case, computed unless they are known."""
+    folders = (options.predictions, options.references)
+    fingerprint = " ".join(mask_fingerprint(folder, case) for folder in folders)
+    found = known.find(case, fingerprint)
+    if found is not None:
+        return found
+    predicted, references = (read_mask_set(folder, case) for folder in folders)
+    _check_grids(case, predicted, references)
+    pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
+    scores, calibration = _score(case, pair, options.classes), _calibration(options.classes)
+    calibration.update(
+        class_shares(pair.masks, pair.weights, options.classes),
+        class_shares(pair.references, pair.rater_weights, options.classes),
+    )
+    labels = sorted({int(label) for masks in pair[:2] for label in masks.unique()})
+    scores["ece_percent"] = calibration.compute()
+    scored = ScoredCase(case, fingerprint, scores, calibration.totals.tolist(), labels)
+    known.add(scored)
+    return scored
+
+
+def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationError:
+    calibration = _calibration(classes)
+    for case in scored:
+        calibration.add_totals(torch.tensor(case.calibration_totals, dtype=torch.float64))
+    return calibration
 
 
 def _check_classes(classes: tuple[int, ...], held: set[int]) -> None:
@@ -136,11 +197,11 @@ def _common_cases(options: EvaluateMasksOptions) -> list[str]:
     return cases
 
 
-def _weights(path: Path | None) -> dict[str, list[float]] | None:
+def _weights(path: Path | None) -> _Weights:
     return None if path is None else read_weights(path)
 
 
-def _row(by_case: dict[str, list[float]] | None, case: str) -> Tensor | None:
+def _row(by_case: _Weights, case: str) -> Tensor | None:
     if by_case is None:
         return None
     if case not in by_case:
@@ -149,9 +210,9 @@ def _row(by_case: dict[str, list[float]] | None, case: str) -> Tensor | None:
 
 
 def _check_grids(case: str, predicted: MaskSet, references: MaskSet) -> None:
-    shape, expected = tuple(predicted.masks.shape[2:]), tuple(references.masks.shape[2:])
-    if shape != expected or not np.allclose(predicted.affine, references.affine, atol=1e-3):
-        raise DataError(f"case {case}: predictions {shape} do not lie on the grid of the references {expected}")
+    difference = predicted.grid_difference(references, whose="the references'")
+    if difference is not None:
+        raise DataError(f"case {case}: the predictions must lie on the grid of the references: {difference}")
 
 
 def _score(case: str, pair: _Pair, classes: tuple[int, ...]) -> dict[str, float]:
@@ -169,23 +230,10 @@ def _calibration(classes: tuple[int, ...]) -> CalibrationError:
     return CalibrationError(mode="foreground" if len(classes) == 1 else "confidence")
 
 
-def _calibrate(pooled: CalibrationError, pair: _Pair, classes: tuple[int, ...]) -> float:
-    """Add a case to the pooled calibration; its own calibration error in percent."""
-    predicted = class_shares(pair.masks, pair.weights, classes)
-    observed = class_shares(pair.references, pair.rater_weights, classes)
-    alone = _calibration(classes)
-    for error in (pooled, alone):
-        error.update(predicted, observed)
-    return alone.compute()
-
-
 def _write(evaluation: MaskEvaluation, options: EvaluateMasksOptions) -> None:
-    record = {"predictions": str(options.predictions.resolve()), "references": str(options.references.resolve())}
-    files = {name: str(getattr(options, name)) for name in ("prediction_weights", "reference_weights")}
-    claim_folder(options.output_dir, record | files | {"classes": options.classes}, overwrite=options.overwrite)
     names, pooled = list(next(iter(evaluation.cases.values()))), evaluation.calibration
     with (options.output_dir / "per_case.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["case", *names])
         writer.writerows([case, *(f"{scores[n]:.6f}" for n in names)] for case, scores in evaluation.cases.items())
     write_reliability(options.output_dir / "reliability.png", {"mean of the predictions": pooled.reliability()})

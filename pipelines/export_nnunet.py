@@ -16,12 +16,12 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from data_prep.consensus import ConsensusMethod, majority, staple
 from mose_med.data.datalist import PARTS, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError, DataError
+from mose_med.io.damaged_nifti import named_nifti_errors
 from mose_med.io.nifti import write_nifti
 from mose_med.io.volumes import Volume, read_volume
 from pipelines.prepare.folder import progress_bar, written_whole
@@ -131,10 +131,8 @@ def _write_case(
 
 
 def _read_masks(path: Path, image: Volume) -> NDArray[np.integer[Any]]:
-    try:
+    with named_nifti_errors(f"label {path} cannot be read"):
         masks = np.asarray(nib.load(path).dataobj)
-    except (OSError, ImageFileError) as error:
-        raise DataError(f"label {path} cannot be read: {error}") from error
     if masks.shape[:-1] != image.array.shape:
         raise DataError(f"{path} must have masks of {image.array.shape}, got shape {masks.shape}")
     return masks

@@ -13,6 +13,7 @@ import numpy as np
 from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.geometry import grid_difference
 from mose_med.io import read_study
 from mose_med.io.finished_case import FinishedCase, open_case
 from mose_med.report.niivue import require_niivue
@@ -22,6 +23,7 @@ from pipelines.run_lock import alone_in
 
 __all__ = ["ReportOptions", "report"]
 
+_SAME_PLACE_MM = 0.01
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -82,10 +84,12 @@ def _read_as_before(case: FinishedCase, options: ReportOptions) -> MetaTensor:
 
 def _require_its_own(case: FinishedCase, image: MetaTensor, path: Path) -> None:
     recorded = case.provenance.get("request", {}).get("input_sha256")
-    same_grid = image.shape[1:] == case.shape and np.allclose(np.asarray(image.affine), case.affine, atol=1e-4)
-    if not same_grid or recorded not in (None, image_sha256(image)):
-        what = "other HU" if same_grid else "another grid"
-        raise DataError(f"{path} must be the CT that {case.name} was inferred from, but has {what}: name that one")
+    grids = (image.shape[1:], np.asarray(image.affine), case.shape, case.affine)
+    difference = grid_difference(*grids, whose="the case's", tolerance_mm=_SAME_PLACE_MM)
+    if difference is None and recorded not in (None, image_sha256(image)):
+        difference = "its HU are others"
+    if difference is not None:
+        raise DataError(f"{path} must be the CT that {case.name} was inferred from: {difference}; name that one")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydicom.errors import InvalidDicomError
 
 from mose_med.errors import DataError, GeometryError
-from mose_med.geometry import LPS_TO_RAS, Affine, mm_to_index
+from mose_med.geometry import LPS_TO_RAS, Affine, mm_to_index, spacing_mm
 from mose_med.io.dicom_files import DicomFile, read_dataset
 from mose_med.io.dicom_pixels import stored_values
 
@@ -138,13 +138,22 @@ def _affine(macro: Callable[[str], pydicom.Dataset], path: Path) -> Affine:
     return LPS_TO_RAS @ affine
 
 
+def _pixel_difference(to_mm: Affine, affine: Affine) -> str:
+    """How the pixels of a frame differ from the voxels of the image."""
+    pixel_mm, voxel_mm = np.linalg.norm(to_mm[:3, :2], axis=0), spacing_mm(affine)
+    cosines = np.abs((to_mm[:3, :2] / pixel_mm).T @ (affine[:3, :3] / voxel_mm)).max(axis=1)
+    turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
+    ours, theirs = (" x ".join(f"{mm:.4g}" for mm in lengths) for lengths in (pixel_mm, voxel_mm))
+    return f"they are {ours} mm, the image's voxels {theirs} mm; their axes are turned by {turned:.1f} degrees"
+
+
 def _voxels(
     pixels: NDArray[np.integer[Any]], to_mm: Affine, affine: Affine, shape: tuple[int, ...], path: Path
 ) -> NDArray[np.intp]:
     """Voxels (n, 3) of the image that pixels (n, 3) of a frame lie on."""
     steps = np.abs(np.linalg.solve(affine[:3, :3], to_mm[:3, :2]))
     if not np.allclose(np.sort(steps, axis=0), [[0, 0], [0, 0], [1, 1]], atol=_TOLERANCE / max(shape)):
-        raise GeometryError(f"{path} must have the pixels of its image: its spacing or its axes differ")
+        raise GeometryError(f"{path} must have the pixels of its image: {_pixel_difference(to_mm, affine)}")
     exact = mm_to_index(affine, pixels @ to_mm[:3, :3].T + to_mm[:3, 3])
     voxels = np.rint(exact)
     apart = float(np.abs(exact - voxels).max())

@@ -18,7 +18,7 @@ from pydicom import Dataset
 from pydicom.valuerep import DA, TM, DSfloat
 
 from mose_med.errors import DataError, GeometryError, MissingDependencyError
-from mose_med.geometry import spacing_mm
+from mose_med.geometry import grid_difference, spacing_mm
 from mose_med.io.dicom_enhanced import with_frames
 from mose_med.io.dicom_files import (
     ENHANCED_CT,
@@ -34,6 +34,7 @@ from mose_med.io.dicom_stack import ordered_stack
 
 __all__ = ["ModelIdentity", "SourceSeries", "read_source_series", "require_highdicom"]
 
+_SAME_PLACE_MM = 1e-3
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
 _OF_SLICE = [
     *_UIDS,
@@ -86,9 +87,11 @@ class SourceSeries(NamedTuple):
             GeometryError: if it has not.
         """
         own = (self.header.Columns, self.header.Rows, len(self.slices))
-        if tuple(shape) != own or not np.allclose(affine, self.affine, atol=1e-4):
+        grids = (tuple(shape), affine, own, self.affine)
+        difference = grid_difference(*grids, whose="the series'", tolerance_mm=_SAME_PLACE_MM)
+        if difference is not None:
             raise GeometryError(
-                f"a DICOM object must lie on the grid of its series, {own}, got another grid of shape {tuple(shape)}: "
+                f"a DICOM object must lie on the grid of its series: {difference}; "
                 "leave out --dicom-seg for a series that is resampled"
             )
 

@@ -7,7 +7,6 @@ study of any length is read in the memory of the boxes.
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,13 +16,13 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 from isal import igzip
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 from mose_med.geometry import Affine
 from mose_med.inferers.lesions import LesionEntropy
 from mose_med.inferers.regions import Box
+from mose_med.io.damaged_nifti import named_nifti_errors
 from mose_med.lesion_rules import LESIONS_NAME
 
 __all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
@@ -170,11 +169,8 @@ def _require(folder: Path, name: str) -> Path:
 def _reading(folder: Path, name: str) -> Iterator[Path]:
     """Path of a map; whatever the block finds wrong with the file becomes a DataError that names it."""
     path = _require(folder, f"{name}.nii.gz")
-    try:
+    with named_nifti_errors(f"{path} cannot be read"):
         yield path
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path} cannot be read: {reason}") from error
 
 
 def _stored(folder: Path, name: str) -> nib.arrayproxy.ArrayProxy:

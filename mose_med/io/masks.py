@@ -10,13 +10,10 @@ from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError, GeometryError
-from mose_med.geometry import index_to_mm, reorientation, spacing_mm
+from mose_med.geometry import grid_difference, reorientation
 from mose_med.io.volumes import Volume, read_volume
 
 __all__ = ["read_mask", "require_same_grid"]
-
-#: How far a voxel of the mask may lie from that of the image, as a share of the smallest spacing.
-_TOLERANCE = 0.1
 
 
 def read_mask(path: Path, image: MetaTensor) -> NDArray[np.bool_]:
@@ -50,22 +47,6 @@ def require_same_grid(mask: Volume, mask_name: str, image: Volume, image_name: s
     Raises:
         GeometryError: naming both and what differs.
     """
-    where = f"{mask_name} must lie on the grid of {image_name}"
-    if mask.array.shape != image.array.shape:
-        raise GeometryError(f"{where}: its shape is {mask.array.shape}, the image's {image.array.shape}")
-    corners = np.asarray([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.array(mask.array.shape) - 1)
-    apart = np.linalg.norm(index_to_mm(mask.affine, corners) - index_to_mm(image.affine, corners), axis=1)
-    if apart.max() <= _TOLERANCE * spacing_mm(image.affine).min():
-        return
-    ours, theirs = spacing_mm(mask.affine), spacing_mm(image.affine)
-    if not np.allclose(ours, theirs, rtol=1e-3):
-        raise GeometryError(f"{where}: its spacing is {_text(ours)} mm, the image's {_text(theirs)} mm")
-    cosines = (mask.affine[:3, :3] / ours * (image.affine[:3, :3] / theirs)).sum(axis=0)
-    turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
-    if turned > 0.1:
-        raise GeometryError(f"{where}: its axes are turned by {turned:.1f} degrees")
-    raise GeometryError(f"{where}: it lies {apart.max():.3g} mm away")
-
-
-def _text(values: NDArray[np.floating]) -> str:
-    return " x ".join(f"{value:.4g}" for value in values)
+    difference = grid_difference(mask.array.shape, mask.affine, image.array.shape, image.affine, whose="the image's")
+    if difference is not None:
+        raise GeometryError(f"{mask_name} must lie on the grid of {image_name}: {difference}")

@@ -7,25 +7,22 @@ no name, so the same values give the same bytes.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
 import torch
 from isal import igzip
-from isal.igzip_lib import IsalError
 from monai.data import MetaTensor
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import SpatialImage
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import DTypeLike, NDArray
 
 from mose_med.errors import DataError, GeometryError, ShapeError
 from mose_med.geometry import checked_affine
+from mose_med.io.damaged_nifti import named_nifti_errors
 from mose_med.io.gzip_writer import GzipWriter
 from mose_med.io.hu_volume import compact_hu
 from mose_med.io.study import Form, Source, Study
@@ -33,17 +30,6 @@ from mose_med.io.study import Form, Source, Study
 __all__ = ["ct_study", "is_nifti", "open_nifti", "read_nifti", "write_nifti"]
 
 _SCANNER_COORDINATES = 1
-#: What nibabel and isal raise when they meet a damaged file.
-_DAMAGED: tuple[type[Exception], ...] = (
-    ImageFileError,
-    WrapStructError,
-    OSError,
-    EOFError,
-    ValueError,
-    AttributeError,
-    zlib.error,
-    cast("type[Exception]", IsalError),
-)
 
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
@@ -86,15 +72,12 @@ def open_nifti(path: Path) -> Iterator[SpatialImage]:
     Raises:
         DataError: if the file, or what the block reads of it, is damaged.
     """
-    try:
+    with named_nifti_errors(f"{path} cannot be read as NIfTI"):
         if path.name.lower().endswith(".gz"):
             with igzip.open(path, "rb") as stream:
                 yield (nib.Nifti2Image if _is_second_version(stream) else nib.Nifti1Image).from_stream(stream)
         else:
             yield nib.load(path)
-    except _DAMAGED as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{path} cannot be read as NIfTI: {reason}") from error
 
 
 def _is_second_version(stream: BinaryIO) -> bool:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
+from mose_med.io.damaged_nifti import named_nifti_errors
 
 __all__ = ["OpenVolumes", "read_slice", "slice_spacing_mm"]
 
@@ -83,9 +83,7 @@ def _require_slice(path: Path, index: int, shape: tuple[int, ...]) -> None:
 
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
-    try:
+    if not path.exists():
+        raise DataError(f"image {path} does not exist: was the data folder moved or prepared in part?")
+    with named_nifti_errors(f"image {path} cannot be read"):
         yield
-    except FileNotFoundError as error:
-        raise DataError(f"image {path} does not exist: was the data folder moved or prepared in part?") from error
-    except (ImageFileError, OSError, ValueError, EOFError) as error:
-        raise DataError(f"image {path} cannot be read: {str(error).splitlines()[0]}") from error

@@ -32,7 +32,11 @@ def write_reliability(path: str | os.PathLike[str], curves: Mapping[str, Reliabi
         _draw(above, below, table, name, _COLOURS[index % len(_COLOURS)], index, len(curves))
     above.set(ylabel="share of raters", xlim=(0, 1), ylim=(0, 1), title=title)
     above.legend(fontsize=7, frameon=False)
-    below.set(xlabel="predicted probability", ylabel="share of voxels", yscale="log")
+    below.set(xlabel="predicted probability", ylabel="share of voxels")
+    if any(bool((table.share > 0).any()) for table in curves.values()):
+        below.set_yscale("log")
+    else:
+        above.text(0.5, 0.5, "no voxel counts: nothing is predicted or marked", ha="center", fontsize=8)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 

@@ -117,7 +117,7 @@ def write_slices(
 ) -> None:
     """Write ``per_slice.csv``: one line for every slice, method, number of samples and seed."""
     with (folder / SLICES_NAME).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(
             ["patient_id", "nodule_id", "slice", "method", "num_samples", "seed", "ged", "matched_iou", "diversity"]
         )
@@ -139,7 +139,7 @@ def write_cases(
     for index, entry in enumerate(entries):
         nodules.setdefault((entry.patient_id, entry.nodule_id), []).append(index)
     with (folder / CASES_NAME).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
+        writer = csv.writer(stream, lineterminator="\n")
         columns = SliceScore._fields
         writer.writerow(["patient_id", "nodule_id", "slices", "method", "num_samples", *columns])
         for (method, num_samples), by_seed in scores.items():

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.geometry import grid_difference
+from mose_med.io.nifti import open_nifti
 
-__all__ = ["MaskSet", "case_names", "read_mask_set", "read_weights"]
+__all__ = ["MaskSet", "case_names", "mask_fingerprint", "read_mask_set", "read_weights"]
 
 _ENDINGS = (".nii.gz", ".nii")
 
@@ -29,6 +31,12 @@ class MaskSet(NamedTuple):
 
     masks: Tensor
     affine: np.ndarray
+
+    def grid_difference(self, other: MaskSet, *, whose: str) -> str | None:
+        """How the grid differs from that of other masks, in words; None if it does not."""
+        return grid_difference(
+            tuple(self.masks.shape[2:]), self.affine, tuple(other.masks.shape[2:]), other.affine, whose=whose
+        )
 
 
 def case_names(folder: Path) -> list[str]:
@@ -57,13 +65,19 @@ def read_mask_set(folder: Path, case: str) -> MaskSet:
     files = _files(folder, case)
     if not files:
         raise DataError(f"case {case} has no NIfTI file in {folder}")
-    images = [_read(path, case) for path in files]
-    affine = images[0].affine
-    arrays = [_class_maps(image, path, case) for image, path in zip(images, files, strict=True)]
-    for image, array, path in zip(images, arrays, files, strict=True):
-        if array.shape[1:] != arrays[0].shape[1:] or not np.allclose(image.affine, affine, atol=1e-3):
-            raise DataError(f"case {case}: {path.name} must lie on the grid of {files[0].name}")
-    return MaskSet(torch.from_numpy(np.concatenate(arrays)[None]), affine)
+    sets = [_read(path, case) for path in files]
+    for found, path in zip(sets, files, strict=True):
+        difference = found.grid_difference(sets[0], whose="the other's")
+        if difference is not None:
+            raise DataError(f"case {case}: {path.name} must lie on the grid of {files[0].name}: {difference}")
+    return MaskSet(torch.cat([found.masks for found in sets], dim=1), sets[0].affine)
+
+
+def mask_fingerprint(folder: Path, case: str) -> str:
+    """Hash of names, sizes and times of change of the files of a case."""
+    status = {path.name: path.stat() for path in _files(folder, case)}
+    lines = [f"{name}\0{found.st_size}\0{found.st_mtime_ns}" for name, found in status.items()]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_weights(path: Path) -> dict[str, list[float]]:
@@ -98,22 +112,17 @@ def _files(folder: Path, case: str) -> list[Path]:
     return [path for path in (folder / f"{case}{ending}" for ending in _ENDINGS) if path.is_file()]
 
 
-def _read(path: Path, case: str) -> nib.Nifti1Image:
+def _read(path: Path, case: str) -> MaskSet:
+    """Masks of a 3D or 4D file."""
     try:
-        image = nib.load(path)
-        image.dataobj[(0,) * len(image.shape)]
-    except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise DataError(f"case {case}: {path.name} cannot be read ({error})") from error
-    return image
-
-
-def _class_maps(image: nib.Nifti1Image, path: Path, case: str) -> np.ndarray:
-    """(N, i, j, k) of a 3D or 4D image."""
-    values = np.asarray(image.dataobj)
+        with open_nifti(path) as image:
+            values, affine = np.asarray(image.dataobj), image.affine
+    except DataError as error:
+        raise DataError(f"case {case}: {error}") from error
     if values.ndim not in (3, 4):
         raise DataError(f"case {case}: {path.name} must be 3D or 4D, got shape {values.shape}")
     maps = values.astype(np.int16)
     if not np.array_equal(maps, values):
         wrong = values[maps != values].flat[0]
         raise DataError(f"case {case}: {path.name} must hold integer classes, got {wrong}: take the argmax first")
-    return np.moveaxis(maps, -1, 0) if values.ndim == 4 else maps[None]
+    return MaskSet(torch.from_numpy((np.moveaxis(maps, -1, 0) if values.ndim == 4 else maps[None])[None]), affine)

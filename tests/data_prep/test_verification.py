@@ -67,7 +67,7 @@ def test_masks_elsewhere_than_their_image(folder: Path):
 
     change_volume(first_label(folder), shift)
     (line,) = wrong(folder)
-    assert line.endswith("_raters.nii does not lie where its image does: affines differ")
+    assert line.endswith("_raters.nii does not lie where its image does: it lies 1 mm away")
 
 
 def test_missing_rater(folder: Path):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import torch
 
 from mose_med.errors import ConfigError, DataError
 from mose_med.metrics import CalibrationError, generalized_energy_distance, matched_iou
+from pipelines.cli import invoke
 from pipelines.evaluate_masks import EvaluateMasksOptions, evaluate_masks
+from pipelines.evaluation.mask_files import MaskSet, read_mask_set
 
 AFFINE = np.diag([0.7, 0.7, 2.0, 1.0])
 
@@ -99,8 +103,10 @@ def test_a_case_without_a_partner_is_named(options: EvaluateMasksOptions):
 @pytest.mark.parametrize(
     ("masks", "affine", "message"),
     [
-        (random_masks(5, 3)[:4], AFFINE, r"case a: predictions \(5, 4, 3\) do not lie on the grid .* \(4, 4, 3\)"),
-        (random_masks(5, 3), np.eye(4), "case a: predictions .* do not lie on the grid of the references"),
+        (random_masks(5, 3)[:4], AFFINE, r"case a: .*: its shape is \(5, 4, 3\), the references' \(4, 4, 3\)"),
+        (random_masks(5, 3), np.eye(4), "references: its spacing is 0.7 x 0.7 x 2 mm, the references' 1 x 1 x 1 mm"),
+        (random_masks(5, 3), AFFINE + 30 * np.eye(4, k=3), "the grid of the references: it lies 30 mm away"),
+        (random_masks(5, 3), AFFINE @ np.diag([-1, 1, 1, 1]), "its axes are turned by 180.0 degrees"),
         (random_masks(5, 3) * 0.5, AFFINE, r"a\.nii must hold integer classes, got 0\.5: take the argmax first"),
         (random_masks(5, 3)[..., 0, 0], AFFINE, r"a\.nii must be 3D or 4D, got shape \(5, 4\)"),
     ],
@@ -113,9 +119,98 @@ def test_masks_that_cannot_be_compared_are_named(
         evaluate_masks(options)
 
 
+def test_files_of_one_case_on_other_grids_are_named(options: EvaluateMasksOptions):
+    write_masks(options.predictions / "b" / "sample-2.nii.gz", random_masks(2, 1)[..., 0], np.diag([0.7, 0.7, 3, 1]))
+    message = r"case b: sample-2\.nii\.gz must lie on the grid of sample-0\.nii\.gz: its spacing is 0.7 x 0.7 x 3 mm, "
+    with pytest.raises(DataError, match=message):
+        evaluate_masks(options)
+
+
+# Offset, form and value of a field of the header, and what the line must say of it.
+HEADERS = {
+    "datatype 0": (70, "<h", 0, "data code 0 not supported"),
+    "unknown datatype": (70, "<h", 9999, "data code 9999 not recognized"),
+    "offset within the header": (108, "<f", 348, "vox offset 348 too low"),
+    "intercept NaN": (116, "<f", math.nan, "invalid intercept nan"),
+    "eight dimensions": (40, "<h", 8, "cannot be read as NIfTI"),
+    "infinite offset": (108, "<f", math.inf, "cannot be read as NIfTI"),
+    "30000 columns": (42, "<h", 30000, "Expected 360000 bytes, got 60 bytes"),
+}
+
+
+@pytest.mark.parametrize(("offset", "form", "value", "said"), HEADERS.values(), ids=HEADERS)
+def test_a_damaged_header_is_one_line(options: EvaluateMasksOptions, capfd, offset, form, value, said: str):
+    write_masks(options.references / "a.nii", random_masks(1, 3)[..., 0])
+    content = bytearray((options.references / "a.nii").read_bytes())
+    struct.pack_into(form, content, offset, value)
+    (options.references / "a.nii").write_bytes(content)
+    where = ["--references", str(options.references), "--output-dir", str(options.output_dir), "--quiet"]
+    assert invoke(["evaluate", "--predictions", str(options.predictions), *where]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("mose-med: case a: ")
+    assert said in line
+
+
+def test_nothing_predicted_and_nothing_marked_gives_numbers(options: EvaluateMasksOptions):
+    for folder in (options.predictions, options.references):
+        for path in folder.rglob("*.nii*"):
+            write_masks(path, np.zeros((5, 4, 3), np.uint8))
+    evaluate_masks(options)
+    content = json.loads((options.output_dir / "metrics.json").read_text())
+    assert (content["ged"]["mean"], content["pooled_calibration"]["expected_percent"]) == (0.0, 0.0)
+    assert (options.output_dir / "reliability.png").stat().st_size > 0
+
+
+def test_a_taken_folder_is_refused_before_anything_is_scored(options: EvaluateMasksOptions, monkeypatch):
+    evaluate_masks(options)
+    monkeypatch.setattr("pipelines.evaluate_masks.read_mask_set", None)
+    with pytest.raises(
+        ConfigError, match=r"was made with classes=\[1\], not \[0, 1\]: name another or add --overwrite"
+    ):
+        evaluate_masks(replace(options, classes=(0, 1)))
+
+
+def test_an_evaluation_goes_on_where_it_stopped_and_sees_changed_files(options: EvaluateMasksOptions, monkeypatch):
+    read: list[str] = []
+
+    def noted(folder: Path, case: str) -> MaskSet:
+        read.append(case)
+        return read_mask_set(folder, case)
+
+    (options.references / "b" / "rater-1.nii.gz").write_bytes(b"")
+    with pytest.raises(DataError, match="case b"):
+        evaluate_masks(options)
+    write_masks(options.references / "b" / "rater-1.nii.gz", random_masks(3, 2)[..., 1])
+    monkeypatch.setattr("pipelines.evaluate_masks.read_mask_set", noted)
+    found = evaluate_masks(options)
+    assert set(read) == {"b"}
+    other = evaluate_masks(replace(options, output_dir=options.output_dir.with_name("other")))
+    assert (found.cases, found.calibration.compute()) == (other.cases, other.calibration.compute())
+    read.clear()
+    assert evaluate_masks(options).cases == other.cases
+    assert read == []
+
+
+def test_a_refusal_leaves_no_folder(options: EvaluateMasksOptions):
+    with pytest.raises(ConfigError, match="class 7 is in none of the masks"):
+        evaluate_masks(replace(options, classes=(7,)))
+    assert not options.output_dir.exists()
+    (options.references / "a.nii").write_bytes(b"")
+    with pytest.raises(DataError, match="case a"):
+        evaluate_masks(options)
+    assert not options.output_dir.exists()
+
+
+def test_the_last_lines_tell_the_scores_and_where_they_are(options: EvaluateMasksOptions, caplog):
+    with caplog.at_level("INFO"):
+        found = evaluate_masks(options)
+    assert caplog.messages[-2].startswith(f"2 cases: ged {found.mean('ged'):.4f}, matched_iou ")
+    assert caplog.messages[-1] == f"scores are in {options.output_dir}"
+
+
 def test_a_damaged_file_is_named(options: EvaluateMasksOptions):
     (options.references / "a.nii").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"case a: a\.nii cannot be read"):
+    with pytest.raises(DataError, match=r"case a: .*a\.nii cannot be read as NIfTI: "):
         evaluate_masks(options)
 
 

@@ -78,11 +78,13 @@ def test_a_case_that_lacks_a_file_is_refused_by_its_name(options: ReportOptions)
         report(options)
 
 
-@pytest.mark.parametrize(("change", "what"), [(1, "other HU"), (None, "another grid")])
+@pytest.mark.parametrize(
+    ("change", "what"), [(1, "its HU are others"), (None, r"its shape is \(26, 24, 12\), the case's \(26, 24, 13\)")]
+)
 def test_another_ct_is_refused(options: ReportOptions, write_ct_series, ball_hu, change: int | None, what: str):
     other = ball_hu[:-1] if change is None else ball_hu + change
     write_ct_series(options.image.parent / "other", other)
-    with pytest.raises(DataError, match=rf"must be the CT that case-\w+ was inferred from, but has {what}"):
+    with pytest.raises(DataError, match=rf"must be the CT that case-\w+ was inferred from: {what}; name that one"):
         report(dataclasses.replace(options, image=options.image.parent / "other"))
 
 

@@ -45,7 +45,11 @@ def test_frames_that_run_the_other_way_are_turned(write_seg, tmp_path: Path):
     [
         ({}, 3.0, "a pixel is 0.50 voxels off"),
         ({}, 10.0, "it reaches past the edge"),
-        ({"spacing": (1.4, 1.2)}, 2.0, "its spacing or its axes differ"),
+        (
+            {"spacing": (1.4, 1.2)},
+            2.0,
+            r"they are 1.2 x 1.4 mm, the image's voxels 0.6 x 0.7 x 2 mm; .* by 0.0 degrees",
+        ),
         ({"origin": (-10.3, -20)}, 2.0, "a pixel is 0.50 voxels off"),
     ],
 )
