@@ -116,11 +116,27 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         finished = read_evaluation(options.output_dir)
         if finished is not None:
             _logger.info("%s is done", options.output_dir)
-            return finished
+            run.track(finished)
+            return _told(finished, options)
     with named_memory_errors(
         f"while {options.batch_size} slices were scored at once", "ask for fewer samples, or for --device cpu"
     ):
-        return run.evaluate()
+        return _told(run.evaluate(), options)
+
+
+def _told(evaluation: Evaluation, options: EvaluateOptions) -> Evaluation:
+    """The evaluation, of which the log is told the scores and where they are."""
+    for row in evaluation.rows:
+        _logger.info(
+            "%s, samples: %d, GED %.4f, M-IoU %.4f, ECE %.2f %%",
+            row.method,
+            row.num_samples,
+            row.ged.mean,
+            row.matched_iou.mean,
+            row.ece_percent.mean,
+        )
+    _logger.info("scores are in %s", options.output_dir)
+    return evaluation
 
 
 def _check_options(options: EvaluateOptions) -> None:
@@ -187,6 +203,7 @@ class _Run:
             effective_experts=usage.effective_experts,
         )
         self._write(evaluation)
+        self.track(evaluation)
         return evaluation
 
     def _constant(self, progress: Progress) -> ConstantPrediction:
@@ -249,6 +266,10 @@ class _Run:
         outlined = "Outlined is what has flipped. " if self.datalist.flips else ""
         self._write_examples(folder / SAMPLES_NAME, f"{title}. {outlined}{self.datalist.source}")
         write_evaluation(folder, evaluation)
+
+    def track(self, evaluation: Evaluation) -> None:
+        """Add the scores to the tracked run of the training, if there is one."""
+        folder = self.options.output_dir
         kept = [folder / name for name in (METRICS_NAME, TABLE_NAME, RELIABILITY_NAME, SAMPLES_NAME)]
         record_evaluation(self.options.checkpoint, self.options.datalist, evaluation, kept)
 

@@ -37,10 +37,24 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
     """
     calm_mlflow()
     result = train(options)
+    _track(options, result)
+    if Process.from_environment().is_first:
+        _say(result)
+    return result
+
+
+def _say(result: TrainResult) -> None:
+    stopped = "" if result.epochs >= result.max_epochs else " (the time was up: run the same command again to go on)"
+    _logger.info("%d of %d epochs%s", result.epochs, result.max_epochs, stopped)
+    _logger.info("best GED %.4f, of epoch %d: %s", result.best_ged, result.best_epoch, result.best_checkpoint)
+
+
+def _track(options: TrainOptions, result: TrainResult) -> None:
+    """Evaluate and export the best epoch into the run, if the training is tracked and done."""
     tracked = options.tracking and Process.from_environment().is_first
     run = TrainingRun.find(options.output_dir) if tracked else None
     if run is None or result.epochs < result.max_epochs:
-        return result
+        return
     part = "test" if load_datalist(options.datalist).parts["test"] else "validation"
     folder = options.output_dir / EVALUATION_NAME
     shared = {"device": options.device, "threads": options.threads, "quiet": options.quiet}
@@ -50,11 +64,9 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
         )
     )
     bundle = ExportBundleOptions(result.best_checkpoint, options.output_dir / BUNDLE_NAME, folder, overwrite=True)
-    run.add_artifact(export_bundle(bundle), "bundle")
-    run.finish()
+    _finish_or_say(run, export_bundle(bundle))
     if options.tracking_uri is not None:
         _sync_or_say(options.output_dir, options.tracking_uri)
-    return result
 
 
 def sync_training(folder: Path, tracking_uri: str) -> str:
@@ -69,6 +81,14 @@ def sync_training(folder: Path, tracking_uri: str) -> str:
         raise ConfigError(f"{folder} has no tracked training: name the output folder of mose-med train")
     target = store_uri(tracking_uri)
     return upload(run, str(target))
+
+
+def _finish_or_say(run: TrainingRun, bundle: Path) -> None:
+    try:
+        run.add_artifact(bundle, "bundle")
+        run.finish()
+    except DataError as error:
+        _logger.warning("the training is done, its MLflow run is not: run the same command again (%s)", error)
 
 
 def _sync_or_say(folder: Path, tracking_uri: str) -> None:

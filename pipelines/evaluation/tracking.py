@@ -21,6 +21,9 @@ _SCORES = ("ged", "matched_iou", "ece_percent", "diversity")
 def record_evaluation(checkpoint: Path, datalist: Path, scores: Evaluation, files: Sequence[Path]) -> None:
     """Add an evaluation to the run of the training whose best checkpoint it is of, if that training was tracked.
 
+    What is there already is not added again. A store that cannot be used is warned of: the scores are written all the
+    same.
+
     Args:
         checkpoint: what was evaluated; it lies in the folder of its training.
         datalist: of the evaluated slices. Scores of other data than the training's have the data's name before them.
@@ -29,15 +32,27 @@ def record_evaluation(checkpoint: Path, datalist: Path, scores: Evaluation, file
     """
     try:
         run = TrainingRun.find(checkpoint.parent) if checkpoint.name == BEST_NAME else None
+        if run is not None:
+            _record(run, datalist, scores, files)
     except (DataError, MissingDependencyError) as error:
-        _logger.warning("the evaluation is not added to the run of its training: %s", error)
-        return
-    if run is None:
-        return
-    own = run.snapshot().run.data.params.get("dataset_sha256") == file_sha256(datalist)
+        _logger.warning(
+            "the scores are written, but not added to the MLflow run of their training: run the same command again to "
+            "add them (%s)",
+            error,
+        )
+
+
+def _record(run: TrainingRun, datalist: Path, scores: Evaluation, files: Sequence[Path]) -> None:
+    held = run.snapshot()
+    own = held.run.data.params.get("dataset_sha256") == file_sha256(datalist)
     place = scores.part if own else f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', scores.datalist)}/{scores.part}"
-    for row in scores.rows:
-        values = {f"{place}/{row.method} {row.num_samples}/{name}": getattr(row, name).mean for name in _SCORES}
-        run.log_metrics(values)
+    values = {
+        f"{place}/{row.method} {row.num_samples}/{name}": getattr(row, name).mean
+        for row in scores.rows
+        for name in _SCORES
+    }
+    known = held.run.data.metrics
+    run.log_metrics({name: value for name, value in values.items() if known.get(name) != value})
     for file in files:
-        run.add_artifact(file, f"evaluation/{place}")
+        if f"evaluation/{place}/{file.name}" not in held.artifacts or values.items() - known.items():
+            run.add_artifact(file, f"evaluation/{place}")

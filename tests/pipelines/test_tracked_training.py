@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mose_med.errors import ConfigError
-from mose_med.handlers import CheckpointKeeper, TrainingRun
+from mose_med.handlers import STORE_NAME, CheckpointKeeper, TrainingRun
 from mose_med.handlers.run_upload import COPY_OF, store_client
+from pipelines.cli import invoke
 from pipelines.evaluate import EvaluateOptions, evaluate
 from pipelines.tracked_training import sync_training, train_and_evaluate
 from pipelines.train import TrainOptions, train
@@ -87,6 +90,24 @@ def test_an_evaluation_of_other_data_is_told_apart(options: TrainOptions, tmp_pa
     metrics = TrainingRun.find(best.parent).snapshot().run.data.metrics
     assert "other_site/test/compact 16/ged" in metrics
     assert not any(name.startswith("test/") for name in metrics)
+
+
+@pytest.mark.slow
+def test_a_locked_store_leaves_an_evaluation_done_and_gets_it_from_the_next_run(
+    options: TrainOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    best = train(options).best_checkpoint
+    where = ["--datalist", str(options.datalist), "--checkpoint", str(best), "--output-dir", str(tmp_path / "scores")]
+    with closing(sqlite3.connect(best.parent / STORE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert invoke(["evaluate", *where, "--device", "cpu", "--quiet"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the scores are written, but not added to the MLflow run of their training: run the same command" in said
+    assert "test/compact 16/ged" not in TrainingRun.find(best.parent).snapshot().run.data.metrics
+    assert invoke(["evaluate", *where, "--device", "cpu", "--quiet"]) == 0
+    held = TrainingRun.find(best.parent).snapshot()
+    assert "test/compact 16/ged" in held.run.data.metrics
+    assert "evaluation/test/scores.md" in held.artifacts
 
 
 def test_a_server_gets_the_whole_run(tracked: Path, mlflow_server: MlflowServer):
