@@ -5,22 +5,29 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
-from rich.logging import RichHandler
 
 from mose_med.errors import ConfigError, MoseError
 from pipelines.memory import lost_process, ran_out_of_memory
 from pipelines.termination import Terminated, end_children, ended_by_signals
 
-__all__ = ["ExitCode", "configure_logging", "run_command", "stderr"]
+__all__ = ["ExitCode", "configure_logging", "named_log_file", "run_command", "stderr"]
 
 #: Progress and messages; results go to files.
 stderr = Console(stderr=True)
 
+_OURS = ("pipelines", "mose_med", "data_prep")
+#: Libraries whose log and warnings may quote tags of a patient, or that say before our line what it says.
+_SILENCED = ("nibabel.global", "pydicom", "highdicom")
+#: Attribute of the handlers that are of this module.
+_MARK = "is_of_mose_med"
+_DEBUG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s:%(lineno)d %(message)s"
 _LOST_PROCESS = (
     "a process that worked for this command was ended, as the system does when memory runs out: "
     "run the same command again to go on, with fewer --jobs if it has them"
@@ -38,30 +45,78 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+class _Terminal(logging.Handler):
+    """A record is one line, however narrow the terminal, so that paths can be copied."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "yellow" if record.levelno >= logging.WARNING else None
+        stderr.print(self.format(record), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def configure_logging(*, quiet: bool, log_file: Path | None, debug: bool) -> None:
-    """Send this project's log records to the terminal, and to ``log_file`` where one is named.
+    """Send this project's log, and warnings of libraries, to the terminal, and to ``log_file`` where one is named.
+
+    The log of libraries goes to the file alone.
 
     Raises:
         ConfigError: if the log file cannot be written.
     """
     level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
-    terminal = RichHandler(console=stderr, show_path=debug, show_time=debug, level=level, markup=False)
-    handlers: list[logging.Handler] = [terminal]
-    if log_file is not None:
-        try:
-            log_file.parent.mkdir(parents=True, exist_ok=True)
-            handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
-        except OSError as error:
-            raise ConfigError(f"log file {log_file} cannot be written: {error.strerror}") from error
-        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("mose_med", "data_prep", "pipelines"):
+    terminal = _Terminal(level)
+    terminal.setFormatter(logging.Formatter(_DEBUG_FORMAT if debug else "%(levelname)-8s %(message)s"))
+    file = logging.NullHandler() if log_file is None else _file_handler(log_file)
+    root = logging.getLogger()
+    for handler in [handler for name in ("", *_OURS) for handler in logging.getLogger(name).handlers]:
+        if getattr(handler, _MARK, False):
+            for name in ("", *_OURS):
+                logging.getLogger(name).removeHandler(handler)
+            handler.close()
+    for handler in (terminal, file):
+        setattr(handler, _MARK, True)
+    for name in _OURS:
         logger = logging.getLogger(name)
-        for earlier in logger.handlers:
-            earlier.close()
-        logger.handlers[:] = handlers
+        logger.handlers[:] = [terminal, file]
         logger.setLevel(logging.DEBUG if debug else logging.INFO)
         logger.propagate = False
-    logging.captureWarnings(True)
+    root.addHandler(file)
+    for name in _SILENCED:
+        logging.getLogger(name).setLevel(logging.NOTSET if debug else logging.CRITICAL + 1)
+    warnings.showwarning = _show_warning
+
+
+def named_log_file() -> Path | None:
+    """The log file of this process; None if it has none."""
+    files = [handler.baseFilename for handler in _file_handlers()]
+    return Path(files[0]) if files else None
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"log file {path} cannot be written: {error.strerror}") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s]: %(message)s"))
+    return handler
+
+
+def _file_handlers() -> list[logging.FileHandler]:
+    return [handler for handler in logging.getLogger(_OURS[0]).handlers if isinstance(handler, logging.FileHandler)]
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Log a Python warning in one line; what only developers of libraries need, and what may quote tags, as debug."""
+    package = filename.rpartition("site-packages/")[2].partition("/")[0].removesuffix(".py")
+    told = issubclass(category, UserWarning | RuntimeWarning) and package not in _SILENCED
+    text = " ".join(str(message).split())
+    logging.getLogger(__name__).log(logging.WARNING if told else logging.DEBUG, "%s (%s)", text, package)
 
 
 def run_command(command: Callable[[], ExitCode | None], *, debug: bool = False) -> ExitCode:
@@ -89,7 +144,8 @@ def run_command(command: Callable[[], ExitCode | None], *, debug: bool = False) 
             return _report(_describe_memory(error), ExitCode.BAD_INPUT, debug)
         if lost_process(error):
             return _report(_LOST_PROCESS, ExitCode.BAD_INPUT, debug)
-        message = f"internal error: {type(error).__name__}: {error} (--debug shows where; please report it)"
+        where = "--debug" if named_log_file() is None else "the log file"
+        message = f"internal error: {type(error).__name__}: {error} ({where} shows where; please report it)"
         return _report(message, ExitCode.INTERNAL_ERROR, debug)
     return ExitCode.DONE if result is None else result
 
@@ -105,7 +161,13 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _report(message: str, code: ExitCode, debug: bool) -> ExitCode:
+    """Say what ended the command in one line, here and in the log file, which also gets where an error of ours was."""
+    line = " ".join(part.strip() for part in message.splitlines())
     if debug:
         traceback.print_exc(file=sys.stderr)
-    stderr.print(f"mose-med: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    exc_info = sys.exc_info() if code == ExitCode.INTERNAL_ERROR else None
+    record = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": line, "exc_info": exc_info}
+    for handler in _file_handlers():
+        handler.handle(logging.makeLogRecord(record))
+    stderr.print(f"mose-med: {line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     return code

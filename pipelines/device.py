@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 
 import torch
@@ -10,9 +11,11 @@ from mose_med.errors import ConfigError
 
 __all__ = ["choose_device", "local_devices"]
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def choose_device(name: str) -> torch.device:
-    """Device of a ``--device`` option.
+    """Device of a ``--device`` option; says in the log which it is.
 
     Args:
         name: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
@@ -22,12 +25,18 @@ def choose_device(name: str) -> torch.device:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+    device = torch.device(wanted)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device {name} is not there: use cpu or auto")
+    _LOGGER.info("device: %s", _described(device, searched=name == "auto"))
     return device
+
+
+def _described(device: torch.device, *, searched: bool) -> str:
+    if device.type == "cuda":
+        return f"{device}, {torch.cuda.get_device_name(device)}"
+    return f"cpu, threads: {torch.get_num_threads()}{', no GPU can be used' if searched else ''}"
 
 
 def local_devices(name: str) -> list[str]:

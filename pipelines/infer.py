@@ -15,6 +15,7 @@ from pipelines.cohort.journal import failed_cases, known_records
 from pipelines.console import stderr
 from pipelines.dicomweb import open_archive, retrieved_study
 from pipelines.inference.case import finish_case
+from pipelines.inference.lesion_lines import say_lesions
 from pipelines.inference.model import load_model
 from pipelines.inference.options import InferOptions
 from pipelines.inference.output import claimed_output
@@ -75,6 +76,7 @@ def infer(options: InferOptions) -> InferResult:
     if archive is not None and options.dicom_seg:
         with _shown(options, "store"):
             archive.store(dicom_files(out / outcome.case))
+    say_lesions(out / outcome.case)
     return InferResult(outcome.case, out / outcome.case, outcome.resumed)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+from pathlib import Path
 
 from pipelines.console import ExitCode, configure_logging
 
@@ -17,17 +18,18 @@ __all__ = ["begin_process"]
 _LAST_S = 5.0
 
 
-def begin_process(scratch: str | None = None) -> None:
+def begin_process(scratch: str | None = None, log_file: Path | None = None) -> None:
     """Warn on the terminal, leave interruptions to the process that began this one, and end when that one ends.
 
     Args:
         scratch: folder for temporary files; who made it removes it, also after this process was killed.
+        log_file: that this process also writes to, with others.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_LAST_S, os._exit, (ExitCode.TERMINATED,)).start())
     if scratch is not None:
         tempfile.tempdir = scratch
-    configure_logging(quiet=True, log_file=None, debug=False)
+    configure_logging(quiet=True, log_file=log_file, debug=False)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

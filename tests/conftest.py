@@ -59,8 +59,11 @@ def system_tool() -> Callable[[str], str]:
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
     """Commands configure logging for their process; a test must not leave that to the next one."""
+    before = list(logging.getLogger().handlers)
     yield
-    logging.captureWarnings(False)
+    logging.getLogger().handlers[:] = before
+    for name in ("nibabel.global", "pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
     for name in ("mose_med", "data_prep", "pipelines"):
         logger = logging.getLogger(name)
         for handler in logger.handlers:

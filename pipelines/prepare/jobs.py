@@ -10,6 +10,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from mose_med.errors import ConfigError
+from pipelines.console import named_log_file
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import progress_bar
 from pipelines.processes import begin_process
@@ -63,7 +64,9 @@ def _in_processes(work: Callable[[Case], None], cases: Mapping[str, Case], jobs:
     others = multiprocessing.active_children()
     with tempfile.TemporaryDirectory(prefix="mose-med-") as scratch:
         context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(jobs, len(cases)), context, initializer=begin_process, initargs=(scratch,))
+        pool = ProcessPoolExecutor(
+            min(jobs, len(cases)), context, initializer=begin_process, initargs=(scratch, named_log_file())
+        )
         try:
             names = {pool.submit(work, case): name for name, case in cases.items()}
             for future in as_completed(names):
