@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
+import traceback
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,10 +21,12 @@ from pipelines.memory import ran_out_of_memory
 if TYPE_CHECKING:
     from pipelines.inference.reading import CaseRequest
 
-__all__ = ["Failure", "describe", "lost_worker", "timed_out"]
+__all__ = ["Failure", "describe", "lost_worker", "timed_out", "undescribed"]
 
 _RETRY = "then run again with --retry-failed"
 _MEMORY = f"give a worker more memory: fewer --workers, --in-flight 1 or a smaller --sw-batch-size, {_RETRY}"
+_INTERNAL = "internal error:"
+_REPORT = "please report it; the traceback is in private/errors"
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _UID = re.compile(r"\b\d+(\.\d+){5,}\b")
 #: Shorter names of files are taken out once, where a message begins with them.
@@ -31,7 +34,7 @@ _TELLING_LENGTH = 4
 
 
 class Failure(NamedTuple):
-    """Why a case failed; ``detail`` is the reason with all names and is private."""
+    """Why a case failed; ``detail`` is private: the reason with all names, or of an error of ours its traceback."""
 
     stage: str
     reason: str
@@ -42,7 +45,14 @@ class Failure(NamedTuple):
 def describe(error: BaseException, stage: str, request: CaseRequest) -> Failure:
     """Tell an error of a case."""
     reason, advice = _tell(error, stage)
-    return Failure(stage, _concealed(reason, request), advice, reason)
+    detail = "".join(traceback.format_exception(error)) if reason.startswith(_INTERNAL) else reason
+    return Failure(stage, _concealed(reason, request), advice, detail)
+
+
+def undescribed(error: BaseException, stage: str) -> Failure:
+    """Tell an error of a case that could not be told as :func:`describe` does; its text may name whose the case is."""
+    reason = f"{_INTERNAL} {type(error).__name__}"
+    return Failure(stage, reason, f"{_REPORT} ({stage})", "".join(traceback.format_exception(error)))
 
 
 def timed_out(stage: str, limit_s: float) -> Failure:
@@ -68,7 +78,7 @@ def _tell(error: BaseException, stage: str) -> tuple[str, str]:
     if isinstance(error, OSError):
         todo = "make room for the results" if error.errno in _SPACE else "look at the disk"
         return error.strerror or text, f"{todo}, {_RETRY}"
-    return f"internal error: {type(error).__name__}: {text}", f"please report it ({stage})"
+    return f"{_INTERNAL} {type(error).__name__}: {text}", f"{_REPORT} ({stage})"
 
 
 def _concealed(reason: str, request: CaseRequest) -> str:

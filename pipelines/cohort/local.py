@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
+import os
 import signal
 import tempfile
 import threading
@@ -12,16 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from mose_med.errors import MoseError
 from pipelines.cohort.clock import CaseClock
 from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.messages import WorkerSetup
+from pipelines.cohort.messages import WorkerSetup, told_start_error
 from pipelines.inference.stages import Stage
 from pipelines.processes import begin_process
 
 __all__ = ["LocalEngine"]
 
+_LOGGER = logging.getLogger(__name__)
 _SPAWN = multiprocessing.get_context("spawn")
 #: Time that a process is given to tell its exit code after its pipe closed.
 _LAST_WORDS_S = 5.0
@@ -135,9 +137,6 @@ class _Process(Worker):
 
 def _serve(pipe: Connection, setup: WorkerSetup, scratch: str) -> None:
     """Take cases from a pipe until it closes."""
-    from pipelines.cohort.worker import CaseWorker
-
-    begin_process(scratch)
     sending = threading.Lock()
 
     def tell(*words: object) -> None:
@@ -145,11 +144,22 @@ def _serve(pipe: Connection, setup: WorkerSetup, scratch: str) -> None:
             pipe.send(words)
 
     try:
+        begin_process(scratch, setup.log_file)
+        from pipelines.cohort.worker import CaseWorker
+
         worker = CaseWorker(setup, lambda *place: tell("stage", *place))
-    except MoseError as error:
-        return tell("refused", str(error))
+    except Exception as error:
+        return tell("refused", told_start_error(error))
     tell("ready")
+
+    def work(number: int, entry: Entry) -> None:
+        try:
+            tell("done", number, worker.work(number, entry))
+        except BaseException:
+            # Nobody would hear of the case any more: the run hears that the worker has ended, and tries again.
+            _LOGGER.exception("a worker ends after an error that it could not tell")
+            os._exit(1)
+
     with ThreadPoolExecutor(setup.in_flight) as pool, contextlib.suppress(EOFError):
         while True:
-            number, entry = pipe.recv()
-            pool.submit(lambda number=number, entry=entry: tell("done", number, worker.work(number, entry)))
+            pool.submit(work, *pipe.recv())

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
+from mose_med.errors import MoseError
 from pipelines.case_names import unread_case_name
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.failures import Failure
 from pipelines.inference.options import ResultOptions
 from pipelines.inference.store import Destination
+from pipelines.memory import ran_out_of_memory
 
-__all__ = ["Report", "WorkerSetup", "Written", "nameless_case"]
+__all__ = ["Report", "WorkerSetup", "Written", "nameless_case", "told_start_error"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class WorkerSetup(NamedTuple):
@@ -24,6 +29,7 @@ class WorkerSetup(NamedTuple):
         options: what decides a result.
         destination: of the results.
         in_flight: cases that are in the worker at once.
+        log_file: that it writes to besides the terminal, with the run and other workers.
     """
 
     checkpoint: Path
@@ -32,6 +38,7 @@ class WorkerSetup(NamedTuple):
     options: ResultOptions
     destination: Destination
     in_flight: int
+    log_file: Path | None = None
 
 
 class Written(NamedTuple):
@@ -49,6 +56,17 @@ class Report(NamedTuple):
     case: str
     fingerprint: str
     result: Written | Failure
+
+
+def told_start_error(error: Exception) -> str:
+    """Why a worker cannot start, in one line; the log gets where an error of ours was."""
+    if isinstance(error, MoseError):
+        return str(error)
+    text = " ".join(str(error).split()) or type(error).__name__
+    if ran_out_of_memory(error):
+        return f"memory ran out while the model was loaded ({text}): use fewer --workers"
+    _LOGGER.error("a worker cannot start", exc_info=error)
+    return f"internal error: {type(error).__name__}: {text} (please report it)"
 
 
 def nameless_case(entry: Entry, destination: Destination) -> str:

@@ -6,16 +6,20 @@ very many cases.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
 from mose_med.errors import ConfigError, MoseError
+from pipelines.console import named_log_file
+from pipelines.memory import ran_out_of_memory
 from pipelines.processes import begin_process
 
 __all__ = ["Preflight", "preflight"]
 
+_LOGGER = logging.getLogger(__name__)
 _SPAWN = multiprocessing.get_context("spawn")
 
 
@@ -39,7 +43,7 @@ def preflight(checkpoint: Path, device: str, limit_s: float) -> Preflight:
         DataError: if the checkpoint is damaged.
     """
     ours, theirs = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_answer, args=(theirs, checkpoint, device), daemon=True)
+    process = _SPAWN.Process(target=_answer, args=(theirs, checkpoint, device, named_log_file()), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -53,14 +57,14 @@ def preflight(checkpoint: Path, device: str, limit_s: float) -> Preflight:
         process.kill()
         process.join()
         ours.close()
-    if isinstance(answer, MoseError):
+    if isinstance(answer, Exception):
         raise answer
     found: Preflight = answer
     return found
 
 
-def _answer(pipe: Connection, checkpoint: Path, device: str) -> None:
-    begin_process()
+def _answer(pipe: Connection, checkpoint: Path, device: str, log_file: Path | None) -> None:
+    begin_process(log_file=log_file)
     from pipelines.device import local_devices
     from pipelines.inference.model import load_model
 
@@ -68,3 +72,8 @@ def _answer(pipe: Connection, checkpoint: Path, device: str) -> None:
         pipe.send(Preflight(load_model(checkpoint, "cpu").weights_sha256, local_devices(device)))
     except MoseError as error:
         pipe.send(error)
+    except Exception as error:
+        if not ran_out_of_memory(error):
+            _LOGGER.exception("the weights could not be tried")
+        # Errors of other packages may not survive the pipe; their text does.
+        pipe.send((MemoryError if ran_out_of_memory(error) else RuntimeError)(f"{type(error).__name__}: {error}"))

@@ -11,11 +11,12 @@ import os
 import time
 from typing import Any, Literal, NamedTuple
 
-from mose_med.errors import ConfigError, MissingDependencyError, MoseError
+from mose_med.errors import ConfigError, MissingDependencyError
 from pipelines.cohort.clock import CaseClock
 from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.messages import Report, WorkerSetup
+from pipelines.cohort.messages import Report, WorkerSetup, told_start_error
+from pipelines.console import configure_logging
 from pipelines.inference.stages import Stage
 from pipelines.termination import handlers_kept
 
@@ -64,7 +65,8 @@ class RayEngine(Engine):
                 + (f"{gpu_share:g} GPU" if on_gpu else f"{setup.threads} CPUs (--threads)")
             )
         self.capacity = num_workers or room
-        self._setup = setup._replace(device="cuda" if on_gpu else "cpu")
+        self.device = "cuda" if on_gpu else "cpu"
+        self._setup = setup._replace(device=self.device)
         self._actor_class = ray.remote(_Actor).options(
             num_cpus=setup.threads, num_gpus=gpu_share if on_gpu else 0, max_concurrency=setup.in_flight + 2
         )
@@ -120,12 +122,13 @@ class _Actor:
 
     def load(self) -> str:
         """Load the model; why it cannot be used, or nothing."""
-        from pipelines.cohort.worker import CaseWorker
-
         try:
+            configure_logging(quiet=True, log_file=self._setup.log_file, debug=False)
+            from pipelines.cohort.worker import CaseWorker
+
             self._worker = CaseWorker(self._setup, self._clock.move)
-        except MoseError as error:
-            return str(error)
+        except Exception as error:
+            return told_start_error(error)
         return ""
 
     def work(self, number: int, entry: Entry) -> Report:

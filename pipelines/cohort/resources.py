@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from pipelines.cohort.engine import Engine
@@ -10,6 +11,8 @@ from pipelines.cohort.messages import WorkerSetup
 from pipelines.cohort.options import CohortOptions
 
 __all__ = ["choose_engine"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def choose_engine(options: CohortOptions, setup: WorkerSetup, devices: list[str], num_cases: int) -> tuple[Engine, int]:
@@ -29,7 +32,13 @@ def choose_engine(options: CohortOptions, setup: WorkerSetup, devices: list[str]
         from pipelines.cohort.ray_engine import RayEngine
 
         engine = RayEngine(setup, options.ray_address, options.gpu_share, options.workers)
-        return engine, min(engine.capacity, num_cases)
+        return engine, _told(engine.device, min(engine.capacity, num_cases), setup)
     on_gpu = devices[0] != "cpu"
     room = len(devices) if on_gpu else max(1, len(os.sched_getaffinity(0)) // options.threads)
-    return LocalEngine(setup, devices), min(options.workers or room, num_cases)
+    return LocalEngine(setup, devices), _told(", ".join(devices), min(options.workers or room, num_cases), setup)
+
+
+def _told(device: str, num_workers: int, setup: WorkerSetup) -> int:
+    """The number of workers, which the log is told, with what they compute on."""
+    _LOGGER.info("device: %s, workers: %d, threads of each: %d", device, num_workers, setup.threads)
+    return num_workers

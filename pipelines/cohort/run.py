@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
-from pipelines.case_names import add_to_case_map
+from pipelines.case_names import add_to_case_map, private_folder, write_private
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.failures import Failure
 from pipelines.cohort.fingerprint import fingerprint
@@ -22,7 +22,7 @@ from pipelines.cohort.preflight import preflight
 from pipelines.cohort.progress import CohortProgress, cohort_progress
 from pipelines.cohort.resources import choose_engine
 from pipelines.cohort.scheduler import Scheduler
-from pipelines.console import stderr
+from pipelines.console import named_log_file, stderr
 from pipelines.evaluation.weights import weights_sha256
 from pipelines.inference.output import Output, claimed_output, require_key
 from pipelines.inference.store import Destination, ResultStore, open_store
@@ -31,6 +31,8 @@ from pipelines.inference.tables import write_tables
 __all__ = ["CohortResult", "infer_cohort"]
 
 _LOGGER = logging.getLogger(__name__)
+#: Folder, in ``private/``, of the tracebacks of errors that are faults of ours, one file a case.
+_ERRORS_NAME = "errors"
 
 
 class CohortResult(NamedTuple):
@@ -65,6 +67,9 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         run = _Run(options, output, made_with)
         result = run.work(entries, found.devices)
         run.write_tables(entries)
+    told = ", see failed.csv" if result.failed else ""
+    _LOGGER.info("%d cases done, %d done before, %d failed%s", result.done, result.done_before, result.failed, told)
+    _LOGGER.info("results are in %s", options.output_dir)
     return result
 
 
@@ -161,6 +166,7 @@ class _Run:
             options.result_options(),
             self._destination,
             options.in_flight,
+            named_log_file(),
         )
 
     def _left(self, entries: Iterable[Entry], progress: CohortProgress) -> Iterator[Entry]:
@@ -176,4 +182,12 @@ class _Run:
         if isinstance(report, Failure):
             report = Report(nameless_case(entry, self._destination), fingerprint(entry), report)
         record = Record(entry.key, report.fingerprint, report.case, "", entry.source)
-        return record._replace(**report.result._asdict())
+        record = record._replace(**report.result._asdict())
+        return self._without_traceback(record) if "\n" in record.detail else record
+
+    def _without_traceback(self, record: Record) -> Record:
+        """The record, once the traceback that it holds is in a file of its own."""
+        folder = private_folder(self._options.home) / _ERRORS_NAME
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(folder / f"{record.case}.txt", record.detail)
+        return record._replace(detail=record.detail.splitlines()[-1])

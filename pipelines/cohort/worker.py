@@ -6,6 +6,7 @@ another written while a third is inferred.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import get_args
 
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.failures import describe
+from pipelines.cohort.failures import describe, undescribed
 from pipelines.cohort.fingerprint import fingerprint
 from pipelines.cohort.messages import Report, WorkerSetup, Written, nameless_case
 from pipelines.inference.case import run_case
@@ -23,6 +24,8 @@ from pipelines.inference.reading import CaseRequest
 from pipelines.inference.stages import Stage, Stages
 
 __all__ = ["CaseWorker"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def _request(entry: Entry, options: ResultOptions) -> CaseRequest:
@@ -49,22 +52,32 @@ class CaseWorker:
 
     def work(self, number: int, entry: Entry) -> Report:
         """Do a case."""
-        self._announce(number, "read", False)
         stages = Stages(lambda stage: self._stage(number, stage))
-        found = fingerprint(entry)
-        request = _request(entry, self._setup.options)
-        destination = self._setup.destination
+        found = ""
+        threading.current_thread().name = f"study {number + 1}"
         try:
-            outcome = run_case(self._model, request, destination, stages)
+            self._announce(number, "read", False)
+            found = fingerprint(entry)
+            outcome = run_case(self._model, _request(entry, self._setup.options), self._setup.destination, stages)
         except Exception as error:
-            case = stages.case or nameless_case(entry, destination)
-            return Report(case, found, describe(error, stages.current, request))
+            return self._failed(entry, found, stages, error)
+        _LOGGER.info("is %s", outcome.case)
         who = outcome.source
         return Report(
             outcome.case,
             found,
             Written(outcome.provenance_sha256, who.patient_id, who.study_uid, who.series_uid),
         )
+
+    def _failed(self, entry: Entry, found: str, stages: Stages, error: Exception) -> Report:
+        """The report of a case that failed, even if its error cannot be told."""
+        case = stages.case or nameless_case(entry, self._setup.destination)
+        try:
+            failure = describe(error, stages.current, _request(entry, self._setup.options))
+        except Exception:
+            failure = undescribed(error, stages.current)
+        _LOGGER.info("%s failed in %s: %s", case, failure.stage, failure.reason)
+        return Report(case, found, failure)
 
     @contextmanager
     def _stage(self, number: int, stage: Stage) -> Iterator[None]:
