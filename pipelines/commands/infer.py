@@ -11,7 +11,7 @@ import typer
 from mose_med.errors import ConfigError
 from pipelines.commands import infer_input as read
 from pipelines.commands import infer_many as many
-from pipelines.commands.shared import Device, Overwrite, Quiet, Seed, Threads, command
+from pipelines.commands.shared import Device, Overwrite, Quiet, Seed, Threads, command, real_number
 from pipelines.console import ExitCode
 
 __all__ = ["register"]
@@ -68,9 +68,18 @@ def infer(
     checkpoint: Annotated[
         Path | None, typer.Option(help="Weights written by mose-med train.", show_default=False)
     ] = None,
-    overlap: Annotated[float, typer.Option(help="Share of a window that its neighbour holds too, in a search.")] = 0.25,
-    lesion_threshold: Annotated[float, typer.Option(help="Marginal probability above which voxels are lesion.")] = 0.5,
-    min_lesion_ml: Annotated[float, typer.Option(help="Smallest lesion that a search reports, in ml.")] = 0.014,
+    overlap: Annotated[
+        float,
+        typer.Option(
+            help="Share of a window that its neighbour holds too, in a search.", **real_number(at_least=0, below=1)
+        ),
+    ] = 0.25,
+    lesion_threshold: Annotated[
+        float, typer.Option(help="Marginal probability above which voxels are lesion.", **real_number(above=0, below=1))
+    ] = 0.5,
+    min_lesion_ml: Annotated[
+        float, typer.Option(help="Smallest lesion that a search reports, in ml.", **real_number(at_least=0))
+    ] = 0.014,
     min_score: read.MinScore = 0.5,
     series: read.Series = None,
     list_series: read.ListSeries = False,

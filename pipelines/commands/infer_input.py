@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mose_med.errors import ConfigError
+from pipelines.commands.shared import real_number
 
 __all__ = [
     "GantryTilt",
@@ -61,7 +62,9 @@ GantryTilt = Annotated[
 ]
 MinScore = Annotated[
     float,
-    typer.Option(min=0, max=1, help="Least score of a box, of --nodules in JSON.", rich_help_panel=_PANEL),
+    typer.Option(
+        help="Least score of a box, of --nodules in JSON.", rich_help_panel=_PANEL, **real_number(at_least=0, at_most=1)
+    ),
 ]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from mose_med.errors import ConfigError
+from pipelines.commands.shared import real_number
 from pipelines.console import ExitCode
 
 __all__ = [
@@ -52,16 +53,23 @@ ShardName = Annotated[str | None, _option(text="i/n: do the i-th of n parts.")]
 RetryFailed = Annotated[bool, _option("--retry-failed", text="Try again what failed before.")]
 DryRun = Annotated[bool, _option("--dry-run", text="Count what would be done; do nothing.")]
 CaseTimeout = Annotated[
-    float | None, _option(text="Seconds that a case may take, from reading to its folder.", default="no limit")
+    float | None,
+    _option(
+        text="Seconds that a case may take, from reading to its folder.", default="no limit", **real_number(above=0)
+    ),
 ]
-StartTimeout = Annotated[float, _option(text="Seconds that a worker may take to load the model.", default=True)]
+StartTimeout = Annotated[
+    float, _option(text="Seconds that a worker may take to load the model.", default=True, **real_number(above=0))
+]
 Workers = Annotated[
     int | None, _option(text="Processes or actors.", default="one a GPU, or CPU cores / threads", min=1)
 ]
 InFlight = Annotated[int, _option(text="Cases a worker has in hand; 1 needs least memory.", default=True, min=1)]
 Engine = Annotated[EngineName, _option(text="Processes of this machine, or a Ray cluster.", default=True)]
 RayAddress = Annotated[str | None, _option(text="Address of a Ray cluster.", default="one of this machine is started")]
-GpuShare = Annotated[float, _option(text="Part of a GPU that a Ray actor takes.", default=True)]
+GpuShare = Annotated[
+    float, _option(text="Part of a GPU that a Ray actor takes.", default=True, **real_number(above=0, at_most=1))
+]
 PrivateDir = Annotated[Path | None, _option(text="Gets private/ where the output is a URL.")]
 
 

@@ -10,7 +10,18 @@ import typer
 
 from mose_med.errors import ConfigError
 from pipelines.commands import prepare_sources
-from pipelines.commands.shared import KeepGoing, OutputDir, Overwrite, Quiet, Seed, Spacing, Split, command, spacing_mm
+from pipelines.commands.shared import (
+    KeepGoing,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Seed,
+    Spacing,
+    Split,
+    command,
+    real_number,
+    spacing_mm,
+)
 from pipelines.console import ExitCode
 
 __all__ = ["register"]
@@ -125,14 +136,25 @@ def phantom(
         PhantomForm, typer.Option(help="DICOM with LIDC's contours, or a datalist of raters drawn from a known law.")
     ] = PhantomForm.DICOM,
     patients: Annotated[
-        int | None, typer.Option(min=1, help="Number of patients.", show_default="20 as DICOM, 40 as datalist")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of patients: 1 to 20 as DICOM, at least 5 as datalist.",
+            show_default="20 as DICOM, 40 as datalist",
+        ),
     ] = None,
-    noise_hu: Annotated[float, typer.Option(min=0, help="Standard deviation of the noise, in HU.")] = 28.0,
-    contrast_hu: Annotated[float, typer.Option(help="Solid nodules above lung, in HU.")] = 900.0,
+    noise_hu: Annotated[
+        float, typer.Option(help="Standard deviation of the noise, in HU.", **real_number(at_least=0))
+    ] = 28.0,
+    contrast_hu: Annotated[
+        float, typer.Option(help="Solid nodules above lung, in HU.", **real_number(above=0))
+    ] = 900.0,
     rater_disagreement: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Datalist only: half the distance of tight and generous outlines, in mm.", show_default="1.5"
+            help="Datalist only: half the distance of tight and generous outlines, in mm.",
+            show_default="1.5",
+            **real_number(at_least=0),
         ),
     ] = None,
     seed: Seed = 0,

@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from pipelines.commands.models import Model
-from pipelines.commands.shared import Datalist, Device, OutputDir, Overwrite, Quiet, Seed, Threads, TrackingUri, command
+from pipelines.commands.shared import (
+    Datalist,
+    Device,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Seed,
+    Threads,
+    TrackingUri,
+    command,
+    real_number,
+)
 
 __all__ = ["register"]
 
@@ -50,9 +61,13 @@ def retrain(
     promote: Annotated[Promote, typer.Option(help="auto: if GED is better and ECE no worse.")] = Promote.AUTO,
     margin: Annotated[
         float | None,
-        typer.Option(help="GED that the challenger may be higher by.", show_default="it must be lower"),
+        typer.Option(
+            help="GED that the challenger may be higher by.", show_default="it must be lower", **real_number(above=0)
+        ),
     ] = None,
-    ece_margin: Annotated[float, typer.Option(help="Percentage points that its ECE may be higher by.")] = 0.0,
+    ece_margin: Annotated[
+        float, typer.Option(help="Percentage points that its ECE may be higher by.", **real_number(at_least=0))
+    ] = 0.0,
     samples: Annotated[int, typer.Option(min=1, help="Samples per slice in the comparison.")] = 16,
     seed: Seed = 0,
     device: Device = "auto",

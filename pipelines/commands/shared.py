@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ __all__ = [
     "Threads",
     "TrackingUri",
     "command",
+    "real_number",
     "spacing_mm",
 ]
 
@@ -45,7 +47,7 @@ Split = Annotated[
     Path | None, typer.Option(help="CSV of patient_id,part; without it, by hash of the patient.", show_default=False)
 ]
 Spacing = Annotated[
-    str, typer.Option(metavar="native|MM", help="In-plane spacing of the window, in mm, or each image's own.")
+    str, typer.Option(metavar="native|MM", help="In-plane spacing of the window, above 0 mm, or each image's own.")
 ]
 SplitSalt = Annotated[str, typer.Option(help="Changes which patients the hash puts where.")]
 KeepGoing = Annotated[
@@ -73,6 +75,39 @@ _COMMON = (
     inspect.Parameter("log_file", _KEYWORD, default=None, annotation=LogFile),
     inspect.Parameter("debug", _KEYWORD, default=False, annotation=Debug),
 )
+
+
+def real_number(
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> dict[str, Any]:
+    """Limits of an option that is a real number: shown by the help, and checked. NaN and infinity are none.
+
+    Returns:
+        Keyword arguments of ``typer.Option``.
+
+    Example:
+        >>> real_number(above=0, below=1)["metavar"]
+        'FLOAT 0<x<1'
+    """
+    low = f"{at_least:g}<=" if at_least is not None else f"{above:g}<" if above is not None else ""
+    high = f"<={at_most:g}" if at_most is not None else f"<{below:g}" if below is not None else ""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and not (
+            math.isfinite(value)
+            and (at_least is None or value >= at_least)
+            and (above is None or value > above)
+            and (at_most is None or value <= at_most)
+            and (below is None or value < below)
+        ):
+            raise typer.BadParameter(f"{value:g} is not in the range {low}x{high}.")
+        return value
+
+    return {"callback": check, "metavar": f"FLOAT {low}x{high}"}
 
 
 class ManyValuesCommand(TyperCommand):
@@ -139,9 +174,14 @@ def spacing_mm(text: str) -> float | None:
     """In-plane spacing that a user names; None if each image keeps its own.
 
     Raises:
-        ConfigError: if it is no number.
+        ConfigError: if it is no length.
     """
+    if text == "native":
+        return None
     try:
-        return None if text == "native" else float(text)
-    except ValueError as error:
-        raise ConfigError(f"spacing must be native or a length > 0 mm, got {text!r}") from error
+        length = float(text)
+    except ValueError:
+        length = math.nan
+    if not 0 < length < math.inf:
+        raise ConfigError(f"spacing must be native or a length > 0 mm, got {text!r}")
+    return length

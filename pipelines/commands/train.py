@@ -18,6 +18,7 @@ from pipelines.commands.shared import (
     Threads,
     TrackingUri,
     command,
+    real_number,
 )
 
 __all__ = ["register"]
@@ -39,7 +40,11 @@ def train(
     max_epochs: Annotated[int | None, typer.Option(min=1, help="Epochs in all.", show_default="as configured")] = None,
     max_minutes: Annotated[
         float | None,
-        typer.Option(min=0, help="Stop at the end of an epoch before this time has passed.", show_default="no limit"),
+        typer.Option(
+            help="Stop at the end of an epoch before this time has passed.",
+            show_default="no limit",
+            **real_number(above=0),
+        ),
     ] = None,
     initial_weights: Annotated[
         Path | None, typer.Option(help="Checkpoint or bundle to start from.", show_default="random weights")
