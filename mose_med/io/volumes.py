@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +22,13 @@ from mose_med.io.nifti import is_nifti, open_nifti
 __all__ = ["VOLUME_SUFFIXES", "Volume", "is_volume", "read_volume"]
 
 _VALUES_FILE = re.compile(rb"^ElementDataFile\s*=\s*(.*)$", re.MULTILINE)
+
+_ITK_ERROR = re.compile(r"ERROR: (?:\w+\(0x[0-9a-f]+\): )?(.*)", re.DOTALL)
+#: Lines of ITK and of its readers on stderr begin with these.
+_LINES_OF_ITK = (b"Meta", b"   ideal = ", b"WARNING: In ", b"ERROR: In ", b"Warning: In ", b"\n")
+_STDERR = 2
+#: One read at a time redirects stderr.
+_READING = threading.Lock()
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -81,9 +92,10 @@ def _require_values_file(path: Path) -> None:
 def _read_with_simpleitk(path: Path) -> Volume:
     _require_values_file(path)
     try:
-        image = SimpleITK.ReadImage(str(path))
+        with _without_lines_of_itk():
+            image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
-        raise DataError(f"{path} cannot be read: {_last_line(error)}") from error
+        raise DataError(f"{path} cannot be read: {_reason(error)}") from error
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
         size, values = image.GetSize(), image.GetNumberOfComponentsPerPixel()
         raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {size} and {values} values")
@@ -93,7 +105,28 @@ def _read_with_simpleitk(path: Path) -> Volume:
     return Volume(SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0), LPS_TO_RAS @ affine)
 
 
-def _last_line(error: Exception) -> str:
-    line = (str(error).strip() or type(error).__name__).splitlines()[-1]
+def _reason(error: Exception) -> str:
+    """What ITK says is wrong, in one line."""
+    text = str(error).strip() or type(error).__name__
     # ITK gives the last error of the system, which is not of this file.
-    return "it is damaged or cut short" if line.startswith("Reason: ") else line
+    if text.splitlines()[-1].startswith("Reason: "):
+        return "it is damaged or cut short"
+    said = _ITK_ERROR.search(text)
+    return " ".join((said[1] if said else text.splitlines()[-1]).split())
+
+
+@contextmanager
+def _without_lines_of_itk() -> Iterator[None]:
+    """Keep what ITK writes to stderr itself from it; what others write meanwhile comes there all the same."""
+    with _READING, TemporaryFile() as written:
+        stderr = os.dup(_STDERR)
+        os.dup2(written.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, _STDERR)
+            os.close(stderr)
+            written.seek(0)
+            for line in written:
+                if not line.startswith(_LINES_OF_ITK):
+                    os.write(_STDERR, line)

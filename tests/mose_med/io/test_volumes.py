@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import nibabel as nib
@@ -52,3 +54,31 @@ def test_channels_are_refused(tmp_path: Path):
     nib.save(nib.Nifti1Image(np.zeros((2, 3, 4, 2), dtype=np.uint8), np.eye(4)), tmp_path / "v.nii")
     with pytest.raises(DataError, match=r"v.nii must be a 3D volume, got shape \(2, 3, 4, 2\)"):
         read_volume(tmp_path / "v.nii")
+
+
+# A header that MetaIO or ITK cannot use, and what is said of it.
+HEADERS = {
+    "cut short": ("DimSize = 5 4 300\nElementType = MET_SHORT", "it is damaged or cut short"),
+    "unknown type": ("DimSize = 5 4 3\nElementType = MET_WHAT", "Unknown PixelType"),
+    "flat": (
+        "DimSize = 5 4 1\nElementType = MET_CHAR\nTransformMatrix = 1 0 0 0 1 0 0 0 0",
+        "Bad direction, determinant is 0. Refusing to change direction from 1 0 0 0 1 0 0 0 1 to 1 0 0 0 1 0 0 0 0",
+    ),
+}
+
+
+@pytest.mark.parametrize(("header", "reason"), HEADERS.values(), ids=HEADERS)
+def test_itk_says_nothing_itself(tmp_path: Path, capfd: pytest.CaptureFixture[str], header: str, reason: str):
+    path = tmp_path / "v.mha"
+    path.write_bytes(f"ObjectType = Image\nNDims = 3\n{header}\nElementDataFile = LOCAL\n".encode() + bytes(20))
+    with pytest.raises(DataError, match=rf"v\.mha cannot be read: {re.escape(reason)}"):
+        read_volume(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_what_others_say_while_itk_reads_is_kept(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch):
+    monkeypatch.setattr("SimpleITK.ReadImage", lambda _: os.write(2, b"MetaImage: odd\nWARNING  ours\n") and 1 / 0)
+    (tmp_path / "v.mha").write_bytes(b"")
+    with pytest.raises(ZeroDivisionError):
+        read_volume(tmp_path / "v.mha")
+    assert capfd.readouterr().err == "WARNING  ours\n"
