@@ -27,6 +27,7 @@ from mose_med.io.dicom_pixels import stored_values
 from mose_med.io.dicom_resampling import planes_on_grid
 from mose_med.io.dicom_series import SeriesSummary, choose_series, summaries
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, Stack, ordered_stack
+from mose_med.io.dicom_unread import require_no_unread_slice
 from mose_med.io.hu_volume import stacked_hu
 from mose_med.io.study import Source, Study
 from mose_med.preprocessing import PADDING_HU
@@ -59,6 +60,7 @@ def read_dicom(
     """
     with open_files(Path(path)) as files:
         chosen = choose_series(with_frames(ct_headers(files)), series)
+        require_no_unread_slice(files, chosen)
         stack = ordered_stack(chosen, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
         volume = _volume(stack)
     for correction in stack.corrections:
