@@ -58,7 +58,9 @@ def test_debug_shows_where(capsys: pytest.CaptureFixture[str]):
 
 
 def test_missing_lidc_root_exits_2_and_leaves_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    code = invoke(["prepare", "lidc", "--lidc-root", str(tmp_path / "no"), "--output-dir", str(tmp_path / "out")])
+    root = tmp_path / "nowhere"
+    code = invoke(["prepare", "lidc", "--lidc-root", str(root), "--output-dir", str(tmp_path / "out")])
     assert code == ExitCode.BAD_INPUT
-    assert "no" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"mose-med: lidc_root {root} is not a folder: name the one that holds LIDC-IDRI-0001")
     assert not (tmp_path / "out").exists()
