@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from rich.progress import track
 from torch import Tensor
@@ -167,7 +168,7 @@ def _scored(
         class_shares(pair.masks, pair.weights, options.classes),
         class_shares(pair.references, pair.rater_weights, options.classes),
     )
-    labels = sorted({int(label) for masks in pair[:2] for label in masks.unique()})
+    labels = sorted({int(label) for masks in pair[:2] for label in np.unique(masks.numpy())})
     scores["ece_percent"] = calibration.compute()
     scored = ScoredCase(case, fingerprint, scores, calibration.totals.tolist(), labels)
     known.add(scored)

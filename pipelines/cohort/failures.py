@@ -64,7 +64,8 @@ def timed_out(stage: str, limit_s: float) -> Failure:
 def lost_worker(stage: str, cause: str) -> Failure:
     """Tell a case whose worker ended again and again."""
     reason = f"the worker ended: {cause}"
-    return Failure(stage, reason, _MEMORY, reason)
+    advice = "please report it, with the traceback that --log-file keeps" if cause.startswith("exit code") else _MEMORY
+    return Failure(stage, reason, advice, reason)
 
 
 def _tell(error: BaseException, stage: str) -> tuple[str, str]:

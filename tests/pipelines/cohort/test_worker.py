@@ -10,21 +10,13 @@ import pytest
 from mose_med.errors import ConfigError
 from pipelines.cli import invoke
 from pipelines.cohort.entries import Entry
-from pipelines.cohort.failures import Failure
 from pipelines.cohort.local import LocalEngine
-from pipelines.cohort.messages import Report, WorkerSetup
+from pipelines.cohort.messages import WorkerSetup
 from pipelines.cohort.options import CohortOptions
 from pipelines.cohort.run import infer_cohort
 from pipelines.cohort.scheduler import Finished, Scheduler
 from pipelines.cohort.worker import CaseWorker
 from pipelines.inference.store import Destination
-
-
-class Hostile:
-    """A name of a case that raises whenever it is looked at, so that no report of the case can be made."""
-
-    def __bool__(self) -> bool:
-        raise ZeroDivisionError
 
 
 @pytest.fixture
@@ -61,9 +53,7 @@ def test_an_error_of_ours_keeps_its_traceback_in_the_private_folder(
 
 
 def test_an_error_before_the_case_is_read_is_reported(setup: WorkerSetup):
-    ((_, report),) = work(setup, Entry("a", None))
-    assert isinstance(report, Report)
-    assert isinstance(report.result, Failure)
+    report = CaseWorker(setup, lambda *_: None).work(0, Entry("a", "nowhere", lung_mask=0.5))
     assert report.result.reason.startswith("internal error: TypeError: ")
 
 
@@ -75,8 +65,9 @@ def test_an_error_that_cannot_be_described_is_reported(setup: WorkerSetup, monke
 
 @pytest.mark.slow
 def test_an_error_that_nobody_can_tell_ends_the_worker_and_not_the_run(setup: WorkerSetup):
-    ((_, failure),) = work(setup, Entry("a", "nowhere", case=Hostile()))
+    ((_, failure),) = work(setup, Entry("a", None))  # not even the name of the case can be told
     assert failure.reason == "the worker ended: exit code 1"
+    assert failure.advice == "please report it, with the traceback that --log-file keeps"
 
 
 def test_a_worker_that_cannot_start_says_why(setup: WorkerSetup, tmp_path: Path):
