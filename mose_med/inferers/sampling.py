@@ -1,7 +1,8 @@
 """Coherent sampling: the network over the windows of a region, blended to one set of hypotheses.
 
 One latent code per (expert, sample) serves the whole case, so sample s of expert k is one hypothesis in 3D. A sample's
-mask is where its foreground probability, blended over the windows that hold the voxel, is above one half.
+mask is where its foreground probability, blended over the windows that hold the voxel, is above one half; the mean of
+its expert is the mean of these probabilities over the expert's samples, before they are cut.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mose_med.inferers.blending import BlendedSlice, Prediction, blended_slices
+from mose_med.inferers.blending import BlendedSlice, Prediction, blended_slices, interpolated_slice
 from mose_med.inferers.regions import Box, Region, pack
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.windows import OrientedVolume, Window, network_input
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
-from mose_med.resampling import box_on_slice, interpolated_back
+from mose_med.resampling import box_on_slice
 
 __all__ = ["CaseLatents", "draw_case_latents", "region_room", "sample_region"]
 
@@ -116,18 +117,10 @@ def _box_on_volume(box: Box, volume: OrientedVolume) -> Box:
 
 
 def _on_volume(blend: BlendedSlice, box: Box, seen: Box, volume: OrientedVolume) -> BlendedSlice:
-    """A blended slice at the voxels of the volume itself, interpolated between the voxels where a window was."""
+    """A blended slice at the voxels of the volume itself."""
     if volume.grid.step == (1.0, 1.0):
         return blend
-    plane = blend.foreground.shape[2:]
-    looked = blend.expert_probs.any(axis=0, keepdims=True).astype(np.float32)
-    maps = np.concatenate([blend.foreground.reshape(-1, *plane), blend.expert_probs, looked])
-    maps = interpolated_back(maps, volume.grid, box.start[:2], seen.start[:2], seen.stop[:2])
-    near = maps[-1] >= 0.5
-    maps = np.divide(maps[:-1], maps[-1], out=np.zeros_like(maps[:-1]), where=near)
-    experts = len(blend.expert_probs)
-    foreground = maps[:-experts].reshape(*blend.foreground.shape[:2], *near.shape)
-    return BlendedSlice(blend.slice_index, foreground, maps[-experts:])
+    return interpolated_slice(blend, volume.grid, box.start[:2], seen.start[:2], seen.stop[:2])
 
 
 def _box_on_image(box: Box, volume: OrientedVolume) -> Box:
