@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
-from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions
+from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions, same_lesions_told
+from mose_med.inferers.nearest import nearest_shares
 from mose_med.inferers.regions import Region
 from mose_med.inferers.sampling import draw_case_latents, region_room, sample_region
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.views import RegionName, checked_region, lungs_of, nodule_views, search_view
+from mose_med.inferers.views import RegionName, View, checked_region, lungs_of, nodule_views, search_view
 from mose_med.inferers.windows import oriented_volume, require_inside
 from mose_med.lesion_rules import (
     DEPTH_MM,
@@ -60,7 +61,8 @@ def infer_case(
         network: 2D, one input channel; used in eval mode, on its own device.
         image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine``, in any orientation.
         preprocessing: what the network was trained with.
-        nodules: positions to look at, RAS mm, shape (M, 3), at least one.
+        nodules: positions to look at, RAS mm, shape (M, 3), at least one. Each has a region of its own: what else is
+            listed does not change what is said of its lesion.
         region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
@@ -133,10 +135,19 @@ def infer_case(
         samples_per_expert=samples_per_expert,
         num_standard=num_standard,
         regions=tuple(regions),
-        lesions=tuple(sorted(lesions, key=lambda lesion: lesion.number)),
+        lesions=tuple(lesions if nodules is None else same_lesions_told(lesions)),
         storage=storage,
         num_windows=sum(len(set(view.windows)) for view in views),
+        shares=_shares(views, regions, affine),
     )
+
+
+def _shares(
+    views: Sequence[View], regions: Sequence[Region], affine: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_] | None, ...] | None:
+    positions = [view.listed.position_mm for view in views if view.listed is not None]
+    shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
+    return tuple(shares) if any(share is not None for share in shares) else None
 
 
 def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int) -> None:

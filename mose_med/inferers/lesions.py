@@ -4,13 +4,13 @@
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
 voxel there is empty. Volumes count voxels.
 
-*How probable.* Expert probabilities are pooled over the component (without one, over the support) by their mean; a
-sample of expert k weighs ``expert_probs[k] / S``. Entropies are means over the same voxels.
+*How probable.* Expert probabilities are pooled over the component (without one, over all that is within reach) by
+their mean; a sample of expert k weighs ``expert_probs[k] / S``. Entropies are means over the same voxels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mose_med.inferers.components import labelled, touching_voxels
+from mose_med.inferers.components import Patch, labelled, touching_voxels
 from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
-from mose_med.inferers.places import Place, centroid_mm, found_places, listed_places
+from mose_med.inferers.places import ListedPosition, Place, centroid_mm, found_places, listed_place
 from mose_med.inferers.regions import Box, Region, assembled, unpack
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.volumes import VolumeDistribution, volume_distribution
 from mose_med.lesion_rules import LesionRules
 
-__all__ = ["Lesion", "LesionEntropy", "LesionSource", "find_lesions"]
+__all__ = ["Lesion", "LesionEntropy", "LesionSource", "find_lesions", "same_lesions_told"]
 
 
 class LesionEntropy(NamedTuple):
@@ -49,8 +49,10 @@ class Lesion(NamedTuple):
         volume_ml: distribution of the volume.
         touches_edge: whether the component goes on at the edge of what the network was shown, inside the image, so that
             its volume may be cut off.
-        same_as: number of an earlier lesion of the list that is the same component; None if there is none.
+        same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
+            region, share more than half of the smaller's voxels. None if there is none.
         entropy: means over the component, or without one over the voxels within reach.
+        component: of the marginal above the threshold, in the lesion's own region; None without one.
     """
 
     number: int
@@ -62,6 +64,7 @@ class Lesion(NamedTuple):
     touches_edge: bool
     same_as: int | None = None
     entropy: LesionEntropy = LesionEntropy(0.0, 0.0, 0.0)
+    component: Patch | None = None
 
 
 class LesionSource(NamedTuple):
@@ -90,7 +93,7 @@ def find_lesions(
     source: LesionSource,
     rules: LesionRules,
     *,
-    listed: Mapping[int, NDArray[np.float64]] | None = None,
+    listed: ListedPosition | None = None,
     inside: NDArray[np.bool_] | None = None,
 ) -> list[Lesion]:
     """The lesions of one region, in their order.
@@ -98,23 +101,39 @@ def find_lesions(
     Args:
         source: the region.
         rules: what counts.
-        listed: number of each position in the list of the case, and the position in RAS mm; None searches the region.
+        listed: the position that the region is about; None searches it.
         inside: where to search, a mask (i, j, k) of the input's grid; None is everywhere.
     """
     box = source.region.box
     labels, _ = labelled(source.crop(partial(_above, threshold=rules.threshold), box))
     if listed is not None:
-        places = listed_places(labels, box, listed, source.affine, rules.reach_mm)
+        marked = partial(source.crop, _marked)
+        places = [listed_place(labels, box, listed, source.affine, rules.reach_mm, marked)]
     else:
         part = None if inside is None else inside[box.slices]
         places = found_places(labels, box, part, source.affine, rules.min_ml)
     del labels
     voxel_ml = abs(float(np.linalg.det(source.affine[:3, :3]))) / 1000.0
     volumes = _voxel_counts(source, places) * voxel_ml
+    return [_measured(source, place, volume) for place, volume in zip(places, volumes, strict=True)]
+
+
+def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
+    """The lesions of a list, each with the number of the first earlier one that is the same."""
     return [
-        _measured(source, place, volume, next((p.number for p in places[:n] if p.label == place.label > 0), None))
-        for n, (place, volume) in enumerate(zip(places, volumes, strict=True))
+        lesion._replace(same_as=next((other.number for other in lesions[:n] if _are_same(lesion, other)), None))
+        for n, lesion in enumerate(lesions)
     ]
+
+
+def _are_same(one: Lesion, other: Lesion) -> bool:
+    """Whether components share more than half of the smaller's voxels."""
+    a, b = one.component, other.component
+    if a is None or b is None or not a.box.overlaps(b.box):
+        return False
+    both = a.box.intersection(b.box)
+    shared = int((a.mask[both.slices_in(a.box)] & b.mask[both.slices_in(b.box)]).sum())
+    return 2 * shared > min(int(a.mask.sum()), int(b.mask.sum()))
 
 
 def _above(region: Region, threshold: float) -> NDArray[np.bool_]:
@@ -123,6 +142,11 @@ def _above(region: Region, threshold: float) -> NDArray[np.bool_]:
 
 def _sample(region: Region, n: int) -> NDArray[np.bool_]:
     return unpack(region.sample_bits, n)
+
+
+def _marked(region: Region) -> NDArray[np.bool_]:
+    """Where any sample has a voxel."""
+    return np.asarray(region.sample_bits.any(axis=-1))
 
 
 def _voxel_counts(source: LesionSource, places: Sequence[Place]) -> NDArray[np.float64]:
@@ -136,7 +160,7 @@ def _voxel_counts(source: LesionSource, places: Sequence[Place]) -> NDArray[np.f
     return np.asarray(counts, dtype=np.float64).T.reshape(len(places), *source.num_samples)
 
 
-def _measured(source: LesionSource, place: Place, volume: NDArray[np.float64], same_as: int | None) -> Lesion:
+def _measured(source: LesionSource, place: Place, volume: NDArray[np.float64]) -> Lesion:
     means = _means(source, place)
     probs = np.asarray(means.expert_probs / float(means.expert_probs.sum()), dtype=np.float64)
     return Lesion(
@@ -147,8 +171,8 @@ def _measured(source: LesionSource, place: Place, volume: NDArray[np.float64], s
         expert_probs=probs,
         volume_ml=volume_distribution(volume, probs),
         touches_edge=place.component is not None and _touches_unseen(source, place),
-        same_as=same_as,
         entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
+        component=place.component,
     )
 
 

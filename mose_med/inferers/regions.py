@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mose_med.geometry import Reorientation
 
-__all__ = ["Box", "Region", "assembled", "bounding_box", "merged_boxes", "pack", "unpack"]
+__all__ = ["Box", "Region", "assembled", "bounding_box", "pack", "unpack"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 #: Slices of which a quantity is computed at a time.
@@ -97,17 +97,6 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box:
     return Box((i, j, k), (u + 1, v + 1, w + 1))
 
 
-def merged_boxes(boxes: list[Box]) -> list[Box]:
-    """Boxes that share no voxel and cover the given ones: those that overlap are replaced by their union."""
-    merged: list[Box] = []
-    for box in boxes:
-        while hit := next((other for other in merged if other.overlaps(box)), None):
-            merged.remove(hit)
-            box = box.union(hit)
-        merged.append(box)
-    return sorted(merged)
-
-
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Masks (..., N) as bits (..., ceil(N / 8)), first mask in the highest bit."""
     return np.packbits(masks, axis=-1)
@@ -173,8 +162,9 @@ def assembled(
     box: Box,
     dtype: type[Scalar],
     release: Callable[[], None] = lambda: None,
+    shares: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> NDArray[Scalar]:
-    """What regions that share no voxel say of a box of the input's grid, together.
+    """What regions say of a box of the input's grid, together.
 
     Args:
         regions: of the case.
@@ -182,13 +172,16 @@ def assembled(
         box: of the input's grid.
         dtype: of the result.
         release: called after every few slices, to let their pages go.
+        shares: of every region the voxels (i, j, k) of its box that it tells of, or None for all; None if no two
+            regions share a voxel.
 
     Returns:
         (i, j, k) of the box, 0 outside the regions; the first axis runs fastest in memory.
     """
     result = np.zeros(box.shape, dtype=dtype, order="F")
-    for region in regions:
+    for region, share in zip(regions, shares or [None] * len(regions), strict=True):
         for part in region.box.intersection(box).slabs():
-            result[part.slices_in(box)] = quantity(region.crop(part))
+            where = True if share is None else share[part.slices_in(region.box)]
+            np.copyto(result[part.slices_in(box)], quantity(region.crop(part)), where=where, casting="unsafe")
             release()
     return result
