@@ -17,6 +17,7 @@ from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions, same_l
 from mose_med.inferers.nearest import nearest_shares
 from mose_med.inferers.regions import Region
 from mose_med.inferers.sampling import draw_case_latents, region_room, sample_region
+from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.views import RegionName, View, checked_region, lungs_of, nodule_views, search_view
@@ -67,7 +68,8 @@ def infer_case(
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
         samples_per_expert: S.
-        seed: of the latent codes; same seed, device, thread count and versions, same result.
+        seed: of the latent codes, together with the voxels of the case (:func:`~mose_med.inferers.seeds.case_seed`);
+            same seed, device, thread count and versions, same result.
         sw_batch_size: windows per call of the network.
         overlap: of neighbouring windows of a slice in a search, as a share of a window.
         depth_mm: how far above and below a position to look.
@@ -105,7 +107,7 @@ def infer_case(
         views = nodule_views(volume, positions, preprocessing.roi_size, depth_mm)
     else:
         views = [search_view(volume, inside, preprocessing.roi_size, overlap)]
-    latents = draw_case_latents(network, samples_per_expert, num_standard, seed)
+    latents = draw_case_latents(network, samples_per_expert, num_standard, case_seed(seed, volume.values))
     storage = Storage(sum(region_room(view.box, volume, latents) for view in views), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)

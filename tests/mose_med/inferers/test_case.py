@@ -11,6 +11,7 @@ from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError, DataError
 from mose_med.inferers import infer_case, nodule_windows
+from mose_med.inferers.seeds import case_seed
 from mose_med.io import read_ct
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
@@ -37,7 +38,8 @@ def preprocessing() -> Preprocessing:
 def test_maps_are_what_the_network_says_of_the_window(infer_network, image, preprocessing):
     result = infer_case(infer_network, image, preprocessing=preprocessing, nodules=[at(12, 13, 4)], depth_mm=2)
     inputs, windows = nodule_windows(image, at(12, 13, 4), preprocessing, depth_mm=2)
-    latents = infer_network.draw_latents(1, 4, torch.Generator().manual_seed(0))[0]
+    seed = case_seed(0, image.numpy()[0])
+    latents = infer_network.draw_latents(1, 4, torch.Generator().manual_seed(seed))[0]
     with torch.inference_mode():
         logits, expert_probs = infer_network(inputs, latents=latents)
     foreground = logits.softmax(dim=3)[:, :, :, 1].movedim(0, -1).numpy()

@@ -14,6 +14,7 @@ from monai.data import MetaTensor, compute_importance_map
 
 from mose_med.errors import ConfigError
 from mose_med.inferers import infer_case
+from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.sliding import window_starts
 from mose_med.io.case_files import lesion_record
 from mose_med.networks import MoSE
@@ -49,7 +50,8 @@ def test_a_sample_has_one_code_in_all_windows_slices_and_regions(bright_voxels, 
     with torch.no_grad():
         bright_voxels.priors.log_std.fill_(0.5)
     result = infer_case(bright_voxels, noise, preprocessing=RAW, depth_mm=2, seed=4, **where)
-    codes = bright_voxels.draw_latents(1, 4, torch.Generator().manual_seed(4))[0, ..., 0]
+    seed = case_seed(4, noise.numpy()[0, ::-1, ::-1])
+    codes = bright_voxels.draw_latents(1, 4, torch.Generator().manual_seed(seed))[0, ..., 0]
     looked = result.dense("expert_probs").any(axis=-1)
     for k in range(2):
         for s, mask in enumerate(np.moveaxis(result.dense(f"expert-{k + 1}_samples"), -1, 0)):
