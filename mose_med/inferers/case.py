@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
+from mose_med.inferers.further_samples import FurtherSamples
 from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions, same_lesions_told
 from mose_med.inferers.nearest import nearest_shares
 from mose_med.inferers.regions import Region
@@ -32,6 +34,7 @@ from mose_med.lesion_rules import (
     require_overlap,
 )
 from mose_med.networks import MoSE
+from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["infer_case"]
@@ -47,6 +50,7 @@ def infer_case(
     lungs: NDArray[np.bool_] | None = None,
     samples_per_expert: int = 4,
     seed: int = 0,
+    codes: Codes = DEFAULT_CODES,
     sw_batch_size: int = 16,
     overlap: float = OVERLAP,
     depth_mm: float = DEPTH_MM,
@@ -68,8 +72,10 @@ def infer_case(
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
         samples_per_expert: S.
-        seed: of the latent codes, together with the voxels of the case (:func:`~mose_med.inferers.seeds.case_seed`);
+        seed: of what is random, together with the voxels of the case (:func:`~mose_med.inferers.seeds.case_seed`);
             same seed, device, thread count and versions, same result.
+        codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
+            the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network.
         overlap: of neighbouring windows of a slice in a search, as a share of a window.
         depth_mm: how far above and below a position to look.
@@ -96,7 +102,7 @@ def infer_case(
         ((20, 20, 5), 1)
     """
     where = checked_region(region, nodules, lungs)
-    _check_arguments(network, samples_per_expert, sw_batch_size, num_standard)
+    _check_arguments(network, samples_per_expert, sw_batch_size, num_standard, codes)
     require_overlap(overlap)
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
@@ -107,7 +113,7 @@ def infer_case(
         views = nodule_views(volume, positions, preprocessing.roi_size, depth_mm)
     else:
         views = [search_view(volume, inside, preprocessing.roi_size, overlap)]
-    latents = draw_case_latents(network, samples_per_expert, num_standard, case_seed(seed, volume.values))
+    latents = draw_case_latents(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
     storage = Storage(sum(region_room(view.box, volume, latents) for view in views), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)
@@ -126,7 +132,11 @@ def infer_case(
                 sw_batch_size=sw_batch_size,
                 storage=storage,
             )
-            source = LesionSource(sampled, affine, shape, (network.num_experts, samples_per_expert), storage)
+            further = FurtherSamples(
+                network, volume, view, latents, affine, shape, preprocessing, sw_batch_size, scratch_dir
+            )
+            numbers = (network.num_experts, samples_per_expert)
+            source = LesionSource(sampled, affine, shape, numbers, storage, further.around)
             found = find_lesions(source, rules, listed=view.listed, inside=searched)
             lesions += found
             regions.append(choose_standard_samples(sampled, found, affine, latents.uniforms, storage.release))
@@ -152,7 +162,9 @@ def _shares(
     return tuple(shares) if any(share is not None for share in shares) else None
 
 
-def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int) -> None:
+def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int, codes: str) -> None:
+    if codes not in get_args(Codes):
+        raise ConfigError(f"codes must be 'quadrature' or 'random', got {codes!r}")
     for name, value, least in (
         ("samples_per_expert", samples_per_expert, 1),
         ("sw_batch_size", sw_batch_size, 1),

@@ -54,16 +54,16 @@ class Box(NamedTuple):
         stop = np.maximum(np.minimum(self.stop, other.stop), start).tolist()
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
-    def grown(self, voxels: int, within: Box) -> Box:
-        """The box and so many voxels more on each side, as far as they lie in another box.
+    def grown(self, voxels: int | Sequence[int], within: Box) -> Box:
+        """The box and so many voxels more on each side (along each axis), as far as they lie in another box.
 
         Example:
             >>> Box((2, 2, 2), (4, 4, 4)).grown(1, Box((0, 0, 0), (9, 9, 4)))
             Box(start=(1, 1, 1), stop=(5, 5, 4))
         """
-        i, j, k = self.start
-        u, v, w = self.stop
-        return Box((i - voxels, j - voxels, k - voxels), (u + voxels, v + voxels, w + voxels)).intersection(within)
+        i, j, k = np.subtract(self.start, voxels).tolist()
+        u, v, w = np.add(self.stop, voxels).tolist()
+        return Box((i, j, k), (u, v, w)).intersection(within)
 
     def slabs(self) -> Iterator[Box]:
         """The box in pieces of a few slices; none if it has no voxel."""
@@ -79,6 +79,14 @@ class Box(NamedTuple):
         """Smallest box that holds both."""
         start = np.minimum(self.start, other.start).tolist()
         stop = np.maximum(self.stop, other.stop).tolist()
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def reoriented(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:
+        """The same voxels in the grid that the one of ``shape`` becomes by ``steps``."""
+        start, stop = [0, 0, 0], [0, 0, 0]
+        for target, (source, flip) in enumerate(zip(steps.axes, steps.flips, strict=True)):
+            low, high = self.start[source], self.stop[source]
+            start[target], stop[target] = (shape[source] - high, shape[source] - low) if flip else (low, high)
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def undo(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:

@@ -14,6 +14,7 @@ from mose_med.inferers import infer_case, nodule_windows
 from mose_med.inferers.seeds import case_seed
 from mose_med.io import read_ct
 from mose_med.networks import MoSE
+from mose_med.networks.priors import quadrature_deviates
 from mose_med.preprocessing import Preprocessing
 
 AFFINE = np.array([[-0.7, 0.05, 0.0, 12.0], [0.05, -0.6, 0.0, 20.0], [0.0, 0.0, 2.0, -100.0], [0, 0, 0, 1]])
@@ -36,7 +37,8 @@ def preprocessing() -> Preprocessing:
 
 
 def test_maps_are_what_the_network_says_of_the_window(infer_network, image, preprocessing):
-    result = infer_case(infer_network, image, preprocessing=preprocessing, nodules=[at(12, 13, 4)], depth_mm=2)
+    place, options = [at(12, 13, 4)], {"depth_mm": 2, "codes": "random"}
+    result = infer_case(infer_network, image, preprocessing=preprocessing, nodules=place, **options)
     inputs, windows = nodule_windows(image, at(12, 13, 4), preprocessing, depth_mm=2)
     seed = case_seed(0, image.numpy()[0])
     latents = infer_network.draw_latents(1, 4, torch.Generator().manual_seed(seed))[0]
@@ -73,13 +75,31 @@ def test_entropy_is_that_of_the_marginal_and_exceeds_its_part(infer_network, ima
 def test_same_seed_same_samples_and_another_seed_others(infer_network, image, preprocessing):
     with torch.no_grad():
         infer_network.priors.log_std.fill_(1.0)
+    place = [at(12, 13, 4)]
     first, again, other = (
-        infer_case(infer_network, image, preprocessing=preprocessing, nodules=[at(12, 13, 4)], seed=seed)
+        infer_case(infer_network, image, preprocessing=preprocessing, nodules=place, seed=seed, codes="random")
         for seed in (3, 3, 4)
     )
     name = "expert-1_foreground_probability"
     np.testing.assert_array_equal(first.dense(name), again.dense(name))
     assert (first.dense(name) != other.dense(name)).any()
+
+
+def test_quadrature_points_are_the_samples_of_every_seed(bright_voxels, image, raw_preprocessing):
+    with torch.no_grad():
+        bright_voxels.priors.log_std.fill_(0.5)
+    one, other = (
+        infer_case(
+            bright_voxels, image, preprocessing=raw_preprocessing, nodules=[at(12, 13, 4)], seed=seed, num_standard=5
+        )
+        for seed in (3, 4)
+    )
+    codes, here = bright_voxels.priors.at(quadrature_deviates(4, 1))[1, :, 0].tolist(), (slice(4, 20), slice(5, 21))
+    for result in (one, other):
+        for s, code in enumerate(codes):
+            expected = image.numpy()[0][here] > -300 - 100 * code
+            np.testing.assert_array_equal(result.dense("expert-2_samples")[here][..., s], expected)
+    assert (one.dense("samples") != other.dense("samples")).any()
 
 
 def test_batch_size_and_the_callers_random_state_are_irrelevant(infer_network, image, preprocessing):
@@ -163,6 +183,7 @@ def test_training_mode_is_left_as_it_was(image, preprocessing):
     ("arguments", "message"),
     [
         ({"samples_per_expert": 0}, "samples_per_expert must be >= 1, got 0"),
+        ({"codes": "sobol"}, "codes must be 'quadrature' or 'random', got 'sobol'"),
         ({"sw_batch_size": 0}, "sw_batch_size must be >= 1, got 0"),
         ({"num_standard": -1}, "num_standard must be >= 0, got -1"),
         ({"reach_mm": float("nan")}, "reach_mm must be >= 0, got nan"),

@@ -28,6 +28,7 @@ def test_a_box_finds_its_voxels_in_the_grid_before_reorientation(steps: Reorient
     box = Box((1, 0, 2), (3, 2, 4))
     before = box.undo(steps, values.shape)
     np.testing.assert_array_equal(steps.apply(values[before.slices]), turned[box.slices])
+    assert before.reoriented(steps, values.shape) == box
 
 
 def test_the_marginal_weighs_experts_and_is_zero_where_nothing_was_seen():

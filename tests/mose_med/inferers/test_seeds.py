@@ -41,11 +41,11 @@ def test_values_beyond_16_bits_are_cut_off(values):
     assert case_seed(0, high) == case_seed(0, values)
 
 
-def samples(network, image: MetaTensor, preprocessing, **options) -> np.ndarray:
+def samples(network, image: MetaTensor, preprocessing) -> np.ndarray:
     nodules = [(image.affine.numpy() @ [10, 9, 2, 1])[:3]]
     with torch.no_grad():
         network.priors.log_std.fill_(0.5)
-    (lesion,) = infer_case(network, image, preprocessing=preprocessing, nodules=nodules, **options).lesions
+    (lesion,) = infer_case(network, image, preprocessing=preprocessing, nodules=nodules, codes="random").lesions
     return lesion.volume_ml.samples
 
 
@@ -72,10 +72,9 @@ def test_formats_and_orientations_of_a_study_have_the_same_samples(
     found = [read_ct(tmp_path / name) for name in ("ct.nii", f"other{suffix}")]
     index = np.round(np.linalg.inv(found[1].affine.numpy()) @ AFFINE @ [10, 9, 2, 1])[:3]
     assert found[1].numpy()[0][tuple(index.astype(int))] == values[10, 9, 2]
+    place = [(AFFINE @ [10, 9, 2, 1])[:3]]
     first, second = (
-        infer_case(bright_voxels, one, preprocessing=raw_preprocessing, nodules=[(AFFINE @ [10, 9, 2, 1])[:3]]).lesions[
-            0
-        ]
+        infer_case(bright_voxels, one, preprocessing=raw_preprocessing, nodules=place, codes="random").lesions[0]
         for one in found
     )
     np.testing.assert_array_equal(first.volume_ml.samples, second.volume_ml.samples)
