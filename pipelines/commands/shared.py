@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,7 @@ from pipelines.mlflow_settings import calm_mlflow
 __all__ = [
     "Bundle",
     "Checkpoint",
+    "CodesName",
     "Datalist",
     "Device",
     "KeepGoing",
@@ -73,6 +75,13 @@ _COMMON = (
     inspect.Parameter("log_file", _KEYWORD, default=None, annotation=LogFile),
     inspect.Parameter("debug", _KEYWORD, default=False, annotation=Debug),
 )
+
+
+class CodesName(StrEnum):
+    """Where the codes of the compact form come from."""
+
+    QUADRATURE = "quadrature"
+    RANDOM = "random"
 
 
 class ManyValuesCommand(TyperCommand):
