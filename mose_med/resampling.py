@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from mose_med.geometry import Affine, checked_affine, spacing_mm, window_overlap
 
-__all__ = ["InPlaneGrid", "box_on_slice", "in_plane_grid", "interpolated_back", "resampled_window"]
+__all__ = ["InPlaneGrid", "box_on_grid", "box_on_slice", "in_plane_grid", "interpolated_back", "resampled_window"]
 
 #: Steps that differ from 1 by less are 1: spacings are written with some six digits.
 _SAME_SPACING = 1e-5
@@ -122,6 +122,21 @@ def box_on_slice(
         for box in (start, stop)
     ]
     return (edges[0][0], edges[0][1]), (edges[1][0], edges[1][1])
+
+
+def box_on_grid(
+    start: tuple[int, ...], stop: tuple[int, ...], grid: InPlaneGrid
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First voxel of the grid, and the one after the last, that are nearest to the voxels of a box of the slice.
+
+    Example:
+        >>> grid = in_plane_grid(np.diag([0.5, 0.5, 2.0, 1.0]), (9, 9, 1), 1.0)
+        >>> box_on_grid((0, 1), (1, 9), grid)
+        ((0, 1), (1, 5))
+    """
+    low_i, low_j = (math.floor(first / step + 0.5) for first, step in zip(start, grid.step, strict=False))
+    high_i, high_j = (math.floor((last - 1) / step + 0.5) + 1 for last, step in zip(stop, grid.step, strict=False))
+    return (low_i, low_j), (high_i, high_j)
 
 
 def interpolated_back(

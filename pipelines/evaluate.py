@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from rich.progress import Progress, TaskID
@@ -18,6 +18,7 @@ from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.data import Datalist, load_datalist
 from mose_med.errors import ConfigError
 from mose_med.networks import MoSE
+from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
 from mose_med.samples import RaterMasks, usage_from_probs
@@ -43,11 +44,13 @@ from pipelines.memory import named_memory_errors
 from pipelines.run_folder import claim_folder
 from pipelines.run_lock import only_run
 
-__all__ = ["COMPACT", "CONSTANT", "MARGINAL", "STANDARD", "EvaluateOptions", "evaluate"]
+__all__ = ["COMPACT", "COMPACT_RANDOM", "CONSTANT", "MARGINAL", "STANDARD", "EvaluateOptions", "evaluate"]
 
 #: Methods, as tables and files name them.
 STANDARD = "standard"
 COMPACT = "compact"
+#: Beside quadrature codes: what publications score.
+COMPACT_RANDOM = "compact, random codes"
 MARGINAL = "most likely mask"
 CONSTANT = "mean training mask"
 
@@ -68,6 +71,8 @@ class EvaluateOptions:
         part: of the split: training, validation or test.
         num_samples: how many samples a slice; several numbers give a row each. The compact form takes as many of each
             expert as fit, at least one: 50 samples of four experts are 48.
+        codes: of the compact form: ``quadrature`` points of each expert's Gaussian, beside which random codes get a row
+            of their own, or ``random``.
         seed: of the first draw of samples.
         num_seeds: how many seeds, counted up from ``seed``; scores are their mean and spread.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -82,6 +87,7 @@ class EvaluateOptions:
     output_dir: Path
     part: str = "test"
     num_samples: tuple[int, ...] = (16,)
+    codes: Codes = DEFAULT_CODES
     seed: int = 0
     num_seeds: int = 1
     device: str = "auto"
@@ -146,6 +152,8 @@ def _check_options(options: EvaluateOptions) -> None:
     for name in ("num_seeds", "batch_size"):
         if getattr(options, name) < 1:
             raise ConfigError(f"{name} must be >= 1, got {getattr(options, name)}")
+    if options.codes not in get_args(Codes):
+        raise ConfigError(f"codes must be quadrature or random, got {options.codes!r}")
     if options.seed < 0:
         raise ConfigError(f"seed must be >= 0, got {options.seed}")
 
@@ -180,6 +188,7 @@ class _Run:
             "checkpoint_sha256": self.checkpoint_sha256,
             "part": self.options.part,
             "num_samples": self.options.num_samples,
+            "codes": self.options.codes,
             "seeds": self.options.seeds,
         }
 
@@ -201,6 +210,7 @@ class _Run:
             rows=self._rows(),
             expert_probs=tuple(usage.mean_probs.tolist()),
             effective_experts=usage.effective_experts,
+            codes=self.options.codes,
         )
         self._write(evaluation)
         self.track(evaluation)
@@ -229,9 +239,15 @@ class _Run:
 
     def _score_forms(self, prediction: BatchPrediction, raters: RaterMasks, number: int, position: int) -> None:
         seed = self.options.seeds[position]
-        standard, compact = prediction.standard(number, seed), prediction.compact(number, seed)
+        self._add(STANDARD, number, position, prediction.standard(number, seed), raters)
+        compact = prediction.compact(number, seed, "random")
         given = compact.masks.shape[1]
-        self._add(STANDARD, number, position, standard, raters)
+        if self.options.codes == "quadrature":
+            self._add(COMPACT_RANDOM, given, position, compact, raters)
+            if position:
+                return
+            # Quadrature codes are the same for every seed.
+            compact = prediction.compact(number, seed)
         self._add(COMPACT, given, position, compact, raters)
         self._add(MARGINAL, given, position, _most_likely(compact), raters)
 
@@ -242,7 +258,7 @@ class _Run:
         by_seed[position].add(samples, raters, rater_probs(raters, self.num_classes))
 
     def _rows(self) -> tuple[ScoreRow, ...]:
-        order = (STANDARD, COMPACT, MARGINAL, CONSTANT)
+        order = (STANDARD, COMPACT, COMPACT_RANDOM, MARGINAL, CONSTANT)
         keys = sorted(self.scores, key=lambda key: (order.index(key[0]), key[1]))
         patients = [entry.patient_id for entry in self.slices.data]
         return tuple(score_row(*key, self.scores[key], patients) for key in keys)
@@ -279,7 +295,7 @@ class _Run:
         for index in example_indices(self.views):
             item = self.slices[index]
             prediction = BatchPrediction(self.network, item["image"][None].to(self.device), index)
-            samples = prediction.experts(self.options.num_samples[0], self.options.seed)
+            samples = prediction.experts(self.options.num_samples[0], self.options.seed, self.options.codes)
             ged = scores.slices[index].ged
             panels.append(sample_panel(self.slices.data[index], item, samples, ged, self.counted, picture=picture))
         write_sample_grid(path, panels, caption=caption)

@@ -1,7 +1,14 @@
 """Blending windows that overlap.
 
-Foreground and expert probabilities of a voxel are means over the windows that hold it, with Gaussian weights around the
-centres of the windows. Slices are finished one by one, so that no dense volume of samples is ever held.
+Expert probabilities of a voxel are means over the windows that hold it, with Gaussian weights w around the centres of
+the windows. The samples of expert k are means with the weights ``w pi_k``, pi_k being the probability that the window
+gives the expert, so that the marginal of the blend is the blend of the marginals:
+
+    sum_k pi_k p_k = sum_windows w (sum_k pi_k p_k) / sum_windows w
+
+Means of pi and p apart would lose their covariance. An expert that no window gives a chance keeps the plain mean.
+Values between voxels, where they are interpolated, follow the same rule. Slices are finished one by one, so that no
+dense volume of samples is ever held.
 """
 
 from __future__ import annotations
@@ -19,10 +26,13 @@ from numpy.typing import NDArray
 from mose_med.geometry import window_overlap
 from mose_med.inferers.regions import Box
 from mose_med.inferers.windows import Window
+from mose_med.resampling import InPlaneGrid, interpolated_back
 
-__all__ = ["BlendedSlice", "Prediction", "blended_slices"]
+__all__ = ["BlendedSlice", "Prediction", "blended_slices", "interpolated_slice"]
 
 _GAUSSIAN_SIGMA = 0.125
+#: Least probability of an expert that counts as a weight: among windows that all give none, each counts alike.
+_LEAST_PROB = np.float32(1e-12)
 
 
 class Prediction(NamedTuple):
@@ -52,12 +62,40 @@ def blended_slices(predictions: Iterator[Prediction], box: Box) -> Iterator[Blen
                 foreground = np.zeros((*prediction.foreground.shape[:2], *weight.shape), dtype=np.float32)
                 expert_probs = np.zeros((len(prediction.expert_probs), *weight.shape), dtype=np.float32)
             importance = _importance(prediction.foreground.shape[-2:])
+            probs = np.maximum(prediction.expert_probs, _LEAST_PROB)
             start = (prediction.window.start[0] - box.start[0], prediction.window.start[1] - box.start[1])
             (i, j), (h, w) = window_overlap(start, importance.shape, weight.shape)
             weight[i, j] += importance[h, w]
-            foreground[..., i, j] += prediction.foreground[..., h, w] * importance[h, w]
-            expert_probs[..., i, j] += prediction.expert_probs[:, None, None] * importance[h, w]
-        yield BlendedSlice(slice_index, _divided(foreground, weight), _divided(expert_probs, weight))
+            weights = probs[:, None, None] * importance[h, w]
+            foreground[..., i, j] += prediction.foreground[..., h, w] * weights[:, None]
+            expert_probs[..., i, j] += weights
+        yield BlendedSlice(slice_index, _divided(foreground, expert_probs[:, None]), _divided(expert_probs, weight))
+
+
+def interpolated_slice(
+    blend: BlendedSlice, grid: InPlaneGrid, start: tuple[int, int], low: tuple[int, int], high: tuple[int, int]
+) -> BlendedSlice:
+    """A blended slice at the voxels of the volume that the grid lies on, interpolated where a window was.
+
+    Args:
+        blend: on the grid.
+        grid: of the windows.
+        start: voxel of the grid that the slice begins at.
+        low: first voxel of the volume's slice.
+        high: voxel of the volume's slice after the last.
+    """
+    plane = blend.foreground.shape[2:]
+    looked = blend.expert_probs.any(axis=0, keepdims=True).astype(np.float32)
+    weights = np.maximum(blend.expert_probs, _LEAST_PROB) * looked
+    weighted = blend.foreground * weights[:, None]
+    maps = np.concatenate([weighted.reshape(-1, *plane), weights, looked])
+    maps = interpolated_back(maps, grid, start, low, high)
+    experts, near = len(weights), maps[-1] >= 0.5
+    probs = maps[-1 - experts : -1] * near
+    foreground = maps[: -1 - experts].reshape(*blend.foreground.shape[:2], *near.shape)
+    return BlendedSlice(
+        blend.slice_index, _divided(foreground, probs[:, None]), _divided(probs, np.where(near, maps[-1], 0))
+    )
 
 
 def _divided(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:

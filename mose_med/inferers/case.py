@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
-from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions
+from mose_med.inferers.further_samples import FurtherSamples
+from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions, same_lesions_told
+from mose_med.inferers.nearest import nearest_shares
 from mose_med.inferers.regions import Region
 from mose_med.inferers.sampling import draw_case_latents, region_room, sample_region
+from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.views import RegionName, checked_region, lungs_of, nodule_views, search_view
+from mose_med.inferers.views import RegionName, View, checked_region, lungs_of, nodule_views, search_view
 from mose_med.inferers.windows import oriented_volume, require_inside
 from mose_med.lesion_rules import (
     DEPTH_MM,
@@ -30,6 +34,7 @@ from mose_med.lesion_rules import (
     require_overlap,
 )
 from mose_med.networks import MoSE
+from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["infer_case"]
@@ -45,6 +50,7 @@ def infer_case(
     lungs: NDArray[np.bool_] | None = None,
     samples_per_expert: int = 4,
     seed: int = 0,
+    codes: Codes = DEFAULT_CODES,
     sw_batch_size: int = 16,
     overlap: float = OVERLAP,
     depth_mm: float = DEPTH_MM,
@@ -60,12 +66,16 @@ def infer_case(
         network: 2D, one input channel; used in eval mode, on its own device.
         image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine``, in any orientation.
         preprocessing: what the network was trained with.
-        nodules: positions to look at, RAS mm, shape (M, 3), at least one.
+        nodules: positions to look at, RAS mm, shape (M, 3), at least one. Each has a region of its own: what else is
+            listed does not change what is said of its lesion.
         region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
         samples_per_expert: S.
-        seed: of the latent codes; same seed, device, thread count and versions, same result.
+        seed: of what is random, together with the voxels of the case (:func:`~mose_med.inferers.seeds.case_seed`);
+            same seed, device, thread count and versions, same result.
+        codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
+            the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network.
         overlap: of neighbouring windows of a slice in a search, as a share of a window.
         depth_mm: how far above and below a position to look.
@@ -92,7 +102,7 @@ def infer_case(
         ((20, 20, 5), 1)
     """
     where = checked_region(region, nodules, lungs)
-    _check_arguments(network, samples_per_expert, sw_batch_size, num_standard)
+    _check_arguments(network, samples_per_expert, sw_batch_size, num_standard, codes)
     require_overlap(overlap)
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
@@ -103,7 +113,7 @@ def infer_case(
         views = nodule_views(volume, positions, preprocessing.roi_size, depth_mm)
     else:
         views = [search_view(volume, inside, preprocessing.roi_size, overlap)]
-    latents = draw_case_latents(network, samples_per_expert, num_standard, seed)
+    latents = draw_case_latents(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
     storage = Storage(sum(region_room(view.box, volume, latents) for view in views), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)
@@ -122,7 +132,11 @@ def infer_case(
                 sw_batch_size=sw_batch_size,
                 storage=storage,
             )
-            source = LesionSource(sampled, affine, shape, (network.num_experts, samples_per_expert), storage)
+            further = FurtherSamples(
+                network, volume, view, latents, affine, shape, preprocessing, sw_batch_size, scratch_dir
+            )
+            numbers = (network.num_experts, samples_per_expert)
+            source = LesionSource(sampled, affine, shape, numbers, storage, further.around)
             found = find_lesions(source, rules, listed=view.listed, inside=searched)
             lesions += found
             regions.append(choose_standard_samples(sampled, found, affine, latents.uniforms, storage.release))
@@ -133,13 +147,24 @@ def infer_case(
         samples_per_expert=samples_per_expert,
         num_standard=num_standard,
         regions=tuple(regions),
-        lesions=tuple(sorted(lesions, key=lambda lesion: lesion.number)),
+        lesions=tuple(lesions if nodules is None else same_lesions_told(lesions)),
         storage=storage,
         num_windows=sum(len(set(view.windows)) for view in views),
+        shares=_shares(views, regions, affine),
     )
 
 
-def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int) -> None:
+def _shares(
+    views: Sequence[View], regions: Sequence[Region], affine: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_] | None, ...] | None:
+    positions = [view.listed.position_mm for view in views if view.listed is not None]
+    shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
+    return tuple(shares) if any(share is not None for share in shares) else None
+
+
+def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int, codes: str) -> None:
+    if codes not in get_args(Codes):
+        raise ConfigError(f"codes must be 'quadrature' or 'random', got {codes!r}")
     for name, value, least in (
         ("samples_per_expert", samples_per_expert, 1),
         ("sw_batch_size", sw_batch_size, 1),

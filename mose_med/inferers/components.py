@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from mose_med.inferers.regions import Box
 
-__all__ = ["Patch", "component_sizes", "labelled", "touching_voxels"]
+__all__ = ["Patch", "Touching", "component_sizes", "labelled", "touching_components"]
 
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 #: How far around a place its components are looked for before the whole mask is labelled, in voxels.
@@ -28,6 +28,13 @@ class Patch(NamedTuple):
 
     box: Box
     mask: NDArray[np.bool_]
+
+
+class Touching(NamedTuple):
+    """Components that touch a place: how many voxels they have, and the box that holds them; None without any."""
+
+    voxels: int
+    box: Box | None
 
 
 def labelled(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
@@ -47,8 +54,10 @@ def component_sizes(labels: NDArray[np.int32], count: int, inside: NDArray[np.bo
     return sizes
 
 
-def touching_voxels(crop: Callable[[Box], NDArray[np.bool_]], places: Sequence[Patch], within: Box) -> list[int]:
-    """Voxels of the components that touch each place.
+def touching_components(
+    crop: Callable[[Box], NDArray[np.bool_]], places: Sequence[Patch], within: Box
+) -> list[Touching]:
+    """The components that touch each place.
 
     Args:
         crop: the mask's voxels in a box of the input's grid.
@@ -57,19 +66,19 @@ def touching_voxels(crop: Callable[[Box], NDArray[np.bool_]], places: Sequence[P
     """
     nearby = sum(int(np.prod(place.box.grown(_MARGIN, within).shape)) for place in places)
     at_once = nearby >= int(np.prod(within.shape))
-    counts = [None if at_once else _touching_nearby(crop, place, within) for place in places]
-    if None not in counts:
-        return [count for count in counts if count is not None]
+    found = [None if at_once else _touching_nearby(crop, place, within) for place in places]
+    if None not in found:
+        return [touching for touching in found if touching is not None]
     labels, number = labelled(crop(within))
-    sizes = component_sizes(labels, number)
+    sizes, parts = component_sizes(labels, number), ndimage.find_objects(labels)
     return [
-        _voxels(labels, sizes, place, within) if count is None else count
-        for count, place in zip(counts, places, strict=True)
+        _joined(_touched(labels, place, within), sizes, parts, within) if touching is None else touching
+        for touching, place in zip(found, places, strict=True)
     ]
 
 
-def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], place: Patch, within: Box) -> int | None:
-    """Voxels of the components that touch a place; None if one goes on beyond the margin."""
+def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], place: Patch, within: Box) -> Touching | None:
+    """The components that touch a place; None if one goes on beyond the margin."""
     box = place.box.grown(_MARGIN, within)
     labels, number = labelled(crop(box))
     touched = _touched(labels, place, box)
@@ -79,11 +88,19 @@ def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], place: Patch, wit
         rims = [along[0]] * (start > first) + [along[-1]] * (stop < last)
         if any(np.isin(rim, touched).any() for rim in rims):
             return None
-    return _voxels(labels, component_sizes(labels, number), place, box)
+    return _joined(touched, component_sizes(labels, number), ndimage.find_objects(labels), box)
 
 
-def _voxels(labels: NDArray[np.int32], sizes: NDArray[np.intp], place: Patch, box: Box) -> int:
-    return int(sizes[_touched(labels, place, box)].sum())
+def _joined(
+    touched: NDArray[np.intp], sizes: NDArray[np.intp], parts: Sequence[tuple[slice, slice, slice]], box: Box
+) -> Touching:
+    """Of some components of a box, whose sizes and places in it are given."""
+    if not len(touched):
+        return Touching(0, None)
+    edges = [[(part.start, part.stop) for part in parts[label - 1]] for label in touched.tolist()]
+    low, high = np.min(edges, axis=0)[:, 0] + box.start, np.max(edges, axis=0)[:, 1] + box.start
+    (i, j, k), (u, v, w) = low.tolist(), high.tolist()
+    return Touching(int(sizes[touched].sum()), Box((i, j, k), (u, v, w)))
 
 
 def _touched(labels: NDArray[np.int32], place: Patch, box: Box) -> NDArray[np.intp]:

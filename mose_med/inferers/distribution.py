@@ -3,13 +3,14 @@
 Maps are named as the files of a case folder are: ``expert-1_samples`` (i, j, k, S) and
 ``expert-1_foreground_probability`` for each expert, ``expert_probs`` (i, j, k, K), ``probability``, ``consensus``,
 ``entropy`` and ``entropy_between_experts`` (nats), and ``samples`` (i, j, k, N') where the standard form was asked
-for. Outside every window the network did not look: all maps are 0 there.
+for. Outside every window the network did not look: all maps are 0 there. Each listed position has a region of its own;
+where regions share voxels, a voxel is that of the nearest position, and :meth:`CaseDistribution.alone` has the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -47,10 +48,12 @@ class CaseDistribution:
         num_experts: K.
         samples_per_expert: S.
         num_standard: N', samples in the standard form; 0 if it was not asked for.
-        regions: boxes that share no voxel, where the network looked.
+        regions: boxes where the network looked: one for each listed position, or the one that was searched.
         lesions: one for each listed position, in the order of the list; or what was found, the largest first.
         storage: of the arrays of the regions.
         num_windows: that the network was shown.
+        shares: of every region the voxels (i, j, k) of its box that the dense maps take from it, None for all; None if
+            no two regions share a voxel.
     """
 
     shape: tuple[int, int, int]
@@ -62,11 +65,23 @@ class CaseDistribution:
     lesions: tuple[Lesion, ...]
     storage: Storage = field(default_factory=lambda: Storage(0), repr=False, compare=False)
     num_windows: int = 0
+    shares: tuple[NDArray[np.bool_] | None, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the dense maps."""
         return tuple(self._maps())
+
+    def alone(self, number: int) -> CaseDistribution:
+        """The same case with one lesion and its own region alone, whatever else was listed.
+
+        Raises:
+            ConfigError: if there is no lesion of that number.
+        """
+        if not 1 <= number <= len(self.lesions):
+            raise ConfigError(f"number must be that of one of {len(self.lesions)} lesions, got {number}")
+        own = self.regions[number - 1] if len(self.regions) > 1 else self.regions[0]
+        return replace(self, regions=(own,), lesions=(self.lesions[number - 1],), shares=None)
 
     def format(self, name: str) -> MapFormat:
         """Shape and type of a dense map.
@@ -123,7 +138,7 @@ class CaseDistribution:
                 yield first, min(first + depth, stop), bool(looked[start])
 
     def _assembled(self, quantity: _OfRegion, box: Box, dtype: type[np.generic]) -> NDArray[np.generic]:
-        return assembled(self.regions, quantity, box, dtype, self.storage.release)
+        return assembled(self.regions, quantity, box, dtype, self.storage.release, self.shares)
 
     def _map(self, name: str) -> tuple[MapFormat, list[_OfRegion]]:
         maps = self._maps()

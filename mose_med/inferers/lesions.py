@@ -2,15 +2,16 @@
 
 *In each sample*, the lesion is all connected components of the sample's mask that touch the support, so that a sample
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
-voxel there is empty. Volumes count voxels.
+voxel there is empty. Volumes count voxels. Quantiles of volumes stand on more samples than the case keeps, where the
+source has them: they are looked at in a box around the lesion alone.
 
-*How probable.* Expert probabilities are pooled over the component (without one, over the support) by their mean; a
-sample of expert k weighs ``expert_probs[k] / S``. Entropies are means over the same voxels.
+*How probable.* Expert probabilities are pooled over the component (without one, over all that is within reach) by
+their mean; a sample of expert k weighs ``expert_probs[k] / S``. Entropies are means over the same voxels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,15 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mose_med.inferers.components import labelled, touching_voxels
+from mose_med.geometry import spacing_mm
+from mose_med.inferers.components import Patch, Touching, labelled, touching_components
 from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
-from mose_med.inferers.places import Place, centroid_mm, found_places, listed_places
+from mose_med.inferers.places import ListedPosition, Place, centroid_mm, found_places, listed_place
 from mose_med.inferers.regions import Box, Region, assembled, unpack
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.volumes import VolumeDistribution, volume_distribution
 from mose_med.lesion_rules import LesionRules
 
-__all__ = ["Lesion", "LesionEntropy", "LesionSource", "find_lesions"]
+__all__ = ["Lesion", "LesionEntropy", "LesionSource", "find_lesions", "same_lesions_told"]
+
+#: How far around a lesion, as the samples of the case have it, further samples are looked at.
+_AROUND_MM = 3.0
 
 
 class LesionEntropy(NamedTuple):
@@ -49,8 +54,10 @@ class Lesion(NamedTuple):
         volume_ml: distribution of the volume.
         touches_edge: whether the component goes on at the edge of what the network was shown, inside the image, so that
             its volume may be cut off.
-        same_as: number of an earlier lesion of the list that is the same component; None if there is none.
+        same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
+            region, share more than half of the smaller's voxels. None if there is none.
         entropy: means over the component, or without one over the voxels within reach.
+        component: of the marginal above the threshold, in the lesion's own region; None without one.
     """
 
     number: int
@@ -62,6 +69,7 @@ class Lesion(NamedTuple):
     touches_edge: bool
     same_as: int | None = None
     entropy: LesionEntropy = LesionEntropy(0.0, 0.0, 0.0)
+    component: Patch | None = None
 
 
 class LesionSource(NamedTuple):
@@ -73,6 +81,7 @@ class LesionSource(NamedTuple):
         image_shape: of the input's grid.
         num_samples: (K, S).
         storage: of the region's arrays.
+        more: gives, for a box of the region, further samples there; None where they are not to be had.
     """
 
     region: Region
@@ -80,6 +89,7 @@ class LesionSource(NamedTuple):
     image_shape: tuple[int, int, int]
     num_samples: tuple[int, int]
     storage: Storage
+    more: Callable[[Box], LesionSource | None] = lambda _: None
 
     def crop(self, quantity: Callable[[Region], NDArray[np.bool_]], box: Box) -> NDArray[np.bool_]:
         """A mask of the region in a box, (i, j, k)."""
@@ -90,7 +100,7 @@ def find_lesions(
     source: LesionSource,
     rules: LesionRules,
     *,
-    listed: Mapping[int, NDArray[np.float64]] | None = None,
+    listed: ListedPosition | None = None,
     inside: NDArray[np.bool_] | None = None,
 ) -> list[Lesion]:
     """The lesions of one region, in their order.
@@ -98,23 +108,38 @@ def find_lesions(
     Args:
         source: the region.
         rules: what counts.
-        listed: number of each position in the list of the case, and the position in RAS mm; None searches the region.
+        listed: the position that the region is about; None searches it.
         inside: where to search, a mask (i, j, k) of the input's grid; None is everywhere.
     """
     box = source.region.box
     labels, _ = labelled(source.crop(partial(_above, threshold=rules.threshold), box))
     if listed is not None:
-        places = listed_places(labels, box, listed, source.affine, rules.reach_mm)
+        marked = partial(source.crop, _marked)
+        places = [listed_place(labels, box, listed, source.affine, rules.reach_mm, marked)]
     else:
         part = None if inside is None else inside[box.slices]
         places = found_places(labels, box, part, source.affine, rules.min_ml)
     del labels
-    voxel_ml = abs(float(np.linalg.det(source.affine[:3, :3]))) / 1000.0
-    volumes = _voxel_counts(source, places) * voxel_ml
+    touching = _in_samples(source, [place.support for place in places])
+    return [_measured(source, place, of_place) for place, of_place in zip(places, touching, strict=True)]
+
+
+def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
+    """The lesions of a list, each with the number of the first earlier one that is the same."""
     return [
-        _measured(source, place, volume, next((p.number for p in places[:n] if p.label == place.label > 0), None))
-        for n, (place, volume) in enumerate(zip(places, volumes, strict=True))
+        lesion._replace(same_as=next((other.number for other in lesions[:n] if _are_same(lesion, other)), None))
+        for n, lesion in enumerate(lesions)
     ]
+
+
+def _are_same(one: Lesion, other: Lesion) -> bool:
+    """Whether components share more than half of the smaller's voxels."""
+    a, b = one.component, other.component
+    if a is None or b is None or not a.box.overlaps(b.box):
+        return False
+    both = a.box.intersection(b.box)
+    shared = int((a.mask[both.slices_in(a.box)] & b.mask[both.slices_in(b.box)]).sum())
+    return 2 * shared > min(int(a.mask.sum()), int(b.mask.sum()))
 
 
 def _above(region: Region, threshold: float) -> NDArray[np.bool_]:
@@ -125,30 +150,49 @@ def _sample(region: Region, n: int) -> NDArray[np.bool_]:
     return unpack(region.sample_bits, n)
 
 
-def _voxel_counts(source: LesionSource, places: Sequence[Place]) -> NDArray[np.float64]:
-    """Voxels of every lesion in every sample, (M, K, S)."""
-    supports = [place.support for place in places]
-    whole = source.region.box
-    counts = [
-        touching_voxels(partial(source.crop, partial(_sample, n=n)), supports, whole)
-        for n in range(int(np.prod(source.num_samples)))
-    ]
-    return np.asarray(counts, dtype=np.float64).T.reshape(len(places), *source.num_samples)
+def _marked(region: Region) -> NDArray[np.bool_]:
+    """Where any sample has a voxel."""
+    return np.asarray(region.sample_bits.any(axis=-1))
 
 
-def _measured(source: LesionSource, place: Place, volume: NDArray[np.float64], same_as: int | None) -> Lesion:
+def _in_samples(source: LesionSource, supports: Sequence[Patch]) -> list[list[Touching]]:
+    """Of every support what touches it in each sample, (M, K S)."""
+    samples = range(int(np.prod(source.num_samples)))
+    crops = [partial(source.crop, partial(_sample, n=n)) for n in samples]
+    by_sample = [touching_components(crop, supports, source.region.box) for crop in crops]
+    return [[of_sample[m] for of_sample in by_sample] for m in range(len(supports))]
+
+
+def _volumes_ml(source: LesionSource, touching: Sequence[Touching]) -> NDArray[np.float64]:
+    """Volume of a lesion in every sample, (K, S)."""
+    voxel_ml = abs(float(np.linalg.det(source.affine[:3, :3]))) / 1000.0
+    return np.array([found.voxels for found in touching], dtype=np.float64).reshape(source.num_samples) * voxel_ml
+
+
+def _more_volumes_ml(source: LesionSource, support: Patch, touching: Sequence[Touching]) -> NDArray[np.float64] | None:
+    """Volume of a lesion in further samples, (K, V); None where there are none."""
+    box = support.box
+    for found in touching:
+        box = box if found.box is None else box.union(found.box)
+    margin = np.ceil(_AROUND_MM / spacing_mm(source.affine)).astype(int).tolist()
+    more = source.more(box.grown(margin, source.region.box))
+    return None if more is None else _volumes_ml(more, _in_samples(more, [support])[0])
+
+
+def _measured(source: LesionSource, place: Place, touching: Sequence[Touching]) -> Lesion:
     means = _means(source, place)
     probs = np.asarray(means.expert_probs / float(means.expert_probs.sum()), dtype=np.float64)
+    volumes, more = _volumes_ml(source, touching), _more_volumes_ml(source, place.support, touching)
     return Lesion(
         number=place.number,
         position_mm=_triple(place.position_mm),
         in_consensus=place.component is not None and means.in_consensus,
         centroid_mm=None if place.component is None else _triple(centroid_mm(place.component, source.affine)),
         expert_probs=probs,
-        volume_ml=volume_distribution(volume, probs),
+        volume_ml=volume_distribution(volumes, probs, more),
         touches_edge=place.component is not None and _touches_unseen(source, place),
-        same_as=same_as,
         entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
+        component=place.component,
     )
 
 

@@ -44,7 +44,8 @@ def lung_mask(values: NDArray[Any], affine: NDArray[np.floating]) -> NDArray[np.
     """
     spacing = spacing_mm(affine)
     steps = [max(1, math.floor(_STEP_MM / length + 0.5)) for length in spacing.tolist()]
-    coarse = values[tuple(slice(step // 2, None, step) for step in steps)] if min(values.shape) else values
+    firsts = [min(step // 2, size - 1) for step, size in zip(steps, values.shape, strict=True)]
+    coarse = values[tuple(slice(first, None, step) for first, step in zip(firsts, steps, strict=True))]
     coarse_mm = spacing * steps
     lungs = _lungs(_without_outside(coarse < _AIR_BELOW_HU), float(np.prod(coarse_mm[:2])) / 100.0)
     closed = _closed(lungs, coarse_mm)

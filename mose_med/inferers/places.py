@@ -1,17 +1,22 @@
 """Where the lesions of a region are, before anything is measured: listed positions, or what the marginal shows.
 
 *Listed.* The lesion of a listed position is the connected component (26 neighbours) of the marginal above the
-threshold whose nearest voxel is nearest to the position, if that is within ``reach_mm``. Its *support* is that
-component together with the voxels within ``reach_mm`` of the position, of which the nearest always counts. Without
-such a component the lesion is listed all the same: single samples may still see it.
+threshold whose nearest voxel is nearest to the position, if that is within ``reach_mm`` (the voxel nearest to the
+position is always within reach). Without such a component the lesion is listed all the same: single samples may still
+see it.
 
 *Found.* Where a region was searched, every component of at least ``min_ml`` that has a voxel in the region asked for is
-a lesion, and its own support. They are numbered by volume, the largest first.
+a lesion. They are numbered by volume, the largest first.
+
+The *support* is where a sample has to have a voxel for the lesion to be there in it. It is one thing for both: the
+component. So a vessel that runs close by does not make an empty sample present. Only where the marginal has no
+component does another one stand in for it: of what any sample marks within reach, the component nearest to the
+position; where no sample marks anything, all that is within reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,12 +24,20 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.geometry import index_to_mm, mm_to_index, translated
-from mose_med.inferers.components import Patch, component_sizes
+from mose_med.inferers.components import Patch, component_sizes, labelled
+from mose_med.inferers.nearest import distance_mm
 from mose_med.inferers.regions import Box, bounding_box
 
-__all__ = ["Place", "found_places", "listed_places"]
+__all__ = ["ListedPosition", "Place", "centroid_mm", "found_places", "listed_place"]
 
 _POSITION_DIGITS = 4
+
+
+class ListedPosition(NamedTuple):
+    """A nodule of the list: its number, from 1, and where it is, RAS mm."""
+
+    number: int
+    position_mm: NDArray[np.float64]
 
 
 class Place(NamedTuple):
@@ -35,62 +48,51 @@ class Place(NamedTuple):
         position_mm: as listed, or the centroid of the component; RAS.
         component: of the marginal above the threshold; None without one.
         support: where samples have to have a voxel to count.
-        label: the same for places with the same component; 0 without one.
+        core: the component, or without one all that is within reach: where probabilities and entropies are averaged.
     """
 
     number: int
     position_mm: NDArray[np.float64]
     component: Patch | None
     support: Patch
-    label: int
-
-    @property
-    def core(self) -> Patch:
-        """The component, or without one the support."""
-        return self.component or self.support
+    core: Patch
 
 
-def listed_places(
+def listed_place(
     labels: NDArray[np.int32],
     box: Box,
-    listed: Mapping[int, NDArray[np.float64]],
+    listed: ListedPosition,
     affine: NDArray[np.float64],
     reach_mm: float,
-) -> list[Place]:
-    """Places of listed positions.
+    marked: Callable[[Box], NDArray[np.bool_]],
+) -> Place:
+    """Place of a listed position.
 
     Args:
         labels: components of the marginal above the threshold, (i, j, k) of the box.
         box: of the input's grid.
-        listed: number of each position in the list of the case, and the position in RAS mm.
+        listed: the position.
         affine: of the input's grid.
         reach_mm: how far from a position its lesion may begin.
+        marked: where any sample has a voxel, in a box of the input's grid.
     """
-    return [_listed_place(labels, box, number, position, affine, reach_mm) for number, position in listed.items()]
+    near_box = _box_around(listed.position_mm, affine, reach_mm).intersection(box)
+    distance = distance_mm(near_box, listed.position_mm, affine)
+    reach = Patch(near_box, (distance <= reach_mm) | (distance == distance.min()))
+    label = _nearest_label(labels[near_box.slices_in(box)], reach, distance)
+    if label:
+        component = _component(labels, box, label)
+        return Place(*listed, component, component, component)
+    seen, _ = labelled(marked(near_box) & reach.mask)
+    label = _nearest_label(seen, reach, distance)
+    return Place(*listed, None, Patch(near_box, seen == label) if label else reach, reach)
 
 
-def _listed_place(
-    labels: NDArray[np.int32],
-    box: Box,
-    number: int,
-    position_mm: NDArray[np.float64],
-    affine: NDArray[np.float64],
-    reach_mm: float,
-) -> Place:
-    near_box = _box_around(position_mm, affine, reach_mm).intersection(box)
-    distance = _distance_mm(near_box, position_mm, affine)
-    support = (distance <= reach_mm) | (distance == distance.min())
-    near = np.where(support & (labels[near_box.slices_in(box)] > 0), distance, np.inf)
-    if not np.isfinite(near).any():
-        return Place(number, position_mm, None, Patch(near_box, support), 0)
+def _nearest_label(labels: NDArray[np.int32], reach: Patch, distance: NDArray[np.float64]) -> int:
+    """Label of the voxel within reach that is nearest, 0 if none has one."""
+    near = np.where(reach.mask & (labels > 0), distance, np.inf)
     nearest = np.unravel_index(int(np.argmin(near)), near.shape)
-    label = int(labels[near_box.slices_in(box)][nearest])
-    component = _component(labels, box, label)
-    both = near_box.union(component.box)
-    joined = np.zeros(both.shape, dtype=bool)
-    joined[near_box.slices_in(both)] = support
-    joined[component.box.slices_in(both)] |= component.mask
-    return Place(number, position_mm, component, Patch(both, joined), label)
+    return int(labels[nearest]) if np.isfinite(near[nearest]) else 0
 
 
 def _component(labels: NDArray[np.int32], box: Box, label: int) -> Patch:
@@ -110,13 +112,6 @@ def _box_around(position_mm: NDArray[np.float64], affine: NDArray[np.float64], r
     index = mm_to_index(affine, position_mm)
     low, high = np.floor(index - reach).astype(int).tolist(), np.ceil(index + reach).astype(int).tolist()
     return Box((low[0], low[1], low[2]), (high[0] + 1, high[1] + 1, high[2] + 1))
-
-
-def _distance_mm(box: Box, position_mm: NDArray[np.float64], affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of every voxel centre to a position, rounded so that symmetric voxels are equally far."""
-    indices = np.stack(np.meshgrid(*map(np.arange, box.shape), indexing="ij"), axis=-1).astype(np.float64)
-    points = index_to_mm(translated(affine, box.start), indices)
-    return np.asarray(np.round(np.linalg.norm(points - position_mm, axis=-1), 6))
 
 
 def found_places(
@@ -141,13 +136,13 @@ def found_places(
     counts = (sizes > 0) & (sizes * voxel_ml >= min_ml * (1 - 1e-9))
     if inside is not None:
         counts &= component_sizes(labels, count, inside) > 0
-    places = [
-        _found_place(labels, box, label, part, affine)
+    found = [
+        (-sizes[label], _found_place(labels, box, label, part, affine))
         for label, part in enumerate(ndimage.find_objects(labels), start=1)
         if counts[label]
     ]
-    places.sort(key=lambda place: (-sizes[place.label], *np.round(place.position_mm[::-1], _POSITION_DIGITS).tolist()))
-    return [place._replace(number=number) for number, place in enumerate(places, start=1)]
+    found.sort(key=lambda one: (one[0], *np.round(one[1].position_mm[::-1], _POSITION_DIGITS).tolist()))
+    return [place._replace(number=number) for number, (_, place) in enumerate(found, start=1)]
 
 
 def _found_place(
@@ -155,7 +150,7 @@ def _found_place(
 ) -> Place:
     (i, u), (j, v), (k, w) = ((edge.start, edge.stop) for edge in part)
     patch = Patch(_moved(Box((i, j, k), (u, v, w)), box.start), labels[part] == label)
-    return Place(0, centroid_mm(patch, affine), patch, patch, label)
+    return Place(0, centroid_mm(patch, affine), patch, patch, patch)
 
 
 def centroid_mm(patch: Patch, affine: NDArray[np.float64]) -> NDArray[np.float64]:

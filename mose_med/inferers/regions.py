@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mose_med.geometry import Reorientation
 
-__all__ = ["Box", "Region", "assembled", "bounding_box", "merged_boxes", "pack", "unpack"]
+__all__ = ["Box", "Region", "assembled", "bounding_box", "pack", "unpack"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 #: Slices of which a quantity is computed at a time.
@@ -54,16 +54,16 @@ class Box(NamedTuple):
         stop = np.maximum(np.minimum(self.stop, other.stop), start).tolist()
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
-    def grown(self, voxels: int, within: Box) -> Box:
-        """The box and so many voxels more on each side, as far as they lie in another box.
+    def grown(self, voxels: int | Sequence[int], within: Box) -> Box:
+        """The box and so many voxels more on each side (along each axis), as far as they lie in another box.
 
         Example:
             >>> Box((2, 2, 2), (4, 4, 4)).grown(1, Box((0, 0, 0), (9, 9, 4)))
             Box(start=(1, 1, 1), stop=(5, 5, 4))
         """
-        i, j, k = self.start
-        u, v, w = self.stop
-        return Box((i - voxels, j - voxels, k - voxels), (u + voxels, v + voxels, w + voxels)).intersection(within)
+        i, j, k = np.subtract(self.start, voxels).tolist()
+        u, v, w = np.add(self.stop, voxels).tolist()
+        return Box((i, j, k), (u, v, w)).intersection(within)
 
     def slabs(self) -> Iterator[Box]:
         """The box in pieces of a few slices; none if it has no voxel."""
@@ -81,6 +81,14 @@ class Box(NamedTuple):
         stop = np.maximum(self.stop, other.stop).tolist()
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
+    def reoriented(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:
+        """The same voxels in the grid that the one of ``shape`` becomes by ``steps``."""
+        start, stop = [0, 0, 0], [0, 0, 0]
+        for target, (source, flip) in enumerate(zip(steps.axes, steps.flips, strict=True)):
+            low, high = self.start[source], self.stop[source]
+            start[target], stop[target] = (shape[source] - high, shape[source] - low) if flip else (low, high)
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
     def undo(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:
         """The same voxels in the grid, of ``shape``, that was reoriented by ``steps``."""
         start, stop = [0, 0, 0], [0, 0, 0]
@@ -95,17 +103,6 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box:
     ranges = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]].tolist() for axis in range(3)]
     (i, u), (j, v), (k, w) = ranges
     return Box((i, j, k), (u + 1, v + 1, w + 1))
-
-
-def merged_boxes(boxes: list[Box]) -> list[Box]:
-    """Boxes that share no voxel and cover the given ones: those that overlap are replaced by their union."""
-    merged: list[Box] = []
-    for box in boxes:
-        while hit := next((other for other in merged if other.overlaps(box)), None):
-            merged.remove(hit)
-            box = box.union(hit)
-        merged.append(box)
-    return sorted(merged)
 
 
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -173,8 +170,9 @@ def assembled(
     box: Box,
     dtype: type[Scalar],
     release: Callable[[], None] = lambda: None,
+    shares: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> NDArray[Scalar]:
-    """What regions that share no voxel say of a box of the input's grid, together.
+    """What regions say of a box of the input's grid, together.
 
     Args:
         regions: of the case.
@@ -182,13 +180,16 @@ def assembled(
         box: of the input's grid.
         dtype: of the result.
         release: called after every few slices, to let their pages go.
+        shares: of every region the voxels (i, j, k) of its box that it tells of, or None for all; None if no two
+            regions share a voxel.
 
     Returns:
         (i, j, k) of the box, 0 outside the regions; the first axis runs fastest in memory.
     """
     result = np.zeros(box.shape, dtype=dtype, order="F")
-    for region in regions:
+    for region, share in zip(regions, shares or [None] * len(regions), strict=True):
         for part in region.box.intersection(box).slabs():
-            result[part.slices_in(box)] = quantity(region.crop(part))
+            where = True if share is None else share[part.slices_in(region.box)]
+            np.copyto(result[part.slices_in(box)], quantity(region.crop(part)), where=where, casting="unsafe")
             release()
     return result

@@ -1,12 +1,14 @@
 """Coherent sampling: the network over the windows of a region, blended to one set of hypotheses.
 
-One latent code per (expert, sample) serves the whole case, so sample s of expert k is one hypothesis in 3D. A sample's
-mask is where its foreground probability, blended over the windows that hold the voxel, is above one half.
+One latent code per (expert, sample) serves the whole case, so sample s of expert k is one hypothesis in 3D. By default
+the codes of an expert are quadrature points of its Gaussian, the same for every case. A sample's
+mask is where its foreground probability, blended over the windows that hold the voxel, is above one half; the mean of
+its expert is the mean of these probabilities over the expert's samples, before they are cut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,18 +16,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mose_med.inferers.blending import BlendedSlice, Prediction, blended_slices
+from mose_med.inferers.blending import BlendedSlice, blended_slices, interpolated_slice
+from mose_med.inferers.predicting import predictions
 from mose_med.inferers.regions import Box, Region, pack
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.windows import OrientedVolume, Window, network_input
+from mose_med.inferers.windows import OrientedVolume, Window
 from mose_med.networks import MoSE
+from mose_med.networks.priors import DEFAULT_CODES, Codes, quadrature_deviates
 from mose_med.preprocessing import Preprocessing
-from mose_med.resampling import box_on_slice, interpolated_back
+from mose_med.resampling import box_on_grid, box_on_slice
 
-__all__ = ["CaseLatents", "draw_case_latents", "region_room", "sample_region"]
+__all__ = ["SAMPLES_FOR_QUANTILES", "CaseLatents", "box_on_view", "draw_case_latents", "region_room", "sample_region"]
 
 #: Slices after which the pages of a region that is kept in a file are let go.
 _RELEASE_SLICES = 8
+#: Quadrature points per expert that quantiles of volumes need: their variance is .95 of the Gaussian's.
+SAMPLES_FOR_QUANTILES = 25
 #: Types of the arrays of a region, in their order.
 _DTYPES = (np.uint8, np.float16, np.float16, np.uint8)
 
@@ -38,11 +44,14 @@ class CaseLatents(NamedTuple):
             has should it come from that expert: one normal deviate a sample, shared by the experts.
         samples_per_expert: S.
         uniforms: (N',), each picks the expert of a sample of the standard form.
+        more: (K, V, L), further codes for the quantiles of volumes; None where the compact form has enough, or draws
+            its codes at random.
     """
 
     codes: Tensor
     samples_per_expert: int
     uniforms: NDArray[np.float64]
+    more: Tensor | None = None
 
     @property
     def num_standard(self) -> int:
@@ -50,15 +59,23 @@ class CaseLatents(NamedTuple):
         return len(self.uniforms)
 
 
-def draw_case_latents(network: MoSE, samples_per_expert: int, num_standard: int, seed: int) -> CaseLatents:
-    """Draw on the CPU, from the seed alone; the codes of the compact form do not depend on ``num_standard``."""
-    generator = torch.Generator().manual_seed(seed)
-    compact = network.draw_latents(1, samples_per_expert, generator)[0]
-    noise = torch.randn(num_standard, network.latent_dim, generator=generator).to(compact)
+def draw_case_latents(
+    network: MoSE, samples_per_expert: int, num_standard: int, seed: int, codes: Codes = DEFAULT_CODES
+) -> CaseLatents:
+    """Draw on the CPU, from the seed alone; the codes of the compact form do not depend on ``num_standard``.
+
+    Quadrature points depend on nothing; the standard form is random all the same.
+    """
+    generator, priors = torch.Generator().manual_seed(seed), network.priors
+    if codes == "random":
+        compact, more = network.draw_latents(1, samples_per_expert, generator)[0], None
+    else:
+        compact = priors.at(quadrature_deviates(samples_per_expert, network.latent_dim))
+        enough = samples_per_expert >= SAMPLES_FOR_QUANTILES or priors.log_std is None
+        more = None if enough else priors.at(quadrature_deviates(SAMPLES_FOR_QUANTILES, network.latent_dim)).detach()
+    standard = priors.at(torch.randn(num_standard, network.latent_dim, generator=generator))
     uniforms = torch.rand(num_standard, dtype=torch.float64, generator=generator)
-    priors = network.priors
-    standard = priors.mean[:, None] + priors.std()[:, None] * noise[None]
-    return CaseLatents(torch.cat([compact, standard], dim=1).detach(), samples_per_expert, uniforms.numpy())
+    return CaseLatents(torch.cat([compact, standard], dim=1).detach(), samples_per_expert, uniforms.numpy(), more)
 
 
 def sample_region(
@@ -77,7 +94,7 @@ def sample_region(
     Args:
         network: in eval mode.
         volume: the case as the network looks at it.
-        windows: all windows that lie in the box.
+        windows: all windows that have a voxel of the box.
         box: of the oriented grid.
         latents: of the case.
         preprocessing: of the network.
@@ -96,7 +113,7 @@ def sample_region(
     )
     compact = latents.samples_per_expert
     for blend in blended_slices(
-        _predictions(network, volume, windows, latents.codes, preprocessing, sw_batch_size), box
+        predictions(network, volume, windows, box, latents.codes, preprocessing, sw_batch_size), box
     ):
         blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
         foreground = blend.foreground
@@ -116,23 +133,22 @@ def _box_on_volume(box: Box, volume: OrientedVolume) -> Box:
 
 
 def _on_volume(blend: BlendedSlice, box: Box, seen: Box, volume: OrientedVolume) -> BlendedSlice:
-    """A blended slice at the voxels of the volume itself, interpolated between the voxels where a window was."""
+    """A blended slice at the voxels of the volume itself."""
     if volume.grid.step == (1.0, 1.0):
         return blend
-    plane = blend.foreground.shape[2:]
-    looked = blend.expert_probs.any(axis=0, keepdims=True).astype(np.float32)
-    maps = np.concatenate([blend.foreground.reshape(-1, *plane), blend.expert_probs, looked])
-    maps = interpolated_back(maps, volume.grid, box.start[:2], seen.start[:2], seen.stop[:2])
-    near = maps[-1] >= 0.5
-    maps = np.divide(maps[:-1], maps[-1], out=np.zeros_like(maps[:-1]), where=near)
-    experts = len(blend.expert_probs)
-    foreground = maps[:-experts].reshape(*blend.foreground.shape[:2], *near.shape)
-    return BlendedSlice(blend.slice_index, foreground, maps[-experts:])
+    return interpolated_slice(blend, volume.grid, box.start[:2], seen.start[:2], seen.stop[:2])
 
 
 def _box_on_image(box: Box, volume: OrientedVolume) -> Box:
     """The voxels of the input's own grid that a box of the oriented grid stands for."""
     return _box_on_volume(box, volume).undo(volume.steps, tuple(volume.steps.undo(volume.values).shape))
+
+
+def box_on_view(box: Box, volume: OrientedVolume, within: Box) -> Box:
+    """The voxels of the oriented grid, inside a box of it, that hold a box of the input's own grid."""
+    seen = box.reoriented(volume.steps, tuple(volume.steps.undo(volume.values).shape))
+    low, high = box_on_grid(seen.start[:2], seen.stop[:2], volume.grid)
+    return Box((*low, seen.start[2]), (*high, seen.stop[2])).intersection(within)
 
 
 def region_room(box: Box, volume: OrientedVolume, latents: CaseLatents) -> int:
@@ -163,29 +179,3 @@ def _masks(foreground: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Bits (H, W, ceil(K S / 8)) of the foreground probability (K, S, H, W)."""
     experts, samples, height, width = foreground.shape
     return pack((foreground > 0.5).reshape(experts * samples, height, width).transpose(1, 2, 0))
-
-
-def _predictions(
-    network: MoSE,
-    volume: OrientedVolume,
-    windows: Sequence[Window],
-    codes: Tensor,
-    preprocessing: Preprocessing,
-    sw_batch_size: int,
-) -> Iterator[Prediction]:
-    ordered = sorted(set(windows))
-    for first in range(0, len(ordered), sw_batch_size):
-        batch = ordered[first : first + sw_batch_size]
-        with torch.inference_mode():
-            samples = network(network_input(volume, batch, preprocessing).to(codes.device), latents=codes)
-            foreground = _foreground(samples.logits).float().cpu().numpy()
-            expert_probs = samples.expert_probs.float().cpu().numpy()
-        for window, masks, probs in zip(batch, foreground, expert_probs, strict=True):
-            yield Prediction(window, masks, probs)
-
-
-def _foreground(logits: Tensor) -> Tensor:
-    """Probability (B, K, S, H, W) of any class but the background, from logits (B, K, S, C, H, W)."""
-    background, rest = logits[:, :, :, 0], logits[:, :, :, 1:]
-    # Of one class the sum of exponentials has one term.
-    return torch.sigmoid((rest[:, :, :, 0] if rest.shape[3] == 1 else rest.logsumexp(dim=3)) - background)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.inferers.lungs import lung_mask
-from mose_med.inferers.regions import Box, merged_boxes
+from mose_med.inferers.places import ListedPosition
+from mose_med.inferers.regions import Box
 from mose_med.inferers.sliding import sliding_windows
 from mose_med.inferers.windows import OrientedVolume, Window, windows_around
 
@@ -25,12 +26,12 @@ class View(NamedTuple):
     Attributes:
         box: that holds the windows.
         windows: that lie in it.
-        listed: number and position (RAS mm) of the listed nodules there; None where lesions are searched for.
+        listed: the position that it is about; None where lesions are searched for.
     """
 
     box: Box
     windows: list[Window]
-    listed: dict[int, NDArray[np.float64]] | None
+    listed: ListedPosition | None
 
 
 def checked_region(
@@ -75,14 +76,11 @@ def lungs_of(volume: OrientedVolume, given: NDArray[np.bool_] | None) -> NDArray
 def nodule_views(
     volume: OrientedVolume, positions: NDArray[np.float64], roi_size: tuple[int, int], depth_mm: float
 ) -> list[View]:
-    """Boxes that share no voxel, each with its nodules and their windows."""
-    windows = [windows_around(volume, position, roi_size, depth_mm) for position in positions]
-    boxes = [_box(listed, roi_size, volume.grid.shape) for listed in windows]
+    """A view of every listed position, its own windows alone in it: what else is listed changes nothing there."""
     views = []
-    for box in merged_boxes(boxes):
-        members = [n for n, own in enumerate(boxes) if own.overlaps(box)]
-        inside = [window for member in members for window in windows[member]]
-        views.append(View(box, inside, {member + 1: positions[member] for member in members}))
+    for number, position in enumerate(positions, start=1):
+        windows = windows_around(volume, position, roi_size, depth_mm)
+        views.append(View(_box(windows, roi_size, volume.grid.shape), windows, ListedPosition(number, position)))
     return views
 
 

@@ -17,13 +17,14 @@ class VolumeDistribution(NamedTuple):
     """Volumes in ml.
 
     Attributes:
-        samples: (K, S), of every sample.
+        samples: (K, S), of every sample that the case keeps.
         by_expert: (K,), mean over the samples of each expert.
         mean: weighted mean.
         p05: 5 % quantile.
         p50: median.
         p95: 95 % quantile.
         p_empty: weight of the samples that have no voxel there.
+        quantile_samples: how many samples the quantiles stand on: K S, or more that were drawn for them alone.
     """
 
     samples: NDArray[np.float64]
@@ -33,19 +34,29 @@ class VolumeDistribution(NamedTuple):
     p50: float
     p95: float
     p_empty: float
+    quantile_samples: int
 
 
-def volume_distribution(volumes_ml: NDArray[np.floating], expert_probs: NDArray[np.floating]) -> VolumeDistribution:
+def volume_distribution(
+    volumes_ml: NDArray[np.floating],
+    expert_probs: NDArray[np.floating],
+    more_ml: NDArray[np.floating] | None = None,
+) -> VolumeDistribution:
     """Spread of the volumes (K, S) of samples that weigh ``expert_probs / S`` each.
+
+    Args:
+        volumes_ml: of the samples that the case keeps.
+        expert_probs: (K,).
+        more_ml: (K, V), of samples for the quantiles; the same ones if None.
 
     Example:
         >>> volume_distribution(np.array([[0.0, 1.0], [2.0, 2.0]]), np.array([0.5, 0.5])).p_empty
         0.25
     """
     volumes = np.asarray(volumes_ml, dtype=np.float64)
-    weights = np.repeat(np.asarray(expert_probs, dtype=np.float64)[:, None], volumes.shape[1], axis=1)
-    weights /= weights.sum()
-    quantiles = [weighted_quantile(volumes.ravel(), weights.ravel(), share) for share in (0.05, 0.5, 0.95)]
+    many = volumes if more_ml is None else np.asarray(more_ml, dtype=np.float64)
+    weights, of_many = _weights(volumes, expert_probs), _weights(many, expert_probs)
+    quantiles = [weighted_quantile(many.ravel(), of_many.ravel(), share) for share in (0.05, 0.5, 0.95)]
     return VolumeDistribution(
         samples=volumes,
         by_expert=volumes.mean(axis=1),
@@ -54,7 +65,13 @@ def volume_distribution(volumes_ml: NDArray[np.floating], expert_probs: NDArray[
         p50=quantiles[1],
         p95=quantiles[2],
         p_empty=float(weights[volumes == 0].sum()),
+        quantile_samples=many.size,
     )
+
+
+def _weights(volumes: NDArray[np.float64], expert_probs: NDArray[np.floating]) -> NDArray[np.float64]:
+    weights = np.repeat(np.asarray(expert_probs, dtype=np.float64)[:, None], volumes.shape[1], axis=1)
+    return np.asarray(weights / weights.sum())
 
 
 def weighted_quantile(values: NDArray[np.floating], weights: NDArray[np.floating], share: float) -> float:

@@ -65,6 +65,7 @@ def lesion_record(lesion: Lesion, nodule_id: str) -> dict[str, Any]:
             "p05": _rounded(volume.p05),
             "p50": _rounded(volume.p50),
             "p95": _rounded(volume.p95),
+            "quantile_samples": volume.quantile_samples,
             "by_expert": _rounded(volume.by_expert.tolist()),
             "samples": _rounded(volume.samples.tolist()),
         },

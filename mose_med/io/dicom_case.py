@@ -12,7 +12,6 @@ from mose_med.errors import DataError
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom_files import silenced, without_remarks
 from mose_med.io.dicom_source import ModelIdentity, SourceSeries, require_highdicom
-from mose_med.lesion_rules import LESION_THRESHOLD
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
 
@@ -43,7 +42,6 @@ def write_dicom_case(
     source: SourceSeries,
     model: ModelIdentity,
     request: str,
-    lesion_threshold: float = LESION_THRESHOLD,
 ) -> WrittenObjects:
     """Write the objects of a case into an existing folder.
 
@@ -55,7 +53,6 @@ def write_dicom_case(
         source: series that it was inferred from.
         model: that it was made by.
         request: text that says all that decides the result; UIDs follow from it.
-        lesion_threshold: marginal probability above which voxels are of a lesion, as the case was inferred with.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
@@ -69,7 +66,7 @@ def write_dicom_case(
 
     source.require_grid(distribution.shape, distribution.affine)
     objects = CaseObjects(source, model, request)
-    segments = case_segments(distribution, lesion_threshold)
+    segments = case_segments(distribution)
     with _faults_of_headers():
         binary = binary_segmentation(segments, objects) if segments.slices else None
         made = {

@@ -3,7 +3,7 @@
 *Binary.* Segments, in this order: ``Consensus``, the 0.5 mask of the marginal probability (``consensus.nii.gz``);
 ``Expert 1`` to ``Expert K``, the expert's mode: the 0.5 mask of its own mean foreground probability
 (``expert-k_foreground_probability.nii.gz``); ``Lesion n``, the component of the marginal above the threshold of
-lesions that is lesion n of the case.
+lesions that is lesion n of the case, in the lesion's own region.
 Segments may overlap. One without a voxel is left out, and the numbers of those after it move up.
 
 *Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255.
@@ -19,18 +19,14 @@ from typing import Any, NamedTuple
 import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from mose_med.geometry import mm_to_index
-from mose_med.inferers import Box, CaseDistribution, Lesion
+from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.dicom_objects import ABNORMALITY, LUNG, NODULE, CaseObjects, without_run_traces
-from mose_med.lesion_rules import LESION_THRESHOLD
 
 __all__ = ["Segments", "binary_segmentation", "case_segments", "lesion_label", "probability_segmentation"]
 
 _MODE_THRESHOLD = 0.5
 _LEVELS = 255
-_NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
 #: Masks (row, column) of the slices that have a voxel, by k.
 _Slices = Mapping[int, NDArray[np.bool_]]
 
@@ -51,21 +47,14 @@ class Segments(NamedTuple):
         return list(self.slices).index(label) + 1 if label in self.slices else None
 
 
-def case_segments(distribution: CaseDistribution, lesion_threshold: float = LESION_THRESHOLD) -> Segments:
-    """All segments of a case.
-
-    Args:
-        distribution: of the case.
-        lesion_threshold: marginal probability above which voxels are of a lesion, as the case was inferred with.
-    """
+def case_segments(distribution: CaseDistribution) -> Segments:
+    """All segments of a case."""
     found: dict[str, _Slices] = {"Consensus": _above(distribution, "probability", _MODE_THRESHOLD)}
     for expert in range(1, distribution.num_experts + 1):
         name = f"expert-{expert}_foreground_probability"
         found[f"Expert {expert}"] = _above(distribution, name, _MODE_THRESHOLD)
-    lesional = _above(distribution, "probability", lesion_threshold)
-    components = [part for region in distribution.regions for part in _components(lesional, region.box)]
     for lesion in distribution.lesions:
-        found[lesion_label(lesion)] = _lesion(lesion, components, distribution)
+        found[lesion_label(lesion)] = _lesion(lesion, distribution)
     present = {label: slices for label, slices in found.items() if slices}
     return Segments(present, [label for label in found if label not in present])
 
@@ -142,32 +131,15 @@ def _above(distribution: CaseDistribution, name: str, threshold: float) -> _Slic
     return {k: mask for k, mask in masks if mask.any()}
 
 
-def _components(slices: _Slices, box: Box) -> Iterator[NDArray[np.intp]]:
-    """Components (26 neighbours) of a mask in a box: their voxels (n, 3) on the input's grid."""
-    inside = [k for k in slices if box.start[2] <= k < box.stop[2]]
-    if not inside:
-        return
-    (left, top, _), (right, bottom, _) = box.start, box.stop
-    first = min(inside)
-    mask = np.zeros((max(inside) - first + 1, bottom - top, right - left), dtype=bool)
-    for k in inside:
-        mask[k - first] = slices[k][top:bottom, left:right]
-    labels, _ = ndimage.label(mask, structure=_NEIGHBOURS_26)
-    for number, part in enumerate(ndimage.find_objects(labels), start=1):
-        start = np.add((first, top, left), [edge.start for edge in part])
-        yield (np.argwhere(labels[part] == number) + start)[:, ::-1]
-
-
-def _lesion(lesion: Lesion, components: list[NDArray[np.intp]], distribution: CaseDistribution) -> _Slices:
-    """The component of a lesion, known by its centroid."""
-    if lesion.centroid_mm is None:
+def _lesion(lesion: Lesion, distribution: CaseDistribution) -> _Slices:
+    """The component of a lesion, in its own region."""
+    if lesion.component is None:
         return {}
-    centroid = mm_to_index(distribution.affine, np.asarray(lesion.centroid_mm))
-    voxels = min(components, key=lambda part: float(np.linalg.norm(part.mean(axis=0) - centroid)))
+    (left, top, first), (right, bottom, _) = lesion.component.box
     columns, rows, _ = distribution.shape
     slices = {}
-    for k in np.unique(voxels[:, 2]).tolist():
-        slices[k] = np.zeros((rows, columns), dtype=bool)
-        i, j, _ = voxels[voxels[:, 2] == k].T
-        slices[k][j, i] = True
+    for k, mask in enumerate(np.moveaxis(lesion.component.mask, 2, 0), start=first):
+        if mask.any():
+            slices[k] = np.zeros((rows, columns), dtype=bool)
+            slices[k][top:bottom, left:right] = mask.T
     return slices

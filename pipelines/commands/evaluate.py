@@ -8,13 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from mose_med.errors import ConfigError
-from pipelines.commands.shared import Device, OutputDir, Overwrite, Quiet, Seed, Threads, command
+from pipelines.commands.shared import CodesName, Device, OutputDir, Overwrite, Quiet, Seed, Threads, command
 
 __all__ = ["register"]
 
 _MODEL = ("datalist", "checkpoint")
 _MASKS = ("predictions", "references")
-_ONLY_MODEL = ("part", "samples", "seeds")
+_ONLY_MODEL = ("part", "samples", "seeds", "codes")
 _ONLY_MASKS = ("classes", "prediction_weights", "reference_weights")
 
 
@@ -48,6 +48,12 @@ def evaluate(
     seeds: Annotated[
         int | None, typer.Option(min=1, help="Seeds to average over, counted up from --seed.", show_default="1")
     ] = None,
+    codes: Annotated[
+        CodesName | None,
+        typer.Option(
+            help="Codes of the compact form: points that stand for each expert, or draws.", show_default="quadrature"
+        ),
+    ] = None,
     classes: Annotated[
         list[int] | None, typer.Option(min=0, help="With --predictions: classes that count.", show_default="1")
     ] = None,
@@ -76,8 +82,8 @@ def evaluate(
     from pipelines.evaluate import EvaluateOptions, evaluate
 
     chosen = {name: options[name] for name in (*_MODEL, "seed", "device")}
-    numbers = tuple(samples or (16,))
-    evaluate(EvaluateOptions(**shared, **chosen, part=part or "test", num_samples=numbers, num_seeds=seeds or 1))
+    chosen |= {"part": part or "test", "num_samples": tuple(samples or (16,)), "num_seeds": seeds or 1}
+    evaluate(EvaluateOptions(**shared, **chosen, codes=(codes or CodesName.QUADRATURE).value))
 
 
 def _check_mode(options: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import typer
 from mose_med.errors import ConfigError
 from pipelines.commands import infer_input as read
 from pipelines.commands import infer_many as many
-from pipelines.commands.shared import Device, Overwrite, Quiet, Seed, Threads, command, real_number
+from pipelines.commands.shared import CodesName, Device, Overwrite, Quiet, Seed, Threads, command, real_number
 from pipelines.console import ExitCode
 
 __all__ = ["register"]
@@ -86,6 +86,9 @@ def infer(
     slice_spacing: read.SliceSpacing = read.SliceSpacingName.REFUSE,
     gantry_tilt: read.GantryTilt = read.GantryTiltName.REFUSE,
     samples: Annotated[int, typer.Option(min=1, help="Samples per expert.")] = 4,
+    codes: Annotated[
+        CodesName, typer.Option(help="Codes of the samples: points that stand for each expert, or draws.")
+    ] = CodesName.QUADRATURE,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
     dicom_seg: Annotated[
         bool | None,
@@ -152,6 +155,7 @@ def infer(
     shared: dict[str, Any] = {
         "checkpoint": checkpoint,
         "samples": samples,
+        "codes": codes.value,
         "form": form.value,
         "dicom_seg": dicomweb is not None if dicom_seg is None else dicom_seg,
         "keep_identity": keep_identity,

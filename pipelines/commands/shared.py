@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from pipelines.mlflow_settings import calm_mlflow
 __all__ = [
     "Bundle",
     "Checkpoint",
+    "CodesName",
     "Datalist",
     "Device",
     "KeepGoing",
@@ -75,6 +77,13 @@ _COMMON = (
     inspect.Parameter("log_file", _KEYWORD, default=None, annotation=LogFile),
     inspect.Parameter("debug", _KEYWORD, default=False, annotation=Debug),
 )
+
+
+class CodesName(StrEnum):
+    """Where the codes of the compact form come from."""
+
+    QUADRATURE = "quadrature"
+    RANDOM = "random"
 
 
 def real_number(

@@ -41,6 +41,13 @@ _CONVENTIONS = (
     "on the same slices: the mean training mask at its best threshold, for every image alike; and the network's own "
     "most likely mask (the argmax of its marginal) in place of its samples."
 )
+_CODES = {
+    "quadrature": (
+        "Codes of the compact form are quadrature points, the same for every image and seed; *compact, random codes* "
+        "draws them, as publications do."
+    ),
+    "random": "Codes of the compact form are drawn at random.",
+}
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Evaluation:
         rows: scores of the network's two forms and of the baselines, for every number of samples.
         expert_probs: mean gating probability of every expert.
         effective_experts: exponential of the entropy of these means.
+        codes: of the compact form, ``quadrature`` or ``random``.
     """
 
     datalist: str
@@ -70,6 +78,7 @@ class Evaluation:
     rows: tuple[ScoreRow, ...]
     expert_probs: tuple[float, ...]
     effective_experts: float
+    codes: str = "random"
 
     def row(self, method: str, num_samples: int | None = None) -> ScoreRow:
         """The first row of a method, of a number of samples if one is given.
@@ -159,12 +168,13 @@ def markdown_table(evaluation: Evaluation) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in evaluation.rows:
+        method = f"{row.method}, {evaluation.codes} codes" if row.method == "compact" else row.method
         columns = (row.ged, row.ged_interval, row.matched_iou, row.matched_iou_interval, row.ece_percent, row.diversity)
-        lines.append(f"| {row.method} | {row.num_samples} | {' | '.join(_number(value) for value in columns)} |")
+        lines.append(f"| {method} | {row.num_samples} | {' | '.join(_number(value) for value in columns)} |")
     shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
     lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
     seeds = f"mean ± standard deviation over {len(evaluation.seeds)} seeds" if len(evaluation.seeds) > 1 else "one seed"
-    lines += ["", _CONVENTIONS.format(seeds=seeds), "", published_table(evaluation.datalist)]
+    lines += ["", _CONVENTIONS.format(seeds=seeds), _CODES[evaluation.codes], "", published_table(evaluation.datalist)]
     return "\n".join(lines) + "\n"
 
 

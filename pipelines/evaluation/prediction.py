@@ -1,7 +1,7 @@
 """Samples of a network for a batch of slices, in both forms, over features that are computed once.
 
 Everything random of a slice is drawn from (seed, index of the slice), so that no result depends on the batch size or on
-which other slices are evaluated.
+which other slices are evaluated. Quadrature codes of the compact form depend on neither.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mose_med.networks import MoSE
+from mose_med.networks.priors import DEFAULT_CODES, Codes, quadrature_deviates
 from mose_med.networks.unet import Features
 from mose_med.samples import ExpertSamples, WeightedSamples
 
@@ -55,9 +56,9 @@ class BatchPrediction:
         self._features = network.features(images)
         self.expert_probs: Tensor = network.gating(self._features.global_feature)
 
-    def compact(self, num_samples: int, seed: int) -> SampleSet:
+    def compact(self, num_samples: int, seed: int, codes: Codes = DEFAULT_CODES) -> SampleSet:
         """Compact form: as many samples of each expert as fit ``num_samples``, at least one."""
-        latents, weights = self._compact_draw(num_samples, seed)
+        latents, weights = self._compact_codes(num_samples, seed, codes)
         return self._sample_set(latents, weights)
 
     def standard(self, num_samples: int, seed: int) -> SampleSet:
@@ -70,19 +71,23 @@ class BatchPrediction:
         weights = self.expert_probs.new_full((len(probs), num_samples), 1.0 / num_samples)
         return self._sample_set(torch.cat(latents), weights)
 
-    def experts(self, num_samples: int, seed: int) -> ExpertSamples:
+    def experts(self, num_samples: int, seed: int, codes: Codes = DEFAULT_CODES) -> ExpertSamples:
         """The samples of :meth:`compact` as logits, by expert."""
-        latents, _ = self._compact_draw(num_samples, seed)
+        latents, _ = self._compact_codes(num_samples, seed, codes)
         logits = self._network.decode(self._features, latents, self._spatial)
         by_expert = logits.view(*self.expert_probs.shape, -1, *logits.shape[2:])
         return ExpertSamples(by_expert, self.expert_probs)
 
-    def _compact_draw(self, num_samples: int, seed: int) -> tuple[Tensor, Tensor]:
+    def _compact_codes(self, num_samples: int, seed: int, codes: Codes) -> tuple[Tensor, Tensor]:
         """Codes (B, N, L) and weights (B, N), one expert after the other."""
         images, experts = self.expert_probs.shape
         each = max(1, num_samples // experts)
-        generators = (_generator(seed, self._first + row, _COMPACT) for row in range(images))
-        latents = torch.cat([self._network.draw_latents(1, each, generator) for generator in generators])
+        if codes == "quadrature":
+            points = quadrature_deviates(each, self._network.latent_dim)
+            latents = self._network.priors.at(points).expand(images, -1, -1, -1)
+        else:
+            generators = (_generator(seed, self._first + row, _COMPACT) for row in range(images))
+            latents = torch.cat([self._network.draw_latents(1, each, generator) for generator in generators])
         return latents.flatten(1, 2), (self.expert_probs / each).repeat_interleave(each, dim=1)
 
     def _sample_set(self, latents: Tensor, weights: Tensor) -> SampleSet:

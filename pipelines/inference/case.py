@@ -123,6 +123,7 @@ def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> 
         lungs=read.lungs,
         samples_per_expert=options.samples,
         seed=options.seed,
+        codes=options.codes,
         sw_batch_size=options.sw_batch_size,
         overlap=options.overlap,
         depth_mm=options.depth_mm,

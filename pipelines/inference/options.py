@@ -32,8 +32,9 @@ class ResultOptions:
     It is recorded in ``options.json`` and in every ``provenance.json``; another value is another result.
 
     Attributes:
-        seed: of the latent codes.
+        seed: of what is random, together with the voxels of a case.
         samples: S, samples per expert.
+        codes: of the compact form: ``quadrature`` points of each expert's Gaussian, or ``random``.
         form: ``standard`` writes samples in the standard form besides, as many as the compact form has.
         region: where to look in a case without listed positions: over the lungs, or everywhere.
         overlap: of neighbouring windows of a slice in a search, as a share of a window.
@@ -52,6 +53,7 @@ class ResultOptions:
 
     seed: int = 0
     samples: int = 4
+    codes: Literal["quadrature", "random"] = "quadrature"
     form: Literal["compact", "standard"] = "compact"
     region: Literal["lungs", "full"] = "lungs"
     overlap: float = OVERLAP
@@ -96,6 +98,7 @@ class ResultOptions:
             if not value >= least:
                 raise ConfigError(f"{name} must be >= {least}, got {value}")
         for name, text, choices in (
+            ("codes", self.codes, ("quadrature", "random")),
             ("form", self.form, ("compact", "standard")),
             ("region", self.region, ("lungs", "full")),
             ("slice_spacing", self.slice_spacing, ("refuse", "resample")),

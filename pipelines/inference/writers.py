@@ -91,7 +91,6 @@ def _write_dicom(folder: Path, case: InferredCase) -> None:
             source=case.input.series,
             model=ModelIdentity(__version__, case.model.weights_sha256),
             request=json.dumps(_record(case)),
-            lesion_threshold=case.request.options.lesion_threshold,
         )
         write_json(folder / DICOM_NAME, {"highdicom": version("highdicom")} | written._asdict())
 

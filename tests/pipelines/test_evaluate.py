@@ -13,7 +13,7 @@ from mose_med.checkpoint import Checkpoint, ModelConfig, build_network, read_che
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.errors import ConfigError, DataError
 from mose_med.metrics import generalized_energy_distance, matched_iou
-from pipelines.evaluate import COMPACT, CONSTANT, MARGINAL, STANDARD, EvaluateOptions, evaluate
+from pipelines.evaluate import COMPACT, COMPACT_RANDOM, CONSTANT, MARGINAL, STANDARD, EvaluateOptions, evaluate
 from pipelines.evaluation.files import Evaluation
 
 
@@ -30,8 +30,8 @@ def evaluation(options: EvaluateOptions) -> Evaluation:
 
 def test_both_forms_and_both_baselines_are_scored(evaluation: Evaluation):
     found = [(row.method, row.num_samples) for row in evaluation.rows]
-    forms = [(STANDARD, 5), (STANDARD, 8), (COMPACT, 4), (COMPACT, 8), (MARGINAL, 4), (MARGINAL, 8)]
-    assert found == [*forms, (CONSTANT, 1)]
+    compact = [(method, number) for method in (COMPACT, COMPACT_RANDOM, MARGINAL) for number in (4, 8)]
+    assert found == [(STANDARD, 5), (STANDARD, 8), *compact, (CONSTANT, 1)]
     assert (evaluation.images, evaluation.patients) == (6, 2)
 
 
@@ -39,7 +39,7 @@ def test_every_file_is_written(options: EvaluateOptions, evaluation: Evaluation)
     names = {path.name for path in options.output_dir.iterdir()}
     tables = {"metrics.json", "scores.md", "per_slice.csv", "per_case.csv", "options.json"}
     assert names == tables | {"reliability.png", "samples.png"}
-    assert "| compact | 8 |" in (options.output_dir / "scores.md").read_text()
+    assert "| compact, quadrature codes | 8 |" in (options.output_dir / "scores.md").read_text()
     assert json.loads((options.output_dir / "metrics.json").read_text())["images"] == evaluation.images
 
 
@@ -127,7 +127,19 @@ def test_several_seeds_give_mean_and_spread(options: EvaluateOptions, tmp_path: 
     found = evaluate(replace(options, output_dir=tmp_path / "out", num_samples=(4,), num_seeds=2))
     assert found.seeds == (0, 1)
     assert found.row(STANDARD).ece_percent.std > 0.0
-    assert found.row(CONSTANT).ece_percent.std == 0.0
+    assert found.row(COMPACT_RANDOM).ece_percent.std > 0.0
+    assert found.row(CONSTANT).ece_percent.std == found.row(COMPACT).ece_percent.std == 0.0
+
+
+def test_random_codes_alone_are_scored_as_beside_quadrature_points(
+    options: EvaluateOptions, evaluation: Evaluation, tmp_path: Path
+):
+    found = evaluate(replace(options, output_dir=tmp_path / "out", codes="random"))
+    assert [row.method for row in found.rows if "compact" in row.method] == [COMPACT, COMPACT]
+    assert found.row(COMPACT, 8).ged == evaluation.row(COMPACT_RANDOM, 8).ged
+    assert (found.codes, evaluation.codes) == ("random", "quadrature")
+    with pytest.raises(ConfigError, match="codes must be quadrature or random, got 'sobol'"):
+        evaluate(replace(options, codes="sobol"))
 
 
 def test_the_same_options_return_what_is_there(options: EvaluateOptions, evaluation: Evaluation):

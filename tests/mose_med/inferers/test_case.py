@@ -11,8 +11,10 @@ from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError, DataError
 from mose_med.inferers import infer_case, nodule_windows
+from mose_med.inferers.seeds import case_seed
 from mose_med.io import read_ct
 from mose_med.networks import MoSE
+from mose_med.networks.priors import quadrature_deviates
 from mose_med.preprocessing import Preprocessing
 
 AFFINE = np.array([[-0.7, 0.05, 0.0, 12.0], [0.05, -0.6, 0.0, 20.0], [0.0, 0.0, 2.0, -100.0], [0, 0, 0, 1]])
@@ -35,9 +37,11 @@ def preprocessing() -> Preprocessing:
 
 
 def test_maps_are_what_the_network_says_of_the_window(infer_network, image, preprocessing):
-    result = infer_case(infer_network, image, preprocessing=preprocessing, nodules=[at(12, 13, 4)], depth_mm=2)
+    place, options = [at(12, 13, 4)], {"depth_mm": 2, "codes": "random"}
+    result = infer_case(infer_network, image, preprocessing=preprocessing, nodules=place, **options)
     inputs, windows = nodule_windows(image, at(12, 13, 4), preprocessing, depth_mm=2)
-    latents = infer_network.draw_latents(1, 4, torch.Generator().manual_seed(0))[0]
+    seed = case_seed(0, image.numpy()[0])
+    latents = infer_network.draw_latents(1, 4, torch.Generator().manual_seed(seed))[0]
     with torch.inference_mode():
         logits, expert_probs = infer_network(inputs, latents=latents)
     foreground = logits.softmax(dim=3)[:, :, :, 1].movedim(0, -1).numpy()
@@ -71,13 +75,31 @@ def test_entropy_is_that_of_the_marginal_and_exceeds_its_part(infer_network, ima
 def test_same_seed_same_samples_and_another_seed_others(infer_network, image, preprocessing):
     with torch.no_grad():
         infer_network.priors.log_std.fill_(1.0)
+    place = [at(12, 13, 4)]
     first, again, other = (
-        infer_case(infer_network, image, preprocessing=preprocessing, nodules=[at(12, 13, 4)], seed=seed)
+        infer_case(infer_network, image, preprocessing=preprocessing, nodules=place, seed=seed, codes="random")
         for seed in (3, 3, 4)
     )
     name = "expert-1_foreground_probability"
     np.testing.assert_array_equal(first.dense(name), again.dense(name))
     assert (first.dense(name) != other.dense(name)).any()
+
+
+def test_quadrature_points_are_the_samples_of_every_seed(bright_voxels, image, raw_preprocessing):
+    with torch.no_grad():
+        bright_voxels.priors.log_std.fill_(0.5)
+    one, other = (
+        infer_case(
+            bright_voxels, image, preprocessing=raw_preprocessing, nodules=[at(12, 13, 4)], seed=seed, num_standard=5
+        )
+        for seed in (3, 4)
+    )
+    codes, here = bright_voxels.priors.at(quadrature_deviates(4, 1))[1, :, 0].tolist(), (slice(4, 20), slice(5, 21))
+    for result in (one, other):
+        for s, code in enumerate(codes):
+            expected = image.numpy()[0][here] > -300 - 100 * code
+            np.testing.assert_array_equal(result.dense("expert-2_samples")[here][..., s], expected)
+    assert (one.dense("samples") != other.dense("samples")).any()
 
 
 def test_batch_size_and_the_callers_random_state_are_irrelevant(infer_network, image, preprocessing):
@@ -92,27 +114,23 @@ def test_batch_size_and_the_callers_random_state_are_irrelevant(infer_network, i
     np.testing.assert_allclose(one, other, atol=2e-3)
 
 
-def test_windows_that_overlap_are_blended_into_one_region(bright_voxels, image, raw_preprocessing):
-    positions = [at(10, 10, 4), at(16, 12, 4), at(24, 24, 4)]
-    near = infer_case(bright_voxels, image, preprocessing=raw_preprocessing, nodules=positions[:2], depth_mm=0)
-    assert [region.box for region in near.regions] == [((2, 2, 4), (24, 20, 5))]
+def test_positions_whose_windows_overlap_keep_regions_of_their_own(bright_voxels, image, raw_preprocessing):
+    positions = [at(10, 10, 4), at(16, 12, 4)]
+    near = infer_case(bright_voxels, image, preprocessing=raw_preprocessing, nodules=positions, depth_mm=0)
+    assert [region.box for region in near.regions] == [((2, 2, 4), (18, 18, 5)), ((8, 4, 4), (24, 20, 5))]
     looked = near.dense("expert_probs").sum(axis=-1)
     np.testing.assert_allclose(looked[2:18, 2:18, 4], 1, atol=1e-3)
     np.testing.assert_allclose(looked[8:24, 4:20, 4], 1, atol=1e-3)
     np.testing.assert_array_equal(looked[2:8, 18:20, 4], 0)
-    # A network that judges each voxel by itself says the same in every window.
-    alone = infer_case(bright_voxels, image, preprocessing=raw_preprocessing, nodules=positions[:1], depth_mm=0)
-    np.testing.assert_allclose(
-        near.dense("probability")[2:18, 2:18, 4], alone.dense("probability")[2:18, 2:18, 4], atol=1e-3
-    )
 
 
 def test_regions_apart_stay_apart_and_lesions_keep_the_order_of_the_list(bright_voxels, image, raw_preprocessing):
     small = Preprocessing(standardise=False, roi_size=(8, 8))
     positions = [at(24, 22, 4), at(5, 5, 4), at(23, 21, 4)]
     result = infer_case(bright_voxels, image, preprocessing=small, nodules=positions, depth_mm=2)
-    assert len(result.regions) == 2
+    assert len(result.regions) == 3
     assert [lesion.number for lesion in result.lesions] == [1, 2, 3]
+    assert not result.regions[0].box.overlaps(result.regions[1].box)
     np.testing.assert_allclose([lesion.position_mm for lesion in result.lesions], positions)
 
 
@@ -165,6 +183,7 @@ def test_training_mode_is_left_as_it_was(image, preprocessing):
     ("arguments", "message"),
     [
         ({"samples_per_expert": 0}, "samples_per_expert must be >= 1, got 0"),
+        ({"codes": "sobol"}, "codes must be 'quadrature' or 'random', got 'sobol'"),
         ({"sw_batch_size": 0}, "sw_batch_size must be >= 1, got 0"),
         ({"num_standard": -1}, "num_standard must be >= 0, got -1"),
         ({"reach_mm": float("nan")}, "reach_mm must be >= 0, got nan"),

@@ -7,17 +7,21 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from mose_med.inferers import components
-from mose_med.inferers.components import Patch, touching_voxels
+from mose_med.inferers.components import Patch, Touching, touching_components
 from mose_med.inferers.regions import Box
 
 WITHIN = Box((3, 0, 2), (23, 18, 14))
 
 
-def slow_count(mask: np.ndarray, place: Patch) -> int:
+def slow_touching(mask: np.ndarray, place: Patch) -> Touching:
     labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     support = np.zeros(mask.shape, dtype=bool)
     support[place.box.slices_in(WITHIN)] = place.mask
-    return int(np.isin(labels, np.setdiff1d(labels[support], [0])).sum())
+    touching = np.isin(labels, np.setdiff1d(labels[support], [0]))
+    if not touching.any():
+        return Touching(0, None)
+    where = np.argwhere(touching) + WITHIN.start
+    return Touching(len(where), Box(tuple(where.min(axis=0).tolist()), tuple((where.max(axis=0) + 1).tolist())))
 
 
 @given(st.integers(0, 1000), st.floats(0.02, 0.2))
@@ -28,8 +32,8 @@ def test_counts_are_those_of_labelling_the_whole_mask(seed: int, share: float):
     place = Patch(Box(start, tuple(n + 3 for n in start)), rng.random((3, 3, 3)) < 0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(components, "_MARGIN", 2)
-        (count,) = touching_voxels(lambda box: mask[box.slices_in(WITHIN)], [place], WITHIN)
-    assert count == slow_count(mask, place)
+        (found,) = touching_components(lambda box: mask[box.slices_in(WITHIN)], [place], WITHIN)
+    assert found == slow_touching(mask, place)
 
 
 def test_places_that_are_as_large_as_the_mask_take_one_cut():
@@ -40,5 +44,5 @@ def test_places_that_are_as_large_as_the_mask_take_one_cut():
         return np.ones(box.shape, dtype=bool)
 
     place = Patch(Box((5, 5, 5), (6, 6, 6)), np.ones((1, 1, 1), dtype=bool))
-    assert touching_voxels(crop, [place, place], WITHIN) == [np.prod(WITHIN.shape)] * 2
+    assert touching_components(crop, [place, place], WITHIN) == [Touching(int(np.prod(WITHIN.shape)), WITHIN)] * 2
     assert asked == [WITHIN]

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from mose_med.inferers import Box, Lesion, Region
-from mose_med.inferers.lesions import LesionSource, find_lesions
+from mose_med.inferers.components import Patch
+from mose_med.inferers.lesions import LesionSource, find_lesions, same_lesions_told
+from mose_med.inferers.places import ListedPosition
 from mose_med.inferers.regions import pack
 from mose_med.inferers.storage import Storage
 from mose_med.lesion_rules import LesionRules
@@ -28,8 +30,11 @@ def source_of(region: Region) -> LesionSource:
 
 
 def lesions_of(region: Region, *indices: tuple[float, float, float], reach_mm: float = 2.0) -> list[Lesion]:
-    listed = {n: (AFFINE @ [*(np.add(index, 2)), 1])[:3] for n, index in enumerate(indices, start=1)}
-    return find_lesions(source_of(region), LesionRules(reach_mm=reach_mm), listed=listed)
+    lesions = []
+    for number, index in enumerate(indices, start=1):
+        listed = ListedPosition(number, (AFFINE @ [*(np.add(index, 2)), 1])[:3])
+        lesions += find_lesions(source_of(region), LesionRules(reach_mm=reach_mm), listed=listed)
+    return same_lesions_told(lesions)
 
 
 @pytest.fixture
@@ -96,6 +101,46 @@ def test_a_component_at_the_edge_of_the_view_is_told(samples):
     region = region_of(samples)
     assert lesions_of(region, (2, 4, 4))[0].touches_edge
     in_corner = region._replace(box=Box((0, 2, 2), (8, 10, 10)))
-    listed = {1: (AFFINE @ [2, 6, 6, 1])[:3]}
+    listed = ListedPosition(1, (AFFINE @ [2, 6, 6, 1])[:3])
     (lesion,) = find_lesions(source_of(in_corner), LesionRules(reach_mm=2.0), listed=listed)
     assert not lesion.touches_edge
+
+
+def test_a_vessel_close_by_does_not_make_an_empty_sample_present(samples):
+    samples[1:, 3:5, 3:5, 4] = True
+    samples[0, 3, 6, :] = True
+    (lesion,) = lesions_of(region_of(samples), (3, 4, 4), reach_mm=4.0)
+    np.testing.assert_allclose(lesion.volume_ml.p_empty, 0.125)
+    assert lesion.volume_ml.samples[0, 0] == 0
+
+
+def test_without_consensus_what_some_samples_mark_nearest_to_the_position_is_the_lesion(samples):
+    samples[0, 4, 4, 4] = True
+    samples[1, 4, 7, :] = True
+    (lesion,) = lesions_of(region_of(samples), (4, 4, 4), reach_mm=4.0)
+    np.testing.assert_allclose(lesion.volume_ml.samples / 0.002, [[1, 0], [0, 0]])
+    np.testing.assert_allclose(lesion.volume_ml.p_empty, 0.875)
+
+
+def test_a_listed_lesion_and_the_same_one_found_say_the_same(samples):
+    rng = np.random.default_rng(0)
+    samples[:] = rng.random(samples.shape) < 0.03
+    samples[1:, 3:5, 3:5, 3:5] = True
+    region = region_of(samples)
+    (found,) = find_lesions(source_of(region), LesionRules(min_ml=0.004))
+    (listed,) = lesions_of(region, (3.5, 3.5, 3.5), reach_mm=5.0)
+    assert listed.volume_ml.p_empty == found.volume_ml.p_empty
+    np.testing.assert_array_equal(listed.volume_ml.samples, found.volume_ml.samples)
+    np.testing.assert_array_equal(listed.expert_probs, found.expert_probs)
+
+
+def test_lesions_that_only_touch_are_not_the_same(samples):
+    samples[:, 2:7, 4, 4] = True
+    first, second = lesions_of(region_of(samples), (2, 4, 4), (6, 4, 4))
+    patch = second.component
+    part = patch.mask.copy()
+    part[:2] = False
+    bridge = second._replace(component=Patch(patch.box, part))
+    other = first._replace(component=Patch(patch.box, patch.mask & ~part))
+    assert [lesion.same_as for lesion in same_lesions_told([other, bridge])] == [None, None]
+    assert [lesion.same_as for lesion in same_lesions_told([first, bridge])] == [None, 1]

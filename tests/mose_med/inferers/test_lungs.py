@@ -65,3 +65,19 @@ def test_without_lungs_the_way_out_is_told(chest, hu: int):
     message = r"no lungs were found in the image \(20 cm2 of air inside the patient on a slice\): pass a lung mask"
     with pytest.raises(DataError, match=message):
         lung_mask(np.full_like(values, hu), affine)
+
+
+@pytest.mark.parametrize("thickness_mm", [0.3, 0.5, 1.0, 5.0])
+@pytest.mark.parametrize("slices", [1, 2, 3])
+def test_few_slices_are_enough_however_thin(chest, slices: int, thickness_mm: float):
+    hu, affine = parts(chest)
+    few = hu[..., 8 : 8 + slices]
+    mask = lung_mask(few, affine @ np.diag([1, 1, thickness_mm / 5, 1]))
+    assert mask.shape == few.shape
+    assert mask[few == -850].all()
+    assert not mask[few == -1000].any()
+
+
+def test_an_image_narrower_than_a_step_has_no_lungs():
+    with pytest.raises(DataError, match="no lungs were found in the image"):
+        lung_mask(np.full((2, 2, 1), -850), np.diag([0.3, 0.3, 0.3, 1]))

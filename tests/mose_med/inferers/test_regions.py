@@ -4,9 +4,12 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mose_med.geometry import Reorientation
-from mose_med.inferers.regions import Box, Region, merged_boxes, pack, unpack
+from mose_med.inferers.nearest import nearest_shares
+from mose_med.inferers.regions import Box, Region, assembled, pack, unpack
 
 STEPS = [Reorientation(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
@@ -25,11 +28,7 @@ def test_a_box_finds_its_voxels_in_the_grid_before_reorientation(steps: Reorient
     box = Box((1, 0, 2), (3, 2, 4))
     before = box.undo(steps, values.shape)
     np.testing.assert_array_equal(steps.apply(values[before.slices]), turned[box.slices])
-
-
-def test_boxes_that_overlap_are_merged_until_none_does():
-    chain = [Box((0, 0, 0), (2, 2, 2)), Box((5, 5, 5), (6, 6, 6)), Box((3, 0, 0), (5, 2, 2)), Box((1, 1, 1), (4, 2, 2))]
-    assert merged_boxes(chain) == [Box((0, 0, 0), (5, 2, 2)), Box((5, 5, 5), (6, 6, 6))]
+    assert before.reoriented(steps, values.shape) == box
 
 
 def test_the_marginal_weighs_experts_and_is_zero_where_nothing_was_seen():
@@ -40,3 +39,37 @@ def test_the_marginal_weighs_experts_and_is_zero_where_nothing_was_seen():
     np.testing.assert_allclose(region.probability().ravel(), [0.75, 0])
     np.testing.assert_array_equal(region.consensus().ravel(), [True, False])
     np.testing.assert_array_equal(region.looked().ravel(), [True, False])
+
+
+def test_where_regions_share_voxels_each_tells_of_its_share_alone():
+    boxes = [Box((0, 0, 0), (4, 1, 1)), Box((2, 0, 0), (6, 1, 1))]
+    regions = [
+        Region(box, *(np.full((4, 1, 1, 2), n, kind) for kind in (np.uint8, np.float16, np.float16, np.uint8)))
+        for n, box in enumerate(boxes, start=1)
+    ]
+    shares = nearest_shares(boxes, [np.array([3.0, 0, 0]), np.array([5.0, 0, 0])], np.eye(4))
+    values = assembled(
+        regions, lambda region: region.gating[..., 0], Box((1, 0, 0), (7, 1, 1)), np.float32, shares=shares
+    )
+    assert values.ravel().tolist() == [1, 1, 1, 2, 2, 0]
+
+
+def test_a_box_that_shares_no_voxel_tells_of_all():
+    boxes = [Box((0, 0, 0), (4, 1, 1)), Box((4, 0, 0), (6, 1, 1))]
+    assert nearest_shares(boxes, [np.zeros(3), np.array([1.0, 0, 0])], np.eye(4)) == [None, None]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=5, unique=True), st.randoms())
+def test_every_voxel_of_the_boxes_is_of_one_share_whatever_their_order(positions, random):
+    boxes = [Box(position, tuple(n + 4 for n in position)) for position in positions]
+    points = [np.add(position, 1.5) for position in positions]
+    total, order = np.zeros((10, 10, 10), dtype=int), random.sample(range(len(boxes)), len(boxes))
+    straight = nearest_shares(boxes, points, np.eye(4))
+    permuted = nearest_shares([boxes[n] for n in order], [points[n] for n in order], np.eye(4))
+    for n, share in zip(order, permuted, strict=True):
+        np.testing.assert_array_equal(share, straight[n])
+        total[boxes[n].slices] += 1 if share is None else share
+    held = np.zeros_like(total)
+    for box in boxes:
+        held[box.slices] = 1
+    np.testing.assert_array_equal(total, held)

@@ -69,6 +69,14 @@ def test_the_lungs_are_searched_when_nothing_is_listed(network, bright_chest):
     assert all(lesion.position_mm == lesion.centroid_mm for lesion in result.lesions)
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+def test_the_lungs_of_a_few_thin_slices_are_searched(network, bright_chest, slices: int):
+    affine = bright_chest.affine @ torch.diag(torch.tensor([1, 1, 0.1, 1], dtype=torch.float64))
+    image = MetaTensor(bright_chest.as_tensor()[..., 8 : 8 + slices], affine=affine)
+    (lesion,) = infer_case(network, image, preprocessing=RAW, min_lesion_ml=0).lesions
+    np.testing.assert_allclose(lesion.centroid_mm[:2], places_mm(image, (22, 30, 0))[0, :2])
+
+
 def test_what_lies_outside_the_lungs_is_found_in_the_full_volume_alone(network, bright_chest):
     full = infer_case(network, bright_chest, preprocessing=RAW, region="full")
     assert len(full.lesions) == 3

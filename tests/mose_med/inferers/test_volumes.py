@@ -37,4 +37,12 @@ def test_a_sample_split_in_two_halves_of_its_weight_is_irrelevant(volumes: list[
     once = np.array(volumes, dtype=float)
     probs = np.full(len(once), 1 / len(once))
     first, twice = (volume_distribution(samples, probs) for samples in (once, np.repeat(once, 2, axis=1)))
-    np.testing.assert_allclose(twice[2:], first[2:])
+    np.testing.assert_allclose(twice[2:-1], first[2:-1])
+
+
+def test_quantiles_stand_on_the_further_samples_and_the_rest_on_those_that_are_kept():
+    kept, more = np.array([[1.0, 3.0]]), np.linspace(0, 10, 101)[None]
+    result = volume_distribution(kept, np.array([1.0]), more)
+    np.testing.assert_allclose([result.p05, result.p50, result.p95], [0.5, 5.0, 9.5])
+    assert (result.mean, result.p_empty, result.quantile_samples) == (2.0, 0.0, 101)
+    assert volume_distribution(kept, np.array([1.0])).quantile_samples == 2

@@ -176,8 +176,9 @@ def test_lesions_that_were_found_are_the_components_above_their_threshold(
 ):
     ball = np.where(ball_hu == 0, -305, ball_hu)
     write_ct_series(tmp_path / "study", np.concatenate([ball, ball[:9], ball]))
-    study, options = tmp_path / "study", {"lesion_threshold": 0.2}
-    case = write_dicom_objects(study, infer_dicom_case(study, region="full", min_lesion_ml=0, **options), **options)
+    study = tmp_path / "study"
+    found = infer_dicom_case(study, region="full", min_lesion_ml=0, lesion_threshold=0.2)
+    case = write_dicom_objects(study, found)
     labels, count = ndimage.label(nifti(case, "probability") > 0.2, structure=np.ones((3, 3, 3)))
     masks = bits_by_segment(case)
     assert count == len(case.distribution.lesions) == 3

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from mose_med.errors import ConfigError
@@ -38,19 +40,6 @@ def test_draw_from_follows_the_named_experts():
     torch.testing.assert_close(priors.draw_from(torch.tensor([[1, 0, 1]]))[0, :, 0], torch.tensor([1.0, 0.0, 1.0]))
 
 
-@pytest.mark.parametrize("samples", [1, 2, 4, 25])
-def test_quadrature_points_of_one_dimension_are_the_mid_quantiles(samples: int):
-    expected = stats.norm.ppf([(index + 0.5) / samples for index in range(samples)])
-    torch.testing.assert_close(quadrature_deviates(samples, 1)[:, 0], torch.tensor(expected, dtype=torch.float32))
-
-
-def test_quadrature_points_of_several_dimensions_are_fixed_and_spread():
-    points = quadrature_deviates(256, 3)
-    torch.testing.assert_close(points, quadrature_deviates(256, 3), atol=0, rtol=0)
-    torch.testing.assert_close(points.mean(dim=0), torch.zeros(3), atol=0.02, rtol=0)
-    torch.testing.assert_close(points.std(dim=0), torch.ones(3), atol=0.03, rtol=0)
-
-
 def test_stratified_deviates_fill_every_part_once():
     drawn = stratified_deviates((3, 2, 8, 2), torch.Generator().manual_seed(0))
     parts = (torch.special.ndtr(drawn.double()) * 8).floor().long()
@@ -68,3 +57,53 @@ def test_codes_of_a_network_are_chosen_by_name():
     torch.testing.assert_close(network(image, codes="quadrature").logits, network(image, latents=codes).logits)
     with pytest.raises(ConfigError, match="codes must be one of random, stratified, quadrature, got 'even'"):
         network(image, codes="even")
+
+
+@pytest.mark.parametrize(("samples", "variance"), [(1, 0.0), (4, 0.712), (10, 0.880), (25, 0.951), (100, 0.987)])
+@pytest.mark.parametrize("latent_dim", [1, 3])
+def test_variance_of_the_mid_quantiles_is_as_documented(samples: int, variance: float, latent_dim: int):
+    found = quadrature_deviates(samples, latent_dim).square().mean(dim=0)
+    torch.testing.assert_close(found, torch.full((latent_dim,), variance), atol=1e-3, rtol=0)
+
+
+@given(samples=st.integers(1, 60), latent_dim=st.integers(1, 5))
+def test_points_are_symmetric_about_zero_and_always_the_same(samples: int, latent_dim: int):
+    points = quadrature_deviates(samples, latent_dim)
+    torch.manual_seed(samples)
+    assert points.shape == (samples, latent_dim)
+    torch.testing.assert_close(points, quadrature_deviates(samples, latent_dim), atol=0, rtol=0)
+    torch.testing.assert_close(points.sort(dim=0).values, -points.sort(dim=0, descending=True).values, atol=0, rtol=0)
+    mirrored = {tuple(row) for row in (-points + 0.0).tolist()}
+    assert mirrored == {tuple(row) for row in (points + 0.0).tolist()}
+
+
+def test_points_lie_in_the_middle_of_intervals_of_equal_probability():
+    shares = torch.special.ndtr(quadrature_deviates(8, 1).double()[:, 0])
+    torch.testing.assert_close(shares, (torch.arange(8, dtype=torch.float64) + 0.5) / 8, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("samples", [2, 4, 7, 25])
+def test_scaled_quantiles_have_unit_variance(samples: int):
+    points = quadrature_deviates(samples, 2, "scaled-quantiles")
+    torch.testing.assert_close(points.square().mean(dim=0), torch.ones(2))
+    assert quadrature_deviates(1, 2, "scaled-quantiles").tolist() == [[0.0, 0.0]]
+
+
+def test_points_of_several_dimensions_fill_the_space():
+    points = quadrature_deviates(64, 2)
+    quadrants = torch.bincount(2 * (points[:, 0] > 0).long() + (points[:, 1] > 0).long(), minlength=4)
+    assert quadrants.min() >= 12
+    assert abs(torch.corrcoef(points.T)[0, 1]) < 0.2
+
+
+def test_codes_at_deviates_are_those_of_every_expert():
+    priors = ExpertPriors(num_experts=2, latent_dim=1)
+    codes = priors.at(torch.tensor([[-1.0], [0.0], [2.0]]))
+    torch.testing.assert_close(codes[..., 0], torch.tensor([[-0.125, 0.0, 0.25], [0.875, 1.0, 1.25]]))
+
+
+def test_a_global_random_state_is_left_alone():
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    quadrature_deviates(8, 3)
+    torch.testing.assert_close(torch.get_rng_state(), state)

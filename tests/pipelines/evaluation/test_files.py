@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mose_med.metrics import Interval
-from pipelines.evaluation.files import Evaluation, markdown_table, read_evaluation, write_evaluation
+from pipelines.evaluation.files import METRICS_NAME, Evaluation, markdown_table, read_evaluation, write_evaluation
 from pipelines.evaluation.scores import ScoreRow, Spread
 
 
@@ -27,12 +29,34 @@ def test_an_unfinished_folder_holds_none(tmp_path: Path):
 
 
 def test_table_shows_the_spread_of_several_seeds():
-    assert "| compact | 48 | 0.195 | 0.180 to 0.210 | 0.630 | 0.600 to 0.650 | 0.054 | 0.400 |" in markdown_table(
-        an_evaluation()
+    assert (
+        "| compact, random codes | 48 | 0.195 | 0.180 to 0.210 | 0.630 | 0.600 to 0.650 | 0.054 | 0.400 |"
+        in markdown_table(an_evaluation())
     )
     table = markdown_table(an_evaluation(std=0.002))
     assert "0.195 ± 0.002" in table
     assert "over 2 seeds" in table
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [
+        ("quadrature", "Codes of the compact form are quadrature points"),
+        ("random", "the compact form are drawn at random"),
+    ],
+)
+def test_table_names_the_codes(codes: str, told: str):
+    table = markdown_table(replace(an_evaluation(), codes=codes))
+    assert f"| compact, {codes} codes | 48 |" in table
+    assert told in table
+
+
+def test_an_evaluation_of_before_had_random_codes(tmp_path: Path):
+    write_evaluation(tmp_path, an_evaluation())
+    content = json.loads((tmp_path / METRICS_NAME).read_text())
+    del content["codes"]
+    (tmp_path / METRICS_NAME).write_text(json.dumps(content))
+    assert read_evaluation(tmp_path).codes == "random"
 
 
 def test_table_tells_how_the_experts_are_used():

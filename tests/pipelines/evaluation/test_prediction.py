@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mose_med.networks import MoSE
+from mose_med.networks.priors import quadrature_deviates
 from mose_med.samples import WeightedSamples
 from pipelines.evaluation import prediction as module
 from pipelines.evaluation.prediction import BatchPrediction, joined, sample_set
@@ -24,7 +25,8 @@ def image() -> torch.Tensor:
 @pytest.mark.parametrize("form", ["compact", "standard"])
 def test_seed_and_slice_decide_the_draw(network: MoSE, image: torch.Tensor, form: str):
     def probs(seed: int, index: int) -> torch.Tensor:
-        return getattr(BatchPrediction(network, image[None], index), form)(6, seed).probs
+        prediction, codes = BatchPrediction(network, image[None], index), ["random"] * (form == "compact")
+        return getattr(prediction, form)(6, seed, *codes).probs
 
     torch.testing.assert_close(probs(0, 0), probs(0, 0))
     assert not torch.equal(probs(0, 0), probs(1, 0))
@@ -53,13 +55,24 @@ def test_samples_are_those_of_the_network(image: torch.Tensor, noise_level: int)
     prediction = BatchPrediction(network, image[None], 2)
     compact = network(image[None], 2, module._generator(0, 2, 0))
     standard = network.sample(image[None], 7, module._generator(0, 2, 1))
+    points = network.priors.at(quadrature_deviates(2, 1))
     for found, expected in (
-        (prediction.compact(6, 0), compact.weighted()),
+        (prediction.compact(6, 0, "random"), compact.weighted()),
         (prediction.standard(7, 0), standard),
-        (sample_set(prediction.experts(6, 0).weighted()), compact.weighted()),
+        (sample_set(prediction.experts(6, 0, "random").weighted()), compact.weighted()),
+        (prediction.compact(6, 0), network(image[None], latents=points).weighted()),
     ):
         for one, other in zip(found, sample_set(expected), strict=True):
             torch.testing.assert_close(one, other)
+
+
+@torch.inference_mode()
+def test_quadrature_points_depend_on_neither_seed_nor_slice(network: MoSE, image: torch.Tensor):
+    one, other = (
+        BatchPrediction(network, image[None], 0).compact(6, 0),
+        BatchPrediction(network, image[None], 7).compact(6, 1),
+    )
+    torch.testing.assert_close(one.probs, other.probs, atol=0, rtol=0)
 
 
 @torch.inference_mode()

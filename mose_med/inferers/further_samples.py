@@ -1,0 +1,82 @@
+"""Further samples around a lesion, for the quantiles of its volume: more than the case keeps, and forgotten again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose_med.inferers.lesions import LesionSource
+from mose_med.inferers.regions import Box
+from mose_med.inferers.sampling import CaseLatents, box_on_view, region_room, sample_region
+from mose_med.inferers.storage import Storage
+from mose_med.inferers.views import View
+from mose_med.inferers.windows import OrientedVolume, Window
+from mose_med.networks import MoSE
+from mose_med.preprocessing import Preprocessing
+
+__all__ = ["FurtherSamples"]
+
+
+@dataclass
+class FurtherSamples:
+    """Samples of further codes in boxes of a view, as long as they are cheap.
+
+    All lesions of a view together are shown to the network in at most as many windows as the view has: a listed lesion
+    always has them, those of a search until that is used up, the largest first.
+
+    Args:
+        network: in eval mode.
+        volume: the case as the network looks at it.
+        view: that the lesions lie in.
+        latents: of the case; without further codes there are no samples.
+        affine: of the input's grid.
+        image_shape: of the input's grid.
+        preprocessing: of the network.
+        sw_batch_size: windows per call of the network.
+        scratch_dir: of a temporary file; the system's own if None.
+    """
+
+    network: MoSE
+    volume: OrientedVolume
+    view: View
+    latents: CaseLatents
+    affine: NDArray[np.float64]
+    image_shape: tuple[int, int, int]
+    preprocessing: Preprocessing
+    sw_batch_size: int
+    scratch_dir: Path | None
+    _left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._left = len(set(self.view.windows))
+
+    def around(self, near: Box) -> LesionSource | None:
+        """Samples in a box of the input's grid that lies in the view; None where they are not to be had."""
+        codes = self.latents.more
+        if codes is None:
+            return None
+        box = box_on_view(near, self.volume, self.view.box)
+        windows = [window for window in set(self.view.windows) if self._window_box(window).overlaps(box)]
+        if len(windows) > self._left:
+            return None
+        self._left -= len(windows)
+        latents = CaseLatents(codes, codes.shape[1], np.zeros(0))
+        storage = Storage(region_room(box, self.volume, latents), self.scratch_dir)
+        region = sample_region(
+            self.network,
+            self.volume,
+            windows,
+            box,
+            latents,
+            preprocessing=self.preprocessing,
+            sw_batch_size=self.sw_batch_size,
+            storage=storage,
+        )
+        return LesionSource(region, self.affine, self.image_shape, (codes.shape[0], codes.shape[1]), storage)
+
+    def _window_box(self, window: Window) -> Box:
+        (i, j), k, (height, width) = window.start, window.slice_index, self.preprocessing.roi_size
+        return Box((i, j, k), (i + height, j + width, k + 1))
