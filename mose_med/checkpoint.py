@@ -34,6 +34,8 @@ __all__ = [
 
 #: Version of the file layout.
 FORMAT = 1
+#: Entries that older files of this version lack.
+_ADDED: dict[str, Any] = {"calibration": None}
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,10 @@ class ModelConfig:
 
 @dataclass
 class Checkpoint:
-    """Contents of a checkpoint file; every state is a dict as PyTorch's ``state_dict`` gives it."""
+    """Contents of a checkpoint file; every state is a dict as PyTorch's ``state_dict`` gives it.
+
+    ``calibration`` says what ``mose-med calibrate`` fitted: its temperatures, which are in the weights, and its scores.
+    """
 
     model: dict[str, Tensor]
     config: ModelConfig
@@ -105,6 +110,7 @@ class Checkpoint:
     rng: dict[str, Any] | None = None
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
 
 
 def write_checkpoint(
@@ -150,6 +156,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
         raise ConfigError(
             f"checkpoint {source} must have format {FORMAT}, got {found}: was it written by mose-med train?"
         )
+    content = _ADDED | content
     names = [entry.name for entry in dataclasses.fields(Checkpoint)]
     missing = [name for name in names if name not in content]
     if missing:

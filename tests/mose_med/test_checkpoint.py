@@ -102,3 +102,12 @@ def test_unknown_network_setting_is_refused():
     config = ModelConfig(NETWORK | {"depth": 3}, Preprocessing(), ("background", "nodule"), 4)
     with pytest.raises(ConfigError, match=r"best.pt names a network setting that does not exist.*depth"):
         build_network(make_checkpoint(config=config), "best.pt")
+
+
+def test_an_older_file_has_no_calibration(tmp_path: Path):
+    write_checkpoint(tmp_path / "last.pt", make_checkpoint(calibration={"part": "validation"}))
+    assert read_checkpoint(tmp_path / "last.pt").calibration == {"part": "validation"}
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    del content["calibration"]
+    torch.save(content, tmp_path / "old.pt")
+    assert read_checkpoint(tmp_path / "old.pt").calibration is None
