@@ -35,7 +35,7 @@ __all__ = [
 #: Version of the file layout.
 FORMAT = 1
 #: Entries that older files of this version lack.
-_ADDED: dict[str, Any] = {"calibration": None}
+_ADDED: dict[str, Any] = {"calibration": None, "learnt_from": []}
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,7 @@ class Checkpoint:
     """Contents of a checkpoint file; every state is a dict as PyTorch's ``state_dict`` gives it.
 
     ``calibration`` says what ``mose-med calibrate`` fitted: its temperatures, which are in the weights, and its scores.
+    ``learnt_from`` holds a record of each training that the weights come from, see :mod:`mose_med.data.learnt_from`.
     """
 
     model: dict[str, Tensor]
@@ -111,6 +112,7 @@ class Checkpoint:
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+    learnt_from: list[dict[str, Any]] = field(default_factory=list)
 
 
 def write_checkpoint(

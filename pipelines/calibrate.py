@@ -24,7 +24,7 @@ from pipelines.calibration.grid import TEMPERATURES
 from pipelines.calibration.result import Calibration, Temperatures, plain_reliability
 from pipelines.console import stderr
 from pipelines.device import choose_device
-from pipelines.evaluation.scored_data import CountedClasses, require_fit, scored_dataset
+from pipelines.evaluation.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
 from pipelines.evaluation.weights import weights_file
 from pipelines.memory import named_memory_errors
 from pipelines.provenance import file_sha256, tool_versions
@@ -132,6 +132,7 @@ def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[Calibrat
     network = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(choose_device(options.device))
     temper(network, 1.0)
     images = scored_dataset(datalist, options.part, checkpoint.config)
+    warn_of_training_data(checkpoint, images.data, f"checkpoint {options.checkpoint}")
     patients = [entry.patient_id for entry in images.data]
     folds = patient_folds(patients, options.folds)
     with Progress(console=stderr, disable=options.quiet, transient=True) as progress:

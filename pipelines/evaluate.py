@@ -35,7 +35,13 @@ from pipelines.evaluation.files import (
     write_slices,
 )
 from pipelines.evaluation.prediction import BatchPrediction, SampleSet
-from pipelines.evaluation.scored_data import CountedClasses, ScoredDataset, require_fit, scored_dataset
+from pipelines.evaluation.scored_data import (
+    CountedClasses,
+    ScoredDataset,
+    require_fit,
+    scored_dataset,
+    warn_of_training_data,
+)
 from pipelines.evaluation.scores import MethodScores, ScoreRow, score_row
 from pipelines.evaluation.tracking import record_evaluation
 from pipelines.evaluation.weights import weights_file
@@ -148,6 +154,7 @@ class _Run:
         self.training = scored_dataset(self.datalist, "training", checkpoint.config)
         for dataset in (self.slices, self.training):
             dataset[0]
+        warn_of_training_data(checkpoint, self.slices.data, f"checkpoint {options.checkpoint}")
         self.num_classes = len(self.datalist.classes)
         self.counted = CountedClasses.of(self.datalist)
         self.scores: dict[tuple[str, int], list[MethodScores]] = {}

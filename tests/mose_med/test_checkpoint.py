@@ -104,10 +104,14 @@ def test_unknown_network_setting_is_refused():
         build_network(make_checkpoint(config=config), "best.pt")
 
 
-def test_an_older_file_has_no_calibration(tmp_path: Path):
-    write_checkpoint(tmp_path / "last.pt", make_checkpoint(calibration={"part": "validation"}))
-    assert read_checkpoint(tmp_path / "last.pt").calibration == {"part": "validation"}
+@pytest.mark.parametrize(
+    ("name", "value", "absent"),
+    [("calibration", {"part": "validation"}, None), ("learnt_from", [{"key": "00", "patients": [], "series": []}], [])],
+)
+def test_an_older_file_lacks_what_was_added(tmp_path: Path, name: str, value: object, absent: object):
+    write_checkpoint(tmp_path / "last.pt", make_checkpoint(**{name: value}))
+    assert getattr(read_checkpoint(tmp_path / "last.pt"), name) == value
     content = torch.load(tmp_path / "last.pt", weights_only=True)
-    del content["calibration"]
+    del content[name]
     torch.save(content, tmp_path / "old.pt")
-    assert read_checkpoint(tmp_path / "old.pt").calibration is None
+    assert getattr(read_checkpoint(tmp_path / "old.pt"), name) == absent
