@@ -207,4 +207,6 @@ def test_an_exported_bundle_is_calibrated(options: CalibrateOptions, calibration
     assert float(found.model["head.temperature.value"]) == pytest.approx(calibration.temperatures.logits)
     with zipfile.ZipFile(bundle) as archive:
         scripted = torch.jit.load(io.BytesIO(archive.read("bundle/models/model.ts")))
+        card = archive.read("bundle/docs/README.md").decode()
     assert float(scripted.head.temperature.value) == pytest.approx(calibration.temperatures.logits)
+    assert "| calibration | temperature of the gating" in card
