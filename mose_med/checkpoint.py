@@ -34,6 +34,8 @@ __all__ = [
 
 #: Version of the file layout.
 FORMAT = 1
+#: Entries that older files of this version lack.
+_ADDED: dict[str, Any] = {"calibration": None, "learnt_from": []}
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,11 @@ class ModelConfig:
 
 @dataclass
 class Checkpoint:
-    """Contents of a checkpoint file; every state is a dict as PyTorch's ``state_dict`` gives it."""
+    """Contents of a checkpoint file; every state is a dict as PyTorch's ``state_dict`` gives it.
+
+    ``calibration`` says what ``mose-med calibrate`` fitted: its temperatures, which are in the weights, and its scores.
+    ``learnt_from`` holds a record of each training that the weights come from, see :mod:`mose_med.data.learnt_from`.
+    """
 
     model: dict[str, Tensor]
     config: ModelConfig
@@ -105,6 +111,8 @@ class Checkpoint:
     rng: dict[str, Any] | None = None
     epoch: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+    learnt_from: list[dict[str, Any]] = field(default_factory=list)
 
 
 def write_checkpoint(
@@ -150,6 +158,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
         raise ConfigError(
             f"checkpoint {source} must have format {FORMAT}, got {found}: was it written by mose-med train?"
         )
+    content = _ADDED | content
     names = [entry.name for entry in dataclasses.fields(Checkpoint)]
     missing = [name for name in names if name not in content]
     if missing:

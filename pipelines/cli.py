@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import demo, doctor, evaluate, export, infer, models, prepare, report, retrain, train
+from pipelines.commands import calibrate, demo, doctor, evaluate, export, infer, models, prepare, report, retrain, train
 from pipelines.console import ExitCode
 
 __all__ = ["app", "invoke", "main"]
@@ -51,5 +51,5 @@ def _root(
     """Distributions of segmentations: learn what several experts would draw, and how probable each outline is."""
 
 
-for _module in (demo, prepare, train, evaluate, infer, report, retrain, models, export, doctor):
+for _module in (demo, prepare, train, calibrate, evaluate, infer, report, retrain, models, export, doctor):
     _module.register(app)

@@ -14,8 +14,8 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
-from mose_med.data import Datalist, load_datalist
+from mose_med.checkpoint import build_network, read_checkpoint
+from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
 from mose_med.networks import MoSE
 from mose_med.networks.priors import DEFAULT_CODES, Codes
@@ -36,7 +36,13 @@ from pipelines.evaluation.files import (
     write_slices,
 )
 from pipelines.evaluation.prediction import BatchPrediction, SampleSet
-from pipelines.evaluation.scored_data import CountedClasses, ScoredDataset, scored_dataset
+from pipelines.evaluation.scored_data import (
+    CountedClasses,
+    ScoredDataset,
+    require_fit,
+    scored_dataset,
+    warn_of_training_data,
+)
 from pipelines.evaluation.scores import MethodScores, ScoreRow, score_row
 from pipelines.evaluation.tracking import record_evaluation
 from pipelines.evaluation.weights import weights_file
@@ -168,12 +174,13 @@ class _Run:
             checkpoint = read_checkpoint(weights, self.device)
             self.checkpoint_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
         self.datalist = load_datalist(options.datalist)
-        _check_fit(self.datalist, checkpoint.config, options.checkpoint)
+        require_fit(self.datalist, checkpoint.config, options.checkpoint)
         self.network: MoSE = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(self.device)
         self.slices = scored_dataset(self.datalist, options.part, checkpoint.config)
         self.training = scored_dataset(self.datalist, "training", checkpoint.config)
         for dataset in (self.slices, self.training):
             dataset[0]
+        warn_of_training_data(checkpoint, self.slices.data, f"checkpoint {options.checkpoint}")
         self.num_classes = len(self.datalist.classes)
         self.counted = CountedClasses.of(self.datalist)
         self.scores: dict[tuple[str, int], list[MethodScores]] = {}
@@ -299,16 +306,6 @@ class _Run:
             ged = scores.slices[index].ged
             panels.append(sample_panel(self.slices.data[index], item, samples, ged, self.counted, picture=picture))
         write_sample_grid(path, panels, caption=caption)
-
-
-def _check_fit(datalist: Datalist, config: ModelConfig, checkpoint: Path) -> None:
-    for name in ("classes", "num_raters"):
-        found, wanted = getattr(datalist, name), getattr(config, name)
-        if found != wanted:
-            raise ConfigError(
-                f"datalist {datalist.name} has {name} {found}, checkpoint {checkpoint} was trained with {wanted}: "
-                "evaluate it on data prepared alike"
-            )
 
 
 def _constant_set(constant: ConstantPrediction, images: int, device: torch.device) -> SampleSet:

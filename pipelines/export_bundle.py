@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,9 @@ def _texts(bundle: str, found: Checkpoint, sha256: str, scores: Evaluation | Non
 def _models(found: Checkpoint, source: Path, metadata: bytes) -> dict[str, bytes]:
     """Weights alone, the averaged ones where there are any, in both forms."""
     network = build_network(found, f"checkpoint {source}")
-    kept = Checkpoint(network.state_dict(), found.config, epoch=found.epoch, metrics=found.metrics)
+    kept = replace(
+        found, model=network.state_dict(), ema=None, optimizer=None, scheduler=None, annealing=None, rng=None
+    )
     with tempfile.TemporaryDirectory() as folder:
         weights, description = Path(folder) / BUNDLE_WEIGHTS.name, Path(folder) / "metadata.json"
         write_checkpoint(weights, kept)

@@ -16,6 +16,8 @@ __all__ = ["load_initial_weights"]
 def load_initial_weights(parser: ConfigParser, source: Path) -> None:
     """Put the weights of a checkpoint or bundle into the network of a training that has not begun.
 
+    What the weights have learnt from is kept in the checkpoints of the training.
+
     Call it before any other part is built: an average of the weights, for one, begins with what it finds.
 
     Raises:
@@ -36,3 +38,5 @@ def load_initial_weights(parser: ConfigParser, source: Path) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
         raise ConfigError(f"{source} has another network than the config: {reason}") from error
+    kept = parser.get_parsed_content("checkpoints").learnt_from
+    kept += [record for record in checkpoint.learnt_from if record not in kept]

@@ -8,6 +8,7 @@ from mose_med.data.class_flips import CITYSCAPES_FLIPS, ClassFlip, flipped_label
 from mose_med.data.datalist import PARTS, Datalist, DatalistEntry, load_datalist
 from mose_med.data.dataset import EpochIndex, EpochSampler, MultiRaterDataset
 from mose_med.data.flipped_class_dataset import FlippedClassDataset
+from mose_med.data.learnt_from import learnt_from, patients_met
 from mose_med.data.pictures import PictureInputd, picture_augmentation, picture_centre
 from mose_med.data.windows import PreprocessSlicesd
 
@@ -27,8 +28,10 @@ __all__ = [
     "RandFlipRotateBatchd",
     "RandIntensityBatchd",
     "flipped_labels",
+    "learnt_from",
     "load_datalist",
     "mode_probabilities",
+    "patients_met",
     "picture_augmentation",
     "picture_centre",
 ]

@@ -7,6 +7,7 @@ from mose_med.handlers.averaging import BufferAverage, WeightAverage
 from mose_med.handlers.batch_norm import BatchNormMomentum
 from mose_med.handlers.checkpoints import BEST_NAME, LAST_NAME, PREVIOUS_NAME, CheckpointKeeper, last_checkpoint
 from mose_med.handlers.epochs import EpochMetrics, EpochSeeder, TimeLimit
+from mose_med.handlers.expert_use import ExpertUse
 from mose_med.handlers.ged import GedMetric
 from mose_med.handlers.gradients import GradientClipping
 from mose_med.handlers.guard import StopOnBadLoss
@@ -37,6 +38,7 @@ __all__ = [
     "EpochMetrics",
     "EpochSeeder",
     "ExpertEntropyHandler",
+    "ExpertUse",
     "GedMetric",
     "GradientClipping",
     "MlflowTracking",

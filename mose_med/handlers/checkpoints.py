@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -72,6 +72,8 @@ class CheckpointKeeper:
         ema: average of the weights, if there is one.
         seed: of the training. Order, augmentation and latent codes of an epoch follow from it, so a resume needs no
             more of their state; PyTorch's own generator is kept for whatever else draws.
+        learnt_from: records of this training and of those that its initial weights come from, see
+            :mod:`mose_med.data.learnt_from`; they are kept.
         metric: name in ``engine.state.metrics``; lower is better. Epochs without it are never the best.
     """
 
@@ -86,6 +88,7 @@ class CheckpointKeeper:
         annealing: Mapping[str, Stateful],
         ema: WeightAverage,
         seed: int,
+        learnt_from: Sequence[dict[str, Any]] = (),
         metric: str = "val_ged",
     ) -> None:
         self.folder = Path(folder)
@@ -96,6 +99,7 @@ class CheckpointKeeper:
         self.annealing = dict(annealing)
         self.ema = ema
         self.seed = seed
+        self.learnt_from = list(learnt_from)
         self.metric = metric
         self.best_epoch = 0
         self.best_value = math.inf
@@ -123,7 +127,8 @@ class CheckpointKeeper:
         self.folder.mkdir(parents=True, exist_ok=True)
         weights, ema = self._weights(), self.ema.state_dict()
         if best:
-            self._write(BEST_NAME, Checkpoint(weights, self.config, ema=ema, epoch=epoch, metrics=metrics))
+            kept = Checkpoint(weights, self.config, ema=ema, epoch=epoch, metrics=metrics, learnt_from=self.learnt_from)
+            self._write(BEST_NAME, kept)
         self._write(
             LAST_NAME,
             Checkpoint(
@@ -136,6 +141,7 @@ class CheckpointKeeper:
                 rng={"seed": self.seed, "torch": torch.get_rng_state()},
                 epoch=epoch,
                 metrics=metrics | {"best_value": self.best_value, "best_epoch": float(self.best_epoch)},
+                learnt_from=self.learnt_from,
             ),
             previous=PREVIOUS_NAME,
         )

@@ -43,7 +43,9 @@ def nearest_shares(
                 continue
             both = box.intersection(boxes[other])
             own, others = (distance_mm(both, positions_mm[of], affine) for of in (n, other))
-            share = shares[n] if shares[n] is not None else np.ones(box.shape, dtype=bool)
+            share = shares[n]
+            if share is None:
+                share = np.ones(box.shape, dtype=np.bool_)
             share[both.slices_in(box)] &= own <= others if rank[n] < rank[other] else own < others
             shares[n] = share
     return shares

@@ -9,6 +9,7 @@ counts, has a spread of 0; an image where neither samples nor raters have one is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,27 @@ from mose_med.metrics.iou import check_masks, checked_overlap, mean_iou
 from mose_med.overlap import hard_overlap
 from mose_med.samples import checked_weights
 
-__all__ = ["generalized_energy_distance", "sample_diversity"]
+__all__ = [
+    "MaskDistances",
+    "generalized_energy_distance",
+    "mask_distances",
+    "sample_diversity",
+    "weighted_energy_distance",
+]
+
+
+class MaskDistances(NamedTuple):
+    """Distances d = 1 - IoU of every pair in double precision, nan where a pair is left out; no weight enters them.
+
+    Attributes:
+        cross: of samples and raters, ``(B, N, R)``.
+        raters: ``(B, R, R)``.
+        samples: ``(B, N, N)``.
+    """
+
+    cross: Tensor
+    raters: Tensor
+    samples: Tensor
 
 
 def generalized_energy_distance(
@@ -54,15 +75,57 @@ def generalized_energy_distance(
         >>> generalized_energy_distance(masks, torch.tensor([[[0, 1, 1, 0], [0, 0, 0, 0]]]))
         tensor([1.1667])
     """
+    distances = mask_distances(masks, rater_masks, classes)
+    rows = checked_weights(weights, masks, "weights")
+    columns = checked_weights(rater_weights, rater_masks, "rater_weights")
+    return weighted_energy_distance(distances, rows, columns, include_self_pairs=include_self_pairs)
+
+
+def mask_distances(masks: Tensor, rater_masks: Tensor, classes: Sequence[int] = (1,)) -> MaskDistances:
+    """What the energy distance needs of masks, whatever their weights: see :func:`weighted_energy_distance`.
+
+    Args:
+        masks: predicted class maps, integers, shape ``(B, N, *spatial)``.
+        rater_masks: annotated class maps, integers, shape ``(B, R, *spatial)``.
+        classes: class ids that count.
+
+    Raises:
+        ShapeError: if shapes differ or masks are not integers.
+        ConfigError: if ``classes`` does not fit.
+    """
     check_masks(masks, rater_masks, classes)
-    weights = checked_weights(weights, masks, "weights").double()
-    rater_weights = checked_weights(rater_weights, rater_masks, "rater_weights").double()
     # All masks against all at once: each is converted once, where three calls would convert each twice.
     everyone, samples = _joined(masks, rater_masks), masks.shape[1]
     distance = 1.0 - mean_iou(hard_overlap(everyone, everyone, classes))
-    cross = _expectation(distance[:, :samples, samples:], _products(weights, rater_weights))
-    spread = _spread(distance[:, samples:, samples:], rater_weights, include_self_pairs)
-    diversity = _spread(distance[:, :samples, :samples], weights, include_self_pairs)
+    return MaskDistances(
+        distance[:, :samples, samples:], distance[:, samples:, samples:], distance[:, :samples, :samples]
+    )
+
+
+def weighted_energy_distance(
+    distances: MaskDistances, weights: Tensor, rater_weights: Tensor, *, include_self_pairs: bool = True
+) -> Tensor:
+    """The generalized energy distance of :func:`generalized_energy_distance`, from distances that are known.
+
+    Args:
+        distances: of :func:`mask_distances`.
+        weights: of the samples, shape ``(B, N)``, rows summing to 1.
+        rater_weights: shape ``(B, R)``, rows summing to 1.
+        include_self_pairs: see :func:`generalized_energy_distance`.
+
+    Returns:
+        Squared distance, shape ``(B,)``.
+
+    Example:
+        >>> distances = mask_distances(torch.tensor([[[1, 0], [0, 1]]]), torch.tensor([[[1, 0]]]))
+        >>> certain, halved = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.5, 0.5]])
+        >>> [weighted_energy_distance(distances, rows, torch.ones(1, 1)).item() for rows in (certain, halved)]
+        [0.0, 0.5]
+    """
+    rows, columns = weights.double(), rater_weights.double()
+    cross = _expectation(distances.cross, _products(rows, columns))
+    spread = _spread(distances.raters, columns, include_self_pairs)
+    diversity = _spread(distances.samples, rows, include_self_pairs)
     return (2.0 * cross - spread.nan_to_num(0.0) - diversity.nan_to_num(0.0)).float()
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mose_med.networks.temperature import Temperature
+
 __all__ = ["Gating", "GroupedGating", "UniformGating"]
 
 
 class Gating(nn.Module):
     """Global average pool, two hidden layers with ReLU, one linear layer without bias (as in the release), softmax.
+
+    What enters the softmax is divided by ``temperature``, 1 until the network is calibrated.
 
     Args:
         in_channels: channels of the global feature, also the width of the hidden layers.
@@ -25,11 +29,12 @@ class Gating(nn.Module):
             nn.ReLU(),
             nn.Linear(in_channels, num_experts, bias=False),
         )
+        self.temperature = Temperature()
 
     def forward(self, global_feature: Tensor) -> Tensor:
         r"""(B, in_channels, \*coarse) or pooled (B, in_channels) -> float32 (B, K), rows summing to 1."""
         pooled = global_feature.flatten(2).mean(dim=2) if global_feature.dim() > 2 else global_feature
-        return torch.softmax(self.layers(pooled).float(), dim=1)
+        return torch.softmax(self.temperature(self.layers(pooled).float()), dim=1)
 
 
 class UniformGating(nn.Module):

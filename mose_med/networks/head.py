@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from mose_med.networks.compiled import can_compile, compiled_logits
 from mose_med.networks.folding import can_fold, folded_layers
 from mose_med.networks.noise import CodeMaps, code_matrices
+from mose_med.networks.temperature import Temperature
 from mose_med.networks.tiled import Affine, FirstLayer, tiled_logits
 from mose_med.networks.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
@@ -53,6 +54,8 @@ class HiddenLayer(nn.Module):
 class ExpertHead(nn.Module):
     """Hidden layers and a linear classifier; the first linear map is merged with the noise injection.
 
+    Logits are divided by ``temperature``, 1 until the network is calibrated: as part of the classifier, so at no cost.
+
     Args:
         channels: F, channels of the dense feature and of the hidden layers.
         out_channels: C.
@@ -68,6 +71,7 @@ class ExpertHead(nn.Module):
         self.first = HiddenLayer(first_channels, channels, normalised=normalised)
         self.rest = nn.ModuleList(HiddenLayer(channels, channels, normalised=normalised) for _ in range(num_hidden - 1))
         self.classify = nn.Linear(channels, out_channels)
+        self.temperature = Temperature()
 
     def first_map(self) -> Affine:
         """Weight (F, F) and bias (F,) of all that is linear between noise injection and the first normalisation."""
@@ -97,7 +101,8 @@ class ExpertHead(nn.Module):
         x = self.first.activate(x.flatten(0, 1))
         for layer in self.rest:
             x = layer(x)
-        logits = F.conv1d(x, self.classify.weight.unsqueeze(2), self.classify.bias)
+        weight, bias = self.temperature(self.classify.weight), self.temperature(self.classify.bias)
+        logits = F.conv1d(x, weight.unsqueeze(2), bias)
         return logits.view(batch, samples, logits.shape[1], logits.shape[2])
 
     @torch.jit.unused
@@ -114,7 +119,8 @@ class ExpertHead(nn.Module):
         with torch.autocast(dense.device.type, enabled=False):
             first = FirstLayer(dense.transpose(1, 2).to(dtype).contiguous(), *maps)
             first, hidden = folded_layers(first, self._hidden_layers(), dtype)
-            classify = Affine(self.classify.weight.to(dtype), self.classify.bias.to(dtype))
+            weight, bias = self.temperature(self.classify.weight), self.temperature(self.classify.bias)
+            classify = Affine(weight.to(dtype), bias.to(dtype))
             way = compiled_logits if _is_compiled_on(dense.device) else tiled_logits
             return way(first, hidden, classify)
 

@@ -61,7 +61,7 @@ def quadrature_deviates(samples: int, latent_dim: int, kind: Quadrature = DEFAUL
         [-1.15, -0.319, 0.319, 1.15]
     """
     middles = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
-    values = (torch.special.ndtri(middles) - torch.special.ndtri(middles.flip(0))) / 2
+    values: Tensor = (torch.special.ndtri(middles) - torch.special.ndtri(middles.flip(0))) / 2
     if kind == "scaled-quantiles" and samples > 1:
         values = values / values.square().mean().sqrt()
     return values[_ranks(samples, latent_dim)].float()
@@ -71,7 +71,7 @@ def _ranks(samples: int, latent_dim: int) -> Tensor:
     """Rank of every point (S, L) among the S in each coordinate."""
     if latent_dim == 1:
         return torch.arange(samples)[:, None]
-    engine = torch.quasirandom.SobolEngine(latent_dim, scramble=True, seed=_SOBOL_SEED)
+    engine = torch.quasirandom.SobolEngine(latent_dim, scramble=True, seed=_SOBOL_SEED)  # type: ignore[no-untyped-call]
     half = engine.draw(max(samples // 2, 1), dtype=torch.float64)[: samples // 2]
     centre = half.new_full((samples % 2, latent_dim), 0.5)
     return torch.cat([half, centre, 1 - half.flip(0)]).argsort(dim=0, stable=True).argsort(dim=0, stable=True)
@@ -147,7 +147,8 @@ def stratified_deviates(shape: tuple[int, int, int, int], generator: torch.Gener
     samples = shape[2]
     parts = torch.rand(shape, generator=generator).argsort(dim=2).to(torch.float64)
     shares = (parts + torch.rand(shape, generator=generator, dtype=torch.float64)) / samples
-    return torch.special.ndtri(shares.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE)).float()
+    deviates: Tensor = torch.special.ndtri(shares.clamp(_LEAST_SHARE, 1 - _LEAST_SHARE))
+    return deviates.float()
 
 
 def _initial_means(num_experts: int, latent_dim: int) -> Tensor:

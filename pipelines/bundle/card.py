@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mose_med.checkpoint import Checkpoint, ModelConfig
 from mose_med.data.pictures import CITYSCAPES_MEAN, CITYSCAPES_STD
 from pipelines.evaluation.files import Evaluation, markdown_table
@@ -79,10 +81,22 @@ def _facts(checkpoint: Checkpoint, sha256: str) -> str:
         "preprocessing": ", ".join(f"{name} {value}" for name, value in config.preprocessing.to_dict().items()),
         "epoch": checkpoint.epoch,
         "validation": ", ".join(f"{name} {value:.4f}" for name, value in sorted(checkpoint.metrics.items())) or "none",
+        "calibration": _calibration(checkpoint.calibration),
         "checkpoint SHA-256": f"`{sha256}`",
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     return "\n".join(["## This model", "", "| | |", "|---|---|", *lines, ""])
+
+
+def _calibration(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "none"
+    gating, logits = (found["temperatures"][name] for name in ("gating", "logits"))
+    before, after = (found[stage]["ece_percent"] for stage in ("before", "cross_fitted"))
+    return (
+        f"temperature of the gating {gating:.2f}, of the logits {logits:.2f}, fitted on the {found['part']} part of "
+        f"{found['datalist']} ({found['patients']} patients): ECE {before:.3f} % before, {after:.3f} % cross-fitted"
+    )
 
 
 def _use(checkpoint: Checkpoint) -> str:

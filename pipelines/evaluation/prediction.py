@@ -61,6 +61,11 @@ class BatchPrediction:
         latents, weights = self._compact_codes(num_samples, seed, codes)
         return self._sample_set(latents, weights)
 
+    @property
+    def global_feature(self) -> Tensor:
+        """What the gating looks at."""
+        return self._features.global_feature
+
     def standard(self, num_samples: int, seed: int) -> SampleSet:
         """Standard form: equally probable samples, an expert drawn for each."""
         probs, latents = self.expert_probs.cpu(), []

@@ -6,17 +6,23 @@ flips holds pictures, whose modes are made on the fly: the classes that flips ex
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from mose_med.checkpoint import ModelConfig
-from mose_med.data import Datalist, FlippedClassDataset, MultiRaterDataset
+from mose_med.checkpoint import Checkpoint, ModelConfig
+from mose_med.data import Datalist, DatalistEntry, FlippedClassDataset, MultiRaterDataset, patients_met
 from mose_med.data.pictures import picture_centre
+from mose_med.errors import ConfigError
 from mose_med.metrics import CalibrationError
 
-__all__ = ["CountedClasses", "ScoredDataset", "scored_dataset"]
+__all__ = ["CountedClasses", "ScoredDataset", "require_fit", "scored_dataset", "warn_of_training_data"]
+
+_logger = logging.getLogger(__name__)
 
 ScoredDataset = MultiRaterDataset | FlippedClassDataset
 
@@ -66,3 +72,37 @@ def scored_dataset(datalist: Datalist, part: str, model: ModelConfig) -> ScoredD
     centre = picture_centre(model.preprocessing.roi_size)
     channels = model.network.get("in_channels", 1)
     return FlippedClassDataset(datalist.part(part), datalist.flips, centre, channels=channels)
+
+
+def require_fit(datalist: Datalist, config: ModelConfig, checkpoint: Path) -> None:
+    """Refuse to score a checkpoint on data of other classes or raters than it was trained with.
+
+    Raises:
+        ConfigError: naming the first difference.
+    """
+    for name in ("classes", "num_raters"):
+        found, wanted = getattr(datalist, name), getattr(config, name)
+        if found != wanted:
+            raise ConfigError(
+                f"datalist {datalist.name} has {name} {found}, checkpoint {checkpoint} was trained with {wanted}: "
+                "evaluate it on data prepared alike"
+            )
+
+
+def warn_of_training_data(checkpoint: Checkpoint, entries: Sequence[DatalistEntry], name: str) -> None:
+    """Say how many patients to be scored the model has been trained on.
+
+    Args:
+        checkpoint: of the model; an older one does not know what it has learnt from.
+        entries: to be scored.
+        name: what the message calls the model.
+    """
+    met = patients_met(checkpoint.learnt_from, entries)
+    if met:
+        patients = len({entry.patient_id for entry in entries})
+        _logger.warning(
+            "%s was trained on %d of the %d patients: its scores are better than those on new patients",
+            name,
+            len(met),
+            patients,
+        )

@@ -25,7 +25,7 @@ from mose_med.samples import RaterMasks
 from pipelines.console import stderr
 from pipelines.evaluation.baselines import rater_probs
 from pipelines.evaluation.prediction import BatchPrediction
-from pipelines.evaluation.scored_data import CountedClasses, scored_dataset
+from pipelines.evaluation.scored_data import CountedClasses, scored_dataset, warn_of_training_data
 from pipelines.evaluation.weights import weights_file
 from pipelines.memory import named_memory_errors
 
@@ -136,6 +136,7 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
     require_alike(datalist, checkpoint.config, name)
     network = build_network(checkpoint, name).to(scoring.device)
     slices, counted = scored_dataset(datalist, part, checkpoint.config), CountedClasses.of(datalist)
+    warn_of_training_data(checkpoint, slices.data, name)
     found: list[SliceScores] = []
     with Progress(console=stderr, disable=scoring.quiet, transient=True) as progress:
         task = progress.add_task(f"score {name}", total=len(slices))

@@ -102,3 +102,16 @@ def test_unknown_network_setting_is_refused():
     config = ModelConfig(NETWORK | {"depth": 3}, Preprocessing(), ("background", "nodule"), 4)
     with pytest.raises(ConfigError, match=r"best.pt names a network setting that does not exist.*depth"):
         build_network(make_checkpoint(config=config), "best.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "absent"),
+    [("calibration", {"part": "validation"}, None), ("learnt_from", [{"key": "00", "patients": [], "series": []}], [])],
+)
+def test_an_older_file_lacks_what_was_added(tmp_path: Path, name: str, value: object, absent: object):
+    write_checkpoint(tmp_path / "last.pt", make_checkpoint(**{name: value}))
+    assert getattr(read_checkpoint(tmp_path / "last.pt"), name) == value
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    del content[name]
+    torch.save(content, tmp_path / "old.pt")
+    assert getattr(read_checkpoint(tmp_path / "old.pt"), name) == absent

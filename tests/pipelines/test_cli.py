@@ -19,7 +19,7 @@ def test_help_loads_nothing_heavy():
     assert result.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("command", ["demo", "prepare", "train", "evaluate", "infer", "export"])
+@pytest.mark.parametrize("command", ["demo", "prepare", "train", "calibrate", "evaluate", "infer", "export"])
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]):
     assert invoke([command, "--help"]) == ExitCode.DONE
     assert "Usage: mose-med" in capsys.readouterr().out

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mose_med.checkpoint import read_checkpoint
+from mose_med.checkpoint import read_checkpoint, write_checkpoint
+from mose_med.data import learnt_from, load_datalist
 from mose_med.errors import ConfigError, DataError
 from pipelines.train import TrainOptions, train
 
@@ -30,6 +31,16 @@ def test_a_training_starts_from_the_given_weights(
     found, given = (read_checkpoint(path).model for path in (result.output_dir / "last.pt", tiny_checkpoint))
     learnt = [name for name in given if "running_" not in name and "num_batches" not in name]
     assert all(found[name].allclose(given[name], atol=1e-6) for name in learnt)
+
+
+def test_what_the_weights_have_learnt_from_is_kept(options: TrainOptions, tiny_checkpoint: Path, tmp_path: Path):
+    entries = load_datalist(options.datalist).part("training")
+    earlier, own = learnt_from(entries[:1]), learnt_from(entries)
+    given = replace(read_checkpoint(tiny_checkpoint), learnt_from=[earlier, own])
+    write_checkpoint(tmp_path / "given.pt", given)
+    result = train(replace(options, initial_weights=tmp_path / "given.pt"))
+    for name in ("last.pt", "best.pt"):
+        assert read_checkpoint(result.output_dir / name).learnt_from == [own, earlier]
 
 
 def test_other_initial_weights_are_another_training(options: TrainOptions, tiny_checkpoint: Path, tmp_path: Path):
