@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +14,9 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from mose_med.checkpoint import read_checkpoint
 from mose_med.data import load_datalist
-from mose_med.errors import ConfigError, MoseError
+from mose_med.errors import ConfigError, MissingDependencyError, MoseError
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
+from mose_med.handlers.training_run import require_mlflow
 from pipelines.console import stderr
 from pipelines.device import choose_device
 from pipelines.evaluation.weights import weights_file
@@ -51,7 +52,7 @@ class TrainOptions:
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads; None for PyTorch's own choice.
-        tracking: track with MLflow, in a store of the folder's own.
+        tracking: track with MLflow, in a store of the folder's own; without MLflow, train untracked and say so.
         tracking_uri: MLflow server, or folder or URI of another store, that gets a copy of the run; None for none.
         initial_weights: checkpoint or bundle whose weights the training starts from; None for random ones.
         overwrite: replace a training made with other options.
@@ -101,12 +102,13 @@ def train(options: TrainOptions) -> TrainResult:
     Raises:
         ConfigError: if an option, the configuration, the datalist or an earlier checkpoint does not fit.
         DataError: if a slice cannot be read, or a checkpoint not be written or read.
-        MissingDependencyError: if tracking is asked for without MLflow.
+        MissingDependencyError: if ``tracking_uri`` names a store and MLflow is not installed.
         MoseError: if the loss becomes NaN or infinite, or memory runs out.
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     process = Process.from_environment()
+    options = _trackable(options, process)
     paths = config_files(
         options.bundle,
         options.configs,
@@ -133,6 +135,21 @@ def train(options: TrainOptions) -> TrainResult:
         finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
     workflow.finalize()
     return finished
+
+
+def _trackable(options: TrainOptions, process: Process) -> TrainOptions:
+    """The options; without tracking where MLflow is missing and no store of one's own was named."""
+    if not options.tracking:
+        return options
+    try:
+        require_mlflow()
+    except MissingDependencyError as error:
+        if options.tracking_uri is not None:
+            raise
+        if process.is_first:
+            _logger.warning("training without tracking: %s", error)
+        return replace(options, tracking=False)
+    return options
 
 
 def _claimed(options: TrainOptions, config: dict[str, Any], processes: int) -> TrainResult | None:
