@@ -17,12 +17,12 @@ from mose_med.data import load_datalist
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
 from mose_med.handlers.training_run import require_mlflow
+from mose_med.model_files import model_sha256
 from pipelines.console import stderr
 from pipelines.device import choose_device
 from pipelines.evaluation.weights import weights_file
 from pipelines.initial_weights import load_initial_weights
 from pipelines.memory import causes_of, ran_out_of_memory
-from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
 from pipelines.torchrun import Process
 from pipelines.tracking_store import store_uri
@@ -184,7 +184,7 @@ def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> di
     record = {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
     if options.initial_weights is not None:
         with weights_file(options.initial_weights) as weights:
-            record["initial_weights_sha256"] = file_sha256(weights)
+            record["initial_weights_sha256"] = model_sha256(weights)
     if processes > 1:
         record["processes"] = processes
     return record

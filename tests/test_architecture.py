@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap", "preprocessing", "resampling", "whole_files"}
+MODEL = {"model_config", "model_files"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
     "__init__": set(),
@@ -29,7 +30,9 @@ ALLOWED = {
     "networks": BOTTOM,
     "losses": BOTTOM,
     "metrics": BOTTOM,
-    "checkpoint": BOTTOM | {"networks"},
+    "model_files": set(),
+    "model_config": BOTTOM | {"networks"},
+    "checkpoint": BOTTOM | MODEL | {"networks"},
     "inferers": BOTTOM | {"networks", "metrics"},
     "io": BOTTOM | {"inferers"},
     "data": BOTTOM | {"io"},
