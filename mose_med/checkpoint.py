@@ -23,7 +23,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.model_config import ModelConfig
 from mose_med.model_files import MODEL_CONFIG_NAME
 from mose_med.networks import MoSE
-from mose_med.whole_files import remove_left_over, written_whole
+from mose_med.whole_files import keep_as, remove_left_over, written_whole
 
 __all__ = [
     "FORMAT",
@@ -69,10 +69,11 @@ def write_checkpoint(
     remove_left_over(target)
     content = {entry.name: getattr(checkpoint, entry.name) for entry in dataclasses.fields(checkpoint)}
     content |= {"config": checkpoint.config.to_dict(), "format": FORMAT}
-    with written_whole(target) as temporary:
+    with written_whole(target, durable=True) as temporary:
         _save(content, temporary)
         if previous is not None and target.exists():
-            target.replace(previous)
+            remove_left_over(Path(previous))
+            keep_as(target, Path(previous))
 
 
 def write_weights(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -84,17 +85,15 @@ def write_weights(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """
     target = Path(path)
     kept = checkpoint.config.to_dict() | {"epoch": checkpoint.epoch, "metrics": checkpoint.metrics, "format": FORMAT}
-    with written_whole(target.with_name(MODEL_CONFIG_NAME)) as temporary:
+    with written_whole(target.with_name(MODEL_CONFIG_NAME), durable=True) as temporary:
         temporary.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
-    with written_whole(target) as temporary:
+    with written_whole(target, durable=True) as temporary:
         _save(checkpoint.ema or checkpoint.model, temporary)
 
 
 def _save(content: Mapping[str, Any], path: Path) -> None:
-    with path.open("wb") as stream:
+    with path.open("wb") as stream:  # a path would put its name into the file
         torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.device = "cpu") -> Checkpoint:

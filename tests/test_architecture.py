@@ -14,7 +14,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap", "preprocessing", "resampling", "whole_files"}
+BOTTOM = {
+    "errors",
+    "geometry",
+    "lesion_rules",
+    "samples",
+    "overlap",
+    "preprocessing",
+    "resampling",
+    "seeds",
+    "whole_files",
+}
 MODEL = {"model_config", "model_files"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
@@ -26,6 +36,7 @@ ALLOWED = {
     "overlap": {"errors", "geometry"},
     "preprocessing": {"errors", "geometry"},
     "resampling": {"errors", "geometry"},
+    "seeds": set(),
     "whole_files": set(),
     "networks": BOTTOM,
     "losses": BOTTOM,
@@ -160,3 +171,10 @@ def test_importing_a_module_needs_base_dependencies_alone(path: Path):
     roots = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - set(PACKAGES)
     assert roots - base_packages() == set()
     assert names & OF_EXTRAS == set()
+
+
+@pytest.mark.parametrize("path", INSTALLED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_seeds_of_several_parts_are_made_in_one_place(path: Path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    made = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith(("SeedSequence", "default_rng"))]
+    assert path.name == "seeds.py" or not [call for call in made if "SeedSequence" in call or "[" in call]

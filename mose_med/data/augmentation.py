@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mose_med.errors import ConfigError
+from mose_med.seeds import numpy_stream
 
 __all__ = ["Move", "RandFlipRotateBatchd", "flipped_and_rotated"]
 
@@ -64,7 +65,7 @@ class RandFlipRotateBatchd(MapTransform):  # type: ignore[misc]  # monai has no 
 
     def move(self, epoch: int, index: int) -> Move:
         """What happens to a slice in an epoch."""
-        random = np.random.default_rng([self.seed, epoch, index])
+        random = numpy_stream("augmentation", self.seed, epoch, index)
         first, second, rotate = (bool(draw < self.probability) for draw in random.random(3))
         radians = float(random.uniform(-self.max_radians, self.max_radians))
         return Move((first, second), radians if rotate else 0.0)

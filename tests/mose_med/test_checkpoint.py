@@ -68,6 +68,24 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
 
 
+def test_there_is_a_checkpoint_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, found = tmp_path / "last.pt", []
+    for function in ("replace", "unlink"):
+        whole = getattr(Path, function)
+
+        def seen(self: Path, *given: object, _whole: object = whole, **options: object) -> object:
+            result = _whole(self, *given, **options)
+            found.append(path.is_file())
+            return result
+
+        monkeypatch.setattr(Path, function, seen)
+    for epoch in (1, 2, 3):
+        write_checkpoint(path, make_checkpoint(epoch=epoch), previous=tmp_path / "previous.pt")
+    assert found
+    assert all(found)
+    assert [read_checkpoint(tmp_path / name).epoch for name in ("last.pt", "previous.pt")] == [3, 2]
+
+
 def test_missing_file_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"checkpoint .*nothing.pt does not exist"):
         read_checkpoint(tmp_path / "nothing.pt")
