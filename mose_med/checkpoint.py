@@ -1,7 +1,8 @@
 """The one checkpoint format: weights together with everything needed to use them or to go on training.
 
 A file holds tensors and plain types only, is read with ``weights_only=True`` and written to a temporary name first, so
-that a crash or a full disk never damages the last good one.
+that a crash or a full disk never damages the last good one. Bundles hold weights alone, a state dict as other programs
+expect it, with what they mean in ``model_config.json`` beside them; whatever reads a checkpoint reads these, too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import dataclasses
 import json
 import os
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.model_config import ModelConfig
+from mose_med.model_files import MODEL_CONFIG_NAME
 from mose_med.networks import MoSE
-from mose_med.preprocessing import Preprocessing
-from mose_med.whole_files import remove_left_over, written_whole
+from mose_med.whole_files import keep_as, remove_left_over, written_whole
 
 __all__ = [
     "FORMAT",
@@ -30,68 +33,13 @@ __all__ = [
     "load_weights",
     "read_checkpoint",
     "write_checkpoint",
+    "write_weights",
 ]
 
 #: Version of the file layout.
 FORMAT = 1
-#: Entries that older files of this version lack.
-_ADDED: dict[str, Any] = {"calibration": None, "learnt_from": []}
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """What the weights mean.
-
-    Attributes:
-        network: keyword arguments of :class:`~mose_med.networks.MoSE`.
-        preprocessing: what the network was shown.
-        classes: name of every class, background first.
-        num_raters: most annotations an image of the training data had.
-    """
-
-    network: dict[str, Any]
-    preprocessing: Preprocessing
-    classes: tuple[str, ...]
-    num_raters: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types only."""
-        return {
-            "network": dict(self.network),
-            "preprocessing": self.preprocessing.to_dict(),
-            "classes": list(self.classes),
-            "num_raters": self.num_raters,
-        }
-
-    def require_equal(self, other: ModelConfig, source: str) -> None:
-        """Refuse weights that mean something else, naming the first setting that differs.
-
-        Args:
-            other: of ``source``.
-            source: of the other one, a checkpoint file.
-
-        Raises:
-            ConfigError: if they differ.
-        """
-        mine, theirs = (json.loads(json.dumps(config.to_dict())) for config in (self, other))
-        for name in sorted(set(mine["network"]) | set(theirs["network"])):
-            here, there = mine["network"].get(name), theirs["network"].get(name)
-            if here != there:
-                raise ConfigError(f"{source} has network {name}={there}, the config says {here}")
-        self.preprocessing.require_equal(other.preprocessing, source)
-        for name in ("classes", "num_raters"):
-            if mine[name] != theirs[name]:
-                raise ConfigError(f"{source} has {name} {theirs[name]}, the data have {mine[name]}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Inverse of :meth:`to_dict`."""
-        return cls(
-            network=dict(values["network"]),
-            preprocessing=Preprocessing.from_dict(values["preprocessing"]),
-            classes=tuple(values["classes"]),
-            num_raters=int(values["num_raters"]),
-        )
+#: Entries that weights alone keep beside them.
+_BESIDE = ("epoch", "metrics", "calibration", "learnt_from")
 
 
 @dataclass
@@ -129,21 +77,40 @@ def write_checkpoint(
     remove_left_over(target)
     content = {entry.name: getattr(checkpoint, entry.name) for entry in dataclasses.fields(checkpoint)}
     content |= {"config": checkpoint.config.to_dict(), "format": FORMAT}
-    with written_whole(target) as temporary:
-        with temporary.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+    with written_whole(target, durable=True) as temporary:
+        _save(content, temporary)
         if previous is not None and target.exists():
-            target.replace(previous)
+            remove_left_over(Path(previous))
+            keep_as(target, Path(previous))
+
+
+def write_weights(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write the weights alone (the averaged ones where there are any), and beside them a JSON file of what they mean.
+
+    Args:
+        path: of the weights, a state dict and nothing else.
+        checkpoint: whose config, epoch, metrics, calibration and records of trainings go into ``model_config.json`` in
+            the same folder.
+    """
+    target = Path(path)
+    kept = checkpoint.config.to_dict() | {name: getattr(checkpoint, name) for name in _BESIDE} | {"format": FORMAT}
+    with written_whole(target.with_name(MODEL_CONFIG_NAME), durable=True) as temporary:
+        temporary.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    with written_whole(target, durable=True) as temporary:
+        _save(checkpoint.ema or checkpoint.model, temporary)
+
+
+def _save(content: Mapping[str, Any], path: Path) -> None:
+    with path.open("wb") as stream:  # a path would put its name into the file
+        torch.save(content, stream)
 
 
 def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.device = "cpu") -> Checkpoint:
-    """Read a checkpoint.
+    """Read a checkpoint, or weights alone that ``model_config.json`` lies beside.
 
     Raises:
-        ConfigError: if the file is missing or is not a checkpoint of this project.
-        DataError: if the file is damaged.
+        ConfigError: if a file is missing or is not of this project.
+        DataError: if a file is damaged.
     """
     source = Path(path)
     if not source.is_file():
@@ -153,18 +120,42 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"checkpoint {source} cannot be read ({reason}): it is damaged or not a checkpoint") from error
+    if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
+        content = {"model": content} | _meaning_beside(source)
+    _require_format(content, f"checkpoint {source}")
+    for name in ("model", "config"):
+        if name not in content:
+            raise ConfigError(f"checkpoint {source} lacks {name!r}: was it written by mose-med train?")
+    known = {entry.name for entry in dataclasses.fields(Checkpoint)}
+    found = {name: value for name, value in content.items() if name in known}
+    return Checkpoint(**found | {"config": _config(content["config"], f"checkpoint {source}")})
+
+
+def _require_format(content: object, source: str) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise ConfigError(
-            f"checkpoint {source} must have format {FORMAT}, got {found}: was it written by mose-med train?"
-        )
-    content = _ADDED | content
-    names = [entry.name for entry in dataclasses.fields(Checkpoint)]
-    missing = [name for name in names if name not in content]
-    if missing:
-        raise ConfigError(f"checkpoint {source} lacks {missing[0]!r}: was it written by mose-med train?")
-    content["config"] = ModelConfig.from_dict(content["config"])
-    return Checkpoint(**{name: content[name] for name in names})
+        raise ConfigError(f"{source} must have format {FORMAT}, got {found}: was it written by mose-med train?")
+
+
+def _config(values: Mapping[str, Any], source: str) -> ModelConfig:
+    try:
+        return ModelConfig.from_dict(values)
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"{source} does not say what its weights mean: {error!r}") from error
+
+
+def _meaning_beside(weights: Path) -> dict[str, Any]:
+    """What the file beside weights alone says of them, by the names of a checkpoint."""
+    path = weights.with_name(MODEL_CONFIG_NAME)
+    if not path.is_file():
+        rule = f"{MODEL_CONFIG_NAME}, which says what they mean, must lie beside it"
+        raise ConfigError(f"checkpoint {weights} holds weights alone: {rule}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    _require_format(found, str(path))
+    return {"config": found} | {name: found[name] for name in (*_BESIDE, "format") if name in found}
 
 
 def build_network(checkpoint: Checkpoint, source: str = "the checkpoint") -> MoSE:

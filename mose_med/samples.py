@@ -22,6 +22,7 @@ __all__ = [
     "WeightedSamples",
     "checked_weights",
     "usage_from_probs",
+    "weighted_form",
 ]
 
 #: How far a row of weights may be from summing to 1.
@@ -53,6 +54,11 @@ class ExpertSamples(NamedTuple):
         samples = self.logits.shape[2]
         weights = (self.expert_probs / samples).repeat_interleave(samples, dim=1)
         return WeightedSamples(self.logits.flatten(1, 2), weights)
+
+
+def weighted_form(samples: ExpertSamples | WeightedSamples) -> WeightedSamples:
+    """Samples of either form as weighted ones."""
+    return samples.weighted() if isinstance(samples, ExpertSamples) else samples
 
 
 class RaterMasks(NamedTuple):

@@ -170,14 +170,16 @@ def _close(options: DemoOptions, stages: _Stages, scores: Evaluation, cases: Map
     out = options.output_dir
     stderr.rule("[bold]Done", align="left")
     stderr.print(_score_table(scores))
-    places = {
+    places: dict[str, Path | str] = {
         "slices with every rater's outline": out / "dataset" / "montage.png",
         "outlines by expert, beside the raters'": out / "evaluation" / SAMPLES_NAME,
         "calibration": out / "evaluation" / RELIABILITY_NAME,
         **{f"masks, entropy and lesions of the {kind} study": case.folder for kind, case in cases.items()},
         "volumes of all lesions": out / "inference" / "summary.csv",
-        "learning curves": f"mlflow ui --backend-store-uri sqlite:///{out / 'training' / STORE_NAME}",
     }
+    store = out / "training" / STORE_NAME
+    if store.is_file():
+        places["learning curves"] = f"mlflow ui --backend-store-uri sqlite:///{store}"
     for what, where in places.items():
         stderr.print(f"{what}:\n    {where}", soft_wrap=True, highlight=False)
     if options.lidc_root is None:

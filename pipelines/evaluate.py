@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
+from mose_med.model_files import model_sha256
 from mose_med.networks import MoSE
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.report.reliability import write_reliability
@@ -172,7 +173,7 @@ class _Run:
         self.device = choose_device(options.device)
         with weights_file(options.checkpoint) as weights:
             checkpoint = read_checkpoint(weights, self.device)
-            self.checkpoint_sha256 = hashlib.sha256(weights.read_bytes()).hexdigest()
+            self.checkpoint_sha256 = model_sha256(weights)
         self.datalist = load_datalist(options.datalist)
         require_fit(self.datalist, checkpoint.config, options.checkpoint)
         self.network: MoSE = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(self.device)

@@ -1,6 +1,6 @@
 """``mose-med export bundle``: a trained model as one zip file that stands on its own.
 
-<name>/models/model.pt   weights and what they mean, as ``mose-med evaluate`` and ``infer`` take them
+<name>/models/model.pt   the state dict that MONAI's commands load; model_config.json what it means, for our own
        models/model.ts   the same as TorchScript that needs PyTorch alone
        configs/          MONAI's, train.yaml with every setting of the training
        docs/README.md    model card with the measured scores; evaluation.json the scores as numbers
@@ -18,15 +18,15 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
+from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_weights
 from mose_med.errors import ConfigError
+from mose_med.model_files import MODEL_CONFIG_NAME, model_sha256
 from pipelines.bundle.archive import write_archive
 from pipelines.bundle.card import model_card
 from pipelines.bundle.configs import config_texts
 from pipelines.bundle.torchscript import torchscript_bytes
 from pipelines.evaluation.files import METRICS_NAME, Evaluation, read_evaluation
 from pipelines.evaluation.weights import BUNDLE_WEIGHTS
-from pipelines.provenance import file_sha256
 from pipelines.run_folder import OPTIONS_NAME
 from pipelines.train import CONFIG_NAME
 from pipelines.train_config import bundle_configs
@@ -68,7 +68,7 @@ def export_bundle(options: ExportBundleOptions) -> Path:
     if target.exists() and not options.overwrite:
         raise ConfigError(f"{target} exists: name another output file or add --overwrite")
     found = read_checkpoint(options.checkpoint)
-    sha256 = file_sha256(options.checkpoint)
+    sha256 = model_sha256(options.checkpoint)
     scores = None if options.evaluation is None else _scores(options.evaluation, sha256, options.checkpoint)
     training = options.checkpoint.parent
     bundle = options.bundle or _trained_bundle(training)
@@ -113,14 +113,15 @@ def _texts(bundle: str, found: Checkpoint, sha256: str, scores: Evaluation | Non
 
 
 def _models(found: Checkpoint, source: Path, metadata: bytes) -> dict[str, bytes]:
-    """Weights alone, the averaged ones where there are any, in both forms."""
+    """Weights alone, the averaged ones where there are any, with what they mean, and as TorchScript."""
     network = build_network(found, f"checkpoint {source}")
-    kept = replace(
-        found, model=network.state_dict(), ema=None, optimizer=None, scheduler=None, annealing=None, rng=None
-    )
+    kept = replace(found, model=network.state_dict(), ema=None)
     with tempfile.TemporaryDirectory() as folder:
         weights, description = Path(folder) / BUNDLE_WEIGHTS.name, Path(folder) / "metadata.json"
-        write_checkpoint(weights, kept)
+        write_weights(weights, kept)
         description.write_bytes(metadata)
-        scripted = torchscript_bytes(weights, description)
-        return {str(BUNDLE_WEIGHTS): weights.read_bytes(), str(BUNDLE_WEIGHTS.with_suffix(".ts")): scripted}
+        return {
+            str(BUNDLE_WEIGHTS): weights.read_bytes(),
+            str(BUNDLE_WEIGHTS.with_name(MODEL_CONFIG_NAME)): weights.with_name(MODEL_CONFIG_NAME).read_bytes(),
+            str(BUNDLE_WEIGHTS.with_suffix(".ts")): torchscript_bytes(weights, description),
+        }

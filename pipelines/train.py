@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,14 +15,15 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from mose_med.checkpoint import read_checkpoint
 from mose_med.data import load_datalist
-from mose_med.errors import ConfigError, MoseError
+from mose_med.errors import ConfigError, MissingDependencyError, MoseError
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
+from mose_med.handlers.training_run import require_mlflow
+from mose_med.model_files import model_sha256
 from pipelines.console import stderr
 from pipelines.device import choose_device
 from pipelines.evaluation.weights import weights_file
 from pipelines.initial_weights import load_initial_weights
 from pipelines.memory import causes_of, lost_process, ran_out_of_memory
-from pipelines.provenance import file_sha256
 from pipelines.run_folder import claim_folder
 from pipelines.run_lock import alone_in
 from pipelines.torchrun import Process
@@ -53,7 +54,7 @@ class TrainOptions:
         seed: of everything random.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads; None for PyTorch's own choice.
-        tracking: track with MLflow, in a store of the folder's own.
+        tracking: track with MLflow, in a store of the folder's own; without MLflow, train untracked and say so.
         tracking_uri: MLflow server, or folder or URI of another store, that gets a copy of the run; None for none.
         initial_weights: checkpoint or bundle whose weights the training starts from; None for random ones.
         overwrite: replace a training made with other options.
@@ -103,12 +104,13 @@ def train(options: TrainOptions) -> TrainResult:
     Raises:
         ConfigError: if an option, the configuration, the datalist or an earlier checkpoint does not fit.
         DataError: if a slice cannot be read, or a checkpoint not be written or read.
-        MissingDependencyError: if tracking is asked for without MLflow.
+        MissingDependencyError: if ``tracking_uri`` names a store and MLflow is not installed.
         MoseError: if the loss becomes NaN or infinite, or memory runs out.
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     process = Process.from_environment()
+    options = _trackable(options, process)
     paths = config_files(
         options.bundle,
         options.configs,
@@ -136,6 +138,21 @@ def train(options: TrainOptions) -> TrainResult:
             finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
         workflow.finalize()
     return finished
+
+
+def _trackable(options: TrainOptions, process: Process) -> TrainOptions:
+    """The options; without tracking where MLflow is missing and no store of one's own was named."""
+    if not options.tracking:
+        return options
+    try:
+        require_mlflow()
+    except MissingDependencyError as error:
+        if options.tracking_uri is not None:
+            raise
+        if process.is_first:
+            _logger.warning("training without tracking: %s", error)
+        return replace(options, tracking=False)
+    return options
 
 
 def _claimed(options: TrainOptions, config: dict[str, Any], processes: int, folder: ExitStack) -> TrainResult | None:
@@ -174,7 +191,7 @@ def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> di
     record = {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
     if options.initial_weights is not None:
         with weights_file(options.initial_weights) as weights:
-            record["initial_weights_sha256"] = file_sha256(weights)
+            record["initial_weights_sha256"] = model_sha256(weights)
     if processes > 1:
         record["processes"] = processes
     return record

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import ast
+import functools
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap"}
-BOTTOM |= {"preprocessing", "resampling", "whole_files", "zip_files"}
+BOTTOM |= {"preprocessing", "resampling", "seeds", "whole_files", "zip_files"}
+MODEL = {"model_config", "model_files"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
     "__init__": set(),
@@ -20,12 +27,15 @@ ALLOWED = {
     "overlap": {"errors", "geometry"},
     "preprocessing": {"errors", "geometry"},
     "resampling": {"errors", "geometry"},
+    "seeds": set(),
     "whole_files": set(),
     "zip_files": {"errors"},
     "networks": BOTTOM,
     "losses": BOTTOM,
     "metrics": BOTTOM,
-    "checkpoint": BOTTOM | {"networks"},
+    "model_files": set(),
+    "model_config": BOTTOM | {"networks"},
+    "checkpoint": BOTTOM | MODEL | {"networks"},
     "inferers": BOTTOM | {"networks", "metrics"},
     "io": BOTTOM | {"inferers"},
     "data": BOTTOM | {"io"},
@@ -33,6 +43,10 @@ ALLOWED = {
     "handlers": BOTTOM | {"losses", "metrics", "report", "data", "checkpoint"},
 }
 MODULES = sorted((ROOT / "mose_med").rglob("*.py"))
+PACKAGES = ("configs", "data_prep", "mose_med", "pipelines")
+INSTALLED = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+#: Modules that need an extra; others import them where they are used, never at their top.
+OF_EXTRAS = {f"mose_med.io.{name}" for name in ("dicom_objects", "dicom_seg_writer", "dicom_sr", "dicomweb")}
 
 
 def part_of(path: Path) -> str:
@@ -111,3 +125,48 @@ def test_exported_names_exist_and_are_sorted(path: Path):
             defined |= {target.id for target in targets if isinstance(target, ast.Name)}
     for names in exported:
         assert set(names) <= defined
+
+
+def module_of(path: Path) -> str:
+    """``mose_med.networks.unet`` for its file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def imported_at_the_top(body: list[ast.stmt]) -> Iterator[str]:
+    """Dotted names that importing a module imports; what only a type checker sees is none of them."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from imported_at_the_top(node.orelse)
+        elif not isinstance(node, ast.FunctionDef):
+            for part in ("body", "orelse", "finalbody", "handlers"):
+                yield from imported_at_the_top(getattr(node, part, []))
+
+
+@functools.cache
+def base_packages() -> set[str]:
+    """What can be imported from the distributions that every installation has."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    base = {re.split("[<>=]", requirement)[0].lower() for requirement in project["dependencies"]}
+    owners = packages_distributions()
+    return {package for package, names in owners.items() if base & {name.lower() for name in names}}
+
+
+@pytest.mark.parametrize("path", INSTALLED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_importing_a_module_needs_base_dependencies_alone(path: Path):
+    names = set(imported_at_the_top(ast.parse(path.read_text(encoding="utf-8")).body))
+    if module_of(path) in OF_EXTRAS:
+        return
+    roots = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - set(PACKAGES)
+    assert roots - base_packages() == set()
+    assert names & OF_EXTRAS == set()
+
+
+@pytest.mark.parametrize("path", INSTALLED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_seeds_of_several_parts_are_made_in_one_place(path: Path):
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    made = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith(("SeedSequence", "default_rng"))]
+    assert path.name == "seeds.py" or not [call for call in made if "SeedSequence" in call or "[" in call]

@@ -1,73 +1,155 @@
-"""The wheel, installed away from the checkout, has everything; the library needs no extra."""
+"""The wheel in an environment that holds its base dependencies and nothing else: every command answers and works."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
+import typer
+
+from pipelines.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("mose_med", "pipelines", "data_prep", "configs", "pyproject.toml", "README.md", "LICENSE")
+SHAPE = (40, 40, 4)
+OVERLAY = {
+    "num_raters": 2,
+    "classes": ["background", "lesion"],
+    "network::channels": [4, 8],
+    "network::num_experts": 2,
+    "network::samples_per_expert": 2,
+    "val_samples_per_expert": 2,
+    "preprocessing::roi_size": [32, 32],
+    "batch_size": 3,
+    "max_epochs": 1,
+    "gamma_epochs": 1,
+}
 IMPORT_ALL = """
-import importlib, pkgutil, sys
-for extra in {extras}:
-    sys.modules[extra] = None
-import mose_med
+import importlib, pkgutil, mose_med
+optional = {optional}
 for module in pkgutil.walk_packages(mose_med.__path__, "mose_med."):
-    importlib.import_module(module.name)
+    if module.name not in optional:
+        importlib.import_module(module.name)
 """
-BUNDLE = """
-import pathlib, mose_med, pipelines
-from pipelines.train_config import compose, config_files
-print(pathlib.Path(mose_med.__file__).parents[1])
-print(compose(config_files("lidc", ("demo",), tracking=False), {})["network"]["channels"])
-"""
+PLACE = "import pathlib, mose_med, pipelines, data_prep, configs; print(pathlib.Path(mose_med.__file__).parents[1])"
+ABSENT = "import importlib.util; print([name for name in {names} if importlib.util.find_spec(name)])"
+PAGE = "from importlib.resources import files; print(len(list((files('mose_med.report') / 'page').iterdir())))"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+pytestmark = pytest.mark.slow
 
 
-def run(*command: object, cwd: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+def execute(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    hidden = ("PYTHON", "COV_", "MLFLOW", "VIRTUAL_ENV")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     result = subprocess.run([*map(str, command)], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Environment with the wheel; the dependencies are those of the running environment, without its checkout."""
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folder with the environment ``env``, which holds the wheel and what pip fetches for it."""
     root = tmp_path_factory.mktemp("installed")
-    pip = (sys.executable, "-m", "pip", "--quiet")
     (root / "source").mkdir()  # a copy, since a build leaves its folder behind
     for name in SOURCES:
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, root / "source" / name)
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", root, root / "source", cwd=root)
-    venv.create(root / "env", with_pip=False)
-    (site,) = (root / "env").glob("lib/python*/site-packages")
-    (wheel,) = root.glob("*.whl")
-    run(*pip, "install", "--no-deps", "--target", site, wheel, cwd=root)
-    dependencies = next(path for path in sys.path if path.endswith("site-packages"))
-    (site / "dependencies.pth").write_text(dependencies + "\n", encoding="utf-8")
-    return root
+    wheel = ("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", root, root / "source")
+    execute(sys.executable, "-m", "pip", "--quiet", *wheel, cwd=root)
+    venv.create(root / "env", with_pip=True)
+    (built,) = root.glob("*.whl")
+    pip = root / "env" / "bin" / "pip"
+    execute(pip, "install", "--quiet", "--no-compile", "-c", ROOT / "constraints.txt", built, cwd=root)
+    yield root
+    shutil.rmtree(root)  # nearly 2 GB, and pytest would keep those of three runs
 
 
-def test_the_wheel_runs_away_from_the_checkout(installed: Path):
-    python = installed / "env" / "bin" / "python"
-    help_text = run(python, "-c", "from pipelines.cli import main; main()", "--help", cwd=installed)
-    assert "mose-med" in help_text
-    place, channels = run(python, "-c", BUNDLE, cwd=installed).splitlines()[-2:]
-    assert Path(place).is_relative_to(installed)
-    assert channels == "[8, 16, 32, 48, 64, 64]"
+@pytest.fixture(scope="module")
+def python(installed: Path) -> Run:
+    """Run code in the environment."""
+    return lambda code: execute(installed / "env" / "bin" / "python", "-c", code, cwd=installed)
 
 
-def test_the_library_imports_without_extras(tmp_path: Path):
-    run(sys.executable, "-c", IMPORT_ALL.format(extras=["pylidc", "mlflow", "h5py", "onnx"]), cwd=tmp_path)
+@pytest.fixture(scope="module")
+def mose_med(installed: Path) -> Run:
+    """Run ``mose-med`` in the environment."""
+    return lambda *arguments: execute(installed / "env" / "bin" / "mose-med", *arguments, cwd=installed)
 
 
-def test_the_wheel_holds_the_review_page(installed: Path):
-    python = installed / "env" / "bin" / "python"
-    code = "from importlib.resources import files; print(len(list((files('mose_med.report') / 'page').iterdir())))"
-    assert run(python, "-c", code, cwd=installed).strip() == str(len([*(ROOT / "mose_med/report/page").iterdir()]))
+@pytest.fixture(scope="module")
+def dataset(installed: Path, mose_med: Run) -> Path:
+    """Datalist that ``prepare rater-masks`` makes of six small volumes with two raters."""
+    box = np.zeros(SHAPE, np.uint8)
+    box[16:24, 16:24, 1:3] = 1
+    for number in range(6):
+        folder = installed / "cases" / f"case-{number}"
+        folder.mkdir(parents=True)
+        image = np.random.default_rng(number).integers(-1000, 400, SHAPE).astype(np.int16)
+        for name, array in {"image": image, "rater-a": box, "rater-b": np.roll(box, 1, axis=0)}.items():
+            nib.save(nib.Nifti1Image(array, np.diag([-0.7, -0.7, 2.5, 1.0])), folder / f"{name}.nii.gz")
+    mose_med("prepare", "rater-masks", installed / "cases", "--output-dir", installed / "data", "--crop", 32)
+    return installed / "data" / "dataset.json"
+
+
+@pytest.fixture(scope="module")
+def training(installed: Path, mose_med: Run, dataset: Path) -> subprocess.CompletedProcess[str]:
+    """A finished training in the folder ``run``."""
+    (installed / "tiny.json").write_text(json.dumps(OVERLAY))
+    options = ("--output-dir", installed / "run", "--config", installed / "tiny.json", "--threads", 1)
+    return mose_med("train", "--datalist", dataset, *options, "--device", "cpu", "--quiet")
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every command and group of commands, by the words that name it."""
+    yield path
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, (*path, name))
+
+
+def test_the_environment_holds_the_base_dependencies_alone(installed: Path, python: Run):
+    assert Path(python(PLACE).stdout.strip()).is_relative_to(installed)
+    names = ["click", "pytest", "mlflow", "pylidc", "h5py", "onnx", "highdicom", "requests", "ray", "ipyniivue"]
+    assert python(ABSENT.format(names=names)).stdout.strip() == "[]"
+
+
+def test_the_library_imports_without_extras(python: Run):
+    optional = [f"mose_med.io.{name}" for name in ("dicom_objects", "dicom_seg_writer", "dicom_sr", "dicomweb")]
+    python(IMPORT_ALL.format(optional=optional))
+
+
+def test_the_wheel_holds_the_review_page(python: Run):
+    assert python(PAGE).stdout.strip() == str(len([*(ROOT / "mose_med/report/page").iterdir()]))
+
+
+@pytest.mark.parametrize("path", [*commands(typer.main.get_command(app))], ids=" ".join)
+def test_every_command_answers_for_help(mose_med: Run, path: tuple[str, ...]):
+    assert " ".join(("Usage: mose-med", *path)) in mose_med(*path, "--help").stdout
+
+
+def test_a_training_without_mlflow_is_untracked_and_says_so(installed: Path, training):
+    said = " ".join(training.stderr.split())
+    assert said.count("training without tracking: mlflow is not installed") == 1
+    assert (installed / "run" / "best.pt").is_file()
+    assert not (installed / "run" / "mlflow.db").exists()
+
+
+def test_a_model_is_evaluated(installed: Path, mose_med: Run, dataset: Path, training):
+    weights = ("--checkpoint", installed / "run" / "best.pt", "--output-dir", installed / "evaluation")
+    mose_med("evaluate", "--datalist", dataset, *weights, "--part", "validation", "--samples", 4, "--quiet")
+    assert (installed / "evaluation" / "metrics.json").is_file()
+
+
+def test_a_case_is_inferred(installed: Path, mose_med: Run, training):
+    weights = ("--checkpoint", installed / "run" / "best.pt", "--output-dir", installed / "inferred")
+    mose_med("infer", installed / "cases" / "case-0" / "image.nii.gz", *weights, "--region", "full", "--quiet")
+    assert len([*(installed / "inferred").glob("case-*/lesions.json")]) == 1

@@ -6,7 +6,6 @@ nodules of 3 mm and more: a smaller one may be on such a slice.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +18,7 @@ from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.nodules import Nodule, NoduleRun
 from data_prep.lidc.series import Series, SliceFile
 from data_prep.lidc.series_window import SeriesWindow
+from mose_med.seeds import numpy_stream
 
 __all__ = ["crop_negatives"]
 
@@ -47,8 +47,7 @@ def crop_negatives(
     """
     if number == 0:
         return
-    digest = hashlib.sha256(scan.series_uid.encode()).digest()
-    rng = np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+    rng = numpy_stream("negatives", seed, scan.series_uid)
     free = _free_slices(scan, series)
     chosen = sorted(rng.permutation(len(free))[:number].tolist())
     prefix = scan.patient_id if scan.number == 1 else f"{scan.patient_id}_scan-{scan.number}"

@@ -6,7 +6,6 @@ noise, blur and the nodule's own contrast. A nodule that few readers marked is f
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.masks import slice_mask
 from data_prep.lidc.nodules import Nodule, find_nodules
 from data_prep.phantom.anatomy import AIR_HU, LUNG_HU, SOFT_TISSUE_HU, Chest, Pocket, vessel_share
+from mose_med.seeds import numpy_stream
 
 __all__ = ["CONTRAST_HU", "NOISE_HU", "RenderedSlice", "render_scan"]
 
@@ -80,7 +80,7 @@ def render_scan(
 
 
 def _generator(seed: int, series_uid: str) -> Generator:
-    return np.random.default_rng([seed, int.from_bytes(hashlib.sha256(series_uid.encode()).digest()[:8], "big")])
+    return numpy_stream("phantom", seed, series_uid)
 
 
 def _pocket(nodule: Nodule) -> Pocket:

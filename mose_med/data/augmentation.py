@@ -14,11 +14,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mose_med.errors import ConfigError
+from mose_med.seeds import numpy_stream
 
 __all__ = ["Move", "RandFlipRotateBatchd", "RandIntensityBatchd", "flipped_and_rotated"]
-
-#: Stream of the intensity's random numbers, beside those of the move.
-_INTENSITY = 1
 
 
 class Move(NamedTuple):
@@ -110,7 +108,7 @@ class RandFlipRotateBatchd(MapTransform):  # type: ignore[misc]  # monai has no 
 
     def move(self, epoch: int, index: int) -> Move:
         """What happens to a slice in an epoch."""
-        random = np.random.default_rng([self.seed, epoch, index])
+        random = numpy_stream("augmentation", self.seed, epoch, index)
         first, second, warped = (bool(draw < self.probability) for draw in random.random(3))
         radians, log_zoom, *shift = random.uniform(-1.0, 1.0, 4) * (
             self.max_radians,
@@ -170,7 +168,7 @@ class RandIntensityBatchd(MapTransform):  # type: ignore[misc]  # monai has no t
 
     def _change(self, shape: Sequence[int], epoch: int, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Factor (1, 1, 1) and summand (C, H, W) of a slice in an epoch."""
-        random = np.random.default_rng([self.seed, epoch, index, _INTENSITY])
+        random = numpy_stream("intensity", self.seed, epoch, index)
         contrast, brightness = random.uniform(-1.0, 1.0, 2) * (self.max_contrast, self.max_brightness)
         noise = random.standard_normal(tuple(shape), dtype=np.float32) * np.float32(random.uniform(0.0, self.max_noise))
         return np.full((1, 1, 1), 1.0 + contrast, dtype=np.float32), noise + np.float32(brightness)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mose_med.samples import RaterMasks
+from mose_med.seeds import stream_seed
 
 __all__ = ["MultiRaterBatch"]
 
@@ -51,8 +51,10 @@ class MultiRaterBatch:
 
     def set_epoch(self, epoch: int) -> None:
         """Seed the codes of an epoch from (seed, epoch, rank); if they are fixed, from the seed alone."""
-        parts = [self.seed] if self.fixed else [self.seed, epoch, self.rank]
-        self._generator.manual_seed(int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0]))
+        if self.fixed:
+            self._generator.manual_seed(stream_seed("fixed codes", self.seed))
+        else:
+            self._generator.manual_seed(stream_seed("codes", self.seed, epoch, self.rank))
 
     def __call__(
         self,

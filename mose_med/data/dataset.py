@@ -16,6 +16,7 @@ from mose_med.data.datalist import DatalistEntry
 from mose_med.errors import ConfigError, DataError
 from mose_med.io.slices import OpenVolumes, read_slice, slice_spacing_mm
 from mose_med.preprocessing import Preprocessing
+from mose_med.seeds import numpy_stream, stream_seed
 
 __all__ = ["EpochIndex", "EpochSampler", "MultiRaterDataset"]
 
@@ -36,8 +37,7 @@ class EpochIndex:
 def transformed(item: dict[str, Any], transform: Transform, seed: int, place: EpochIndex) -> dict[str, Any]:
     """Call a transform; a MONAI ``Compose`` is seeded from (seed, epoch, index) first."""
     if isinstance(transform, Compose):
-        state = np.random.SeedSequence([seed, place.epoch, place.index]).generate_state(1)
-        transform.set_random_state(seed=int(state[0]))
+        transform.set_random_state(seed=stream_seed("transform", seed, place.epoch, place.index, bits=32))
     return transform(item)
 
 
@@ -175,7 +175,7 @@ class EpochSampler(Sampler[EpochIndex]):
     def __iter__(self) -> Iterator[EpochIndex]:
         order = np.arange(len(self.dataset))
         if self.shuffle:
-            np.random.default_rng([self.seed, self.epoch]).shuffle(order)
+            numpy_stream("order", self.seed, self.epoch).shuffle(order)
         return iter([EpochIndex(self.epoch, int(index)) for index in order[self._own()]])
 
     def _own(self) -> slice:

@@ -154,7 +154,7 @@ class CheckpointKeeper:
             DataError: if it is damaged.
         """
         if is_first_process():
-            for name in (LAST_NAME, BEST_NAME):
+            for name in (LAST_NAME, PREVIOUS_NAME, BEST_NAME):
                 remove_left_over(self.folder / name)
         path = last_checkpoint(self.folder)
         if path is None:

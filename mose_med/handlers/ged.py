@@ -1,4 +1,4 @@
-"""The validation metric: generalized energy distance of the compact form, averaged over images."""
+"""The validation metric: generalized energy distance of the samples, averaged over images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
 from mose_med.errors import MoseError
 from mose_med.metrics import generalized_energy_distance
-from mose_med.samples import ExpertSamples, RaterMasks
+from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples, weighted_form
 
 __all__ = ["GedMetric"]
 
@@ -23,7 +23,7 @@ class GedMetric(Metric):  # type: ignore[misc]  # ignite has no types here
 
     Args:
         classes: class ids that count; background, 0, is usually left out.
-        output_transform: from the engine's output to (ExpertSamples, RaterMasks).
+        output_transform: from the engine's output to (ExpertSamples or WeightedSamples, RaterMasks).
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class GedMetric(Metric):  # type: ignore[misc]  # ignite has no types here
         self._images = torch.zeros((), dtype=torch.float64, device=self._device)
 
     @reinit__is_reduced  # type: ignore[untyped-decorator]
-    def update(self, output: tuple[ExpertSamples, RaterMasks]) -> None:
+    def update(self, output: tuple[ExpertSamples | WeightedSamples, RaterMasks]) -> None:
         """Add a batch."""
-        samples, raters = output[0].weighted(), output[1]
+        samples, raters = weighted_form(output[0]), output[1]
         ged = generalized_energy_distance(
             samples.logits.max(dim=2).indices, raters.masks, samples.weights, raters.weights, self.classes
         )

@@ -18,7 +18,7 @@ from mose_med.metrics.cumulative import (
     PixelFlipMetric,
     SampleSetMetric,
 )
-from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
+from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples, weighted_form
 
 __all__ = ["CalibrationHandler", "EntropyHandler", "ExpertEntropyHandler", "PixelFlipHandler", "SampleSetHandler"]
 
@@ -59,7 +59,7 @@ class SampleSetHandler(_SetHandler):
 
     def update(self, output: _Output) -> None:
         """Add a batch."""
-        samples, raters = _weighted(output[0]), output[1]
+        samples, raters = weighted_form(output[0]), output[1]
         masks = samples.logits.max(dim=2).indices  # faster than argmax over an inner axis
         self.metric_fn(masks, raters.masks, weights=samples.weights, rater_weights=raters.weights)
 
@@ -145,13 +145,9 @@ class PixelFlipHandler(_SetHandler):
         self.metric_fn(_marginal(output[0]), output[1])
 
 
-def _weighted(samples: ExpertSamples | WeightedSamples) -> WeightedSamples:
-    return samples.weighted() if isinstance(samples, ExpertSamples) else samples
-
-
 def _marginal(samples: ExpertSamples | WeightedSamples) -> Tensor:
     """Class probabilities under all samples, (B, C, *spatial)."""
-    weighted = _weighted(samples)
+    weighted = weighted_form(samples)
     probs = weighted.logits.float().softmax(dim=2)
     flat = torch.bmm(weighted.weights.float().unsqueeze(1), probs.flatten(2))
     return flat.view(len(probs), *probs.shape[2:])

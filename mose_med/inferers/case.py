@@ -179,20 +179,21 @@ def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int,
 
 @contextmanager
 def _ready(network: MoSE) -> Iterator[None]:
-    """The network in eval mode; on a CPU with its channels last in memory, where it convolves a fifth faster."""
-    was_training, on_cpu = network.training, network.priors.mean.device.type == "cpu"
+    """The network in eval mode; on a CPU with its channels last in memory, where it convolves a fifth faster.
+
+    Afterwards every module is in the mode, and every kernel the tensor, that it was before.
+    """
+    modes = {module: module.training for module in network.modules()}
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4]
+    given = [kernel.data for kernel in kernels]
     network.eval()
-    if on_cpu:
-        _lay_out(network, torch.channels_last)
+    if network.priors.mean.device.type == "cpu":
+        for kernel in kernels:
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
     try:
         yield
     finally:
-        network.train(was_training)
-        if on_cpu:
-            _lay_out(network, torch.contiguous_format)
-
-
-def _lay_out(network: MoSE, memory_format: torch.memory_format) -> None:
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=memory_format)
+        for module, mode in modes.items():
+            module.training = mode
+        for kernel, values in zip(kernels, given, strict=True):
+            kernel.data = values

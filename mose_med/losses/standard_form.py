@@ -7,20 +7,18 @@ the gating too.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mose_med.errors import ConfigError
 from mose_med.losses.optimal_transport import OptimalTransportLoss
 from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
+from mose_med.seeds import stream_seed
 
 __all__ = ["StandardFormLoss", "gumbel_standard_form"]
 
 #: Keeps the logarithm of an expert that has no probability left.
 _EPSILON = 1e-8
-#: Sets the draws apart from others that are seeded by (seed, epoch, rank): the latent codes.
-_STREAM = 1
 
 
 def gumbel_standard_form(
@@ -93,8 +91,7 @@ class StandardFormLoss(nn.Module):
 
     def set_epoch(self, epoch: int) -> None:
         """Seed the draws of an epoch from (seed, epoch, rank), so that a resumed training draws the same."""
-        state = np.random.SeedSequence([self.seed, epoch, self.rank, _STREAM]).generate_state(1, np.uint64)
-        self._generator.manual_seed(int(state[0]))
+        self._generator.manual_seed(stream_seed("standard form", self.seed, epoch, self.rank))
 
     def forward(
         self, samples: ExpertSamples, rater_masks: Tensor | RaterMasks, rater_weights: Tensor | None = None

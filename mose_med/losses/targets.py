@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mose_med.errors import ConfigError, ShapeError
-from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples, checked_weights
+from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples, checked_weights, weighted_form
 
 __all__ = ["checked_raters", "checked_samples"]
 
@@ -36,7 +36,7 @@ def checked_samples(
             samples lack.
     """
     masks = raters.masks
-    logits, weights = samples.weighted() if isinstance(samples, ExpertSamples) else samples
+    logits, weights = weighted_form(samples)
     if logits.ndim < 4 or logits.shape[2] < 2:
         raise ShapeError(f"logits must be samples of at least 2 classes and 1 axis, got shape {tuple(logits.shape)}")
     expected = (logits.shape[0], *logits.shape[3:])

@@ -33,7 +33,10 @@ def write_archive(target: Path, root: str, files: Mapping[str, bytes]) -> None:
     sums = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_left_over(target)
-    with written_whole(target) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with (
+        written_whole(target, durable=True) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+    ):
         for name, content in sorted((files | {SUMS_NAME: sums.encode()}).items()):
             member = zipfile.ZipInfo(f"{root}/{name}", date_time=_EPOCH)
             member.create_system, member.external_attr = 3, 0o644 << 16

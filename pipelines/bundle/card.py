@@ -15,7 +15,8 @@ _NO_SCORES = "No scores: this bundle was exported without `--evaluation`."
 _MONAI = """## Use with MONAI
 
 The commands above that begin with `python -m monai.bundle` work here, where `configs` and `models` are, with mose_med
-installed. Without `--checkpoint`, the weights are those of `models/model.pt`. Overlays for `configs/train.yaml` are in
+installed. Without `--checkpoint`, the weights are those of `models/model.pt`, a plain state dict; what they mean is in
+`models/model_config.json`, which mose_med reads beside them. Overlays for `configs/train.yaml` are in
 `configs/overlays`: `--config_file "['configs/train.yaml','configs/overlays/ema.yaml']"`. Config files are code: run
 only those that you trust.
 """

@@ -10,7 +10,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from typer.core import TyperCommand
 
@@ -125,7 +124,7 @@ class ManyValuesCommand(TyperCommand):
     Commands with positional arguments stay as they are: there, a value after a value is the next argument.
     """
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Give every value a flag of its own, then parse as always."""
         flags = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         positional = any(parameter.param_type_name == "argument" for parameter in self.params)

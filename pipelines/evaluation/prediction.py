@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,13 +16,12 @@ from mose_med.networks import MoSE
 from mose_med.networks.priors import DEFAULT_CODES, Codes, quadrature_deviates
 from mose_med.networks.unet import Features
 from mose_med.samples import ExpertSamples, WeightedSamples
+from mose_med.seeds import stream_seed
 
 __all__ = ["BatchPrediction", "SampleSet", "joined", "sample_set"]
 
 #: Samples decoded at once; their logits are the largest thing in memory.
 _SAMPLES_AT_ONCE = 256
-
-_COMPACT, _STANDARD = 0, 1
 
 
 class SampleSet(NamedTuple):
@@ -70,7 +68,7 @@ class BatchPrediction:
         """Standard form: equally probable samples, an expert drawn for each."""
         probs, latents = self.expert_probs.cpu(), []
         for row in range(len(probs)):
-            generator = _generator(seed, self._first + row, _STANDARD)
+            generator = _generator("standard samples", seed, self._first + row)
             experts = torch.multinomial(probs[row : row + 1], num_samples, replacement=True, generator=generator)
             latents.append(self._network.priors.draw_from(experts, generator))
         weights = self.expert_probs.new_full((len(probs), num_samples), 1.0 / num_samples)
@@ -91,7 +89,7 @@ class BatchPrediction:
             points = quadrature_deviates(each, self._network.latent_dim)
             latents = self._network.priors.at(points).expand(images, -1, -1, -1)
         else:
-            generators = (_generator(seed, self._first + row, _COMPACT) for row in range(images))
+            generators = (_generator("compact samples", seed, self._first + row) for row in range(images))
             latents = torch.cat([self._network.draw_latents(1, each, generator) for generator in generators])
         return latents.flatten(1, 2), (self.expert_probs / each).repeat_interleave(each, dim=1)
 
@@ -124,6 +122,5 @@ def _spans(length: int, step: int) -> Iterator[slice]:
     return (slice(start, start + step) for start in range(0, length, step))
 
 
-def _generator(seed: int, index: int, stream: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, index, stream]).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
+def _generator(purpose: str, seed: int, index: int) -> torch.Generator:
+    return torch.Generator().manual_seed(stream_seed(purpose, seed, index))

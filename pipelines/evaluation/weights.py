@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from mose_med.errors import ConfigError
+from mose_med.model_files import MODEL_CONFIG_NAME, model_sha256
 from mose_med.zip_files import named_zip_errors
 from pipelines.bundle.archive import verify_folder, verify_zip
-from pipelines.provenance import file_sha256
 
 __all__ = ["BUNDLE_WEIGHTS", "required_checkpoint", "weights_file", "weights_sha256"]
 
@@ -23,6 +23,8 @@ BUNDLE_WEIGHTS = PurePosixPath("models/model.pt")
 @contextmanager
 def weights_file(path: Path) -> Iterator[Path]:
     """The checkpoint that ``path`` is or holds, as a file for as long as the context lasts.
+
+    Of weights alone, the file that says what they mean lies beside it.
 
     A bundle that lists the SHA-256 of its files is compared with the list.
 
@@ -65,19 +67,21 @@ def weights_sha256(path: Path) -> str:
     with weights_file(path) as file:
         if not file.is_file():
             raise ConfigError(f"checkpoint {file} does not exist")
-        return file_sha256(file)
+        return model_sha256(file)
 
 
 def _extracted(path: Path, folder: Path) -> Path:
-    target = folder / BUNDLE_WEIGHTS.name
     with named_zip_errors(f"bundle {path} cannot be read"), zipfile.ZipFile(path) as archive:
-        members = [name for name in archive.namelist() if PurePosixPath(name).parts[-2:] == BUNDLE_WEIGHTS.parts]
+        names = archive.namelist()
+        members = [name for name in names if PurePosixPath(name).parts[-2:] == BUNDLE_WEIGHTS.parts]
         if len(members) == 1:
-            with archive.open(members[0]) as source, target.open("wb") as stream:
-                shutil.copyfileobj(source, stream)
+            meaning = str(PurePosixPath(members[0]).with_name(MODEL_CONFIG_NAME))
+            for member in (members[0], *([meaning] if meaning in names else [])):
+                with archive.open(member) as source, (folder / PurePosixPath(member).name).open("wb") as stream:
+                    shutil.copyfileobj(source, stream)
     if len(members) != 1:
         raise _missing(path)
-    return target
+    return folder / BUNDLE_WEIGHTS.name
 
 
 def _missing(path: Path) -> ConfigError:

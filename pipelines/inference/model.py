@@ -9,10 +9,10 @@ import torch
 
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.errors import ConfigError
+from mose_med.model_files import model_sha256
 from mose_med.networks import MoSE
 from pipelines.device import choose_device
 from pipelines.evaluation.weights import required_checkpoint, weights_file
-from pipelines.provenance import file_sha256
 
 __all__ = ["LoadedModel", "load_model"]
 
@@ -48,6 +48,6 @@ def load_model(checkpoint: Path | None, device: str = "auto", threads: int | Non
         torch.set_num_threads(threads)
     where = choose_device(device)
     with weights_file(checkpoint) as path:
-        content, sha256 = read_checkpoint(path), file_sha256(path)
+        content, sha256 = read_checkpoint(path), model_sha256(path)
     network = build_network(content, str(checkpoint)).to(where)
     return LoadedModel(network, content.config, sha256)

@@ -13,6 +13,7 @@ from data_prep.datalist import NoduleRow, write_datalist, write_run, write_volum
 from data_prep.phantom.known_raters import STYLES, KnownAppearance, KnownNodule, draw_nodule
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from mose_med.seeds import numpy_stream
 from pipelines.prepare.description import describe
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import FolderOptions
@@ -83,7 +84,7 @@ def _write(folder: Path, options: PrepareKnownPhantomOptions, record: dict[str, 
         for number in progress.track(range(options.patients), description="Rendering phantoms"):
             part = _TURNS[number % len(_TURNS)]
             patient = f"PHANTOM-{number + 1:04d}"
-            rng = np.random.default_rng([options.seed, number])
+            rng = numpy_stream("phantom of known raters", options.seed, number)
             nodule = draw_nodule(options.appearance, rng)
             entries = _write_nodule(folder, f"{patient}_nodule-1", patient, nodule, options, rng)
             parts[part] += entries

@@ -16,7 +16,7 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, onnx_export, verify_metadata, verify_net_in_out
 
 from configs.assemble import ROOT, assembled, bundles
-from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_checkpoint
+from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_weights
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 
@@ -67,13 +67,13 @@ def config(bundle: str, name: str) -> Path:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Callable[[str], Path]:
-    """Untrained weights of a bundle's full architecture."""
+    """Untrained weights of a bundle's full architecture, as an exported bundle holds them."""
 
     def write(bundle: str) -> Path:
         settings = ConfigParser.load_config_file(str(config(bundle, "train.yaml")))
         preprocessing = {name: value for name, value in settings["preprocessing"].items() if name != "_target_"}
         meaning = ModelConfig(settings["network"], Preprocessing(**preprocessing), tuple(settings["classes"]), 4)
-        write_checkpoint(tmp_path / "model.pt", Checkpoint(MoSE(**settings["network"]).state_dict(), meaning))
+        write_weights(tmp_path / "model.pt", Checkpoint(MoSE(**settings["network"]).state_dict(), meaning))
         return tmp_path / "model.pt"
 
     return write
@@ -149,7 +149,7 @@ def test_the_network_of_inference_takes_and_gives_what_the_metadata_say(bundle: 
 def test_torchscript_computes_what_the_network_does(bundle: str, checkpoint: Callable[[str], Path], tmp_path: Path):
     files = {"meta_file": str(config(bundle, "metadata.json")), "config_file": str(config(bundle, "inference.yaml"))}
     weights = str(checkpoint(bundle))
-    ckpt_export("network_def", str(tmp_path / "model.ts"), weights, **files, key_in_ckpt="model", device_name="cpu")
+    ckpt_export("network_def", str(tmp_path / "model.ts"), weights, **files, device_name="cpu")
     network = _inference_network(bundle, weights)
     image = _image(bundle)
     torch.testing.assert_close(torch.jit.load(tmp_path / "model.ts")(image), network(image))
@@ -163,7 +163,7 @@ def test_onnx_computes_what_the_network_does(bundle: str, checkpoint: Callable[[
     files = {"meta_file": str(config(bundle, "metadata.json")), "config_file": str(config(bundle, "inference.yaml"))}
     image, weights = _image(bundle), str(checkpoint(bundle))
     shape = {"input_shape": list(image.shape), "use_trace": True, "device_name": "cpu"}
-    onnx_export("network_def", str(tmp_path / "model.onnx"), weights, **files, key_in_ckpt="model", **shape)
+    onnx_export("network_def", str(tmp_path / "model.onnx"), weights, **files, **shape)
     session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (port,) = session.get_inputs()
     (pred,) = session.run(None, {port.name: image.numpy()})

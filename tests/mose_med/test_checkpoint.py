@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from mose_med.checkpoint import Checkpoint, ModelConfig, build_network, read_checkpoint, write_checkpoint
+from mose_med.checkpoint import (
+    Checkpoint,
+    ModelConfig,
+    build_network,
+    load_weights,
+    read_checkpoint,
+    write_checkpoint,
+    write_weights,
+)
 from mose_med.errors import ConfigError, DataError
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
@@ -60,6 +68,24 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert [entry.name for entry in tmp_path.iterdir()] == ["last.pt"]
 
 
+def test_there_is_a_checkpoint_at_every_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, found = tmp_path / "last.pt", []
+    for function in ("replace", "unlink"):
+        whole = getattr(Path, function)
+
+        def seen(self: Path, *given: object, _whole: object = whole, **options: object) -> object:
+            result = _whole(self, *given, **options)
+            found.append(path.is_file())
+            return result
+
+        monkeypatch.setattr(Path, function, seen)
+    for epoch in (1, 2, 3):
+        write_checkpoint(path, make_checkpoint(epoch=epoch), previous=tmp_path / "previous.pt")
+    assert found
+    assert all(found)
+    assert [read_checkpoint(tmp_path / name).epoch for name in ("last.pt", "previous.pt")] == [3, 2]
+
+
 def test_missing_file_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"checkpoint .*nothing.pt does not exist"):
         read_checkpoint(tmp_path / "nothing.pt")
@@ -86,10 +112,49 @@ def test_code_in_a_file_is_refused(tmp_path: Path):
         read_checkpoint(tmp_path / "code.pt")
 
 
-def test_foreign_state_dict_is_refused(tmp_path: Path):
+def test_weights_alone_come_back_with_what_lies_beside_them(tmp_path: Path):
+    written = make_checkpoint()
+    write_weights(tmp_path / "model.pt", written)
+    read = read_checkpoint(tmp_path / "model.pt")
+    assert (read.config, read.epoch, read.metrics) == (written.config, 3, {"ged": 0.25})
+    torch.testing.assert_close(dict(read.model), dict(written.model), rtol=0, atol=0)
+
+
+def test_the_weights_of_a_bundle_are_the_averaged_ones(tmp_path: Path):
+    averaged = {name: torch.zeros_like(value) for name, value in make_checkpoint().model.items()}
+    write_weights(tmp_path / "model.pt", make_checkpoint(ema=averaged))
+    assert not any(value.any() for value in torch.load(tmp_path / "model.pt", weights_only=True).values())
+
+
+def test_weights_whose_meaning_is_missing_are_refused(tmp_path: Path):
     torch.save(MoSE(**NETWORK).state_dict(), tmp_path / "bare.pt")
-    with pytest.raises(ConfigError, match="must have format 1, got None: was it written by mose-med train"):
+    with pytest.raises(ConfigError, match=r"bare\.pt holds weights alone: model_config\.json, .* must lie beside it"):
         read_checkpoint(tmp_path / "bare.pt")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("{", DataError, r"model_config\.json cannot be read"),
+        ("[]", ConfigError, r"model_config\.json must have format 1, got list"),
+        ('{"format": 2}', ConfigError, r"model_config\.json must have format 1, got 2"),
+        ('{"format": 1}', ConfigError, r"model\.pt does not say what its weights mean: KeyError\('network'\)"),
+    ],
+)
+def test_a_meaning_that_cannot_be_used_is_named(tmp_path: Path, text: str, error: type[Exception], message: str):
+    write_weights(tmp_path / "model.pt", make_checkpoint())
+    (tmp_path / "model_config.json").write_text(text)
+    with pytest.raises(error, match=message):
+        read_checkpoint(tmp_path / "model.pt")
+
+
+def test_weights_of_either_form_are_loaded_into_a_network(tmp_path: Path):
+    written = make_checkpoint()
+    write_weights(tmp_path / "model.pt", written)
+    write_checkpoint(tmp_path / "last.pt", written)
+    for name in ("model.pt", "last.pt"):
+        network = load_weights(MoSE(**NETWORK), tmp_path / name, written.config)
+        torch.testing.assert_close(dict(network.state_dict()), dict(written.model), rtol=0, atol=0)
 
 
 def test_weights_of_another_architecture_are_refused():

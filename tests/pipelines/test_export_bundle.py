@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,15 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigParser
+from ignite.handlers import Checkpoint as IgniteCheckpoint
+from monai.bundle import ConfigParser, ckpt_export
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.errors import ConfigError, DataError
-from mose_med.networks import MarginalMoSE
+from mose_med.networks import MarginalMoSE, MoSE
 from pipelines.bundle.configs import config_texts
 from pipelines.cli import invoke
 from pipelines.evaluate import EvaluateOptions, evaluate
-from pipelines.evaluation.weights import weights_file
+from pipelines.evaluation.weights import weights_file, weights_sha256
 from pipelines.export_bundle import ExportBundleOptions, export_bundle
 from pipelines.inference.model import load_model
 
@@ -99,6 +101,63 @@ def test_monai_builds_the_network_from_the_configs_inside(tiny_bundle: Path, tmp
     parser["device_name"] = "cpu"
     with weights_file(tiny_bundle) as path:
         parser.get_parsed_content("network_def").load_state_dict(read_checkpoint(path).model)
+
+
+@pytest.fixture
+def unpacked(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """Folder of the tiny bundle."""
+    with zipfile.ZipFile(tiny_bundle) as archive:
+        archive.extractall(tmp_path)
+    return tmp_path / "tiny"
+
+
+def test_the_model_zoo_scripts_the_bundle_with_its_own_call(unpacked: Path, tiny_checkpoint: Path, tmp_path: Path):
+    ckpt_export(
+        net_id="network_def",
+        filepath=str(tmp_path / "zoo.ts"),
+        ckpt_file=str(unpacked / "models" / "model.pt"),
+        meta_file=str(unpacked / "configs" / "metadata.json"),
+        config_file=str(unpacked / "configs" / "inference.yaml"),
+    )
+    network = MarginalMoSE(**read_checkpoint(tiny_checkpoint).config.network).eval()
+    network.load_state_dict(read_checkpoint(tiny_checkpoint).model)
+    image = torch.randn(1, 1, 32, 32)
+    torch.testing.assert_close(torch.jit.load(tmp_path / "zoo.ts", "cpu")(image), network(image))
+
+
+def test_ignite_loads_the_weights_without_a_key(unpacked: Path, tiny_checkpoint: Path):
+    expected = read_checkpoint(tiny_checkpoint)
+    network = MoSE(**expected.config.network)
+    IgniteCheckpoint.load_objects({"": network}, str(unpacked / "models" / "model.pt"))
+    torch.testing.assert_close(dict(network.state_dict()), dict(expected.model), rtol=0, atol=0)
+
+
+def test_an_earlier_bundle_is_used_like_one_of_today(unpacked: Path, tiny_checkpoint: Path):
+    of_today = load_model(unpacked, device="cpu")
+    (unpacked / "models" / "model_config.json").unlink()
+    (unpacked / "SHA256SUMS").unlink()
+    shutil.copyfile(tiny_checkpoint, unpacked / "models" / "model.pt")
+    earlier = load_model(unpacked, device="cpu")
+    assert earlier.config == of_today.config
+    torch.testing.assert_close(earlier.network.state_dict(), of_today.network.state_dict(), rtol=0, atol=0)
+
+
+def test_another_meaning_of_the_same_weights_is_another_model(unpacked: Path):
+    before = weights_sha256(unpacked)
+    meaning = unpacked / "models" / "model_config.json"
+    meaning.write_text(meaning.read_text().replace('"standardise": true', '"standardise": false'))
+    with pytest.raises(DataError, match=r"is damaged: models/model_config\.json has another SHA-256"):
+        weights_sha256(unpacked)
+    (unpacked / "SHA256SUMS").unlink()
+    assert weights_sha256(unpacked) != before
+    assert load_model(unpacked, device="cpu").weights_sha256 == weights_sha256(unpacked)
+
+
+def test_a_bundle_of_a_bundle_is_the_same_model(unpacked: Path, tiny_bundle: Path, tmp_path: Path):
+    again = export_bundle(ExportBundleOptions(unpacked / "models" / "model.pt", tmp_path / "again" / "tiny.zip"))
+    with zipfile.ZipFile(again) as found, zipfile.ZipFile(tiny_bundle) as expected:
+        for name in ("tiny/models/model.pt", "tiny/models/model_config.json", "tiny/models/model.ts"):
+            assert found.read(name) == expected.read(name)
 
 
 def test_settings_of_the_training_are_kept_but_its_places_and_tracking_are_not(tiny_checkpoint: Path):

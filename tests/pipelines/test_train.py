@@ -220,12 +220,26 @@ def test_mlflow_holds_one_run_with_curves_params_and_the_best_checkpoint(tiny_tr
     ]
 
 
-def test_tracking_without_mlflow_names_the_way_out(tiny_train: Train, monkeypatch: pytest.MonkeyPatch):
+def test_without_mlflow_a_training_is_not_tracked_and_says_so_once(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = tiny_train(tracking=True)
+    said = [record.getMessage() for record in caplog.records if record.name == "pipelines.train"]
+    assert said == ["training without tracking: mlflow is not installed: run `pip install 'mose-med[mlflow]'`"]
+    assert result.epochs == 2
+    assert not (result.output_dir / "mlflow.db").exists()
+
+
+def test_a_named_store_without_mlflow_names_the_way_out_before_anything_is_written(
+    tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         MissingDependencyError, match=r"mlflow is not installed: run `pip install 'mose-med\[mlflow\]'`"
     ):
-        tiny_train(tracking=True)
+        tiny_train(tracking=True, tracking_uri="http://127.0.0.1:1")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

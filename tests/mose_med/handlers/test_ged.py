@@ -47,6 +47,16 @@ def test_images_without_a_class_that_counts_are_left_out():
     assert found[0] == found[1] == found[2] > 0
 
 
+def test_samples_in_the_standard_form_are_scored_alike():
+    compact = batch(0, 3)
+    found = []
+    for samples in (compact["pred"], compact["pred"].weighted()):
+        metric = GedMetric()
+        metric.update((samples, compact["label"]))
+        found.append(metric.compute())
+    assert found[0] == found[1] > 0
+
+
 def test_no_image_at_all_is_refused():
     with pytest.raises(MoseError, match="GED needs at least one validation image"):
         GedMetric().compute()

@@ -179,6 +179,22 @@ def test_training_mode_is_left_as_it_was(image, preprocessing):
     torch.testing.assert_close(dict(network.state_dict()), before)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_the_network_keeps_the_memory_format_it_came_in(memory_format, image, preprocessing):
+    network = MoSE(channels=(4, 8), num_experts=2).to(memory_format=memory_format)
+    before = [(parameter.data_ptr(), parameter.stride()) for parameter in network.parameters()]
+    infer_case(network, image, preprocessing=preprocessing, nodules=[at(12, 13, 4)], depth_mm=0)
+    assert [(parameter.data_ptr(), parameter.stride()) for parameter in network.parameters()] == before
+
+
+def test_a_part_that_was_frozen_stays_frozen(image, preprocessing):
+    network = MoSE(channels=(4, 8), num_experts=2).train()
+    network.backbone.eval()
+    infer_case(network, image, preprocessing=preprocessing, nodules=[at(12, 13, 4)], depth_mm=0)
+    assert network.training
+    assert not any(module.training for module in network.backbone.modules())
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

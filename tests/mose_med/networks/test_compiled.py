@@ -86,9 +86,18 @@ def test_a_machine_without_one_says_so_and_takes_tiles(
     assert "the expert head is not compiled on cpu: no C compiler" in caplog.text
 
 
-def test_another_result_is_not_taken(monkeypatch: pytest.MonkeyPatch):
+def test_another_result_is_not_taken_and_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
     monkeypatch.setattr(compiled, "_compiled_chain", lambda: lambda *args: 2 * compiled._chain(*args))
-    assert not can_compile(CPU)
+    with caplog.at_level(logging.WARNING):
+        assert not can_compile(CPU)
+    assert "the expert head is not compiled on cpu: compiled results are off by up to" in caplog.text
+
+
+def test_results_that_are_not_numbers_are_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(compiled, "_compiled_chain", lambda: lambda *args: float("nan") * compiled._chain(*args))
+    with caplog.at_level(logging.WARNING):
+        assert not can_compile(CPU)
+    assert "compiled results are off by up to nan" in caplog.text
 
 
 def test_the_cpu_takes_tiles(monkeypatch: pytest.MonkeyPatch):

@@ -1,0 +1,84 @@
+"""What the weights of a model mean: architecture, preprocessing, classes, raters."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mose_med.errors import ConfigError
+from mose_med.networks import MoSE
+from mose_med.preprocessing import Preprocessing
+
+__all__ = ["ModelConfig"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the weights mean.
+
+    Attributes:
+        network: keyword arguments of :class:`~mose_med.networks.MoSE`, sequences as lists, as JSON and YAML hold them.
+        preprocessing: what the network was shown.
+        classes: name of every class, background first.
+        num_raters: most annotations an image of the training data had.
+    """
+
+    network: dict[str, Any]
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    num_raters: int
+
+    def __post_init__(self) -> None:
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in self.network.items()}
+        object.__setattr__(self, "network", plain)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types only."""
+        return {
+            "network": dict(self.network),
+            "preprocessing": self.preprocessing.to_dict(),
+            "classes": list(self.classes),
+            "num_raters": self.num_raters,
+        }
+
+    def require_equal(self, other: ModelConfig, source: str) -> None:
+        """Refuse weights that mean something else, naming the first setting that differs.
+
+        A network setting that one of the two does not name has its default there.
+
+        Args:
+            other: of ``source``.
+            source: of the other one, a checkpoint file.
+
+        Raises:
+            ConfigError: if they differ.
+        """
+        mine, theirs = (json.loads(json.dumps(config.to_dict())) for config in (self, other))
+        here, there = (_network_defaults() | config["network"] for config in (mine, theirs))
+        for name in sorted(set(here) | set(there)):
+            if here.get(name) != there.get(name):
+                raise ConfigError(f"{source} has network {name}={there.get(name)}, the config says {here.get(name)}")
+        self.preprocessing.require_equal(other.preprocessing, source)
+        for name in ("classes", "num_raters"):
+            if mine[name] != theirs[name]:
+                raise ConfigError(f"{source} has {name} {theirs[name]}, the data have {mine[name]}")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Inverse of :meth:`to_dict`."""
+        return cls(
+            network=dict(values["network"]),
+            preprocessing=Preprocessing.from_dict(values["preprocessing"]),
+            classes=tuple(values["classes"]),
+            num_raters=int(values["num_raters"]),
+        )
+
+
+def _network_defaults() -> dict[str, Any]:
+    """Settings of a network that names none, as JSON holds them."""
+    parameters = inspect.signature(MoSE).parameters.values()
+    defaults: dict[str, Any] = json.loads(json.dumps({parameter.name: parameter.default for parameter in parameters}))
+    return defaults
