@@ -186,7 +186,7 @@ def test_the_card_and_the_json_hold_the_measured_scores(tiny_checkpoint: Path, t
     with zipfile.ZipFile(target) as archive:
         card = archive.read("b/docs/README.md").decode()
         numbers = json.loads(archive.read("b/docs/evaluation.json"))
-    assert f"| compact | 16 | {scores.row('compact').ged.mean:.3f} |" in card
+    assert f"| compact, quadrature codes | 16 | {scores.row('compact').ged.mean:.3f} |" in card
     assert hashlib.sha256(tiny_checkpoint.read_bytes()).hexdigest() in card
     assert numbers["rows"][0]["ged"]["mean"] == scores.rows[0].ged.mean
 
