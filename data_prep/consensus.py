@@ -27,7 +27,8 @@ def majority(masks: NDArray[np.integer], weights: NDArray[np.floating], num_clas
     """
     votes = np.stack([((masks == label) * weights).sum(axis=-1) for label in range(num_classes)])
     # Weights such as four times 1/4 add up in floating point: rounding keeps a tie a tie.
-    return votes.round(9).argmax(axis=0).astype(np.uint8)
+    labels: NDArray[np.integer] = votes.round(9).argmax(axis=0)
+    return labels.astype(np.uint8)
 
 
 def staple(masks: NDArray[np.integer], num_classes: int) -> NDArray[np.uint8]:
@@ -47,7 +48,7 @@ def staple(masks: NDArray[np.integer], num_classes: int) -> NDArray[np.uint8]:
         SimpleITK.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8)) for mask in np.moveaxis(masks, -1, 0)
     ]
     if num_classes == 2:
-        probability = SimpleITK.GetArrayFromImage(SimpleITK.STAPLE(images, 1.0))
+        probability: NDArray[np.floating] = SimpleITK.GetArrayFromImage(SimpleITK.STAPLE(images, 1.0))
         return (probability > 0.5).astype(np.uint8)
     fused = SimpleITK.GetArrayFromImage(SimpleITK.MultiLabelSTAPLE(images, num_classes))
     return np.where(fused < num_classes, fused, 0).astype(np.uint8)

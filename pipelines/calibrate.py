@@ -89,8 +89,8 @@ def calibrate(options: CalibrateOptions) -> Calibration:
     checkpoint, sha256 = _read(options.checkpoint)
     with named_memory_errors(f"while {options.batch_size} images were scored at once", "ask for fewer samples"):
         fit, about = _fitted(options, checkpoint)
-    scores = {name: fit.scores(name) for name in _STAGES}
-    draw = {"num_samples": options.num_samples, "seed": options.seed}
+    scores: dict[str, Any] = {name: fit.scores(name) for name in _STAGES}
+    draw: dict[str, Any] = {"num_samples": options.num_samples, "seed": options.seed}
     found = Calibration(fit.temperatures, fit.by_fold, **scores, **about, **draw, checkpoint_sha256=sha256)
     _write_beside(options.output_file, found, fit)
     calibrated = _tempered(checkpoint, found.temperatures, options.checkpoint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError, DataError
@@ -57,7 +58,7 @@ def _track(options: TrainOptions, result: TrainResult) -> None:
         return
     part = "test" if load_datalist(options.datalist).parts["test"] else "validation"
     folder = options.output_dir / EVALUATION_NAME
-    shared = {"device": options.device, "threads": options.threads, "quiet": options.quiet}
+    shared: dict[str, Any] = {"device": options.device, "threads": options.threads, "quiet": options.quiet}
     evaluate(
         EvaluateOptions(
             options.datalist, result.best_checkpoint, folder, part=part, seed=options.seed, overwrite=True, **shared

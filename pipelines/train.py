@@ -129,8 +129,9 @@ def train(options: TrainOptions) -> TrainResult:
         )
     batch_size = config["batch_size"]
     workflow = _named_errors(lambda: _workflow(paths, values), batch_size, building=True)
-    if options.initial_weights is not None:
-        _named_errors(lambda: load_initial_weights(workflow.parser, options.initial_weights), batch_size, building=True)
+    start = options.initial_weights
+    if start is not None:
+        _named_errors(lambda: load_initial_weights(workflow.parser, start), batch_size, building=True)
     _named_errors(lambda: _try_parts(workflow), batch_size, building=True)
     with ExitStack() as folder:
         finished = process.first_does(lambda: _claimed(options, config, process.count, folder))
@@ -178,7 +179,7 @@ def _values(options: TrainOptions) -> dict[str, Any]:
         "seed": options.seed,
         "device_name": str(choose_device(options.device)),
     }
-    chosen = {"max_epochs": options.max_epochs, "max_minutes": options.max_minutes}
+    chosen: dict[str, Any] = {"max_epochs": options.max_epochs, "max_minutes": options.max_minutes}
     chosen |= {_TRACKING_URI: store_uri(options.tracking_uri) if options.tracking else None}
     return values | {name: value for name, value in chosen.items() if value is not None}
 

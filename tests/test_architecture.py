@@ -170,3 +170,10 @@ def test_seeds_of_several_parts_are_made_in_one_place(path: Path):
     calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     made = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith(("SeedSequence", "default_rng"))]
     assert path.name == "seeds.py" or not [call for call in made if "SeedSequence" in call or "[" in call]
+
+
+def test_every_package_is_typed_and_ci_checks_tests_and_installs():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mypy"]
+    assert (settings["strict"], sorted(settings["packages"])) == (True, sorted(PACKAGES))
+    commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert commands[-3:] == ["make check", "make test", ".venv/bin/python -m pytest tests/test_packaging.py"]

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 from data_prep.community.nodules import BrokenNodule, CommunityNodule, CommunitySlice
 from data_prep.community.restricted_pickle import StoredArray, StoredValues, open_pickle
 from mose_med.errors import DataError
@@ -81,21 +79,21 @@ def _entry(key: str, value: object) -> dict[str, Any]:
 
 
 def _reader(entry: Mapping[str, Any]) -> Any:
-    def read() -> tuple[ArrayLike, ArrayLike]:
+    def read() -> tuple[Any, Any]:
         masks = entry["masks"]
         return _array(entry["image"]), [_array(m) for m in masks] if isinstance(masks, list | tuple) else _array(masks)
 
     return read
 
 
-def _array(stored: Any) -> ArrayLike:
+def _array(stored: Any) -> Any:
     return stored.read() if isinstance(stored, StoredArray) else stored
 
 
 def _spacing(key: str, stored: Any) -> tuple[float, float] | None:
     if stored is None:
         return None
-    values = stored.values if isinstance(stored, StoredValues) else _array(stored)
+    values: Any = stored.values if isinstance(stored, StoredValues) else _array(stored)
     try:
         numbers = [float(value) for value in values] if hasattr(values, "__len__") else [float(values)] * 2
     except (TypeError, ValueError):

@@ -162,10 +162,13 @@ class _BoundedFile:
 
 
 # The interpreter's own reader in Python: the one in C does not let go of what it has read.
-class _RestrictedUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _RestrictedUnpickler(pickle._Unpickler):
     """Looks names up in the closed table, and forgets the contents of arrays once they are in the scratch file."""
 
-    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    append: Callable[[Any], None]
 
     def __init__(self, file: _BoundedFile, scratch: IO[bytes]) -> None:
         super().__init__(file)
@@ -185,7 +188,7 @@ class _RestrictedUnpickler(pickle._Unpickler):  # type: ignore[name-defined,misc
     def load_build(self) -> None:
         if not isinstance(self.stack[-2], _BUILT_BY_STATE):
             raise DataError(f"it gives a state to a {type(self.stack[-2]).__name__}, which has none")
-        super().load_build()
+        super().load_build()  # type: ignore[misc]  # its stubs leave it out
 
     dispatch[pickle.BUILD[0]] = load_build
 

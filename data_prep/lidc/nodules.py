@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,10 +135,11 @@ def crop_runs(
         slices = [max(slices, key=lambda s: int(masks[s].sum()))]
     for number, run in enumerate(_equally_spaced(slices, spacing), start=1):
         step = (run[-1].z_mm - run[0].z_mm) / (len(run) - 1) if len(run) > 1 else spacing
+        image_hu: NDArray[Any] = np.stack([window.image_hu(read_hu(s)) for s in run], axis=2)
         yield NoduleRun(
             nodule=nodule,
             number=number,
-            image_hu=np.stack([window.image_hu(read_hu(s)) for s in run], axis=2),
+            image_hu=image_hu,
             masks=np.stack([masks[s] for s in run], axis=2),
             affine=window.affine(run[0].z_mm, step),
             z_mm=tuple(s.z_mm for s in run),

@@ -78,7 +78,8 @@ def _is_case(folder: Path) -> bool:
 
 
 def _case_of_folder(folder: Path) -> RaterCase:
-    images, masks = [], {}
+    images: list[Path] = []
+    masks: dict[str, tuple[Path, ...]] = {}
     for path in sorted(folder.iterdir()):
         stem = _stem(path)
         if stem == _IMAGE:

@@ -37,7 +37,7 @@ def write_archive(target: Path, root: str, files: Mapping[str, bytes]) -> None:
         written_whole(target, durable=True) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
     ):
-        for name, content in sorted((files | {SUMS_NAME: sums.encode()}).items()):
+        for name, content in sorted({**files, SUMS_NAME: sums.encode()}.items()):
             member = zipfile.ZipInfo(f"{root}/{name}", date_time=_EPOCH)
             member.create_system, member.external_attr = 3, 0o644 << 16
             archive.writestr(member, content)

@@ -62,7 +62,8 @@ def _without_debug_records(module: torch.jit.ScriptModule) -> torch.jit.ScriptMo
             if not name.endswith(".debug_pkl"):
                 kept.writestr(name, source.read(name))
     stripped.seek(0)
-    return torch.jit.load(stripped)
+    read: torch.jit.ScriptModule = torch.jit.load(stripped)  # type: ignore[no-untyped-call]
+    return read
 
 
 def _main(checkpoint: str, target: str, metadata: str) -> None:

@@ -60,7 +60,7 @@ class LogitsTable:
             of_experts = torch.einsum("bks,bkschw->bkchw", within, (logits / value).softmax(dim=3))
             for gating in self._gatings:
                 marginal = torch.einsum("bk,bkchw->bchw", expert_probs[gating], of_experts)
-                for fold in folds.unique().tolist():
+                for fold in folds.unique().tolist():  # type: ignore[no-untyped-call]
                     rows = (folds == fold).nonzero().flatten().to(marginal.device)
                     self._add((fold, gating, index), marginal[rows], observed[rows])
 

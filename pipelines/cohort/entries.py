@@ -64,8 +64,8 @@ class Entry(NamedTuple):
 class Shard(NamedTuple):
     """Part ``index`` (from 1) of ``count`` parts of a cohort; which case goes where depends on its name alone."""
 
-    index: int
-    count: int
+    index: int  # type: ignore[assignment]  # a tuple has methods of these names, which nothing calls
+    count: int  # type: ignore[assignment]
 
     @classmethod
     def parse(cls, text: str) -> Shard:

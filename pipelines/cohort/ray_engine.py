@@ -54,7 +54,7 @@ class RayEngine(Engine):
         self._connected = not ray.is_initialized()
         if self._connected:
             _connect(ray, address, None if num_workers is None else num_workers * setup.threads)
-        total = ray.cluster_resources()
+        total = ray.cluster_resources()  # type: ignore[no-untyped-call]
         on_gpu = setup.device != "cpu" and (setup.device != "auto" or total.get("GPU", 0) > 0)
         num_cpus, num_gpus = total.get("CPU", 0), total.get("GPU", 0)
         room = int(num_gpus / gpu_share) if on_gpu else int(num_cpus // setup.threads)

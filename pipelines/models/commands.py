@@ -8,7 +8,7 @@ from pathlib import Path
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
 from pipelines.device import choose_device
-from pipelines.models.comparison import Comparison, Scoring, compare, read_model_config, score_model
+from pipelines.models.comparison import Comparison, Scoring, SliceScores, compare, read_model_config, score_model
 from pipelines.models.registry import PROMOTED_OVER, ModelVersion, Registry
 
 __all__ = ["CompareOptions", "compare_versions", "register_bundle", "roll_back"]
@@ -75,11 +75,13 @@ def compare_versions(registry: Registry, options: CompareOptions, folder: Path) 
     datalist = load_datalist(options.datalist)
     patients = [entry.patient_id for entry in datalist.part(options.part)]
     scoring = Scoring(options.num_samples, options.seed, str(choose_device(options.device)), quiet=options.quiet)
-    scores = []
-    for number in (options.first, options.second):
+
+    def scores(number: int) -> SliceScores:
         bundle = registry.download(registry.version(number), folder / f"version-{number}.zip")
-        scores.append(score_model(bundle, f"version {number}", datalist, options.part, scoring))
-    return compare(*scores, patients, f"{options.part} part of {datalist.name}")
+        return score_model(bundle, f"version {number}", datalist, options.part, scoring)
+
+    first, second = scores(options.first), scores(options.second)
+    return compare(first, second, patients, f"{options.part} part of {datalist.name}")
 
 
 def roll_back(registry: Registry, to: int | None) -> tuple[ModelVersion, ModelVersion]:

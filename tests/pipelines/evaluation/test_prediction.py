@@ -53,8 +53,8 @@ def test_slices_of_a_batch_are_predicted_as_alone(
 def test_samples_are_those_of_the_network(image: torch.Tensor, noise_level: int):
     network = MoSE(channels=(4, 8, 8), num_experts=3, noise_level=noise_level).eval()
     prediction = BatchPrediction(network, image[None], 2)
-    compact = network(image[None], 2, module._generator(0, 2, 0))
-    standard = network.sample(image[None], 7, module._generator(0, 2, 1))
+    compact = network(image[None], 2, module._generator("compact samples", 0, 2))
+    standard = network.sample(image[None], 7, module._generator("standard samples", 0, 2))
     points = network.priors.at(quadrature_deviates(2, 1))
     for found, expected in (
         (prediction.compact(6, 0, "random"), compact.weighted()),
