@@ -33,6 +33,17 @@ def _request(entry: Entry, options: ResultOptions) -> CaseRequest:
     return CaseRequest(Path(entry.source), nodules, entry.series, options, entry.case, lung_mask)
 
 
+@contextmanager
+def _named_thread(name: str) -> Iterator[None]:
+    """Name this thread, as the log file tells it."""
+    thread = threading.current_thread()
+    before, thread.name = thread.name, name
+    try:
+        yield
+    finally:
+        thread.name = before
+
+
 class CaseWorker:
     """Holds the model; ``work`` does a case and reports it, whatever happens.
 
@@ -52,9 +63,12 @@ class CaseWorker:
 
     def work(self, number: int, entry: Entry) -> Report:
         """Do a case."""
+        with _named_thread(f"study {number + 1}"):
+            return self._work(number, entry)
+
+    def _work(self, number: int, entry: Entry) -> Report:
         stages = Stages(lambda stage: self._stage(number, stage))
         found = ""
-        threading.current_thread().name = f"study {number + 1}"
         try:
             self._announce(number, "read", False)
             found = fingerprint(entry)
