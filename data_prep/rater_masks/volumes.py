@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +16,12 @@ from mose_med.geometry import Affine, reorientation
 from mose_med.io import read_study
 from mose_med.io.dicom_seg import read_segmentation
 from mose_med.io.masks import require_same_grid
+from mose_med.io.padding import without_padding
 from mose_med.io.volumes import VOLUME_SUFFIXES, Volume, read_volume
 
 __all__ = ["RatedVolume", "load_case"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class RatedVolume(NamedTuple):
@@ -72,7 +76,10 @@ def _read_image(path: Path) -> Volume:
         volume = Volume(image[0].numpy(), np.asarray(image.affine, dtype=np.float64))
     if not np.isfinite(volume.array).all():
         raise DataError(f"{path} must have finite values, got NaN or infinity")
-    return volume
+    values, outside = without_padding(volume.array)
+    if outside:
+        _LOGGER.warning("%d voxels of an image below -1024 HU are outside the field of view: taken for air", outside)
+    return volume._replace(array=values)
 
 
 def _read_mask(path: Path, image_path: Path, image: Volume) -> NDArray[np.generic]:

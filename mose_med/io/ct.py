@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
+import torch
 from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError
 from mose_med.io.dicom import read_dicom
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
 from mose_med.io.nifti import ct_study, is_nifti, read_nifti
+from mose_med.io.padding import without_padding
 from mose_med.io.study import Form, Study
 from mose_med.io.volumes import is_volume, read_volume
 
 __all__ = ["read_ct", "read_study"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def read_ct(
@@ -56,10 +61,18 @@ def read_study(
 ) -> Study:
     """Read a CT volume as :func:`read_ct` does, and apart from it where it is from."""
     if not is_volume(path):
-        return read_dicom(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+        return _with_air_outside(read_dicom(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt))
     if series is not None:
         raise ConfigError(f"series goes with DICOM input, got {series!r} for a volume in one file: leave it out")
-    return read_nifti(path) if is_nifti(path) else _read_with_itk(Path(path))
+    return _with_air_outside(read_nifti(path) if is_nifti(path) else _read_with_itk(Path(path)))
+
+
+def _with_air_outside(study: Study) -> Study:
+    """Where volumes of all formats come together: the rule of padding is applied here alone."""
+    values, outside = without_padding(study.image.as_tensor().numpy())
+    if outside:
+        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: taken for air", outside)
+    return study._replace(image=MetaTensor(torch.from_numpy(values), affine=study.image.affine))
 
 
 def _read_with_itk(path: Path) -> Study:

@@ -87,3 +87,12 @@ def test_dicom_segmentation_is_read(case: RaterCase, write_seg, tmp_path: Path):
     path = write_seg(tmp_path / "rater-a.dcm", {(1, 36.0): frame}, spacing=(0.8, 0.8))
     volume = load_case(RaterCase("c", "c", case.images, {**case.masks, "a": (path,)}), ("a", "b"), 2)
     np.testing.assert_array_equal(volume.masks[..., 0], volume.masks[..., 1])
+
+
+def test_images_have_air_outside_the_field_of_view(case: RaterCase, write_volume, tmp_path: Path, caplog):
+    image = write_volume(
+        tmp_path / "image.nrrd", np.where(np.arange(120) % 3, 40, -3024).reshape(SHAPE).astype("int16")
+    )
+    volume = load_case(RaterCase("c", "c", (image,), case.masks), ("b",), 2)
+    assert np.unique(volume.image).tolist() == [-1024, 40]
+    assert "40 voxels of an image below -1024 HU are outside the field of view" in caplog.text
