@@ -12,13 +12,13 @@ A mask without any voxel says that the rater saw nothing; no mask says that the 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mose_med.errors import ConfigError
 from mose_med.io.volumes import VOLUME_SUFFIXES
+from mose_med.tables import read_table
 
 __all__ = ["SEGMENTATION_SUFFIX", "RaterCase", "find_cases", "rater_names"]
 
@@ -99,21 +99,16 @@ def _stem(path: Path) -> str | None:
 
 
 def _cases_of_csv(source: Path) -> list[RaterCase]:
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigError(f"source {source} must have the columns {','.join(_COLUMNS)}, lacks {missing[0]}")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"source {source} cannot be read as CSV: {error}") from error
+    columns, rows = read_table(source, "source", ConfigError, _COLUMNS)
+    missing = [column for column in _COLUMNS if column not in columns]
+    if missing:
+        raise ConfigError(f"source {source} must have the columns {','.join(_COLUMNS)}, lacks {missing[0]}")
     cases: dict[str, RaterCase] = {}
-    for line, row in enumerate(rows, start=2):
-        empty = next((column for column in _COLUMNS if not row[column]), None)
+    for row in rows:
+        empty = next((column for column in _COLUMNS if not row.text(column)), None)
         if empty is not None:
-            raise ConfigError(f"source {source}, line {line}: needs a value in the column {empty}")
-        cases[row["case"]] = _with_row(cases.get(row["case"]), row, source, line)
+            raise ConfigError(f"source {source}, line {row.line}: needs a value in the column {empty}")
+        cases[row.text("case")] = _with_row(cases.get(row.text("case")), row.values, source, row.line)
     return [cases[name] for name in sorted(cases)]
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +13,7 @@ from torch import Tensor
 from mose_med.errors import ConfigError, DataError
 from mose_med.geometry import grid_difference
 from mose_med.io.nifti import open_nifti
+from mose_med.tables import Row, read_json, read_rows
 
 __all__ = ["MaskSet", "case_names", "mask_fingerprint", "read_mask_set", "read_weights"]
 
@@ -88,14 +87,25 @@ def read_weights(path: Path) -> dict[str, list[float]]:
     """
     if not path.is_file():
         raise ConfigError(f"weights {path} do not exist")
-    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() != ".json":
+        return {row.text("0"): _weights_of(row, path) for row in read_rows(path, "weights", ConfigError)}
+    content = read_json(path, "weights", ConfigError)
     try:
-        if path.suffix == ".json":
-            return {case: [float(value) for value in values] for case, values in json.loads(text).items()}
-        rows = [row for row in csv.reader(text.splitlines()) if row]
-        return {row[0]: [float(value) for value in row[1:]] for row in rows}
+        return {case: [float(value) for value in values] for case, values in content.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"weights {path} must hold a list of numbers for each case: {error}") from error
+
+
+def _weights_of(row: Row, path: Path) -> list[float]:
+    weights = []
+    for column in list(row.values)[1:]:
+        weight = row.number_in(column)
+        if weight is None:
+            raise ConfigError(
+                f"weights {path} must hold a list of numbers for each case, got {row.text(column)!r} in line {row.line}"
+            )
+        weights.append(weight)
+    return weights
 
 
 def _stem(path: Path) -> str:

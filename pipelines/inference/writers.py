@@ -45,7 +45,8 @@ class InferredCase(NamedTuple):
 
 
 def _write_maps(folder: Path, case: InferredCase) -> None:
-    names = [nodule.nodule_id for nodule in case.input.nodules] or None
+    nodules = case.input.nodules
+    names = None if nodules is None else [nodule.nodule_id for nodule in nodules]
     write_case(folder, case.distribution, names, torch.get_num_threads())
 
 

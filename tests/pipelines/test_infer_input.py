@@ -105,6 +105,14 @@ def test_boxes_of_monai_are_taken_by_score(infer, study: Path, tmp_path: Path):
     assert nodule == {"nodule_id": "1", "position_ras_mm": [-1.0, -2.0, 3.0]}
 
 
+def test_no_box_of_monai_gives_a_result_without_lesions(infer, study: Path, tmp_path: Path):
+    (tmp_path / "boxes.json").write_text('[{"box": [], "label_scores": [], "image": "a.nii.gz"}]')
+    folder = infer(study, "--nodules", tmp_path / "boxes.json")
+    assert json.loads((folder / "lesions.json").read_text())["lesions"] == []
+    assert not nib.load(folder / "probability.nii.gz").get_fdata().any()
+    assert provenance(folder)["request"]["nodules"] == "none listed"
+
+
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
 def test_other_formats_give_what_nifti_gives(infer, study: Path, tmp_path: Path, write_volume, name: str):
     image = read_ct(study)

@@ -30,6 +30,20 @@ def test_csv_may_give_a_patient_several_cases(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffcase, image, rater, mask\r\nx, i.nii, a, m.nii\r\n",
+        "case;image;rater;mask;\nx;i.nii;a;m.nii;\n;;;;\n",
+        "Case\tImage\tRater\tMask\nx\ti.nii\ta\tm.nii\n",
+    ],
+)
+def test_csv_of_any_program_is_read(text: str, tmp_path: Path):
+    (tmp_path / "s.csv").write_text(text, encoding="utf-8")
+    (case,) = find_cases(tmp_path / "s.csv")
+    assert (case.case, case.images, case.masks) == ("x", (tmp_path / "i.nii",), {"a": (tmp_path / "m.nii",)})
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("case,image,rater\n", "must have the columns case,image,rater,mask, lacks mask"),
