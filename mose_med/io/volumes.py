@@ -17,7 +17,10 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, Affine, checked_affine
-from mose_med.io.nifti import is_nifti, open_nifti
+from mose_med.io.file_kinds import kind_of
+from mose_med.io.nifti import is_nifti
+from mose_med.io.nifti_file import read_nifti_volume
+from mose_med.io.nifti_transforms import chosen_transform
 
 __all__ = ["VOLUME_SUFFIXES", "Volume", "is_volume", "read_volume"]
 
@@ -29,6 +32,8 @@ _LINES_OF_ITK = (b"Meta", b"   ideal = ", b"WARNING: In ", b"ERROR: In ", b"Warn
 _STDERR = 2
 #: One read at a time redirects stderr.
 _READING = threading.Lock()
+_HEAD_BYTES = 4096
+_ITK_MARKS = {".nrrd": b"NRRD0", ".nhdr": b"NRRD0", ".mha": b"ElementDataFile", ".mhd": b"ElementDataFile"}
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
@@ -75,8 +80,11 @@ def read_volume(path: Path) -> Volume:
 
 
 def _read_with_nibabel(path: Path) -> Volume:
-    with open_nifti(path) as image:
-        return Volume(np.asarray(image.dataobj), image.affine)
+    volume = read_nifti_volume(path)
+    try:
+        return Volume(volume.array, chosen_transform(volume.transforms))
+    except GeometryError as error:
+        raise GeometryError(f"{path}: {error}") from error
 
 
 def _require_values_file(path: Path) -> None:
@@ -89,7 +97,18 @@ def _require_values_file(path: Path) -> None:
         raise DataError(f"{path} cannot be read: it says that its values are in {name}, which does not exist")
 
 
+def _require_own_kind(path: Path) -> None:
+    """Name the content of a file that is of another kind than its name says; ITK would only not know it."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    own = _ITK_MARKS[path.suffix.lower()]
+    kind = kind_of(head)
+    if own not in head and kind is not None:
+        raise DataError(f"{path} cannot be read: it is {kind}")
+
+
 def _read_with_simpleitk(path: Path) -> Volume:
+    _require_own_kind(path)
     _require_values_file(path)
     try:
         with _without_lines_of_itk():

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.geometry import grid_difference
-from mose_med.io.nifti import open_nifti
+from mose_med.io.nifti_file import read_nifti_volume
+from mose_med.io.nifti_transforms import chosen_transform
 from mose_med.tables import Row, read_json, read_rows
 
 __all__ = ["MaskSet", "case_names", "mask_fingerprint", "read_mask_set", "read_weights"]
@@ -125,9 +126,9 @@ def _files(folder: Path, case: str) -> list[Path]:
 def _read(path: Path, case: str) -> MaskSet:
     """Masks of a 3D or 4D file."""
     try:
-        with open_nifti(path) as image:
-            values, affine = np.asarray(image.dataobj), image.affine
-    except DataError as error:
+        volume = read_nifti_volume(path)
+        values, affine = volume.array, chosen_transform(volume.transforms)
+    except (DataError, GeometryError) as error:
         raise DataError(f"case {case}: {error}") from error
     if values.ndim not in (3, 4):
         raise DataError(f"case {case}: {path.name} must be 3D or 4D, got shape {values.shape}")

@@ -102,9 +102,14 @@ def read_case(request: CaseRequest) -> CaseInput:
         if not nodules:
             _LOGGER.warning("the nodule list has no box: the result is without lesions")
     study = read_study(
-        request.source, request.series, slice_spacing=options.slice_spacing, gantry_tilt=options.gantry_tilt
+        request.source,
+        request.series,
+        slice_spacing=options.slice_spacing,
+        gantry_tilt=options.gantry_tilt,
+        nifti_transform=options.nifti_transform,
     )
     if nodules:
+        _require_place(request, study)
         require_inside(study.image, [nodule.position_mm for nodule in nodules])
     series = _source_series(request, study) if options.dicom_seg else None
     read = CaseInput(study, nodules, image_sha256(study.image), series=series)
@@ -112,6 +117,17 @@ def read_case(request: CaseRequest) -> CaseInput:
         return read
     return read._replace(
         lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
+    )
+
+
+def _require_place(request: CaseRequest, study: Study) -> None:
+    """Positions in mm need an image that says where it lies, unless the user says that they are from its centre."""
+    if study.transforms is None or study.transforms.placed or request.options.nifti_transform == "centre":
+        return
+    raise GeometryError(
+        f"{request.source} does not say where it lies in the patient (its sform and qform codes are 0), so positions "
+        "in mm cannot be placed: write its place into the header, or pass --nifti-transform centre if they are from "
+        "the centre of the volume, as nibabel has them"
     )
 
 
