@@ -24,6 +24,7 @@ __all__ = [
     "index_to_mm",
     "mm_to_index",
     "reorientation",
+    "reorientation_onto",
     "spacing_mm",
     "translated",
     "window_overlap",
@@ -223,6 +224,25 @@ def reorientation(affine: NDArray[np.floating], orientation: str = "LPS") -> Reo
         flips.append(bool(directions[world, axis] > 0) != (letter == _AXIS_LETTERS[world][1]))
     if len(set(axes)) != 3:
         raise GeometryError(f"orientation must name each patient axis once, got {orientation!r}")
+    return Reorientation((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
+
+
+def reorientation_onto(affine: NDArray[np.floating], target: NDArray[np.floating]) -> Reorientation:
+    """Steps that bring the axes of a volume closest to those of another, however oblique or sheared both are.
+
+    Args:
+        affine: RAS-mm affine of the volume, shape ``(4, 4)``.
+        target: of the other.
+
+    Example:
+        >>> reorientation_onto(np.diag([-1.0, 1.0, 1.0, 1.0]), np.eye(4))
+        Reorientation(axes=(0, 1, 2), flips=(True, False, False))
+    """
+    theirs = checked_affine(target)[:3, :3] / spacing_mm(target)
+    directions = np.asarray(np.linalg.solve(theirs, checked_affine(affine)[:3, :3] / spacing_mm(affine)))
+    target_axis_of = _closest_axes(directions)
+    axes = [target_axis_of.index(axis) for axis in range(3)]
+    flips = [bool(directions[axis, axes[axis]] < 0) for axis in range(3)]
     return Reorientation((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
 

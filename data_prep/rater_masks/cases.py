@@ -1,7 +1,8 @@
 """Which images and masks there are: from a folder or from a CSV file.
 
 A folder holds one folder a case, which is also the patient: ``<case>/image.nii.gz`` and ``<case>/rater-<name>.nii.gz``,
-in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG, ``rater-<name>.dcm``). ``image`` may also be a
+in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG, ``rater-<name>.dcm``, and 3D Slicer's
+``rater-<name>.seg.nrrd``). ``image`` may also be a
 folder of DICOM slices, or ``image.zip`` with them.
 
 A CSV file has a row a mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
@@ -25,6 +26,8 @@ __all__ = ["SEGMENTATION_SUFFIX", "RaterCase", "find_cases", "rater_names"]
 #: Of DICOM segmentations, whose segment numbers are the classes.
 SEGMENTATION_SUFFIX = ".dcm"
 _IMAGE = "image"
+#: Before the suffix of a segmentation of 3D Slicer; no part of the rater's name.
+_SLICERS = ".seg"
 _RATER_PREFIX = "rater-"
 _COLUMNS = ("case", "image", "rater", "mask")
 
@@ -95,7 +98,10 @@ def _stem(path: Path) -> str | None:
         return _IMAGE
     suffixes = sorted((*VOLUME_SUFFIXES, SEGMENTATION_SUFFIX), key=len, reverse=True)
     suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
-    return None if suffix is None else path.name[: -len(suffix)]
+    if suffix is None:
+        return None
+    stem = path.name[: -len(suffix)]
+    return stem[: -len(_SLICERS)] if stem.lower().endswith(_SLICERS) else stem
 
 
 def _cases_of_csv(source: Path) -> list[RaterCase]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.geometry import grid_difference
+from mose_med.io.mask_values import whole_values
 from mose_med.io.nifti_file import read_nifti_volume
 from mose_med.io.nifti_transforms import chosen_transform
 from mose_med.tables import Row, read_json, read_rows
@@ -132,8 +133,11 @@ def _read(path: Path, case: str) -> MaskSet:
         raise DataError(f"case {case}: {error}") from error
     if values.ndim not in (3, 4):
         raise DataError(f"case {case}: {path.name} must be 3D or 4D, got shape {values.shape}")
-    maps = values.astype(np.int16)
-    if not np.array_equal(maps, values):
-        wrong = values[maps != values].flat[0]
+    whole, wrong = whole_values(values)
+    limits = np.iinfo(np.int16)
+    if wrong is None and not limits.min <= whole.min() <= whole.max() <= limits.max:
+        wrong = float(whole.max() if whole.max() > limits.max else whole.min())
+    if wrong is not None:
         raise DataError(f"case {case}: {path.name} must hold integer classes, got {wrong}: take the argmax first")
+    maps = whole.astype(np.int16)
     return MaskSet(torch.from_numpy((np.moveaxis(maps, -1, 0) if values.ndim == 4 else maps[None])[None]), affine)

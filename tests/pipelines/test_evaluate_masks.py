@@ -82,6 +82,26 @@ def test_several_classes_are_calibrated_by_confidence(options: EvaluateMasksOpti
     assert found.calibration.compute() > 0.0
 
 
+def test_predictions_without_a_voxel_are_scored(options: EvaluateMasksOptions):
+    for path in options.predictions.rglob("*.nii.gz"):
+        nib.save(nib.Nifti1Image(np.zeros(nib.load(path).shape, np.uint8), AFFINE), path)
+    evaluation = evaluate_masks(options)
+    content = json.loads((options.output_dir / "metrics.json").read_text())
+    assert evaluation.cases["a"]["matched_iou"] == 0
+    assert content["ged"]["mean"] > 0
+    assert content["pooled_calibration"]["expected_percent"] == 0
+
+
+@pytest.mark.parametrize(("value", "name"), [(255, "c.nii.gz"), (np.float32(1.00000006), "c.nii.gz"), (255, "c.nii")])
+def test_foreground_of_any_program_is_class_1(tmp_path: Path, value: float, name: str, caplog):
+    masks = random_masks(0, 2)
+    write_masks(tmp_path / "p" / name, masks * (np.uint8(255) if value == 255 else value))
+    write_masks(tmp_path / "r" / "c.nii.gz", masks)
+    found = evaluate_masks(EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True))
+    assert found.cases["c"]["matched_iou"] == 1
+    assert ("p of case c hold 255 and no other class: taken for class 1" in caplog.text) == (value == 255)
+
+
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_weights_by_case_are_used(options: EvaluateMasksOptions, tmp_path: Path, kind: str):
     weights = {"a": [0.7, 0.1, 0.1, 0.1], "b": [0.25, 0.25, 0.25, 0.25]}
