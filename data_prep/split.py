@@ -5,13 +5,13 @@ All slices of a patient are in one part, so that no patient is both learnt from 
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from mose_med.tables import read_table
 
 __all__ = ["read_split", "require_training_and_validation", "split_by_hash"]
 
@@ -54,18 +54,12 @@ def read_split(path: Path) -> dict[str, str]:
     Raises:
         ConfigError: if the file is missing, lacks a column, names an unknown part or a patient twice.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or (), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigError(f"split file {path} cannot be read: {reason}") from error
+    columns, rows = read_table(path, "split file", ConfigError, ("patient_id", "part"))
     if not {"patient_id", "part"} <= set(columns):
         raise ConfigError(f"split file {path} must have the columns patient_id,part, got {','.join(columns) or 'none'}")
     parts: dict[str, str] = {}
-    for line, row in enumerate(rows, start=2):
-        patient, part = row.get("patient_id"), row.get("part")
+    for row in rows:
+        line, patient, part = row.line, row.text("patient_id"), row.text("part")
         if not patient or not part:
             raise ConfigError(f"split file {path}, line {line}: needs a value in the columns patient_id and part")
         if part not in PARTS:

@@ -18,11 +18,13 @@ __all__ = [
     "LPS_TO_RAS",
     "Reorientation",
     "checked_affine",
+    "corner_distance_mm",
     "crop_start",
     "grid_difference",
     "index_to_mm",
     "mm_to_index",
     "reorientation",
+    "reorientation_onto",
     "spacing_mm",
     "translated",
     "window_overlap",
@@ -87,9 +89,8 @@ def grid_difference(
     """
     if tuple(shape) != tuple(other_shape):
         return f"its shape is {tuple(shape)}, {whose} {tuple(other_shape)}"
-    corners = np.asarray([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.array(shape) - 1)
-    apart = np.linalg.norm(index_to_mm(affine, corners) - index_to_mm(other_affine, corners), axis=1)
-    if apart.max() <= (_SAME_VOXEL * spacing_mm(other_affine).min() if tolerance_mm is None else tolerance_mm):
+    apart = corner_distance_mm(affine, other_affine, shape)
+    if apart <= (_SAME_VOXEL * spacing_mm(other_affine).min() if tolerance_mm is None else tolerance_mm):
         return None
     ours, theirs = spacing_mm(affine), spacing_mm(other_affine)
     if not np.allclose(ours, theirs, rtol=1e-3):
@@ -98,7 +99,7 @@ def grid_difference(
     turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
     if turned > 0.1:
         return f"its axes are turned by {turned:.1f} degrees"
-    return f"it lies {apart.max():.3g} mm away"
+    return f"it lies {apart:.3g} mm away"
 
 
 def _lengths(values: NDArray[np.floating]) -> str:
@@ -117,6 +118,12 @@ def index_to_mm(affine: NDArray[np.floating], indices: NDArray[np.floating]) -> 
 
 def _apply(matrix: Affine, points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(np.asarray(points, dtype=np.float64) @ matrix[:3, :3].T + matrix[:3, 3])
+
+
+def corner_distance_mm(one: NDArray[np.floating], other: NDArray[np.floating], shape: tuple[int, ...]) -> float:
+    """How far apart two affines put a voxel of a volume of ``shape`` at most, which is one at a corner."""
+    corners = np.asarray([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.asarray(shape[:3]) - 1)
+    return float(np.linalg.norm(index_to_mm(one, corners) - index_to_mm(other, corners), axis=1).max())
 
 
 def translated(affine: NDArray[np.floating], start: tuple[int, int, int]) -> Affine:
@@ -217,6 +224,25 @@ def reorientation(affine: NDArray[np.floating], orientation: str = "LPS") -> Reo
         flips.append(bool(directions[world, axis] > 0) != (letter == _AXIS_LETTERS[world][1]))
     if len(set(axes)) != 3:
         raise GeometryError(f"orientation must name each patient axis once, got {orientation!r}")
+    return Reorientation((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
+
+
+def reorientation_onto(affine: NDArray[np.floating], target: NDArray[np.floating]) -> Reorientation:
+    """Steps that bring the axes of a volume closest to those of another, however oblique or sheared both are.
+
+    Args:
+        affine: RAS-mm affine of the volume, shape ``(4, 4)``.
+        target: of the other.
+
+    Example:
+        >>> reorientation_onto(np.diag([-1.0, 1.0, 1.0, 1.0]), np.eye(4))
+        Reorientation(axes=(0, 1, 2), flips=(True, False, False))
+    """
+    theirs = checked_affine(target)[:3, :3] / spacing_mm(target)
+    directions = np.asarray(np.linalg.solve(theirs, checked_affine(affine)[:3, :3] / spacing_mm(affine)))
+    target_axis_of = _closest_axes(directions)
+    axes = [target_axis_of.index(axis) for axis in range(3)]
+    flips = [bool(directions[axis, axes[axis]] < 0) for axis in range(3)]
     return Reorientation((axes[0], axes[1], axes[2]), (flips[0], flips[1], flips[2]))
 
 

@@ -16,6 +16,7 @@ from rich.progress import track
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError, MoseError, ShapeError
+from mose_med.io.mask_values import is_foreground_255
 from mose_med.metrics import (
     CalibrationError,
     class_shares,
@@ -160,7 +161,7 @@ def _scored(
     found = known.find(case, fingerprint)
     if found is not None:
         return found
-    predicted, references = (read_mask_set(folder, case) for folder in folders)
+    predicted, references = (_read_set(folder, case, options.classes) for folder in folders)
     _check_grids(case, predicted, references)
     pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
     scores, calibration = _score(case, pair, options.classes), _calibration(options.classes)
@@ -173,6 +174,15 @@ def _scored(
     scored = ScoredCase(case, fingerprint, scores, calibration.totals.tolist(), labels)
     known.add(scored)
     return scored
+
+
+def _read_set(folder: Path, case: str, classes: tuple[int, ...]) -> MaskSet:
+    """Masks of a case; 255 alone is foreground, as programs for pictures write it, unless it is a class that counts."""
+    read = read_mask_set(folder, case)
+    if classes != (1,) or not is_foreground_255(read.masks.numpy()):
+        return read
+    _logger.warning("%s of case %s hold 255 and no other class: taken for class 1", folder.name, case)
+    return read._replace(masks=(read.masks != 0).to(read.masks.dtype))
 
 
 def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationError:

@@ -79,6 +79,7 @@ def _read_as_before(case: FinishedCase, options: ReportOptions) -> MetaTensor:
         options.series,
         slice_spacing=before.get("slice_spacing", "refuse"),
         gantry_tilt=before.get("gantry_tilt", "refuse"),
+        nifti_transform=before.get("nifti_transform", "auto"),
     ).image
 
 

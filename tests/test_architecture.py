@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap"}
-BOTTOM |= {"preprocessing", "resampling", "seeds", "whole_files", "zip_files"}
+BOTTOM |= {"preprocessing", "resampling", "seeds", "tables", "whole_files", "zip_files"}
 MODEL = {"model_config", "model_files"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
@@ -28,6 +28,7 @@ ALLOWED = {
     "preprocessing": {"errors", "geometry"},
     "resampling": {"errors", "geometry"},
     "seeds": set(),
+    "tables": {"errors"},
     "whole_files": set(),
     "zip_files": {"errors"},
     "networks": BOTTOM,

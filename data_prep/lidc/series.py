@@ -21,6 +21,7 @@ from mose_med.errors import DataError
 from mose_med.geometry import Affine
 from mose_med.io.dicom import slice_hu
 from mose_med.io.dicom_files import SliceHeader, ct_headers, open_files
+from mose_med.io.padding import without_padding
 
 __all__ = ["PHANTOM_DESCRIPTION", "Grid", "Series", "SliceFile", "find_series"]
 
@@ -119,7 +120,7 @@ class Series:
         return affine
 
     def read_hu(self, slice_file: SliceFile) -> NDArray[np.int16]:
-        """One slice in HU, oriented, rounded to whole numbers.
+        """One slice in HU, oriented, rounded to whole numbers; air outside the field of view, as inference sees it.
 
         Raises:
             DataError: if the pixels cannot be read.
@@ -129,7 +130,8 @@ class Series:
         except DataError as error:
             raise DataError(f"{self.patient_id}: {error}") from error
         limits = np.iinfo(np.int16)
-        return self.oriented(np.rint(hu, out=hu).clip(limits.min, limits.max, out=hu).astype(np.int16))
+        inside, _ = without_padding(np.rint(hu, out=hu))
+        return self.oriented(inside.clip(limits.min, limits.max).astype(np.int16))
 
 
 def find_series(patient_id: str, folders: Sequence[Path], series_uid: str) -> Series | None:

@@ -1,7 +1,8 @@
 """Which images and masks there are: from a folder or from a CSV file.
 
 A folder holds one folder a case, which is also the patient: ``<case>/image.nii.gz`` and ``<case>/rater-<name>.nii.gz``,
-in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG, ``rater-<name>.dcm``). ``image`` may also be a
+in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG, ``rater-<name>.dcm``, and 3D Slicer's
+``rater-<name>.seg.nrrd``). ``image`` may also be a
 folder of DICOM slices, or ``image.zip`` with them.
 
 A CSV file has a row a mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
@@ -12,19 +13,21 @@ A mask without any voxel says that the rater saw nothing; no mask says that the 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mose_med.errors import ConfigError
 from mose_med.io.volumes import VOLUME_SUFFIXES
+from mose_med.tables import read_table
 
 __all__ = ["SEGMENTATION_SUFFIX", "RaterCase", "find_cases", "rater_names"]
 
 #: Of DICOM segmentations, whose segment numbers are the classes.
 SEGMENTATION_SUFFIX = ".dcm"
 _IMAGE = "image"
+#: Before the suffix of a segmentation of 3D Slicer; no part of the rater's name.
+_SLICERS = ".seg"
 _RATER_PREFIX = "rater-"
 _COLUMNS = ("case", "image", "rater", "mask")
 
@@ -96,25 +99,23 @@ def _stem(path: Path) -> str | None:
         return _IMAGE
     suffixes = sorted((*VOLUME_SUFFIXES, SEGMENTATION_SUFFIX), key=len, reverse=True)
     suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
-    return None if suffix is None else path.name[: -len(suffix)]
+    if suffix is None:
+        return None
+    stem = path.name[: -len(suffix)]
+    return stem[: -len(_SLICERS)] if stem.lower().endswith(_SLICERS) else stem
 
 
 def _cases_of_csv(source: Path) -> list[RaterCase]:
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigError(f"source {source} must have the columns {','.join(_COLUMNS)}, lacks {missing[0]}")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"source {source} cannot be read as CSV: {error}") from error
+    columns, rows = read_table(source, "source", ConfigError, _COLUMNS)
+    missing = [column for column in _COLUMNS if column not in columns]
+    if missing:
+        raise ConfigError(f"source {source} must have the columns {','.join(_COLUMNS)}, lacks {missing[0]}")
     cases: dict[str, RaterCase] = {}
-    for line, row in enumerate(rows, start=2):
-        empty = next((column for column in _COLUMNS if not row[column]), None)
+    for row in rows:
+        empty = next((column for column in _COLUMNS if not row.text(column)), None)
         if empty is not None:
-            raise ConfigError(f"source {source}, line {line}: needs a value in the column {empty}")
-        cases[row["case"]] = _with_row(cases.get(row["case"]), row, source, line)
+            raise ConfigError(f"source {source}, line {row.line}: needs a value in the column {empty}")
+        cases[row.text("case")] = _with_row(cases.get(row.text("case")), row.values, source, row.line)
     return [cases[name] for name in sorted(cases)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +15,15 @@ from mose_med.errors import DataError
 from mose_med.geometry import Affine, reorientation
 from mose_med.io import read_study
 from mose_med.io.dicom_seg import read_segmentation
-from mose_med.io.masks import require_same_grid
+from mose_med.io.mask_values import is_foreground_255, whole_values
+from mose_med.io.masks import mask_on_grid
+from mose_med.io.padding import without_padding
+from mose_med.io.slicer import read_drawn
 from mose_med.io.volumes import VOLUME_SUFFIXES, Volume, read_volume
 
 __all__ = ["RatedVolume", "load_case"]
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class RatedVolume(NamedTuple):
@@ -36,13 +42,14 @@ class RatedVolume(NamedTuple):
     affine: Affine
 
 
-def load_case(case: RaterCase, raters: Sequence[str], num_classes: int) -> RatedVolume:
+def load_case(case: RaterCase, raters: Sequence[str], num_classes: int, layer: str | None = None) -> RatedVolume:
     """Read a case.
 
     Args:
         case: whose files are read.
         raters: of all cases, in the order of the masks.
         num_classes: with background.
+        layer: of masks of 3D Slicer, the segment or layer to read.
 
     Raises:
         DataError: if a file is missing, named twice, cannot be read, or holds other values than the classes.
@@ -59,7 +66,7 @@ def load_case(case: RaterCase, raters: Sequence[str], num_classes: int) -> Rated
     for rater, paths in case.masks.items():
         if len(paths) != 1:
             raise DataError(f"{case.case}: {paths[1].name} and {paths[0].name} are both of rater {rater}")
-        mask = _read_mask(paths[0], image_path, image)
+        mask = _read_mask(paths[0], image_path, image, layer)
         masks[..., raters.index(rater)] = _classes(mask, num_classes, paths[0])
     return RatedVolume(image.array, masks, np.asarray([rater in case.masks for rater in raters]), image.affine)
 
@@ -72,15 +79,16 @@ def _read_image(path: Path) -> Volume:
         volume = Volume(image[0].numpy(), np.asarray(image.affine, dtype=np.float64))
     if not np.isfinite(volume.array).all():
         raise DataError(f"{path} must have finite values, got NaN or infinity")
-    return volume
+    values, outside = without_padding(volume.array)
+    if outside:
+        _LOGGER.warning("%d voxels of an image below -1024 HU are outside the field of view: taken for air", outside)
+    return volume._replace(array=values)
 
 
-def _read_mask(path: Path, image_path: Path, image: Volume) -> NDArray[np.generic]:
+def _read_mask(path: Path, image_path: Path, image: Volume, layer: str | None) -> NDArray[np.generic]:
     if path.name.lower().endswith(SEGMENTATION_SUFFIX):
         return read_segmentation(path, image.array.shape, image.affine)
-    mask = _oriented(read_volume(path))
-    require_same_grid(mask, str(path), image, image_path.name)
-    return mask.array
+    return mask_on_grid(read_drawn(path, layer), str(path), image, image_path.name)
 
 
 def _oriented(volume: Volume) -> Volume:
@@ -89,8 +97,13 @@ def _oriented(volume: Volume) -> Volume:
 
 
 def _classes(array: NDArray[np.generic], num_classes: int, path: Path) -> NDArray[np.uint8]:
-    values = np.unique(array)
-    if not np.isin(values, np.arange(num_classes)).all():
-        wrong = values[~np.isin(values, np.arange(num_classes))][0]
+    whole, wrong = whole_values(array)
+    if wrong is None and num_classes == 2 and is_foreground_255(whole):
+        _LOGGER.warning("a mask holds 255 and no other class: taken for class 1")
+        return np.asarray(whole != 0).astype(np.uint8)
+    strange = np.setdiff1d(whole, np.arange(num_classes))
+    if wrong is None and strange.size:
+        wrong = float(strange[0])
+    if wrong is not None:
         raise DataError(f"{path} must hold classes 0 to {num_classes - 1}, got {wrong:g}: name more with --classes")
-    return array.astype(np.uint8)
+    return whole.astype(np.uint8)

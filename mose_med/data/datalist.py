@@ -21,6 +21,7 @@ from jsonschema.exceptions import best_match
 
 from mose_med.data.class_flips import ClassFlip
 from mose_med.errors import ConfigError
+from mose_med.tables import read_json
 
 __all__ = ["PARTS", "Datalist", "DatalistEntry", "load_datalist"]
 
@@ -158,10 +159,7 @@ def load_datalist(path: str | os.PathLike[str]) -> Datalist:
 def _read_json(source: Path) -> Any:
     if not source.is_file():
         raise ConfigError(f"datalist {source} does not exist: name the dataset.json that `mose-med prepare` wrote")
-    try:
-        return json.loads(source.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigError(f"datalist {source} is not JSON: {error}") from error
+    return read_json(source, "datalist", ConfigError)
 
 
 @cache

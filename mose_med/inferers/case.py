@@ -23,7 +23,7 @@ from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.views import RegionName, View, checked_region, lungs_of, nodule_views, search_view
-from mose_med.inferers.windows import oriented_volume, require_inside
+from mose_med.inferers.windows import OrientedVolume, oriented_volume, require_inside
 from mose_med.lesion_rules import (
     DEPTH_MM,
     LESION_THRESHOLD,
@@ -66,8 +66,8 @@ def infer_case(
         network: 2D, one input channel; used in eval mode, on its own device.
         image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine``, in any orientation.
         preprocessing: what the network was trained with.
-        nodules: positions to look at, RAS mm, shape (M, 3), at least one. Each has a region of its own: what else is
-            listed does not change what is said of its lesion.
+        nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
+            region of its own: what else is listed does not change what is said of its lesion.
         region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
@@ -108,9 +108,7 @@ def infer_case(
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
     inside = lungs_of(volume, lungs) if where == "lungs" else None
     if nodules is not None:
-        require_inside(image, nodules)
-        positions = np.asarray(nodules, dtype=np.float64)
-        views = nodule_views(volume, positions, preprocessing.roi_size, depth_mm)
+        views = _listed_views(image, volume, nodules, preprocessing.roi_size, depth_mm)
     else:
         views = [search_view(volume, inside, preprocessing.roi_size, overlap)]
     latents = draw_case_latents(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
@@ -160,6 +158,19 @@ def _shares(
     positions = [view.listed.position_mm for view in views if view.listed is not None]
     shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
     return tuple(shares) if any(share is not None for share in shares) else None
+
+
+def _listed_views(
+    image: MetaTensor,
+    volume: OrientedVolume,
+    nodules: Sequence[Sequence[float]] | NDArray[np.floating],
+    roi_size: tuple[int, int],
+    depth_mm: float,
+) -> list[View]:
+    if not len(nodules):
+        return []
+    require_inside(image, nodules)
+    return nodule_views(volume, np.asarray(nodules, dtype=np.float64), roi_size, depth_mm)
 
 
 def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int, codes: str) -> None:

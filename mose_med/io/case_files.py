@@ -12,6 +12,7 @@ from typing import Any
 from mose_med.geometry import LPS_TO_RAS
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.nifti import write_nifti
+from mose_med.io.nifti_transforms import NiftiTransforms
 from mose_med.lesion_rules import LESIONS_NAME
 
 __all__ = ["lesion_record", "write_case"]
@@ -20,7 +21,11 @@ _DIGITS = 6
 
 
 def write_case(
-    folder: Path, distribution: CaseDistribution, nodule_ids: Sequence[str] | None = None, threads: int = 1
+    folder: Path,
+    distribution: CaseDistribution,
+    nodule_ids: Sequence[str] | None = None,
+    threads: int = 1,
+    transforms: NiftiTransforms | None = None,
 ) -> None:
     """Write every map of ``distribution`` and its lesions into an existing folder.
 
@@ -29,15 +34,16 @@ def write_case(
         distribution: of the case.
         nodule_ids: name of each listed position; None numbers the lesions, as those of a search are.
         threads: that compute and compress, a map each.
+        transforms: of the NIfTI input on whose grid the case lies; maps carry both of them, with their codes.
     """
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(partial(_write_map, folder, distribution), distribution.names))
+        list(pool.map(partial(_write_map, folder, distribution, transforms), distribution.names))
     names = [str(lesion.number) for lesion in distribution.lesions] if nodule_ids is None else nodule_ids
     lesions = [lesion_record(lesion, name) for lesion, name in zip(distribution.lesions, names, strict=True)]
     (folder / LESIONS_NAME).write_text(json.dumps({"lesions": lesions}, indent=2) + "\n", encoding="utf-8")
 
 
-def _write_map(folder: Path, distribution: CaseDistribution, name: str) -> None:
+def _write_map(folder: Path, distribution: CaseDistribution, transforms: NiftiTransforms | None, name: str) -> None:
     form = distribution.format(name)
     write_nifti(
         folder / f"{name}.nii.gz",
@@ -45,6 +51,7 @@ def _write_map(folder: Path, distribution: CaseDistribution, name: str) -> None:
         shape=form.shape,
         dtype=form.dtype,
         affine=distribution.affine,
+        transforms=transforms,
     )
 
 

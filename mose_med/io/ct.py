@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
+import torch
 from monai.data import MetaTensor
 
-from mose_med.errors import ConfigError
+from mose_med.errors import ConfigError, DataError
 from mose_med.io.dicom import read_dicom
-from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
+from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, check_gantry_tilt
+from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti import ct_study, is_nifti, read_nifti
+from mose_med.io.nifti_transforms import NiftiTransform
+from mose_med.io.padding import without_padding
+from mose_med.io.shear import upright
 from mose_med.io.study import Form, Study
 from mose_med.io.volumes import is_volume, read_volume
 
 __all__ = ["read_ct", "read_study"]
+
+_HEAD_BYTES = 4096
+_ZIP = b"PK"
+_LOGGER = logging.getLogger(__name__)
 
 
 def read_ct(
@@ -23,6 +33,7 @@ def read_ct(
     *,
     slice_spacing: SliceSpacing = "refuse",
     gantry_tilt: GantryTilt = "refuse",
+    nifti_transform: NiftiTransform = "auto",
 ) -> MetaTensor:
     """Read a CT volume; it carries no identifying tags.
 
@@ -32,8 +43,10 @@ def read_ct(
             :func:`~mose_med.io.list_series`; if None, the first of that list.
         slice_spacing: of a DICOM input, what to do with slices that are missing or not equally spaced: ``refuse``, or
             ``resample``, which interpolates along the normal.
-        gantry_tilt: of a DICOM input, what to do with slices of a tilted gantry: ``refuse``, or ``correct``, which
-            lays them on a right-angled grid.
+        gantry_tilt: what to do with slices of a tilted gantry, in DICOM or put into one file: ``refuse``, or
+            ``correct``, which lays them on a right-angled grid.
+        nifti_transform: of a NIfTI input, which of its transforms to take: ``auto``, the sform where it has one, else
+            the qform; ``sform``; ``qform``; or ``centre``, the centre of the volume for the origin.
 
     Returns:
         HU, shape (1, i, j, k), int16 where the source holds whole numbers, else float32, with the RAS-mm ``.affine`` of
@@ -44,7 +57,9 @@ def read_ct(
         DataError: if the input cannot be used.
         GeometryError: if its geometry does not fit.
     """
-    return read_study(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt).image
+    return read_study(
+        path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt, nifti_transform=nifti_transform
+    ).image
 
 
 def read_study(
@@ -53,13 +68,36 @@ def read_study(
     *,
     slice_spacing: SliceSpacing = "refuse",
     gantry_tilt: GantryTilt = "refuse",
+    nifti_transform: NiftiTransform = "auto",
 ) -> Study:
     """Read a CT volume as :func:`read_ct` does, and apart from it where it is from."""
     if not is_volume(path):
-        return read_dicom(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+        _require_dicom_or_zip(Path(path))
+        return _with_air_outside(read_dicom(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt))
     if series is not None:
         raise ConfigError(f"series goes with DICOM input, got {series!r} for a volume in one file: leave it out")
-    return read_nifti(path) if is_nifti(path) else _read_with_itk(Path(path))
+    check_gantry_tilt(gantry_tilt)
+    study = read_nifti(path, nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
+    return upright(_with_air_outside(study), str(path), gantry_tilt)
+
+
+def _require_dicom_or_zip(path: Path) -> None:
+    """Name the content of a single file that is of another kind."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    kind = kind_of(head)
+    if kind is not None and not head.startswith(_ZIP) and head[128:132] != b"DICM":
+        raise DataError(f"{path} cannot be read: it is {kind}")
+
+
+def _with_air_outside(study: Study) -> Study:
+    """Where volumes of all formats come together: the rule of padding is applied here alone."""
+    values, outside = without_padding(study.image.as_tensor().numpy())
+    if outside:
+        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: taken for air", outside)
+    return study._replace(image=MetaTensor(torch.from_numpy(values), affine=study.image.affine))
 
 
 def _read_with_itk(path: Path) -> Study:

@@ -9,6 +9,7 @@ from typing import cast
 
 from isal.igzip_lib import IsalError
 from nibabel.filebasedimages import ImageFileError
+from nibabel.imageglobals import LoggingOutputSuppressor
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError, ImageDataError
 from nibabel.wrapstruct import WrapStructError
 
@@ -46,7 +47,9 @@ def named_nifti_errors(fault: str) -> Iterator[None]:
         DataError: that says why.
     """
     try:
-        yield
+        # What nibabel logs of a header is not to stand before our line.
+        with LoggingOutputSuppressor():
+            yield
     except DAMAGED_NIFTI as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(f"{fault}: {reason}") from error

@@ -18,7 +18,7 @@ from mose_med.errors import ConfigError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, checked_affine
 from mose_med.io.dicom_files import SliceHeader
 
-__all__ = ["GantryTilt", "Grid", "SliceSpacing", "Stack", "ordered_stack", "plane_normal"]
+__all__ = ["GantryTilt", "Grid", "SliceSpacing", "Stack", "check_gantry_tilt", "ordered_stack", "plane_normal"]
 
 SliceSpacing = Literal["refuse", "resample"]
 GantryTilt = Literal["refuse", "correct"]
@@ -76,7 +76,7 @@ def ordered_stack(
             as by a tilted gantry.
     """
     _check_option("slice_spacing", slice_spacing, ("refuse", "resample"))
-    _check_option("gantry_tilt", gantry_tilt, ("refuse", "correct"))
+    check_gantry_tilt(gantry_tilt)
     first = headers[0]
     for header in headers[1:]:
         _require_same_grid(first, header)
@@ -93,6 +93,15 @@ def ordered_stack(
     if not corrections:
         return Stack(slices, _affine(slices[0], along[-1] / (len(slices) - 1)))
     return _laid_on_grid(slices, along, shifts_mm, tuple(corrections))
+
+
+def check_gantry_tilt(choice: str) -> None:
+    """Check the option.
+
+    Raises:
+        ConfigError: if there is no such choice.
+    """
+    _check_option("gantry_tilt", choice, ("refuse", "correct"))
 
 
 def _check_option(name: str, value: str, choices: tuple[str, str]) -> None:

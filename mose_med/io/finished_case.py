@@ -141,16 +141,25 @@ def open_case(folder: Path, name: str | None = None) -> FinishedCase:
     for map_name in _map_names(num_experts):
         _require(folder, f"{map_name}.nii.gz")
     records = _read_json(folder, LESIONS_NAME).get("lesions", [])
+    provenance = _read_json(folder, PROVENANCE_NAME)
     return FinishedCase(
         folder=folder,
         name=name or folder.name,
         shape=(i, j, k),
-        affine=np.asarray(nib.load(folder / f"{_FIRST_SAMPLES}.nii.gz").affine, dtype=np.float64),
+        affine=_affine(folder, provenance),
         num_experts=num_experts,
         samples_per_expert=samples_per_expert,
         lesions=tuple(_lesion(record, index + 1, folder) for index, record in enumerate(records)),
-        provenance=_read_json(folder, PROVENANCE_NAME),
+        provenance=provenance,
     )
+
+
+def _affine(folder: Path, provenance: Mapping[str, Any]) -> Affine:
+    """The affine that was inferred on; maps carry both transforms of a NIfTI input, of which it is one."""
+    recorded = provenance.get("input", {}).get("affine_ras_mm")
+    if recorded is None:
+        recorded = nib.load(folder / f"{_FIRST_SAMPLES}.nii.gz").affine
+    return np.asarray(recorded, dtype=np.float64)
 
 
 def _map_names(num_experts: int) -> list[str]:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError, GeometryError
-from mose_med.geometry import grid_difference, reorientation
-from mose_med.io.volumes import Volume, read_volume
+from mose_med.geometry import (
+    Affine,
+    grid_difference,
+    mm_to_index,
+    reorientation_onto,
+    translated,
+    window_overlap,
+)
+from mose_med.io.slicer import read_drawn
+from mose_med.io.volumes import Volume
 
-__all__ = ["read_mask", "require_same_grid"]
+__all__ = ["mask_on_grid", "read_mask", "require_same_grid"]
+
+#: Up to here a value is 0, which a scaling may have moved a little.
+_NOTHING = 1e-3
 
 
 def read_mask(path: Path, image: MetaTensor) -> NDArray[np.bool_]:
@@ -31,14 +41,54 @@ def read_mask(path: Path, image: MetaTensor) -> NDArray[np.bool_]:
         GeometryError: if it lies on another grid.
     """
     affine = np.asarray(image.affine, dtype=np.float64)
-    volume = read_volume(path)
-    steps = reorientation(volume.affine, "".join(nib.orientations.aff2axcodes(affine)))
-    mask = Volume(steps.apply(volume.array), steps.affine(volume.affine, volume.array.shape))
-    require_same_grid(mask, str(path), Volume(image.as_tensor()[0].numpy(), affine), "the study")
-    inside = np.asarray(mask.array != 0)
+    placed = mask_on_grid(
+        read_drawn(path, union=True), str(path), Volume(image.as_tensor()[0].numpy(), affine), "the study"
+    )
+    inside = np.asarray(np.abs(np.asarray(placed, dtype=np.float32)) > _NOTHING)
     if not inside.any():
         raise DataError(f"{path} must have voxels that are not 0, got none: leave it out to have the lungs found")
     return inside
+
+
+def mask_on_grid(mask: Volume, mask_name: str, image: Volume, image_name: str) -> NDArray[np.generic]:
+    """The values of a mask on the voxels of its image, whatever the order and direction of its axes.
+
+    A mask of one voxel that is 0 is an empty one. One that may be cropped is placed by its origin.
+
+    Raises:
+        GeometryError: naming both and what differs, if voxels of the mask are not those of the image.
+    """
+    if mask.array.size == 1 and not mask.array.any():
+        return np.zeros(image.array.shape, dtype=np.uint8)
+    candidates = [affine for affine in (mask.affine, mask.other_affine) if affine is not None]
+    turned = [_turned(mask, affine, image.affine) for affine in candidates]
+    oriented = next((one for one in turned if _difference(one, image) is None), turned[0])
+    if mask.cropped and oriented.array.shape != image.array.shape:
+        return _placed(oriented, mask_name, image, image_name)
+    require_same_grid(oriented, mask_name, image, image_name)
+    return oriented.array
+
+
+def _turned(mask: Volume, affine: Affine, onto: Affine) -> Volume:
+    steps = reorientation_onto(affine, onto)
+    return Volume(steps.apply(mask.array), steps.affine(affine, mask.array.shape))
+
+
+def _placed(mask: Volume, mask_name: str, image: Volume, image_name: str) -> NDArray[np.generic]:
+    """A part of the grid of the image, placed by its origin."""
+    first = np.rint(mm_to_index(image.affine, mask.affine[:3, 3])).astype(int)
+    start = (int(first[0]), int(first[1]), int(first[2]))
+    place = translated(image.affine, start)
+    difference = grid_difference(mask.array.shape, mask.affine, mask.array.shape, place, whose="the image's")
+    if difference is not None:
+        raise GeometryError(f"{mask_name} must lie on the grid of {image_name}: {difference}")
+    source, inside = window_overlap(start, mask.array.shape, image.array.shape)
+    result = np.zeros(image.array.shape, dtype=mask.array.dtype)
+    result[source] = mask.array[inside]
+    lost = np.count_nonzero(mask.array) - np.count_nonzero(result)
+    if lost:
+        raise GeometryError(f"{mask_name} must lie within {image_name}: {lost} of its voxels are outside")
+    return result
 
 
 def require_same_grid(mask: Volume, mask_name: str, image: Volume, image_name: str) -> None:
@@ -47,6 +97,14 @@ def require_same_grid(mask: Volume, mask_name: str, image: Volume, image_name: s
     Raises:
         GeometryError: naming both and what differs.
     """
-    difference = grid_difference(mask.array.shape, mask.affine, image.array.shape, image.affine, whose="the image's")
-    if difference is not None:
-        raise GeometryError(f"{mask_name} must lie on the grid of {image_name}: {difference}")
+    difference = _difference(mask, image)
+    if difference is None:
+        return
+    hint = ""
+    if mask.array.shape != image.array.shape:
+        hint = " (of cropped masks, only segmentations of 3D Slicer are placed: save it on the grid of the image)"
+    raise GeometryError(f"{mask_name} must lie on the grid of {image_name}: {difference}{hint}")
+
+
+def _difference(mask: Volume, image: Volume) -> str | None:
+    return grid_difference(mask.array.shape, mask.affine, image.array.shape, image.affine, whose="the image's")

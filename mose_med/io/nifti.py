@@ -6,30 +6,31 @@ no name, so the same values give the same bytes.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO
 
 import nibabel as nib
 import numpy as np
 import torch
-from isal import igzip
 from monai.data import MetaTensor
-from nibabel.spatialimages import SpatialImage
 from numpy.typing import DTypeLike, NDArray
 
 from mose_med.errors import DataError, GeometryError, ShapeError
-from mose_med.geometry import checked_affine
-from mose_med.io.damaged_nifti import named_nifti_errors
+from mose_med.geometry import Affine, checked_affine, spacing_mm
 from mose_med.io.gzip_writer import GzipWriter
 from mose_med.io.hu_volume import compact_hu
+from mose_med.io.nifti_file import read_nifti_volume
+from mose_med.io.nifti_transforms import NiftiTransform, NiftiTransforms, chosen_transform
 from mose_med.io.study import Form, Source, Study
 
-__all__ = ["ct_study", "is_nifti", "open_nifti", "read_nifti", "write_nifti"]
+__all__ = ["ct_study", "is_nifti", "read_nifti", "write_nifti"]
 
+_LOGGER = logging.getLogger(__name__)
 _SCANNER_COORDINATES = 1
+#: How far two transforms of a header may put a voxel apart, as a share of the smallest spacing.
+_SAME_PLACE = 0.1
 
 
 def is_nifti(path: str | os.PathLike[str]) -> bool:
@@ -42,57 +43,52 @@ def is_nifti(path: str | os.PathLike[str]) -> bool:
     return Path(path).name.lower().endswith((".nii", ".nii.gz"))
 
 
-def read_nifti(path: str | os.PathLike[str]) -> Study:
+def read_nifti(path: str | os.PathLike[str], transform: NiftiTransform = "auto") -> Study:
     """Read a CT volume in HU.
 
+    Args:
+        path: of the file.
+        transform: which of its transforms to take: ``auto``, the sform where it has one; ``sform``, ``qform``, or
+            ``centre``, the centre of the volume for the origin.
+
     Raises:
+        ConfigError: if there is no such transform.
         DataError: if the file is missing, damaged, not 3D, has several values a voxel or values that are not finite.
-        GeometryError: if its affine is not invertible or its unit of length is not mm.
+        GeometryError: if its affine is not invertible, its unit of length is not mm, or it lacks the transform.
     """
     source = Path(path)
-    if not source.is_file():
-        raise DataError(f"{source} does not exist")
-    with open_nifti(source) as volume:
-        unit = volume.header.get_xyzt_units()[0]
-        # A fourth axis of one is what some tools write for a volume.
-        if len(volume.shape) != 3 and volume.shape[3:] != (1,):
-            raise DataError(f"{source} must be a 3D volume, got shape {volume.shape}")
-        values = _unscaled(volume).reshape(volume.shape[:3], order="F")
-    if unit not in ("mm", "unknown"):
-        raise GeometryError(f"{source} must be in mm, got {unit}")
-    return ct_study(source, values, volume.affine, "nifti")
+    volume = read_nifti_volume(source)
+    # A fourth axis of one is what some tools write for a volume.
+    shape = volume.array.shape
+    if len(shape) != 3 and shape[3:] != (1,):
+        raise DataError(f"{source} must be a 3D volume, got shape {shape}")
+    if volume.unit not in ("mm", "unknown"):
+        raise GeometryError(f"{source} must be in mm, got {volume.unit}")
+    try:
+        affine = checked_affine(chosen_transform(volume.transforms, transform))
+    except GeometryError as error:
+        raise GeometryError(f"{source}: {error}") from error
+    _warn(volume.transforms, affine, shape[:3], transform)
+    study = ct_study(source, volume.array.reshape(shape[:3], order="F"), affine, "nifti")
+    return study._replace(transforms=volume.transforms)
 
 
-@contextmanager
-def open_nifti(path: Path) -> Iterator[SpatialImage]:
-    """Open a NIfTI file; its values can be read inside the block only.
-
-    Gzipped files go through isal, which unpacks about three times as fast as zlib.
-
-    Raises:
-        DataError: if the file, or what the block reads of it, is damaged.
-    """
-    with named_nifti_errors(f"{path} cannot be read as NIfTI"):
-        if path.name.lower().endswith(".gz"):
-            with igzip.open(path, "rb") as stream:
-                yield (nib.Nifti2Image if _is_second_version(stream) else nib.Nifti1Image).from_stream(stream)
-        else:
-            yield nib.load(path)
-
-
-def _is_second_version(stream: BinaryIO) -> bool:
-    """Whether a file is of NIfTI-2, by the size of its header, which comes first."""
-    size = stream.read(4)
-    stream.seek(0)
-    return nib.Nifti2Header.sizeof_hdr in (int.from_bytes(size, "little"), int.from_bytes(size, "big"))
-
-
-def _unscaled(volume: SpatialImage) -> NDArray[np.generic]:
-    """Values as they are stored where they are HU already, else scaled to float32."""
-    stored = volume.dataobj
-    if (stored.slope, stored.inter) == (1, 0):
-        return np.asarray(stored.get_unscaled())
-    return np.asarray(stored, dtype=np.float32)
+def _warn(transforms: NiftiTransforms, affine: Affine, shape: tuple[int, ...], choice: NiftiTransform) -> None:
+    """Say where a file leaves open where its voxels lie."""
+    if not transforms.placed:
+        _LOGGER.warning(
+            "the NIfTI file does not say where it lies in the patient (its sform and qform codes are 0): positions are "
+            "from the centre of the volume, and which side is left is not known"
+        )
+    apart = transforms.apart_mm(shape)
+    if apart > _SAME_PLACE * spacing_mm(affine).min():
+        taken = "the centre of the volume" if choice == "centre" else "the qform" if choice == "qform" else "the sform"
+        _LOGGER.warning(
+            "the sform and the qform of the NIfTI file lie up to %.1f mm apart: %s is taken (--nifti-transform takes "
+            "another; viewers built on ITK may show the qform)",
+            apart,
+            taken,
+        )
 
 
 def ct_study(path: Path, values: NDArray[np.generic], affine: NDArray[np.floating], form: Form) -> Study:
@@ -125,6 +121,7 @@ def write_nifti(
     shape: tuple[int, ...],
     dtype: DTypeLike,
     affine: NDArray[np.floating],
+    transforms: NiftiTransforms | None = None,
 ) -> None:
     """Write a gzipped NIfTI from pieces.
 
@@ -135,6 +132,7 @@ def write_nifti(
         shape: of the whole array, (i, j, k) or (i, j, k, channels).
         dtype: of the file.
         affine: RAS mm, (4, 4).
+        transforms: of the file whose grid this is, to be written as they stand there; None writes the affine as both.
 
     Raises:
         ShapeError: if the pieces do not add up to the shape.
@@ -145,6 +143,8 @@ def write_nifti(
     header.set_xyzt_units("mm")
     header.set_qform(affine, code=_SCANNER_COORDINATES, strip_shears=True)
     header.set_sform(affine, code=_SCANNER_COORDINATES)
+    if transforms is not None:
+        transforms.write_to(header, checked_affine(affine))
     header["magic"] = b"n+1"
     header["vox_offset"] = header.sizeof_hdr + 4
     written = 0

@@ -11,16 +11,16 @@ ITK's LPS, as LUNA16's own are.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mose_med.errors import DataError
 from mose_med.lesion_rules import MIN_SCORE
+from mose_med.tables import read_json
 
 __all__ = ["Box", "image_name", "read_boxes"]
 
@@ -36,20 +36,22 @@ class Box(NamedTuple):
 
 
 def image_name(path: str) -> str:
-    """Name of an image without folders and ending, by which an entry is found.
+    r"""Name of an image without folders and ending, by which an entry is found.
 
     Example:
-        >>> image_name("subset0/1.3.6.1.nii.gz"), image_name("case 7.mhd")
+        >>> image_name("subset0/1.3.6.1.nii.gz"), image_name(r"D:\data\case 7.MHD")
         ('1.3.6.1', 'case 7')
     """
-    name = PurePosixPath(path).name
+    # Windows knows both kinds of separators.
+    name = PureWindowsPath(path).name
     for ending in (".gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip"):
-        name = name.removesuffix(ending)
+        if name.lower().endswith(ending):
+            name = name[: -len(ending)]
     return name
 
 
 def read_boxes(path: Path, min_score: float = MIN_SCORE, images: Collection[str] = ()) -> list[Box]:
-    """Boxes of one image.
+    """Boxes of one image; none where nothing was found.
 
     Args:
         path: JSON file.
@@ -57,12 +59,10 @@ def read_boxes(path: Path, min_score: float = MIN_SCORE, images: Collection[str]
         images: names of the image, see :func:`image_name`; needed where the file has more than one entry.
 
     Raises:
-        DataError: if the file is not of the form above, does not have one entry of the image, or no box has the score.
+        DataError: if the file is not of the form above, does not have one entry of the image, or none of its boxes has
+            the score.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"nodule list {path} is not a JSON file: {error}") from error
+    content = read_json(path, "nodule list", DataError)
     entries = content if isinstance(content, list) else [content]
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict) or "box" not in entry:

@@ -10,17 +10,15 @@ Two forms are read:
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from mose_med.errors import ConfigError, DataError
 from mose_med.io.nodule_boxes import read_boxes
 from mose_med.lesion_rules import MIN_SCORE
+from mose_med.tables import Row, read_table
 
 __all__ = ["Nodule", "read_nodules"]
 
@@ -46,7 +44,8 @@ def read_nodules(
 
     Raises:
         ConfigError: if ``min_score`` is not in [0, 1].
-        DataError: if the file is missing, has no rows or not the columns, or a value does not fit.
+        DataError: if the file is missing, a CSV has no rows or not the columns, or a value does not fit. A JSON may
+            have no box: nothing was found.
     """
     source = Path(path)
     if not 0 <= min_score <= 1:
@@ -58,8 +57,8 @@ def read_nodules(
         nodules = [Nodule(str(box.number), _ras(box.centre_mm, "lps")) for box in boxes]
     else:
         nodules = _read_csv(source)
-    if not nodules:
-        raise DataError(f"nodule list {source} has no rows: give at least one position")
+        if not nodules:
+            raise DataError(f"nodule list {source} has no rows: give at least one position")
     ids = [nodule.nodule_id for nodule in nodules]
     twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice is not None:
@@ -68,18 +67,13 @@ def read_nodules(
 
 
 def _read_csv(source: Path) -> list[Nodule]:
-    try:
-        with source.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            columns = [name.strip().lower() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            axes = _axes(columns, source)
-            return [_nodule(row, axes, number, source) for number, row in enumerate(reader, start=1)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"nodule list {source} is not a CSV file: {error}") from error
+    known = [name for names in _COLUMNS.values() for name in names]
+    table = read_table(source, "nodule list", DataError, known)
+    axes = _axes(table.columns, source)
+    return [_nodule(row, axes, source) for row in table.rows]
 
 
-def _axes(columns: list[str], source: Path) -> str:
+def _axes(columns: tuple[str, ...], source: Path) -> str:
     named = [axes for axes, names in _COLUMNS.items() if set(names) <= set(columns)]
     if len(named) != 1:
         choices = " or ".join(",".join(names) for names in _COLUMNS.values())
@@ -87,18 +81,16 @@ def _axes(columns: list[str], source: Path) -> str:
     return named[0]
 
 
-def _nodule(row: dict[str, str], axes: str, number: int, source: Path) -> Nodule:
-    values = []
-    for column in _COLUMNS[axes]:
-        try:
-            value = float(row[column])
-        except (TypeError, ValueError):
-            value = np.nan
-        if not np.isfinite(value):
-            raise DataError(f"nodule list {source}, row {number}: {column} must be a number, got {row[column]!r}")
-        values.append(value)
-    x, y, z = values
-    return Nodule((row.get("nodule_id") or "").strip() or str(number), _ras((x, y, z), axes))
+def _nodule(row: Row, axes: str, source: Path) -> Nodule:
+    values = [row.number_in(column) for column in _COLUMNS[axes]]
+    for column, value in zip(_COLUMNS[axes], values, strict=True):
+        if value is None:
+            raise DataError(
+                f"nodule list {source}, line {row.line}, row {row.number}: {column} must be a number, "
+                f"got {row.values.get(column)!r}"
+            )
+    x, y, z = (float(value or 0.0) for value in values)
+    return Nodule(row.text("nodule_id") or str(row.number), _ras((x, y, z), axes))
 
 
 def _ras(position_mm: tuple[float, float, float], axes: str) -> tuple[float, float, float]:

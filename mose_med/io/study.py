@@ -6,6 +6,8 @@ from typing import Literal, NamedTuple
 
 from monai.data import MetaTensor
 
+from mose_med.io.nifti_transforms import NiftiTransforms
+
 __all__ = ["Form", "Source", "Study"]
 
 Form = Literal["dicom", "nifti", "nrrd", "metaimage"]
@@ -31,8 +33,10 @@ class Study(NamedTuple):
             range, else float32.
         source: kept apart from the image.
         corrections: what was made good of the source's geometry, in words; the grid of the image is then not its own.
+        transforms: of a NIfTI file whose grid the image has.
     """
 
     image: MetaTensor
     source: Source
     corrections: tuple[str, ...] = ()
+    transforms: NiftiTransforms | None = None

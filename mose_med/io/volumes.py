@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, Affine, checked_affine
-from mose_med.io.nifti import is_nifti, open_nifti
+from mose_med.io.file_kinds import kind_of
+from mose_med.io.nifti import is_nifti
+from mose_med.io.nifti_file import read_nifti_volume
+from mose_med.io.nifti_transforms import chosen_transform
 
-__all__ = ["VOLUME_SUFFIXES", "Volume", "is_volume", "read_volume"]
+__all__ = ["VOLUME_SUFFIXES", "ItkContent", "Volume", "is_volume", "read_itk", "read_volume"]
 
 _VALUES_FILE = re.compile(rb"^ElementDataFile\s*=\s*(.*)$", re.MULTILINE)
 
@@ -29,15 +32,26 @@ _LINES_OF_ITK = (b"Meta", b"   ideal = ", b"WARNING: In ", b"ERROR: In ", b"Warn
 _STDERR = 2
 #: One read at a time redirects stderr.
 _READING = threading.Lock()
+_HEAD_BYTES = 4096
+_ITK_MARKS = {".nrrd": b"NRRD0", ".nhdr": b"NRRD0", ".mha": b"ElementDataFile", ".mhd": b"ElementDataFile"}
 
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 class Volume(NamedTuple):
-    """Values (i, j, k) in the type of the file, and the RAS-mm affine of the indices."""
+    """Values in the type of the file, and where they lie.
+
+    Attributes:
+        array: (i, j, k).
+        affine: of the indices, RAS mm.
+        other_affine: of a NIfTI file, the qform where the sform is taken.
+        cropped: whether it may be a part of the grid of the image that it belongs to.
+    """
 
     array: NDArray[np.generic]
     affine: Affine
+    other_affine: Affine | None = None
+    cropped: bool = False
 
 
 def is_volume(path: str | os.PathLike[str]) -> bool:
@@ -68,15 +82,33 @@ def read_volume(path: Path) -> Volume:
         raise DataError(f"{path} must be a 3D volume, got shape {volume.array.shape}")
     if volume.array.dtype.kind not in "biuf":
         raise DataError(f"{path} must hold one number a voxel, got {volume.array.dtype}")
+    return volume._replace(affine=_checked(volume.affine, path))
+
+
+def _checked(affine: Affine, path: Path) -> Affine:
     try:
-        return volume._replace(affine=checked_affine(volume.affine))
+        return checked_affine(affine)
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
 
 
 def _read_with_nibabel(path: Path) -> Volume:
-    with open_nifti(path) as image:
-        return Volume(np.asarray(image.dataobj), image.affine)
+    volume = read_nifti_volume(path)
+    try:
+        affine = chosen_transform(volume.transforms)
+    except GeometryError as error:
+        raise GeometryError(f"{path}: {error}") from error
+    return Volume(volume.array, affine, None if volume.transforms.sform is None else volume.transforms.qform)
+
+
+def _require_own_kind(path: Path) -> None:
+    """Name the content of a file that is of another kind than its name says; ITK would only not know it."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    own = _ITK_MARKS[path.suffix.lower()]
+    kind = kind_of(head)
+    if own not in head and kind is not None:
+        raise DataError(f"{path} cannot be read: it is {kind}")
 
 
 def _require_values_file(path: Path) -> None:
@@ -90,19 +122,48 @@ def _require_values_file(path: Path) -> None:
 
 
 def _read_with_simpleitk(path: Path) -> Volume:
+    content = read_itk(path)
+    components = content.array.shape[3]
+    if components != 1:
+        size = content.array.shape[:3]
+        raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {size} and {components} values")
+    return Volume(content.array[..., 0], content.affine)
+
+
+class ItkContent(NamedTuple):
+    """Values (i, j, k, components) of an NRRD or MetaImage file, their RAS-mm affine, and more of the header."""
+
+    array: NDArray[np.generic]
+    affine: Affine
+    metadata: dict[str, str]
+
+
+def read_itk(path: Path) -> ItkContent:
+    """Read an NRRD or MetaImage volume, of one value a voxel or of several.
+
+    Raises:
+        DataError: if the file is missing, damaged, of another format or not 3D.
+        GeometryError: if its affine is not invertible.
+    """
+    if not path.is_file():
+        raise DataError(f"{path} does not exist")
+    _require_own_kind(path)
     _require_values_file(path)
     try:
         with _without_lines_of_itk():
             image = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        size, values = image.GetSize(), image.GetNumberOfComponentsPerPixel()
-        raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {size} and {values} values")
+    if image.GetDimension() != 3:
+        raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {image.GetSize()}")
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
-    return Volume(SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0), LPS_TO_RAS @ affine)
+    array = SimpleITK.GetArrayFromImage(image)
+    array = array.reshape(*array.shape[:3], -1).transpose(2, 1, 0, 3)
+    return ItkContent(
+        array, _checked(LPS_TO_RAS @ affine, path), {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,6 @@ its folder may have ``nodules.csv`` beside it.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import re
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose_med.errors import ConfigError
+from mose_med.tables import Row, read_table
 from pipelines.case_names import PRIVATE_NAME
 
 __all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
@@ -181,27 +181,23 @@ def read_manifest(path: Path) -> list[Entry]:
     """
     if not path.is_file():
         raise ConfigError(f"manifest {path} does not exist")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True)
-            reader.fieldnames = columns = [name.strip().lower() for name in reader.fieldnames or []]
-            if "path" not in columns:
-                raise ConfigError(f"manifest {path} must have the column path, got {','.join(columns) or 'none'}")
-            entries = [_listed(row, number, path) for number, row in enumerate(reader, start=1)]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"manifest {path} is not a CSV file: {error}") from error
+    table = read_table(path, "manifest", ConfigError, _COLUMNS)
+    if "path" not in table.columns:
+        raise ConfigError(f"manifest {path} must have the column path, got {','.join(table.columns) or 'none'}")
+    entries = [_listed(row, path) for row in table.rows]
     _require_each_once(entries, path)
     return entries
 
 
-def _listed(row: dict[str, str], number: int, manifest: Path) -> Entry:
-    values = {name: (row.get(name) or "").strip() or None for name in _COLUMNS}
+def _listed(row: Row, manifest: Path) -> Entry:
+    values = {name: row.text(name) or None for name in _COLUMNS}
     if values["path"] is None:
-        raise ConfigError(f"manifest {manifest}, row {number}: path must be given")
+        raise ConfigError(f"manifest {manifest}, line {row.line}, row {row.number}: path must be given")
     case = values["case"]
     if case is not None and (not _CASE_NAME.fullmatch(case) or case == PRIVATE_NAME):
         raise ConfigError(
-            f"manifest {manifest}, row {number}: case must be up to 64 letters, digits, '.', '_' and '-', got {case!r}"
+            f"manifest {manifest}, line {row.line}, row {row.number}: case must be up to 64 letters, digits, "
+            f"'.', '_' and '-', got {case!r}"
         )
     source = str(manifest.parent / values["path"])
     nodules, lung_mask = (name and str(manifest.parent / name) for name in (values["nodules"], values["lung_mask"]))

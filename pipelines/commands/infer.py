@@ -85,6 +85,7 @@ def infer(
     list_series: read.ListSeries = False,
     slice_spacing: read.SliceSpacing = read.SliceSpacingName.REFUSE,
     gantry_tilt: read.GantryTilt = read.GantryTiltName.REFUSE,
+    nifti_transform: read.NiftiTransform = read.NiftiTransformName.AUTO,
     samples: Annotated[int, typer.Option(min=1, help="Samples per expert.")] = 4,
     codes: Annotated[
         CodesName, typer.Option(help="Codes of the samples: points that stand for each expert, or draws.")
@@ -166,6 +167,7 @@ def infer(
         "min_lesion_ml": min_lesion_ml,
         "slice_spacing": slice_spacing.value,
         "gantry_tilt": gantry_tilt.value,
+        "nifti_transform": nifti_transform.value,
         "min_score": min_score,
         "seed": seed,
         "device": device,

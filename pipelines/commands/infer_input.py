@@ -16,6 +16,8 @@ __all__ = [
     "GantryTiltName",
     "ListSeries",
     "MinScore",
+    "NiftiTransform",
+    "NiftiTransformName",
     "Series",
     "SliceSpacing",
     "SliceSpacingName",
@@ -37,6 +39,15 @@ class GantryTiltName(StrEnum):
     CORRECT = "correct"
 
 
+class NiftiTransformName(StrEnum):
+    """Which transform of a NIfTI file says where it lies."""
+
+    AUTO = "auto"
+    SFORM = "sform"
+    QFORM = "qform"
+    CENTRE = "centre"
+
+
 _PANEL = "How INPUT is read"
 
 Series = Annotated[
@@ -56,8 +67,14 @@ SliceSpacing = Annotated[
 ]
 GantryTilt = Annotated[
     GantryTiltName,
+    typer.Option(help="Slices of a tilted gantry: correct lays them on a right-angled grid.", rich_help_panel=_PANEL),
+]
+NiftiTransform = Annotated[
+    NiftiTransformName,
     typer.Option(
-        help="DICOM slices of a tilted gantry: correct lays them on a right-angled grid.", rich_help_panel=_PANEL
+        help="Where NIfTI lies: auto takes the sform where it has one, else the qform; centre takes the centre for the "
+        "origin.",
+        rich_help_panel=_PANEL,
     ),
 ]
 MinScore = Annotated[

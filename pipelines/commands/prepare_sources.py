@@ -75,6 +75,13 @@ def rater_masks(
     ] = "background,lesion",
     crop: Annotated[int, typer.Option(min=1, help="Side of the window, in voxels.")] = 128,
     spacing: Spacing = "native",
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            help="Segment, by name, or layer, from 0, to read of 3D Slicer's .seg.nrrd masks.",
+            show_default="the only one",
+        ),
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "rater masks",
     keep_ids: Annotated[
         bool, typer.Option("--keep-ids", help="Write the ids of cases and patients as they are, not their keyed hash.")
@@ -95,6 +102,7 @@ def rater_masks(
         roi_size=(crop, crop),
         spacing_mm=spacing_mm(spacing),
         name=name,
+        layer=layer,
         keep_ids=keep_ids,
         split_csv=split,
         split_salt=split_salt,

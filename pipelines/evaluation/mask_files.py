@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.geometry import grid_difference
-from mose_med.io.nifti import open_nifti
+from mose_med.io.mask_values import whole_values
+from mose_med.io.nifti_file import read_nifti_volume
+from mose_med.io.nifti_transforms import chosen_transform
+from mose_med.tables import Row, read_json, read_rows
 
 __all__ = ["MaskSet", "case_names", "mask_fingerprint", "read_mask_set", "read_weights"]
 
@@ -88,14 +89,25 @@ def read_weights(path: Path) -> dict[str, list[float]]:
     """
     if not path.is_file():
         raise ConfigError(f"weights {path} do not exist")
-    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() != ".json":
+        return {row.text("0"): _weights_of(row, path) for row in read_rows(path, "weights", ConfigError)}
+    content = read_json(path, "weights", ConfigError)
     try:
-        if path.suffix == ".json":
-            return {case: [float(value) for value in values] for case, values in json.loads(text).items()}
-        rows = [row for row in csv.reader(text.splitlines()) if row]
-        return {row[0]: [float(value) for value in row[1:]] for row in rows}
+        return {case: [float(value) for value in values] for case, values in content.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"weights {path} must hold a list of numbers for each case: {error}") from error
+
+
+def _weights_of(row: Row, path: Path) -> list[float]:
+    weights = []
+    for column in list(row.values)[1:]:
+        weight = row.number_in(column)
+        if weight is None:
+            raise ConfigError(
+                f"weights {path} must hold a list of numbers for each case, got {row.text(column)!r} in line {row.line}"
+            )
+        weights.append(weight)
+    return weights
 
 
 def _stem(path: Path) -> str:
@@ -115,14 +127,17 @@ def _files(folder: Path, case: str) -> list[Path]:
 def _read(path: Path, case: str) -> MaskSet:
     """Masks of a 3D or 4D file."""
     try:
-        with open_nifti(path) as image:
-            values, affine = np.asarray(image.dataobj), image.affine
-    except DataError as error:
+        volume = read_nifti_volume(path)
+        values, affine = volume.array, chosen_transform(volume.transforms)
+    except (DataError, GeometryError) as error:
         raise DataError(f"case {case}: {error}") from error
     if values.ndim not in (3, 4):
         raise DataError(f"case {case}: {path.name} must be 3D or 4D, got shape {values.shape}")
-    maps = values.astype(np.int16)
-    if not np.array_equal(maps, values):
-        wrong = values[maps != values].flat[0]
+    whole, wrong = whole_values(values)
+    limits = np.iinfo(np.int16)
+    if wrong is None and not limits.min <= whole.min() <= whole.max() <= limits.max:
+        wrong = float(whole.max() if whole.max() > limits.max else whole.min())
+    if wrong is not None:
         raise DataError(f"case {case}: {path.name} must hold integer classes, got {wrong}: take the argmax first")
+    maps = whole.astype(np.int16)
     return MaskSet(torch.from_numpy((np.moveaxis(maps, -1, 0) if values.ndim == 4 else maps[None])[None]), affine)

@@ -21,6 +21,7 @@ from mose_med.lesion_rules import (
 
 if TYPE_CHECKING:
     from mose_med.io.dicom_stack import GantryTilt, SliceSpacing
+    from mose_med.io.nifti_transforms import NiftiTransform
 
 __all__ = ["InferOptions", "ResultOptions"]
 
@@ -47,7 +48,8 @@ class ResultOptions:
         keep_identity: tell whose a case is in its provenance and in the summary.
         report: write the review page and a sheet for each lesion into the folder of the case.
         slice_spacing: of DICOM slices that are missing or not equally spaced: ``refuse``, or ``resample``.
-        gantry_tilt: of DICOM slices of a tilted gantry: ``refuse``, or ``correct``.
+        gantry_tilt: of slices of a tilted gantry: ``refuse``, or ``correct``.
+        nifti_transform: of NIfTI input: ``auto``, ``sform``, ``qform`` or ``centre``.
         min_score: least score of a box, of nodule lists in JSON.
     """
 
@@ -67,6 +69,7 @@ class ResultOptions:
     report: bool = False
     slice_spacing: SliceSpacing = "refuse"
     gantry_tilt: GantryTilt = "refuse"
+    nifti_transform: NiftiTransform = "auto"
     min_score: float = MIN_SCORE
 
     def result_options(self) -> ResultOptions:
@@ -103,6 +106,7 @@ class ResultOptions:
             ("region", self.region, ("lungs", "full")),
             ("slice_spacing", self.slice_spacing, ("refuse", "resample")),
             ("gantry_tilt", self.gantry_tilt, ("refuse", "correct")),
+            ("nifti_transform", self.nifti_transform, ("auto", "sform", "qform", "centre")),
         ):
             if text not in choices:
                 raise ConfigError(f"{name} must be {' or '.join(choices)}, got {text!r}")

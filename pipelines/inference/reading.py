@@ -5,6 +5,7 @@ An option that changes how an input is read is a field of ``ResultOptions`` and 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +22,9 @@ from pipelines.inference.options import ResultOptions
 from pipelines.provenance import file_sha256, image_sha256
 
 __all__ = ["CaseInput", "CaseRequest", "read_case"]
+
+_LOGGER = logging.getLogger(__name__)
+_NONE_LISTED = "none listed"
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,13 @@ class CaseRequest:
 
 
 class CaseInput(NamedTuple):
-    """What was read of a case; no nodules means that a region is searched, the lungs perhaps by a mask (i, j, k).
+    """What was read of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
 
     ``series`` is there where DICOM objects are to be made.
     """
 
     study: Study
-    nodules: list[Nodule]
+    nodules: list[Nodule] | None
     input_sha256: str
     lungs: NDArray[np.bool_] | None = None
     lung_mask_sha256: str | None = None
@@ -72,9 +76,15 @@ class CaseInput(NamedTuple):
         """What is asked of this case, for its provenance."""
         return {
             "input_sha256": self.input_sha256,
-            "nodules": [{"nodule_id": n.nodule_id, "position_ras_mm": list(n.position_mm)} for n in self.nodules],
+            "nodules": self._listed(),
             "lung_mask_sha256": self.lung_mask_sha256,
         }
+
+    def _listed(self) -> list[dict[str, Any]] | str:
+        """Nodules of the list; an empty one is not to be taken for a search, which is recorded as ``[]``."""
+        if self.nodules is not None and not self.nodules:
+            return _NONE_LISTED
+        return [{"nodule_id": n.nodule_id, "position_ras_mm": list(n.position_mm)} for n in self.nodules or ()]
 
 
 def read_case(request: CaseRequest) -> CaseInput:
@@ -86,13 +96,20 @@ def read_case(request: CaseRequest) -> CaseInput:
         GeometryError: if the geometry of the study or the grid of the lung mask does not fit.
     """
     options = request.options
-    nodules = []
+    nodules = None
     if request.nodules is not None:
         nodules = read_nodules(request.nodules, min_score=options.min_score, images=_image_names(request))
+        if not nodules:
+            _LOGGER.warning("the nodule list has no box: the result is without lesions")
     study = read_study(
-        request.source, request.series, slice_spacing=options.slice_spacing, gantry_tilt=options.gantry_tilt
+        request.source,
+        request.series,
+        slice_spacing=options.slice_spacing,
+        gantry_tilt=options.gantry_tilt,
+        nifti_transform=options.nifti_transform,
     )
     if nodules:
+        _require_place(request, study)
         require_inside(study.image, [nodule.position_mm for nodule in nodules])
     series = _source_series(request, study) if options.dicom_seg else None
     read = CaseInput(study, nodules, image_sha256(study.image), series=series)
@@ -100,6 +117,17 @@ def read_case(request: CaseRequest) -> CaseInput:
         return read
     return read._replace(
         lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
+    )
+
+
+def _require_place(request: CaseRequest, study: Study) -> None:
+    """Positions in mm need an image that says where it lies, unless the user says that they are from its centre."""
+    if study.transforms is None or study.transforms.placed or request.options.nifti_transform == "centre":
+        return
+    raise GeometryError(
+        f"{request.source} does not say where it lies in the patient (its sform and qform codes are 0), so positions "
+        "in mm cannot be placed: write its place into the header, or pass --nifti-transform centre if they are from "
+        "the centre of the volume, as nibabel has them"
     )
 
 

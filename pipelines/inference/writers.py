@@ -19,6 +19,7 @@ from nibabel.orientations import aff2axcodes
 from mose_med import __version__
 from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
+from mose_med.io import Study
 from mose_med.io.case_files import write_case
 from mose_med.io.dicom_case import write_dicom_case
 from mose_med.io.dicom_source import ModelIdentity
@@ -45,8 +46,9 @@ class InferredCase(NamedTuple):
 
 
 def _write_maps(folder: Path, case: InferredCase) -> None:
-    names = [nodule.nodule_id for nodule in case.input.nodules] or None
-    write_case(folder, case.distribution, names, torch.get_num_threads())
+    nodules = case.input.nodules
+    names = None if nodules is None else [nodule.nodule_id for nodule in nodules]
+    write_case(folder, case.distribution, names, torch.get_num_threads(), case.input.study.transforms)
 
 
 def _record(case: InferredCase) -> dict[str, Any]:
@@ -66,8 +68,17 @@ def _record(case: InferredCase) -> dict[str, Any]:
             "orientation": "".join(aff2axcodes(affine)),
             "affine_ras_mm": affine.tolist(),
             "corrections": list(study.corrections),
+            **_transforms(study),
         },
     }
+
+
+def _transforms(study: Study) -> dict[str, Any]:
+    """What the header of a NIfTI input says of its place."""
+    if study.transforms is None:
+        return {}
+    codes = {name: int(study.transforms.fields[name]) for name in ("sform_code", "qform_code")}
+    return {"nifti": codes | {"transforms_apart_mm": round(study.transforms.apart_mm(study.image.shape[1:]), 3)}}
 
 
 def _write_provenance(folder: Path, case: InferredCase) -> None:

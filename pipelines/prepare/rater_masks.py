@@ -55,6 +55,7 @@ class PrepareRaterMasksOptions(SplitOptions):
         keep_ids: write ids as they are; if not, cases and patients get the keyed hash of their id, raters a number,
             and ``private/id_map.csv`` links them back.
         name: of the data set.
+        layer: of masks of 3D Slicer, the name of the segment or the number of the layer to read.
     """
 
     source: Path
@@ -64,6 +65,7 @@ class PrepareRaterMasksOptions(SplitOptions):
     spacing_mm: float | None = None
     keep_ids: bool = False
     name: str = "rater masks"
+    layer: str | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= _MAX_CLASSES or len(set(self.classes)) < len(self.classes):
@@ -82,6 +84,7 @@ class PrepareRaterMasksOptions(SplitOptions):
             "spacing_mm": "native" if self.spacing_mm is None else self.spacing_mm,
             "keep_ids": self.keep_ids,
             "name": self.name,
+            "layer": self.layer,
             "split": self.split_record(split),
             "keep_going": self.keep_going,
         }
@@ -151,7 +154,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         for case in progress.track(wanted, description="Preparing cases"):
             name = ids.of("case", case.case)
             with failures.case(name, conceal=functools.partial(_concealed, case=case, name=name, raters=raters)):
-                volume = load_case(case, raters, len(options.classes))
+                volume = load_case(case, raters, len(options.classes), options.layer)
                 patient = ids.of("patient", case.patient)
                 _write_case(folder, volume, (name, patient, split[case.patient]), options, tally)
         ids.write(folder, raters)

@@ -45,7 +45,7 @@ def test_split_file_is_read(tmp_path: Path):
         ("patient_id,part\nA,train\n", "line 2: part must be one of training, validation, test, got 'train'"),
         ("patient_id,part\nA,test\nA,training\n", "line 3: patient A is named twice"),
         ("patient,part\nA,test\n", "must have the columns patient_id,part, got patient,part"),
-        ("patient_id;part\nA;test\n", "must have the columns patient_id,part, got patient_id;part"),
+        ("patient_id part\nA test\n", "must have the columns patient_id,part, got patient_id part"),
         ("", "must have the columns patient_id,part, got none"),
         ("patient_id,part\nA\n", "line 2: needs a value in the columns patient_id and part"),
     ],
@@ -55,6 +55,14 @@ def test_wrong_line_is_named(tmp_path: Path, content: str, message: str):
     path.write_text(content)
     with pytest.raises(ConfigError, match=message):
         read_split(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["\ufeffpatient_id,part\r\nA,test\r\n", "patient_id, part\nA, test\n", "Patient_ID;Part;\nA;test;\n;;\n"]
+)
+def test_split_files_of_any_program_are_read(tmp_path: Path, content: str):
+    (tmp_path / "split.csv").write_text(content, encoding="utf-8")
+    assert read_split(tmp_path / "split.csv") == {"A": "test"}
 
 
 def test_missing_split_file_is_named(tmp_path: Path):

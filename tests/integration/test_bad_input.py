@@ -178,6 +178,7 @@ def test_bad_nifti(refused_ct, tmp_path: Path, values: np.ndarray, affine: np.nd
     image = nib.Nifti1Image(values, np.eye(4))
     image.header.set_sform(affine, code=1)
     image.header.set_qform(None, code=0)
+    image.header["vox_offset"] = 352
     (tmp_path / "ct.nii").write_bytes(image.header.binaryblock + bytes(4) + values.tobytes(order="F"))
     line = refused_ct(tmp_path / "ct.nii")
     assert fault in line

@@ -16,7 +16,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.metrics import CalibrationError, generalized_energy_distance, matched_iou
 from pipelines.cli import invoke
 from pipelines.evaluate_masks import EvaluateMasksOptions, evaluate_masks
-from pipelines.evaluation.mask_files import MaskSet, read_mask_set
+from pipelines.evaluation.mask_files import MaskSet, read_mask_set, read_weights
 
 AFFINE = np.diag([0.7, 0.7, 2.0, 1.0])
 
@@ -82,6 +82,26 @@ def test_several_classes_are_calibrated_by_confidence(options: EvaluateMasksOpti
     assert found.calibration.compute() > 0.0
 
 
+def test_predictions_without_a_voxel_are_scored(options: EvaluateMasksOptions):
+    for path in options.predictions.rglob("*.nii.gz"):
+        nib.save(nib.Nifti1Image(np.zeros(nib.load(path).shape, np.uint8), AFFINE), path)
+    evaluation = evaluate_masks(options)
+    content = json.loads((options.output_dir / "metrics.json").read_text())
+    assert evaluation.cases["a"]["matched_iou"] == 0
+    assert content["ged"]["mean"] > 0
+    assert content["pooled_calibration"]["expected_percent"] == 0
+
+
+@pytest.mark.parametrize(("value", "name"), [(255, "c.nii.gz"), (np.float32(1.00000006), "c.nii.gz"), (255, "c.nii")])
+def test_foreground_of_any_program_is_class_1(tmp_path: Path, value: float, name: str, caplog):
+    masks = random_masks(0, 2)
+    write_masks(tmp_path / "p" / name, masks * (np.uint8(255) if value == 255 else value))
+    write_masks(tmp_path / "r" / "c.nii.gz", masks)
+    found = evaluate_masks(EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True))
+    assert found.cases["c"]["matched_iou"] == 1
+    assert ("p of case c hold 255 and no other class: taken for class 1" in caplog.text) == (value == 255)
+
+
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_weights_by_case_are_used(options: EvaluateMasksOptions, tmp_path: Path, kind: str):
     weights = {"a": [0.7, 0.1, 0.1, 0.1], "b": [0.25, 0.25, 0.25, 0.25]}
@@ -91,6 +111,18 @@ def test_weights_by_case_are_used(options: EvaluateMasksOptions, tmp_path: Path,
     found = evaluate_masks(replace(options, prediction_weights=path)).cases["a"]["ged"]
     pair = as_set(random_masks(0, 4)), as_set(random_masks(1, 3))
     assert found == pytest.approx(generalized_energy_distance(*pair, torch.tensor([weights["a"]])).item())
+
+
+@pytest.mark.parametrize("text", ["\ufeffa,0.7,0.3\r\nb,1,0\r\n", "a; 0,7; 0,3;\nb; 1; 0;\n;;;\n"])
+def test_weights_of_any_program_are_read(tmp_path: Path, text: str):
+    (tmp_path / "w.csv").write_text(text, encoding="utf-8")
+    assert read_weights(tmp_path / "w.csv") == {"a": [0.7, 0.3], "b": [1.0, 0.0]}
+
+
+def test_a_weight_that_is_no_number_is_named_with_its_line(tmp_path: Path):
+    (tmp_path / "w.csv").write_text("a,0.5,0.5\nb,0.5,x\n")
+    with pytest.raises(ConfigError, match=r"must hold a list of numbers for each case, got 'x' in line 2"):
+        read_weights(tmp_path / "w.csv")
 
 
 def test_a_case_without_a_partner_is_named(options: EvaluateMasksOptions):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mose_med.io import read_ct
+from mose_med.io.finished_case import open_case
 from mose_med.lesion_rules import MIN_SCORE
 from pipelines.cli import app, invoke
 from pipelines.console import ExitCode
@@ -103,6 +104,44 @@ def test_boxes_of_monai_are_taken_by_score(infer, study: Path, tmp_path: Path):
     folder = infer(study, "--nodules", tmp_path / "boxes.json", "--min-score", 0.35)
     (nodule,) = provenance(folder)["request"]["nodules"]
     assert nodule == {"nodule_id": "1", "position_ras_mm": [-1.0, -2.0, 3.0]}
+
+
+def test_no_box_of_monai_gives_a_result_without_lesions(infer, study: Path, tmp_path: Path):
+    (tmp_path / "boxes.json").write_text('[{"box": [], "label_scores": [], "image": "a.nii.gz"}]')
+    folder = infer(study, "--nodules", tmp_path / "boxes.json")
+    assert json.loads((folder / "lesions.json").read_text())["lesions"] == []
+    assert not nib.load(folder / "probability.nii.gz").get_fdata().any()
+    assert provenance(folder)["request"]["nodules"] == "none listed"
+
+
+def nifti(path: Path, hu: np.ndarray, sform_code: int, qform_code: int) -> Path:
+    affine = np.array([[-0.6, 0, 0, 8], [0, -0.7, 0, 8], [0, 0, 2, -12], [0, 0, 0, 1]])
+    image = nib.Nifti1Image(hu, None)
+    image.set_sform(affine, sform_code)
+    image.set_qform(affine + np.outer([1, 0, 0, 0], [0, 0, 0, 3]), qform_code)
+    nib.save(image, path)
+    return path
+
+
+def test_results_carry_both_transforms_and_codes_of_nifti(infer, ball_hu, tmp_path: Path):
+    before = nib.load(nifti(tmp_path / "ct.nii", ball_hu.T, 2, 1)).header
+    folder = infer(tmp_path / "ct.nii", "--nifti-transform", "qform")
+    after = nib.load(folder / "entropy.nii.gz").header
+    assert (after["sform_code"], after["qform_code"]) == (2, 1)
+    for name in ("get_sform", "get_qform"):
+        np.testing.assert_allclose(getattr(after, name)(), getattr(before, name)(), atol=1e-5)
+    assert provenance(folder)["input"]["affine_ras_mm"][0][3] == pytest.approx(11)
+    assert open_case(folder).affine[0, 3] == pytest.approx(11)
+
+
+def test_positions_need_nifti_that_says_where_it_lies(infer, ball_hu, tmp_path: Path, infer_checkpoint, capsys):
+    source = nifti(tmp_path / "ct.nii", ball_hu.T, 0, 0)
+    given = ["--nodules", tmp_path / "nodules.csv", "--output-dir", tmp_path / "out", "--checkpoint", infer_checkpoint]
+    assert invoke(["infer", str(source), *map(str, given)]) == ExitCode.BAD_INPUT
+    assert "does not say where it lies in the patient" in capsys.readouterr().err
+    folder = infer(source, "--nifti-transform", "centre")
+    header = nib.load(folder / "entropy.nii.gz").header
+    assert (header["sform_code"], header["qform_code"]) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])

@@ -145,6 +145,12 @@ def test_padding_is_air(patient: Path, write_ct_slice: WriteSlice):
     assert series.read_hu(series.slices[0])[3, 2] == -1024
 
 
+def test_padding_without_a_tag_is_air(patient: Path, write_ct_slice: WriteSlice):
+    write_ct_slice(patient / "1.dcm", z_mm=0.0, RescaleIntercept=-3024)
+    series = found(patient)
+    assert series.read_hu(series.slices[0]).min() == -1024
+
+
 def test_damaged_pixels_are_named(patient: Path, write_ct_slice: WriteSlice):
     write_ct_slice(patient / "1.dcm", z_mm=0.0, Rows=600)
     series = found(patient)

@@ -18,6 +18,14 @@ def test_folders_are_cases(rater_masks_root: Path):
     assert rater_names(cases) == ("a", "b")
 
 
+@pytest.mark.parametrize("name", ["rater-a.seg.nrrd", "rater-a.seg.nhdr", "rater-a.SEG.NRRD", "rater-a.nrrd"])
+def test_a_rater_is_one_whether_slicer_wrote_the_mask_or_not(tmp_path: Path, name: str):
+    for case, mask in (("x", name), ("y", "rater-a.nii.gz")):
+        (tmp_path / case).mkdir()
+        (tmp_path / case / mask).touch()
+    assert rater_names(find_cases(tmp_path)) == ("a",)
+
+
 def test_csv_may_give_a_patient_several_cases(tmp_path: Path):
     rows = ["case,patient_id,image,rater,mask", "x,p,i.nii,b,m1.nii", "x,p,i.nii,a,m2.nii", "w,p,j.nii,a,m3.nii"]
     (tmp_path / "s.csv").write_text("\n".join(rows))
@@ -27,6 +35,20 @@ def test_csv_may_give_a_patient_several_cases(tmp_path: Path):
         ("x", "p", (tmp_path / "i.nii",)),
     ]
     assert cases[1].masks == {"b": (tmp_path / "m1.nii",), "a": (tmp_path / "m2.nii",)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufeffcase, image, rater, mask\r\nx, i.nii, a, m.nii\r\n",
+        "case;image;rater;mask;\nx;i.nii;a;m.nii;\n;;;;\n",
+        "Case\tImage\tRater\tMask\nx\ti.nii\ta\tm.nii\n",
+    ],
+)
+def test_csv_of_any_program_is_read(text: str, tmp_path: Path):
+    (tmp_path / "s.csv").write_text(text, encoding="utf-8")
+    (case,) = find_cases(tmp_path / "s.csv")
+    assert (case.case, case.images, case.masks) == ("x", (tmp_path / "i.nii",), {"a": (tmp_path / "m.nii",)})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -87,3 +88,92 @@ def test_dicom_segmentation_is_read(case: RaterCase, write_seg, tmp_path: Path):
     path = write_seg(tmp_path / "rater-a.dcm", {(1, 36.0): frame}, spacing=(0.8, 0.8))
     volume = load_case(RaterCase("c", "c", case.images, {**case.masks, "a": (path,)}), ("a", "b"), 2)
     np.testing.assert_array_equal(volume.masks[..., 0], volume.masks[..., 1])
+
+
+def test_images_have_air_outside_the_field_of_view(case: RaterCase, write_volume, tmp_path: Path, caplog):
+    image = write_volume(
+        tmp_path / "image.nrrd", np.where(np.arange(120) % 3, 40, -3024).reshape(SHAPE).astype("int16")
+    )
+    volume = load_case(RaterCase("c", "c", (image,), case.masks), ("b",), 2)
+    assert np.unique(volume.image).tolist() == [-1024, 40]
+    assert "40 voxels of an image below -1024 HU are outside the field of view" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["rater-a.nii.gz", "rater-a.mha", "rater-a.nrrd"])
+@pytest.mark.parametrize("value", [255, np.float32(1.00000006), np.float64(0.9996), np.int16(1)])
+def test_values_of_any_program_are_class_1(
+    name: str, value: Any, case: RaterCase, write_volume, tmp_path: Path, caplog
+):
+    mask = np.zeros(SHAPE, dtype=np.asarray(value).dtype if value != 255 else np.uint8)
+    mask[1, 2, 3] = value
+    volume = load_case(RaterCase("c", "c", case.images, {"a": (write_volume(tmp_path / name, mask),)}), ("a",), 2)
+    np.testing.assert_array_equal(np.argwhere(volume.masks[..., 0]), [[1, 2, 3]])
+    assert ("a mask holds 255 and no other class: taken for class 1" in caplog.text) == (value == 255)
+
+
+def test_255_is_a_class_like_any_where_there_are_several(case: RaterCase, write_volume, tmp_path: Path):
+    path = write_volume(tmp_path / "rater-a.mha", np.full(SHAPE, 255, dtype=np.uint8))
+    with pytest.raises(DataError, match="must hold classes 0 to 2, got 255: name more with --classes"):
+        load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 3)
+
+
+def test_cropped_segmentations_of_slicer_are_placed_by_their_origin(case: RaterCase, write_slicer, tmp_path: Path):
+    path = write_slicer(tmp_path / "rater-a.nrrd", np.ones((2, 1, 3)), origin=(-10 + 0.8, -20 + 2 * 0.8, 30 + 2.0))
+    volume = load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 2)
+    expected = [[i, 2, k] for i in (1, 2) for k in (1, 2, 3)]
+    np.testing.assert_array_equal(np.argwhere(volume.masks[..., 0]), expected)
+
+
+def test_a_segmentation_of_one_empty_voxel_saw_nothing(case: RaterCase, write_slicer, tmp_path: Path):
+    path = write_slicer(tmp_path / "rater-a.seg.nrrd", np.zeros((1, 1, 1)), origin=(0, 0, 0), spacing=(1, 1, 1))
+    volume = load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 2)
+    assert volume.present.all()
+    assert not volume.masks.any()
+
+
+@pytest.mark.parametrize(
+    ("geometry", "reason"),
+    [
+        ({"origin": (-10.4, -20, 30)}, "must lie on the grid of image.nii.gz: it lies 0.4 mm away"),
+        ({"spacing": (0.4, 0.8, 2)}, "must lie on the grid of image.nii.gz: its spacing is 0.4 x 0.8 x 2 mm"),
+        ({"origin": (-10.8, -20, 30)}, "must lie within image.nii.gz: 4 of its voxels are outside"),
+    ],
+)
+def test_a_crop_of_another_grid_is_named(geometry: Any, reason: str, case: RaterCase, write_slicer, tmp_path: Path):
+    path = write_slicer(tmp_path / "rater-a.seg.nrrd", np.ones((2, 2, 2)), **geometry)
+    with pytest.raises(GeometryError, match=rf"rater-a.seg.nrrd {reason}"):
+        load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 2)
+
+
+@pytest.mark.parametrize("layer", ["Lung", "lung", "1"])
+def test_a_layer_is_read_by_its_segment_or_number(layer: str, case: RaterCase, write_slicer, tmp_path: Path):
+    layers = np.zeros((*SHAPE, 2))
+    layers[0, 0, 0] = (1, 0)
+    layers[1, 2, 3] = (0, 1)
+    path = write_slicer(tmp_path / "rater-a.seg.nrrd", layers, segments=(("nodule", 0, 1), ("Lung", 1, 1)))
+    of_a = RaterCase("c", "c", case.images, {"a": (path,)})
+    np.testing.assert_array_equal(np.argwhere(load_case(of_a, ("a",), 2, layer).masks), [[1, 2, 3, 0]])
+    with pytest.raises(
+        DataError, match=r"has 2 layers of segments: name one with --layer, nodule, Lung or a layer from 0"
+    ):
+        load_case(of_a, ("a",), 2)
+    with pytest.raises(DataError, match=r"has no segment or layer 'x': name one with --layer, nodule, Lung"):
+        load_case(of_a, ("a",), 2, "x")
+
+
+def test_one_of_several_segments_of_a_layer_is_class_1(case: RaterCase, write_slicer, tmp_path: Path):
+    labels = np.zeros(SHAPE)
+    labels[0, 0, 0], labels[1, 2, 3] = 1, 2
+    path = write_slicer(tmp_path / "rater-a.seg.nrrd", labels, segments=(("nodule", 0, 1), ("vessel", 0, 2)))
+    volume = load_case(RaterCase("c", "c", case.images, {**case.masks, "a": (path,)}), ("a", "b"), 2, "vessel")
+    np.testing.assert_array_equal(np.argwhere(volume.masks), [[1, 2, 3, 0], [1, 2, 3, 1]])
+
+
+def test_masks_lie_on_sheared_and_oblique_images(tmp_path: Path):
+    turn = np.array([[0.7, 0.71, 0.08], [-0.71, 0.7, 0.05], [0.02, -0.09, 0.99]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn @ np.diag([0.8, 0.7, 2.0]) @ np.array([[1, 0, 0], [0, 1, 0.3], [0, 0, 1]])
+    for name, dtype in (("image.nii", np.int16), ("rater-a.nii", np.uint8)):
+        nib.save(nib.Nifti1Image((np.arange(120) % 7 == 0).reshape(SHAPE).astype(dtype), affine), tmp_path / name)
+    volume = load_case(RaterCase("c", "c", (tmp_path / "image.nii",), {"a": (tmp_path / "rater-a.nii",)}), ("a",), 2)
+    np.testing.assert_array_equal(volume.masks[..., 0], volume.image)

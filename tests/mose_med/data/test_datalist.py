@@ -70,7 +70,7 @@ def test_a_missing_file_is_named(tmp_path: Path):
 
 def test_a_file_that_is_not_json_is_named(tmp_path: Path):
     (tmp_path / "dataset.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"dataset\.json is not JSON: Expecting property name"):
+    with pytest.raises(ConfigError, match=r"dataset\.json is not a JSON file: Expecting property name"):
         load_datalist(tmp_path / "dataset.json")
 
 

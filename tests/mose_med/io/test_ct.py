@@ -10,7 +10,7 @@ import torch
 from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.io import read_ct, read_study
 
-AFFINE = np.array([[-0.7, 0.0, 0.1, 30.0], [0.0, -0.6, 0.0, 20.0], [0.1, 0.0, 2.5, -100.0], [0, 0, 0, 1]])
+AFFINE = np.array([[-0.7, 0.0, 0.1, 30.0], [0.0, -0.6, 0.0, 20.0], [0.028, 0.0, 2.5, -100.0], [0, 0, 0, 1]])
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 from monai.data import MetaTensor
 
 from mose_med.errors import DataError, GeometryError
@@ -65,3 +66,36 @@ def test_an_empty_mask_is_refused(chest, tmp_path: Path):
     nib.save(nib.Nifti1Image(np.zeros(chest.shape[1:], np.uint8), chest.affine.numpy()), tmp_path / "lung.nii")
     with pytest.raises(DataError, match=r"lung.nii must have voxels that are not 0, got none: leave it out"):
         read_mask(tmp_path / "lung.nii", chest)
+
+
+OBLIQUE = np.array([[0.7, 0.72, 0.1], [-0.72, 0.7, 0.05], [0.03, -0.1, 0.99]])
+SHEAR = np.array([[1, 0, 0], [0, 1, 0.4], [0, 0, 1]])
+
+
+@pytest.mark.parametrize("directions", [OBLIQUE, SHEAR, OBLIQUE @ SHEAR], ids=["oblique", "sheared", "both"])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2), (2, 0, 1)])
+def test_a_mask_on_the_images_own_grid_is_read(tmp_path: Path, directions: np.ndarray, axes: tuple[int, ...]):
+    affine = np.eye(4)
+    affine[:3, :3] = directions @ np.diag([0.8, 0.7, 2.0])
+    mask = np.arange(6 * 5 * 4).reshape(6, 5, 4) % 7 == 0
+    image = MetaTensor(torch.zeros(1, 6, 5, 4), affine=torch.from_numpy(affine))
+    nib.save(nib.Nifti1Image(mask.transpose(axes).astype(np.uint8), affine[:, [*axes, 3]]), tmp_path / "lung.nii")
+    np.testing.assert_array_equal(read_mask(tmp_path / "lung.nii", image), mask)
+
+
+def test_a_mask_may_lie_by_its_other_transform(chest, left_lung, tmp_path: Path):
+    volume = nib.Nifti1Image(left_lung.astype(np.uint8), chest.affine.numpy() + _shift(30))
+    volume.set_qform(chest.affine.numpy(), 1)
+    nib.save(volume, tmp_path / "lung.nii")
+    np.testing.assert_array_equal(read_mask(tmp_path / "lung.nii", chest), left_lung)
+
+
+def test_what_a_scaling_left_of_0_is_outside(chest, left_lung, tmp_path: Path):
+    nib.save(nib.Nifti1Image(np.where(left_lung, 1, 1e-7), chest.affine.numpy()), tmp_path / "lung.nii")
+    np.testing.assert_array_equal(read_mask(tmp_path / "lung.nii", chest), left_lung)
+
+
+def test_layers_of_slicer_are_taken_together(chest, left_lung, write_slicer, tmp_path: Path):
+    layers = np.stack([left_lung, left_lung[::-1]], axis=3)
+    path = write_slicer(tmp_path / "lung.seg.nrrd", layers, spacing=(4, 4, 5), origin=(-160, -120, -50))
+    np.testing.assert_array_equal(read_mask(path, chest), layers.any(axis=3))

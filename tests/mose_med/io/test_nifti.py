@@ -11,7 +11,7 @@ import SimpleITK
 from mose_med.errors import ConfigError, DataError, GeometryError, ShapeError
 from mose_med.io import read_ct, read_nifti, write_nifti
 
-AFFINE = np.array([[-0.7, 0.0, 0.1, 30.0], [0.0, -0.6, 0.0, 20.0], [0.1, 0.0, 2.5, -100.0], [0, 0, 0, 1]])
+AFFINE = np.array([[-0.7, 0.0, 0.1, 30.0], [0.0, -0.6, 0.0, 20.0], [0.028, 0.0, 2.5, -100.0], [0, 0, 0, 1]])
 
 
 @pytest.fixture

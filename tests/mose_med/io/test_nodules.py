@@ -24,6 +24,23 @@ def test_lps_columns_are_turned_to_ras(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "x_ras_mm;y_ras_mm;z_ras_mm\n1,5;-2,25;3\n",
+        "\ufeffx_ras_mm, y_ras_mm, z_ras_mm,,\r\n1.5, -2.25, 3,,\r\n,,,,\r\n",
+        "X_RAS_MM\tY_RAS_MM\tZ_RAS_MM\n1.5\t-2.25\t3\n",
+    ],
+)
+def test_lists_of_any_program_are_read(tmp_path: Path, text: str):
+    assert read_nodules(written(tmp_path, text)) == [("1", (1.5, -2.25, 3))]
+
+
+def test_decimal_commas_between_commas_are_named_with_their_line(tmp_path: Path):
+    with pytest.raises(DataError, match=r"nodules\.csv, line 2 must have 3 values, as columns are named, got 6"):
+        read_nodules(written(tmp_path, "x_ras_mm,y_ras_mm,z_ras_mm\n1,5,2,5,3,5\n"))
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "must have the columns x_ras_mm,y_ras_mm,z_ras_mm or x_lps_mm,y_lps_mm,z_lps_mm, got none"),

@@ -89,6 +89,11 @@ def test_a_manifest_names_studies_from_its_folder(tmp_path: Path):
     assert second == Entry("b", str(tmp_path / "b"), None, str(tmp_path / "b" / "nodules.csv"), None)
 
 
+@pytest.mark.parametrize("text", ["\ufeffCase; Path;\r\np-1; a;\r\n;;\r\n", "case\tpath\np-1\ta\n"])
+def test_a_manifest_of_any_program_is_read(tmp_path: Path, text: str):
+    assert read_manifest(manifest(tmp_path, text)) == [Entry("p-1", str(tmp_path / "a"), case="p-1")]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,0 +1,100 @@
+"""Segmentations of 3D Slicer (``.seg.nrrd``): cropped to what was drawn, in layers where segments overlap.
+
+Slicer writes what segments there are into the header: the name of each, the layer it is in and its value there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose_med.errors import DataError
+from mose_med.io.volumes import Volume, read_itk, read_volume
+
+__all__ = ["read_drawn"]
+
+_SUFFIXES = (".nrrd", ".nhdr")
+_FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
+_SLICERS = re.compile(r"Segment(\d+|ation)_")
+
+
+class _Segment(NamedTuple):
+    """What a segment is called, and which voxels are of it: those of a value in a layer."""
+
+    name: str
+    value: int
+    layer: int
+
+
+def read_drawn(path: Path, layer: str | None = None, *, union: bool = False) -> Volume:
+    """Read a mask that somebody drew, in any format.
+
+    Args:
+        path: of the mask.
+        layer: of a file of Slicer, the name of the segment or the number of the layer (from 0) to read; other files
+            have one layer.
+        union: take all layers together, where a voxel is of the mask if it is in any.
+
+    Returns:
+        The mask; ``cropped`` if it is of Slicer, and so may be smaller than its image. A chosen segment is 1.
+
+    Raises:
+        DataError: if it cannot be read, has several layers of which none is named, or lacks the one that is.
+        GeometryError: if its affine is not invertible.
+    """
+    if path.suffix.lower() not in _SUFFIXES:
+        return read_volume(path)
+    content = read_itk(path)
+    segments = _segments(content.metadata)
+    of_slicer = any(_SLICERS.match(key) for key in content.metadata) or ".seg." in path.name.lower()
+    layers = content.array.shape[3]
+    if union:
+        array = np.any(content.array, axis=3) if layers > 1 else content.array[..., 0]
+    elif layer is not None and (of_slicer or layers > 1):
+        array = _chosen(path, content.array, segments, layer)
+    elif layers > 1:
+        raise DataError(f"{path} has {layers} layers of segments: name one with --layer, {_known(segments, layers)}")
+    else:
+        array = content.array[..., 0]
+    return Volume(array, content.affine, cropped=of_slicer or layers > 1)
+
+
+def _segments(metadata: Mapping[str, str]) -> list[_Segment]:
+    fields: dict[str, dict[str, str]] = {}
+    for key, value in metadata.items():
+        match = _FIELD.fullmatch(key)
+        if match:
+            fields.setdefault(match[1], {})[match[2]] = value.strip()
+    return [
+        _Segment(found.get("Name", ""), _whole(found.get("LabelValue"), 1), _whole(found.get("Layer"), 0))
+        for _, found in sorted(fields.items(), key=lambda item: int(item[0]))
+    ]
+
+
+def _whole(text: str | None, otherwise: int) -> int:
+    return int(text) if text is not None and text.isdigit() else otherwise
+
+
+def _chosen(path: Path, array: NDArray[np.generic], segments: list[_Segment], layer: str) -> NDArray[np.generic]:
+    layers = array.shape[3]
+    named = [segment for segment in segments if segment.name.lower() == layer.lower() and segment.layer < layers]
+    if len(named) > 1:
+        raise DataError(f"{path} has {len(named)} segments named {layer}: name each once")
+    if named:
+        return np.asarray(array[..., named[0].layer] == named[0].value).astype(np.uint8)
+    if layer.isdigit() and int(layer) < layers:
+        return array[..., int(layer)]
+    if not np.any(array):
+        return array[..., 0]
+    raise DataError(f"{path} has no segment or layer {layer!r}: name one with --layer, {_known(segments, layers)}")
+
+
+def _known(segments: list[_Segment], layers: int) -> str:
+    numbers = f"a layer from 0 to {layers - 1}"
+    names = ", ".join(segment.name for segment in segments if segment.name)
+    return f"{names} or {numbers}" if names else numbers
