@@ -14,6 +14,7 @@ from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, TypeVar
 
+from mose_med.credentials import cause_without_credentials, without_credentials
 from mose_med.errors import DataError
 from mose_med.handlers.training_run import EXPERIMENT, RunSnapshot, TrainingRun, named_store_errors
 
@@ -48,7 +49,7 @@ def upload(run: TrainingRun, tracking_uri: str) -> str:
     from filelock import FileLock
 
     # Two at once would make two copies.
-    with named_store_errors(_named(tracking_uri)), FileLock(run.folder / ".mlflow_upload.lock"):
+    with named_store_errors(without_credentials(tracking_uri)), FileLock(run.folder / ".mlflow_upload.lock"):
         require_reachable(tracking_uri)
         client = store_client(tracking_uri)
         return _send(run.snapshot(), client, run.run_id)
@@ -76,8 +77,8 @@ def require_reachable(tracking_uri: str) -> None:
     except requests.RequestException as error:
         reason = type(error).__name__
         raise DataError(
-            f"MLflow server {_named(tracking_uri)} cannot be reached ({reason}): start it or name another"
-        ) from error
+            f"MLflow server {without_credentials(tracking_uri)} cannot be reached ({reason}): start it or name another"
+        ) from cause_without_credentials(error)
 
 
 def experiment_id(client: MlflowClient, tracking_uri: str) -> str:
@@ -137,7 +138,7 @@ class BackgroundUpload:
             self._failing = True
         else:
             if self._failing:
-                _logger.info("MLflow store %s is back and up to date", _named(self._tracking_uri))
+                _logger.info("MLflow store %s is back and up to date", without_credentials(self._tracking_uri))
             self._failing = False
 
 
@@ -199,11 +200,5 @@ def _portions(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _named(tracking_uri: str) -> str:
-    """The URI without the password that it may hold."""
-    scheme, mark, rest = tracking_uri.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
-
-
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return without_credentials((str(error).splitlines() or [type(error).__name__])[0])
