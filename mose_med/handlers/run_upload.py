@@ -9,20 +9,29 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, TypeVar
 
 from mose_med.credentials import cause_without_credentials, without_credentials
 from mose_med.errors import DataError
+from mose_med.handlers.store_files import ARTIFACTS, keep_artifact, store_file, store_lock
 from mose_med.handlers.training_run import EXPERIMENT, RunSnapshot, TrainingRun, named_store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["COPY_OF", "BackgroundUpload", "require_reachable", "store_client", "upload"]
+__all__ = [
+    "COPY_OF",
+    "BackgroundUpload",
+    "experiment_id",
+    "made_once",
+    "require_reachable",
+    "store_client",
+    "upload",
+]
 
 #: Tag of a copy: id of the run it is a copy of.
 COPY_OF = "mose_med.run_id"
@@ -59,7 +68,8 @@ def store_client(tracking_uri: str) -> MlflowClient:
     """Client of a store, for runs and models alike."""
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with store_lock(tracking_uri):  # two that made its tables at once would both fail
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def require_reachable(tracking_uri: str) -> None:
@@ -83,12 +93,26 @@ def require_reachable(tracking_uri: str) -> None:
 
 def experiment_id(client: MlflowClient, tracking_uri: str) -> str:
     """The experiment of all trainings, made if needed; artifacts of an SQLite store are kept beside it."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    file = tracking_uri.removeprefix("sqlite:///")
-    place = (Path(file).resolve().parent / "artifacts").as_uri() if file != tracking_uri else None
-    return str(client.create_experiment(EXPERIMENT, place))
+    with store_lock(tracking_uri):
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        file = store_file(tracking_uri)
+        place = None if file is None else (file.parent / ARTIFACTS).as_uri()
+        created = made_once(lambda: client.create_experiment(EXPERIMENT, place))
+        return str(created or client.get_experiment_by_name(EXPERIMENT).experiment_id)
+
+
+def made_once(make: Callable[[], _T]) -> _T | None:
+    """Make something in a store; None if another user of a server has made it meanwhile."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return make()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return None
 
 
 class BackgroundUpload:
@@ -193,7 +217,7 @@ def _send_artifacts(snapshot: RunSnapshot, client: MlflowClient, copy: Run) -> N
         with tempfile.TemporaryDirectory() as still:  # the file may be replaced meanwhile
             kept = Path(still) / file.name
             copyfile(file, kept)
-            client.log_artifact(copy.info.run_id, str(kept), None if folder == "." else folder)
+            keep_artifact(client, copy.info.run_id, kept, None if folder == "." else folder)
 
 
 def _portions(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
