@@ -11,7 +11,17 @@ import typer
 from mose_med.errors import ConfigError
 from pipelines.commands import infer_input as read
 from pipelines.commands import infer_many as many
-from pipelines.commands.shared import CodesName, Device, Overwrite, Quiet, Seed, Threads, command, real_number
+from pipelines.commands.shared import (
+    AcceptVersion,
+    CodesName,
+    Device,
+    Overwrite,
+    Quiet,
+    Seed,
+    Threads,
+    command,
+    real_number,
+)
 from pipelines.console import ExitCode
 
 __all__ = ["register"]
@@ -124,6 +134,7 @@ def infer(
         int, typer.Option(min=1, help="Windows that the network is given at once; fewer need less memory.")
     ] = 16,
     overwrite: Overwrite = False,
+    accept_version: AcceptVersion = False,
     quiet: Quiet = False,
     input_dir: many.InputDir = None,
     manifest: many.Manifest = None,
@@ -171,6 +182,7 @@ def infer(
         "device": device,
         "sw_batch_size": sw_batch_size,
         "overwrite": overwrite,
+        "accept_version": accept_version,
         "quiet": quiet,
     }
     cohort: dict[str, Any] = {
