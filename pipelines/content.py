@@ -146,10 +146,8 @@ def claim_with_content(
     wanted = {**options, CONTENT: content.sha256}
     found, change = read_options(folder), content.change()
     if found is not None and change is not None and not overwrite:
-        others = differing_option(
-            found | {CONTENT: content.sha256}, options_record(wanted), accept_version=bool(accept_version)
-        )
-        if others is None:
+        wanted[CONTENT] = found.get(CONTENT)  # other options are told before other files
+        if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
             raise ConfigError(
                 f"output folder {folder} was made of other files: {change}: name another or add --overwrite"
             )

@@ -110,7 +110,7 @@ def datalist(tiny_datalist: Path, tmp_path: Path) -> Path:
 def change_voxel(path: Path) -> None:
     """Change a value, and nothing that is seen from outside but the time."""
     image = nib.load(path)
-    values = np.array(image.dataobj)
+    values = np.asarray(image.dataobj).copy()
     values.flat[0] += 1
     size = path.stat().st_size
     nib.save(nib.Nifti1Image(values, image.affine, image.header), path)
