@@ -24,8 +24,8 @@ __all__ = [
     "OPTIONS_NAME",
     "claim_folder",
     "differing_option",
-    "made_by",
     "options_record",
+    "other_version",
     "read_options",
     "way_out",
     "write_json",
@@ -120,10 +120,11 @@ def read_options(folder: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def made_by(folder: Path) -> str | None:
-    """Version that made a folder; None if none has."""
+def other_version(folder: Path) -> str | None:
+    """The version that made a folder, if it is another than this one; None if it is not, or none has."""
     found = read_options(folder)
-    return None if found is None else str(found.get(_VERSION, _FIRST_VERSION))
+    version = __version__ if found is None else str(found.get(_VERSION, _FIRST_VERSION))
+    return None if version == __version__ else version
 
 
 def differing_option(

@@ -20,12 +20,11 @@ from typing import Any
 from rich.progress import Progress
 
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
-from mose_med import __version__
 from mose_med.errors import ConfigError, MoseError
 from pipelines.console import ExitCode, stderr
 from pipelines.content import Content, claim_with_content, is_note, remove_note
 from pipelines.prepare.failures import FAILED_NAME
-from pipelines.run_folder import OPTIONS_NAME, made_by
+from pipelines.run_folder import OPTIONS_NAME, other_version
 
 __all__ = ["PreparedDatalist", "earlier_result", "finished", "newly_prepared", "progress_bar", "written_whole"]
 
@@ -62,13 +61,12 @@ def earlier_result(
     Raises:
         ConfigError: if the folder holds something else and may not be overwritten, or was made of other files.
     """
-    done, version = finished(folder), made_by(folder)
-    accept = True if done is not None else None
+    done, version = finished(folder), other_version(folder)
+    accept = True if done is not None and not overwrite else None
     if not claim_with_content(folder, options, content, overwrite=overwrite, accept_version=accept):
         return None
     if done is not None:
-        by = "" if version == __version__ else f", by version {version}"
-        logger.info("%s is prepared already%s", folder, by)
+        logger.info("%s is prepared already%s", folder, f", by version {version}" if version else "")
     return done
 
 
