@@ -200,6 +200,10 @@ class _ActorWorker(Worker):
 class _NoFolders(list[str]):
     """Folders that actors take modules from besides their own: Ray would add the current one, before all others."""
 
+    def __bool__(self) -> bool:
+        """An empty list would be replaced by one that can be extended."""
+        return True
+
     def extend(self, folders: Iterable[str]) -> None:
         """Add none."""
 
