@@ -73,6 +73,8 @@ class Content:
         for name, path in files.items():
             try:
                 seen[name] = _seen(path, earlier.get(name), (known or {}).get(name))
+            except FileNotFoundError as error:
+                raise DataError(f"{path} does not exist") from error
             except OSError as error:
                 raise DataError(f"{path} cannot be read: {error.strerror}") from error
         return cls(seen, earlier)
@@ -90,7 +92,7 @@ class Content:
             }:
                 inside = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
                 files[f"{role}{inside}"] = path
-                if inside in manifest and path.stat().st_mtime_ns <= (root / MANIFEST_NAME).stat().st_mtime_ns:
+                if inside in manifest and _is_older(path, root / MANIFEST_NAME):
                     known[f"{role}{inside}"] = manifest[inside]
         return cls.of_files(output_dir, files, known)
 
@@ -174,6 +176,10 @@ def _seen(path: Path, earlier: _Seen | None, known: str | None) -> _Seen:
     if earlier is not None and (size, mtime_ns) == earlier[:2]:
         return earlier
     return _Seen(size, mtime_ns, known or file_sha256(path))
+
+
+def _is_older(path: Path, manifest: Path) -> bool:
+    return path.is_file() and path.stat().st_mtime_ns <= manifest.stat().st_mtime_ns
 
 
 def _read_note(output_dir: Path) -> dict[str, _Seen]:
