@@ -8,6 +8,7 @@ import typer
 
 from pipelines.commands import calibrate, demo, doctor, evaluate, export, infer, models, prepare, report, retrain, train
 from pipelines.console import ExitCode
+from pipelines.processes import keep_current_folder_out
 
 __all__ = ["app", "invoke", "main"]
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
+    keep_current_folder_out()
     app(prog_name="mose-med")
 
 

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from rich.console import Console
 
+from mose_med.credentials import without_credentials
 from mose_med.errors import ConfigError, MoseError
 from pipelines.memory import lost_process, ran_out_of_memory
 from pipelines.termination import Terminated, end_children, ended_by_signals
@@ -53,6 +54,18 @@ class _Terminal(logging.Handler):
         stderr.print(self.format(record), style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+class _WithoutCredentials(logging.Filter):
+    """Takes passwords out of a record, its traceback included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Change the record; every record passes."""
+        record.msg, record.args = without_credentials(record.getMessage()), None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.exc_text = record.exc_text and without_credentials(record.exc_text)
+        return True
+
+
 def configure_logging(*, quiet: bool, log_file: Path | None, debug: bool) -> None:
     """Send this project's log, and warnings of libraries, to the terminal, and to ``log_file`` where one is named.
 
@@ -73,6 +86,7 @@ def configure_logging(*, quiet: bool, log_file: Path | None, debug: bool) -> Non
             handler.close()
     for handler in (terminal, file):
         setattr(handler, _MARK, True)
+        handler.addFilter(_WithoutCredentials())
     for name in _OURS:
         logger = logging.getLogger(name)
         logger.handlers[:] = [terminal, file]
@@ -162,9 +176,9 @@ def _describe_os_error(error: OSError) -> str:
 
 def _report(message: str, code: ExitCode, debug: bool) -> ExitCode:
     """Say what ended the command in one line, here and in the log file, which also gets where an error of ours was."""
-    line = " ".join(part.strip() for part in message.splitlines())
+    line = without_credentials(" ".join(part.strip() for part in message.splitlines()))
     if debug:
-        traceback.print_exc(file=sys.stderr)
+        sys.stderr.write(without_credentials(traceback.format_exc()))
     exc_info = sys.exc_info() if code == ExitCode.INTERNAL_ERROR else None
     record = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": line, "exc_info": exc_info}
     for handler in _file_handlers():

@@ -24,6 +24,7 @@ from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
 from mose_med.samples import RaterMasks, usage_from_probs
 from pipelines.console import stderr
+from pipelines.content import Content, claim_with_content
 from pipelines.device import choose_device
 from pipelines.evaluation.baselines import ConstantPrediction, best_constant_prediction, rater_probs
 from pipelines.evaluation.examples import RaterView, example_indices, rater_views, sample_panel
@@ -48,7 +49,6 @@ from pipelines.evaluation.scores import MethodScores, ScoreRow, score_row
 from pipelines.evaluation.tracking import record_evaluation
 from pipelines.evaluation.weights import weights_file
 from pipelines.memory import named_memory_errors
-from pipelines.run_folder import claim_folder
 from pipelines.run_lock import only_run
 
 __all__ = ["COMPACT", "COMPACT_RANDOM", "CONSTANT", "MARGINAL", "STANDARD", "EvaluateOptions", "evaluate"]
@@ -125,7 +125,8 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     run = _Run(options)
-    if claim_folder(options.output_dir, run.record(), overwrite=options.overwrite):
+    content = Content.of_datalist(options.output_dir, {"": run.datalist}, (options.part, "training"))
+    if claim_with_content(options.output_dir, run.record(), content, overwrite=options.overwrite):
         finished = read_evaluation(options.output_dir)
         if finished is not None:
             _logger.info("%s is done", options.output_dir)

@@ -24,8 +24,10 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.io.damaged_nifti import named_nifti_errors
 from mose_med.io.nifti import write_nifti
 from mose_med.io.volumes import Volume, read_volume
+from pipelines.content import Content, claim_with_content
 from pipelines.prepare.folder import progress_bar, written_whole
-from pipelines.run_folder import claim_folder, write_json
+from pipelines.provenance import file_sha256
+from pipelines.run_folder import write_json
 from pipelines.run_lock import only_run
 
 __all__ = ["ExportNnunetOptions", "export_nnunet"]
@@ -79,11 +81,14 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
     if datalist.flips:
         raise ConfigError(f"datalist {datalist.name} has class flips for raters: there is no consensus to export")
     record = {"datalist": str(options.datalist.resolve()), "consensus": options.consensus, "channel": options.channel}
-    claimed_before = claim_folder(options.output_dir, record, overwrite=options.overwrite)
+    record["datalist_sha256"] = file_sha256(options.datalist)
+    content_of_input = Content.of_datalist(options.output_dir, {"": datalist}, PARTS)
+    claimed_before = claim_with_content(options.output_dir, record, content_of_input, overwrite=options.overwrite)
     if claimed_before and (options.output_dir / _CONTENT_NAME).is_file():
         logger.info("%s is exported already", options.output_dir)
         return options.output_dir
     with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
+        content_of_input.note(folder)
         cases = {part: _by_image(datalist.parts[part]) for part in PARTS}
         work = [(part, name, slices) for part in PARTS for name, slices in cases[part].items()]
         for part, name, slices in progress.track(work, description="Writing cases"):

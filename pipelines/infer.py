@@ -67,7 +67,14 @@ def infer(options: InferOptions) -> InferResult:
             read = read_case(request)
     out = options.output_dir
     folder_options = options.folder_options(model.weights_sha256)
-    with claimed_output(str(out), out, folder_options, overwrite=options.overwrite, keep_claim=False) as output:
+    with claimed_output(
+        str(out),
+        out,
+        folder_options,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+        keep_claim=False,
+    ) as output:
         destination = Destination(str(out), output.key, options.overwrite, output.mark)
         outcome = finish_case(model, request, read, destination, stages)
         with output.runs.locked():

@@ -1,4 +1,8 @@
-"""How a process begins that a command starts beside itself."""
+"""How a process begins that a command starts beside itself.
+
+No Python that a command starts, itself or through a library, takes modules from the current folder: a user's folder may
+hold a ``torch.py``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,18 @@ from pathlib import Path
 
 from pipelines.console import ExitCode, configure_logging
 
-__all__ = ["begin_process"]
+__all__ = ["begin_process", "keep_current_folder_out", "spawn_context"]
+
+
+def keep_current_folder_out() -> None:
+    """Keep modules of the current folder out of every Python that this process starts from now on."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def spawn_context() -> multiprocessing.context.SpawnContext:
+    """Where processes of this machine are made, each in a fresh interpreter."""
+    keep_current_folder_out()
+    return multiprocessing.get_context("spawn")
 
 
 #: Time after SIGTERM that the process that began this one is given to end it.

@@ -15,13 +15,16 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mose_med.data import Datalist, load_datalist
+from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from mose_med.handlers import TrainingRun
 from pipelines.bundle.configs import model_settings, named_bundle
+from pipelines.content import Content, claim_with_content
 from pipelines.device import choose_device
 from pipelines.models.comparison import (
     Comparison,
@@ -37,7 +40,7 @@ from pipelines.models.promotion import Mode, Outcome, PromotionRule, promote
 from pipelines.models.registry import ModelVersion, Registry
 from pipelines.models.report import comparison_table
 from pipelines.provenance import file_sha256
-from pipelines.run_folder import claim_folder, write_json
+from pipelines.run_folder import write_json
 from pipelines.run_lock import only_run
 from pipelines.torchrun import Process
 from pipelines.tracked_training import BUNDLE_NAME, sync_training, train_and_evaluate
@@ -76,6 +79,7 @@ class RetrainOptions:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads; None for PyTorch's own choice.
         overwrite: replace a retraining made with other options.
+        accept_version: go on with a retraining that another version began.
         quiet: draw no progress bar.
     """
 
@@ -97,6 +101,7 @@ class RetrainOptions:
     device: str = "auto"
     threads: int | None = None
     overwrite: bool = False
+    accept_version: bool = False
     quiet: bool = False
 
 
@@ -136,7 +141,7 @@ def retrain(options: RetrainOptions) -> RetrainResult:
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)
     data = _Data(options)
     finished = options.output_dir / RESULT_NAME
-    if finished.is_file() and claim_folder(options.output_dir, data.record(), overwrite=options.overwrite):
+    if finished.is_file() and _claim(options, data):
         _logger.info("%s is done", options.output_dir)
         return RetrainResult(**json.loads(finished.read_text(encoding="utf-8")))
     registry = Registry(options.model, options.tracking_uri)
@@ -159,11 +164,21 @@ def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:
         for datalist in data.all():
             require_alike(datalist, model, _named(champion))
         _bundle_of_model(options, bundle)
-        resumed = claim_folder(options.output_dir, data.record(), overwrite=options.overwrite)
+        resumed = _claim(options, data)
         if resumed and (options.output_dir / _CHAMPION_NAME).is_file():
             return
         shutil.move(bundle, options.output_dir / bundle.name)
     write_json(options.output_dir / _CHAMPION_NAME, {"version": champion.number})
+
+
+def _claim(options: RetrainOptions, data: _Data) -> bool:
+    return claim_with_content(
+        options.output_dir,
+        data.record(),
+        data.content,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+    )
 
 
 class _Data:
@@ -199,9 +214,16 @@ class _Data:
 
     def record(self) -> dict[str, Any]:
         """What decides the result, but for the champion: a retraining may move that itself."""
-        names = ("model", "merge", "configs", "bundle", "max_epochs", "promote", "margin", "ece_margin")
+        names = ("model", "merge", "bundle", "max_epochs", "promote", "margin", "ece_margin")
         settings = {name: getattr(self.options, name) for name in (*names, "num_samples", "seed", "threads")}
-        return settings | self.hashes()
+        return settings | {"configs_sha256": [_overlay(name) for name in self.options.configs]} | self.hashes()
+
+    @cached_property
+    def content(self) -> Content:
+        """What images and masks hold."""
+        datalists = {"": self.new, "old ": self.old, "held-out ": self.held_out}
+        named = {role: datalist for role, datalist in datalists.items() if datalist is not None}
+        return Content.of_datalist(self.options.output_dir, named, PARTS)
 
 
 class _Retraining:
@@ -256,6 +278,7 @@ class _Retraining:
                 tracking_uri=self.registry.uri,
                 initial_weights=self.start,
                 overwrite=options.overwrite,
+                accept_version=options.accept_version,
                 quiet=options.quiet,
             )
         )
@@ -300,6 +323,11 @@ class _Retraining:
         sync_training(run.folder, self.registry.uri)
         write_json(folder / RESULT_NAME, asdict(result))
         _logger.info("version %d of %s: %s", result.version, self.options.model, verdict)
+
+
+def _overlay(config: str) -> str:
+    """SHA-256 of an overlay that is a file; the name of one that is of this version."""
+    return file_sha256(Path(config)) if Path(config).is_file() else config
 
 
 def _bundle_name(number: int) -> str:

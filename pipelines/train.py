@@ -14,17 +14,17 @@ import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 from mose_med.checkpoint import read_checkpoint
-from mose_med.data import load_datalist
+from mose_med.data import Datalist, load_datalist
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
 from mose_med.handlers.training_run import require_mlflow
 from mose_med.model_files import model_sha256
 from pipelines.console import stderr
+from pipelines.content import Content, claim_with_content
 from pipelines.device import choose_device
 from pipelines.evaluation.weights import weights_file
 from pipelines.initial_weights import load_initial_weights
 from pipelines.memory import causes_of, lost_process, ran_out_of_memory
-from pipelines.run_folder import claim_folder
 from pipelines.run_lock import alone_in
 from pipelines.torchrun import Process
 from pipelines.tracking_store import store_uri
@@ -58,6 +58,7 @@ class TrainOptions:
         tracking_uri: MLflow server, or folder or URI of another store, that gets a copy of the run; None for none.
         initial_weights: checkpoint or bundle whose weights the training starts from; None for random ones.
         overwrite: replace a training made with other options.
+        accept_version: go on with a training that another version began.
         quiet: draw no progress bar.
     """
 
@@ -74,6 +75,7 @@ class TrainOptions:
     tracking_uri: str | None = None
     initial_weights: Path | None = None
     overwrite: bool = False
+    accept_version: bool = False
     quiet: bool = False
 
 
@@ -134,7 +136,7 @@ def train(options: TrainOptions) -> TrainResult:
         _named_errors(lambda: load_initial_weights(workflow.parser, start), batch_size, building=True)
     _named_errors(lambda: _try_parts(workflow), batch_size, building=True)
     with ExitStack() as folder:
-        finished = process.first_does(lambda: _claimed(options, config, process.count, folder))
+        finished = process.first_does(lambda: _claimed(options, config, datalist, process.count, folder))
         if finished is None:
             finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
         workflow.finalize()
@@ -156,13 +158,22 @@ def _trackable(options: TrainOptions, process: Process) -> TrainOptions:
     return options
 
 
-def _claimed(options: TrainOptions, config: dict[str, Any], processes: int, folder: ExitStack) -> TrainResult | None:
+def _claimed(
+    options: TrainOptions, config: dict[str, Any], datalist: Datalist, processes: int, folder: ExitStack
+) -> TrainResult | None:
     """Result of an earlier training with these options, if it is done; else the folder is ready for this one.
 
     No other run may write there until ``folder`` is left.
     """
     folder.enter_context(alone_in(options.output_dir))
-    if claim_folder(options.output_dir, _record(options, config, processes), overwrite=options.overwrite):
+    content = Content.of_datalist(options.output_dir, {"": datalist}, ("training", "validation"))
+    if claim_with_content(
+        options.output_dir,
+        _record(options, config, processes),
+        content,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+    ):
         result = _finished(options.output_dir, config["max_epochs"])
         if result is not None:
             _logger.info("%s is done: %d epochs, best GED %.4f", options.output_dir, result.epochs, result.best_ged)
@@ -185,7 +196,7 @@ def _values(options: TrainOptions) -> dict[str, Any]:
 
 
 def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
-    """What decides the weights, for :func:`claim_folder`."""
+    """What decides the weights, for :func:`claim_with_content`."""
     elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
     digest = hashlib.sha256(options.datalist.read_bytes()).hexdigest()

@@ -9,19 +9,29 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, TypeVar
 
+from mose_med.credentials import cause_without_credentials, without_credentials
 from mose_med.errors import DataError
+from mose_med.handlers.store_files import ARTIFACTS, keep_artifact, store_file, store_lock
 from mose_med.handlers.training_run import EXPERIMENT, RunSnapshot, TrainingRun, named_store_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-__all__ = ["COPY_OF", "BackgroundUpload", "require_reachable", "store_client", "upload"]
+__all__ = [
+    "COPY_OF",
+    "BackgroundUpload",
+    "experiment_id",
+    "made_once",
+    "require_reachable",
+    "store_client",
+    "upload",
+]
 
 #: Tag of a copy: id of the run it is a copy of.
 COPY_OF = "mose_med.run_id"
@@ -48,7 +58,7 @@ def upload(run: TrainingRun, tracking_uri: str) -> str:
     from filelock import FileLock
 
     # Two at once would make two copies.
-    with named_store_errors(_named(tracking_uri)), FileLock(run.folder / ".mlflow_upload.lock"):
+    with named_store_errors(without_credentials(tracking_uri)), FileLock(run.folder / ".mlflow_upload.lock"):
         require_reachable(tracking_uri)
         client = store_client(tracking_uri)
         return _send(run.snapshot(), client, run.run_id)
@@ -58,7 +68,8 @@ def store_client(tracking_uri: str) -> MlflowClient:
     """Client of a store, for runs and models alike."""
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+    with store_lock(tracking_uri):  # two that made its tables at once would both fail
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
 def require_reachable(tracking_uri: str) -> None:
@@ -76,18 +87,32 @@ def require_reachable(tracking_uri: str) -> None:
     except requests.RequestException as error:
         reason = type(error).__name__
         raise DataError(
-            f"MLflow server {_named(tracking_uri)} cannot be reached ({reason}): start it or name another"
-        ) from error
+            f"MLflow server {without_credentials(tracking_uri)} cannot be reached ({reason}): start it or name another"
+        ) from cause_without_credentials(error)
 
 
 def experiment_id(client: MlflowClient, tracking_uri: str) -> str:
     """The experiment of all trainings, made if needed; artifacts of an SQLite store are kept beside it."""
-    found = client.get_experiment_by_name(EXPERIMENT)
-    if found is not None:
-        return str(found.experiment_id)
-    file = tracking_uri.removeprefix("sqlite:///")
-    place = (Path(file).resolve().parent / "artifacts").as_uri() if file != tracking_uri else None
-    return str(client.create_experiment(EXPERIMENT, place))
+    with store_lock(tracking_uri):
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        file = store_file(tracking_uri)
+        place = None if file is None else (file.parent / ARTIFACTS).as_uri()
+        created = made_once(lambda: client.create_experiment(EXPERIMENT, place))
+        return str(created or client.get_experiment_by_name(EXPERIMENT).experiment_id)
+
+
+def made_once(make: Callable[[], _T]) -> _T | None:
+    """Make something in a store; None if another user of a server has made it meanwhile."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return make()
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+        return None
 
 
 class BackgroundUpload:
@@ -137,7 +162,7 @@ class BackgroundUpload:
             self._failing = True
         else:
             if self._failing:
-                _logger.info("MLflow store %s is back and up to date", _named(self._tracking_uri))
+                _logger.info("MLflow store %s is back and up to date", without_credentials(self._tracking_uri))
             self._failing = False
 
 
@@ -192,18 +217,12 @@ def _send_artifacts(snapshot: RunSnapshot, client: MlflowClient, copy: Run) -> N
         with tempfile.TemporaryDirectory() as still:  # the file may be replaced meanwhile
             kept = Path(still) / file.name
             copyfile(file, kept)
-            client.log_artifact(copy.info.run_id, str(kept), None if folder == "." else folder)
+            keep_artifact(client, copy.info.run_id, kept, None if folder == "." else folder)
 
 
 def _portions(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _named(tracking_uri: str) -> str:
-    """The URI without the password that it may hold."""
-    scheme, mark, rest = tracking_uri.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
-
-
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return without_credentials((str(error).splitlines() or [type(error).__name__])[0])

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mose_med.credentials import cause_without_credentials, without_credentials
 from mose_med.errors import DataError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -212,7 +213,8 @@ def named_store_errors(store: str) -> Iterator[None]:
         yield
     except (MlflowException, SQLAlchemyError, OSError) as error:  # those of requests are OSError
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"MLflow store {store} cannot be used: {reason}") from error
+        message = without_credentials(f"MLflow store {store} cannot be used: {reason}")
+        raise DataError(message) from cause_without_credentials(error)
 
 
 def _client(folder: Path) -> MlflowClient:

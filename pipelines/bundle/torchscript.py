@@ -20,6 +20,7 @@ import torch
 from mose_med.checkpoint import read_checkpoint
 from mose_med.errors import MoseError
 from mose_med.networks import MarginalMoSE
+from pipelines.processes import keep_current_folder_out
 
 __all__ = ["METADATA_RECORD", "torchscript_bytes"]
 
@@ -39,6 +40,7 @@ def torchscript_bytes(checkpoint: Path, metadata: Path) -> bytes:
     """
     target = checkpoint.with_suffix(".ts")
     command = [sys.executable, "-W", "ignore", "-m", __name__, str(checkpoint), str(target), str(metadata)]
+    keep_current_folder_out()
     environment = os.environ | {"PYTHONHASHSEED": "0"}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode:

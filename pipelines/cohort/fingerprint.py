@@ -7,36 +7,47 @@ import os
 from collections.abc import Iterator
 
 from pipelines.cohort.entries import Entry
+from pipelines.data_files import files_of_image
 
-__all__ = ["fingerprint"]
+__all__ = ["file_lines", "fingerprint"]
 
 
 def fingerprint(entry: Entry) -> str:
-    """Hash of names, sizes and times of change of the study's files and its nodule list; empty if the study is gone."""
+    """Hash of names, sizes and times of change of the study's files and its nodule list; empty if the study is gone.
+
+    Of an image whose header is a file of its own, the files with its values count too.
+    """
     digest = hashlib.sha256()
     for path in (entry.source, entry.nodules, entry.lung_mask):
         if path is None:
             continue
         try:
-            for line in sorted(_files(path)):
+            for line in sorted(file_lines(path)):
                 digest.update(line.encode("utf-8", "surrogateescape"))
         except OSError:
             return ""
     return digest.hexdigest()
 
 
-def _files(path: str) -> Iterator[str]:
+def file_lines(path: str) -> Iterator[str]:
+    """Name, size and time of change of a file or of all files below a folder; links are followed, once.
+
+    Raises:
+        OSError: if one is gone.
+    """
     if not os.path.isdir(path):
-        yield _line("", os.stat(path))
+        for number, file in enumerate(files_of_image(path)):
+            yield _line(os.path.basename(file) if number else "", os.stat(file))
         return
-    waiting = [path]
+    waiting, entered = [path], {os.path.realpath(path)}
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
+                if not entry.is_dir():
                     yield _line(os.path.relpath(entry.path, path), entry.stat())
+                elif not entry.is_symlink() or os.path.realpath(entry.path) not in entered:
+                    entered.add(os.path.realpath(entry.path))
+                    waiting.append(entry.path)
 
 
 def _line(name: str, status: os.stat_result) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import multiprocessing
 import os
 import signal
 import tempfile
@@ -19,12 +18,11 @@ from pipelines.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.cohort.entries import Entry
 from pipelines.cohort.messages import WorkerSetup, told_start_error
 from pipelines.inference.stages import Stage
-from pipelines.processes import begin_process
+from pipelines.processes import begin_process, spawn_context
 
 __all__ = ["LocalEngine"]
 
 _LOGGER = logging.getLogger(__name__)
-_SPAWN = multiprocessing.get_context("spawn")
 #: Time that a process is given to tell its exit code after its pipe closed.
 _LAST_WORDS_S = 5.0
 
@@ -73,8 +71,8 @@ class _Process(Worker):
     """A worker process, and what it told last."""
 
     def __init__(self, setup: WorkerSetup, scratch: str) -> None:
-        self.pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_serve, args=(theirs, setup, scratch), daemon=True)
+        self.pipe, theirs = spawn_context().Pipe()
+        self._process = spawn_context().Process(target=_serve, args=(theirs, setup, scratch), daemon=True)
         self._process.start()
         theirs.close()
         self._clock = CaseClock()

@@ -39,6 +39,7 @@ class CohortOptions(ResultOptions):
         threads: CPU threads of each worker.
         quiet: do not show progress.
         overwrite: replace results that were made with other options.
+        accept_version: go on in an output that another version made; every case tells which version made it.
     """
 
     output_dir: str
@@ -61,6 +62,7 @@ class CohortOptions(ResultOptions):
     threads: int = 1
     quiet: bool = False
     overwrite: bool = False
+    accept_version: bool = False
 
     @property
     def home(self) -> Path:

@@ -7,7 +7,6 @@ very many cases.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +14,11 @@ from typing import NamedTuple
 from mose_med.errors import ConfigError, MoseError
 from pipelines.console import named_log_file
 from pipelines.memory import ran_out_of_memory
-from pipelines.processes import begin_process
+from pipelines.processes import begin_process, spawn_context
 
 __all__ = ["Preflight", "preflight"]
 
 _LOGGER = logging.getLogger(__name__)
-_SPAWN = multiprocessing.get_context("spawn")
 
 
 class Preflight(NamedTuple):
@@ -42,8 +40,8 @@ def preflight(checkpoint: Path, device: str, limit_s: float) -> Preflight:
         ConfigError: if there is no such checkpoint or device, or loading does not end.
         DataError: if the checkpoint is damaged.
     """
-    ours, theirs = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=_answer, args=(theirs, checkpoint, device, named_log_file()), daemon=True)
+    ours, theirs = spawn_context().Pipe(duplex=False)
+    process = spawn_context().Process(target=_answer, args=(theirs, checkpoint, device, named_log_file()), daemon=True)
     process.start()
     theirs.close()
     try:

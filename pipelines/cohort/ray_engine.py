@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from mose_med.errors import ConfigError, MissingDependencyError
@@ -18,6 +19,7 @@ from pipelines.cohort.entries import Entry
 from pipelines.cohort.messages import Report, WorkerSetup, told_start_error
 from pipelines.console import configure_logging
 from pipelines.inference.stages import Stage
+from pipelines.processes import keep_current_folder_out
 from pipelines.termination import handlers_kept
 
 __all__ = ["RayEngine"]
@@ -195,14 +197,27 @@ class _ActorWorker(Worker):
             del self._calls[call]
 
 
+class _NoFolders(list[str]):
+    """Folders that actors take modules from besides their own: Ray would add the current one, before all others."""
+
+    def __bool__(self) -> bool:
+        """An empty list would be replaced by one that can be extended."""
+        return True
+
+    def extend(self, folders: Iterable[str]) -> None:
+        """Add none."""
+
+
 def _connect(ray: Any, address: str | None, num_cpus: int | None) -> None:
     """Join a cluster or start one; one that is started here tells nobody about its use."""
+    keep_current_folder_out()
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         with handlers_kept():  # Ray sets its own
             ray.init(
                 address or "local",
+                job_config=ray.job_config.JobConfig(_py_driver_sys_path=_NoFolders()),
                 num_cpus=None if address else num_cpus,
                 include_dashboard=None if address else False,
                 log_to_driver=False,

@@ -27,6 +27,7 @@ from pipelines.evaluation.weights import weights_sha256
 from pipelines.inference.output import Output, claimed_output, require_key
 from pipelines.inference.store import Destination, ResultStore, open_store
 from pipelines.inference.tables import write_tables
+from pipelines.run_folder import way_out
 
 __all__ = ["CohortResult", "infer_cohort"]
 
@@ -63,7 +64,13 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     with _shown(options, "trying the weights"):
         found = preflight(options.weights, device, options.start_timeout_s)
     made_with = options.folder_options(found.weights_sha256)
-    with claimed_output(options.output_dir, options.home, made_with, overwrite=options.overwrite) as output:
+    with claimed_output(
+        options.output_dir,
+        options.home,
+        made_with,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+    ) as output:
         run = _Run(options, output, made_with)
         result = run.work(entries, found.devices)
         run.write_tables(entries)
@@ -79,11 +86,11 @@ def _shown(options: CohortOptions, what: str) -> AbstractContextManager[object]:
 
 def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -> CohortResult:
     made_with = options.folder_options(weights_sha256(options.weights))
-    conflict = store.conflict(made_with)
+    conflict = store.conflict(made_with, accept_version=options.accept_version)
     if conflict is None:
         require_key(store, options.home)
     elif not options.overwrite:
-        raise ConfigError(f"output {conflict}: name another or add --overwrite")
+        raise ConfigError(f"output {conflict}: {way_out(conflict, options.accept_version)}")
     known = {} if conflict else known_records(options.home, made_with)
     states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
     _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))

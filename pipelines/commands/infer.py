@@ -11,7 +11,17 @@ import typer
 from mose_med.errors import ConfigError
 from pipelines.commands import infer_input as read
 from pipelines.commands import infer_many as many
-from pipelines.commands.shared import CodesName, Device, Overwrite, Quiet, Seed, Threads, command, real_number
+from pipelines.commands.shared import (
+    AcceptVersion,
+    CodesName,
+    Device,
+    Overwrite,
+    Quiet,
+    Seed,
+    Threads,
+    command,
+    real_number,
+)
 from pipelines.console import ExitCode
 
 __all__ = ["register"]
@@ -125,6 +135,7 @@ def infer(
         int, typer.Option(min=1, help="Windows that the network is given at once; fewer need less memory.")
     ] = 16,
     overwrite: Overwrite = False,
+    accept_version: AcceptVersion = False,
     quiet: Quiet = False,
     input_dir: many.InputDir = None,
     manifest: many.Manifest = None,
@@ -173,6 +184,7 @@ def infer(
         "device": device,
         "sw_batch_size": sw_batch_size,
         "overwrite": overwrite,
+        "accept_version": accept_version,
         "quiet": quiet,
     }
     cohort: dict[str, Any] = {

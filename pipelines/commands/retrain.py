@@ -10,6 +10,7 @@ import typer
 
 from pipelines.commands.models import Model
 from pipelines.commands.shared import (
+    AcceptVersion,
     Datalist,
     Device,
     OutputDir,
@@ -73,6 +74,7 @@ def retrain(
     device: Device = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
+    accept_version: AcceptVersion = False,
     quiet: Quiet = False,
 ) -> None:
     """Fine-tune the champion on new data, compare the two on held-out patients, register, promote if better."""
@@ -98,6 +100,7 @@ def retrain(
             device=device,
             threads=threads,
             overwrite=overwrite,
+            accept_version=accept_version,
             quiet=quiet,
         )
     )

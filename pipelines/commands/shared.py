@@ -18,6 +18,7 @@ from pipelines.console import ExitCode, configure_logging, run_command
 from pipelines.mlflow_settings import calm_mlflow
 
 __all__ = [
+    "AcceptVersion",
     "Bundle",
     "Checkpoint",
     "CodesName",
@@ -67,6 +68,9 @@ TrackingUri = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an output folder made with other options.")]
+AcceptVersion = Annotated[
+    bool, typer.Option("--accept-version", help="Go on in an output folder that another version of mose-med made.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars, warnings and errors only.")]
 LogFile = Annotated[Path | None, typer.Option(help="Also write the log to this file.", show_default=False)]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.")]

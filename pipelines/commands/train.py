@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.commands.shared import (
+    AcceptVersion,
     Bundle,
     Datalist,
     Device,
@@ -60,6 +61,7 @@ def train(
     device: Device = "auto",
     threads: Threads = None,
     overwrite: Overwrite = False,
+    accept_version: AcceptVersion = False,
     quiet: Quiet = False,
 ) -> None:
     """Train MoSE with the optimal-transport loss; the best checkpoint is the one of lowest validation GED."""
@@ -81,6 +83,7 @@ def train(
             device=device,
             threads=threads,
             overwrite=overwrite,
+            accept_version=accept_version,
             quiet=quiet,
         )
     )

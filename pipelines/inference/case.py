@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from mose_med import __version__
 from mose_med.errors import ConfigError
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io import Source
@@ -24,7 +25,7 @@ from pipelines.inference.stages import Stages
 from pipelines.inference.store import PROVENANCE_NAME, Destination, ResultStore
 from pipelines.inference.writers import WRITERS, InferredCase
 from pipelines.memory import named_memory_errors
-from pipelines.run_folder import differing_option, write_json
+from pipelines.run_folder import differing_option, options_record, write_json
 
 __all__ = ["CaseOutcome", "finish_case", "run_case"]
 
@@ -98,11 +99,13 @@ def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], *, overwrite
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    request = wanted["request"]
-    for name in request:
+    """How a case differs from what is wanted; of a case of another version, which was accepted, where both tell."""
+    made_by, request = found["versions"]["mose-med"], wanted["request"]
+    for name in request if made_by == __version__ else request.keys() & found["request"]:
         if found["request"].get(name) != request[name]:
             return f"was made with another {name}"
-    return differing_option(found["options"], wanted["options"])
+    options = found["options"] | {"version": made_by}
+    return differing_option(options, options_record(wanted["options"]), accept_version=True)
 
 
 def _named_memory_errors(request: CaseRequest) -> AbstractContextManager[None]:

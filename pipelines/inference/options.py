@@ -140,6 +140,7 @@ class InferOptions(ResultOptions):
         threads: of the CPU; all if None.
         quiet: do not show progress.
         overwrite: replace results that were made with other options.
+        accept_version: go on in an output that another version made; every case tells which version made it.
     """
 
     source: Path | None
@@ -155,6 +156,7 @@ class InferOptions(ResultOptions):
     threads: int | None = None
     quiet: bool = False
     overwrite: bool = False
+    accept_version: bool = False
 
     def check(self) -> None:
         """Check the values, those that decide a result included.

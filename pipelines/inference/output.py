@@ -44,7 +44,13 @@ class Output(NamedTuple):
 
 @contextmanager
 def claimed_output(
-    location: str, home: Path, options: Mapping[str, Any], *, overwrite: bool, keep_claim: bool = True
+    location: str,
+    home: Path,
+    options: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    accept_version: bool = False,
+    keep_claim: bool = True,
 ) -> Iterator[Output]:
     """Take part in an output; what killed runs left half done is removed when no other run is there.
 
@@ -53,6 +59,7 @@ def claimed_output(
         home: folder that has ``private/``.
         options: that all cases have in common.
         overwrite: empty an output that was made with other options.
+        accept_version: go on in an output that another version made.
         keep_claim: of an output that was new, if this run fails before anything was done there.
 
     Raises:
@@ -66,7 +73,7 @@ def claimed_output(
         resumed, mark = True, secrets.token_hex(4)
         try:
             with runs.locked() as alone:
-                resumed = _claim(store, home, options, runs, overwrite=overwrite)
+                resumed = _claim(store, home, options, runs, overwrite=overwrite, accept_version=accept_version)
                 output = Output(store, case_key(home), mark, runs, map_runs)
                 _record_key(store, output.key)
                 if alone:
@@ -98,13 +105,21 @@ def require_key(store: ResultStore, home: Path) -> None:
         )
 
 
-def _claim(store: ResultStore, home: Path, options: Mapping[str, Any], runs: RunLock, *, overwrite: bool) -> bool:
+def _claim(
+    store: ResultStore,
+    home: Path,
+    options: Mapping[str, Any],
+    runs: RunLock,
+    *,
+    overwrite: bool,
+    accept_version: bool,
+) -> bool:
     """Claim the output; whether it was so before."""
-    if store.conflict(options) is None:
+    if store.conflict(options, accept_version=accept_version) is None:
         require_key(store, home)
     elif overwrite and (others := runs.others()):
         raise ConfigError(f"output {store} cannot be overwritten: it is in use by {others[0]}")
-    return store.claim(options, overwrite=overwrite)
+    return store.claim(options, overwrite=overwrite, accept_version=accept_version)
 
 
 def _record_key(store: ResultStore, key: bytes) -> None:

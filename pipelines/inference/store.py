@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError, MissingDependencyError
-from pipelines.run_folder import EMPTYING, OPTIONS_NAME, claim_folder, differing_option
+from pipelines.run_folder import EMPTYING, OPTIONS_NAME, claim_folder, differing_option, options_record, way_out
 
 __all__ = ["PROVENANCE_NAME", "Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
 
@@ -77,17 +77,17 @@ class ResultStore(ABC):
     """Folders of cases and tables beside them."""
 
     @abstractmethod
-    def claim(self, options: Mapping[str, Any], *, overwrite: bool) -> bool:
+    def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
         """Make this the output of a run with these options; return whether it was that already.
 
         Raises:
             ConfigError: if it holds something else and may not be overwritten.
         """
 
-    def conflict(self, options: Mapping[str, Any]) -> str | None:
+    def conflict(self, options: Mapping[str, Any], *, accept_version: bool = False) -> str | None:
         """How the options of the run that made this differ from others; None if they do not, or no run made it."""
         record = self.read(OPTIONS_NAME)
-        return None if record is None else _conflict(record, options)
+        return None if record is None else _conflict(record, options, accept_version=accept_version)
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -114,9 +114,9 @@ class ResultStore(ABC):
         """Remove what was left half done: by any run if no other may be writing, else by the run of a mark."""
 
 
-def _conflict(record: bytes, options: Mapping[str, Any]) -> str | None:
+def _conflict(record: bytes, options: Mapping[str, Any], *, accept_version: bool) -> str | None:
     try:
-        return differing_option(json.loads(record), json.loads(json.dumps(options, default=str)))
+        return differing_option(json.loads(record), options_record(options), accept_version=accept_version)
     except ValueError:
         return f"has an unreadable {OPTIONS_NAME}"
 
@@ -132,9 +132,9 @@ class FolderStore(ResultStore):
         """The folder."""
         return str(self.folder)
 
-    def claim(self, options: Mapping[str, Any], *, overwrite: bool) -> bool:
+    def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
         """See :class:`ResultStore`."""
-        return claim_folder(self.folder, options, overwrite=overwrite)
+        return claim_folder(self.folder, options, overwrite=overwrite, accept_version=accept_version)
 
     def read(self, name: str) -> bytes | None:
         """See :class:`ResultStore`."""
@@ -220,17 +220,17 @@ class UrlStore(ResultStore):
         """The URL."""
         return self._url
 
-    def claim(self, options: Mapping[str, Any], *, overwrite: bool) -> bool:
+    def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
         """See :class:`ResultStore`."""
-        wanted = json.loads(json.dumps(options, default=str))
+        wanted = options_record(options)
         self._files.invalidate_cache()
         record = self.read(OPTIONS_NAME)
         if record is not None:
-            conflict = _conflict(record, wanted)
+            conflict = _conflict(record, options, accept_version=accept_version)
             if conflict is None:
                 return True
             if not overwrite:
-                raise ConfigError(f"output {self._url} {conflict}: name another or add --overwrite")
+                raise ConfigError(f"output {self._url} {conflict}: {way_out(conflict, accept_version)}")
             self._empty()
         elif self._files.exists(self._root) and self._files.ls(self._root):
             raise ConfigError(f"output {self._url} is not empty and has no {OPTIONS_NAME}: name another")

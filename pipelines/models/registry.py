@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.errors import ConfigError, DataError
-from mose_med.handlers.run_upload import experiment_id, require_reachable, store_client
+from mose_med.handlers.run_upload import experiment_id, made_once, require_reachable, store_client
+from mose_med.handlers.store_files import find_artifacts, keep_artifact, run_artifacts, store_file, store_lock
 from mose_med.handlers.training_run import named_store_errors, require_mlflow
+from mose_med.whole_files import written_whole
 from pipelines.bundle.archive import verify_zip
 from pipelines.provenance import file_sha256
 from pipelines.tracking_store import named_store, store_uri
@@ -74,7 +76,8 @@ class Registry:
         self.model = model
         name = named_store(store) or DEFAULT_STORE
         self.uri = str(store_uri(name, create=create))
-        if not create and self.uri.startswith("sqlite:///") and not Path(self.uri.removeprefix("sqlite:///")).is_file():
+        file = store_file(self.uri)
+        if not create and file is not None and not file.is_file():
             raise ConfigError(f"there is no store in {name}: name another, or `mose-med models register` makes one")
         require_reachable(self.uri)
         with self._named_errors():
@@ -137,14 +140,15 @@ class Registry:
         """
         verify_zip(bundle)
         sha256 = file_sha256(bundle)
-        with self._named_errors():
+        experiment = self._experiment()
+        with self._named_errors(), store_lock(self.uri):
             if not self._client.search_registered_models(f"name='{self.model}'"):
-                self._client.create_registered_model(self.model)
+                made_once(lambda: self._client.create_registered_model(self.model))
             for version in self.versions():
                 if version.tags.get(_SHA256) == sha256:
                     return version
-            holder = run_id or self._run_of(bundle)
-            source = f"{self._client.get_run(holder).info.artifact_uri}/{_FOLDER}"
+            holder = run_id or self._run_of(bundle, experiment)
+            source = f"{run_artifacts(self._client, holder)}/{_FOLDER}"
             all_tags = {name: value for name, value in tags.items() if value} | {_SHA256: sha256}
             created = self._client.create_model_version(self.model, source, run_id=holder, tags=all_tags)
         return self.version(int(created.version))
@@ -158,15 +162,15 @@ class Registry:
         if target.is_file() and file_sha256(target) == version.tags.get(_SHA256):
             return target
         with self._named_errors(), tempfile.TemporaryDirectory() as folder:
-            files = self._client.list_artifacts(version.run_id, _FOLDER)
-            names = [entry.path for entry in files if entry.path.endswith(".zip")]
-            if len(names) != 1:
-                raise DataError(f"version {version.number} of {self.model} must have one bundle, got {len(names)}")
-            found = Path(self._client.download_artifacts(version.run_id, names[0], folder))
-            if file_sha256(found) != version.tags.get(_SHA256):
+            files = find_artifacts(self._client, version.run_id, _FOLDER, Path(folder))
+            bundles = [path for path in files if path.suffix == ".zip"]
+            if len(bundles) != 1:
+                raise DataError(f"version {version.number} of {self.model} must have one bundle, got {len(bundles)}")
+            if file_sha256(bundles[0]) != version.tags.get(_SHA256):
                 raise DataError(f"the bundle of version {version.number} of {self.model} is not the registered one")
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(found, target)
+            with written_whole(target) as temporary:
+                shutil.copyfile(bundles[0], temporary)
         return target
 
     def set_champion(self, version: ModelVersion) -> None:
@@ -189,19 +193,24 @@ class Registry:
         """
         from filelock import FileLock, Timeout
 
-        if not self.uri.startswith("sqlite:///"):
+        file = store_file(self.uri)
+        if file is None:
             yield
             return
-        path = Path(self.uri.removeprefix("sqlite:///")).with_name("promotion.lock")
+        path = file.with_name("promotion.lock")
         try:
             with FileLock(path, timeout=_LOCK_SECONDS):
                 yield
         except Timeout as error:
             raise DataError(f"another promotion holds {path}: run the command again when it is over") from error
 
-    def _run_of(self, bundle: Path) -> str:
-        run = self._client.create_run(experiment_id(self._client, self.uri), run_name=f"register {bundle.stem}")
-        self._client.log_artifact(run.info.run_id, str(bundle), _FOLDER)
+    def _experiment(self) -> str:
+        with self._named_errors():
+            return experiment_id(self._client, self.uri)
+
+    def _run_of(self, bundle: Path, experiment: str) -> str:
+        run = self._client.create_run(experiment, run_name=f"register {bundle.stem}")
+        keep_artifact(self._client, run.info.run_id, bundle, _FOLDER)
         self._client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from data_prep.split import require_training_and_validation
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, mode_probabilities
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError
+from pipelines.content import Content
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
@@ -82,10 +84,12 @@ def prepare_cityscapes(options: PrepareCityscapesOptions) -> PreparedDatalist:
     frames = find_frames(options.root)
     predictions = None if options.predictions is None else find_predictions(options.predictions)
     require_training_and_validation(Counter(frame.part for frame in frames), "picture")
-    done = earlier_result(options.output_dir, options.record(), overwrite=options.overwrite)
+    content = _content(options, frames, predictions or {})
+    done = earlier_result(options.output_dir, options.record(), content, overwrite=options.overwrite)
     if done is not None:
         return done
     with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
+        content.note(folder)
         shutil.rmtree(folder / _FOLDER, ignore_errors=True)
         (folder / _FOLDER).mkdir()
         failures = Failures(keep_going=options.keep_going)
@@ -101,6 +105,14 @@ def prepare_cityscapes(options: PrepareCityscapesOptions) -> PreparedDatalist:
                 pixels += np.bincount(label.ravel(), minlength=len(CLASSES))
         counts = _finish(folder, entries, pixels, failures)
     return newly_prepared(options.output_dir, counts, len(failures))
+
+
+def _content(options: PrepareCityscapesOptions, frames: Sequence[Frame], predictions: Mapping[str, Path]) -> Content:
+    """What pictures, labels and predictions hold."""
+    files = {frame.image.relative_to(options.root).as_posix(): frame.image for frame in frames}
+    files |= {frame.label.relative_to(options.root).as_posix(): frame.label for frame in frames}
+    files |= {f"prediction of {name}": path for name, path in predictions.items()}
+    return Content.of_files(options.output_dir, {name: path for name, path in files.items() if path.is_file()})
 
 
 def _write_frame(folder: Path, frame: Frame, picture: NDArray[np.uint8], label: NDArray[np.uint8]) -> dict[str, Any]:

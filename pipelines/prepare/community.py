@@ -25,6 +25,7 @@ from data_prep.datalist import write_datalist, write_run
 from data_prep.split import read_split, require_training_and_validation, split_by_hash
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError
+from pipelines.content import Content
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
@@ -77,7 +78,6 @@ class PrepareCommunityOptions(SplitOptions):
         return {
             "source": "community",
             "file": str(self.file.resolve()),
-            "file_bytes": self.file.stat().st_size,
             "undo_mask_offset": self.undo_mask_offset,
             "split": self.split_record(named),
             "keep_going": self.keep_going,
@@ -108,10 +108,12 @@ def prepare_community(options: PrepareCommunityOptions) -> PreparedDatalist:
         MissingDependencyError: if the file is HDF5 and h5py is not installed.
     """
     record = options.record()
-    done = earlier_result(options.output_dir, record, overwrite=options.overwrite)
+    content = Content.of_files(options.output_dir, {options.file.name: options.file})
+    done = earlier_result(options.output_dir, record, content, overwrite=options.overwrite)
     if done is not None:
         return done
     with written_whole(options.output_dir) as folder:
+        content.note(folder)
         shutil.rmtree(folder / "nodules", ignore_errors=True)
         tally, failures = _Tally(), Failures(keep_going=options.keep_going)
         split = None if options.split_csv is None else read_split(options.split_csv)

@@ -22,8 +22,9 @@ from rich.progress import Progress
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
 from mose_med.errors import ConfigError, MoseError
 from pipelines.console import ExitCode, stderr
+from pipelines.content import Content, claim_with_content, is_note, remove_note
 from pipelines.prepare.failures import FAILED_NAME
-from pipelines.run_folder import OPTIONS_NAME, claim_folder
+from pipelines.run_folder import OPTIONS_NAME, other_version
 
 __all__ = ["PreparedDatalist", "earlier_result", "finished", "newly_prepared", "progress_bar", "written_whole"]
 
@@ -50,17 +51,22 @@ class PreparedDatalist:
         return ExitCode.SOME_CASES_FAILED if self.num_failed else ExitCode.DONE
 
 
-def earlier_result(folder: Path, options: Mapping[str, Any], *, overwrite: bool) -> PreparedDatalist | None:
+def earlier_result(
+    folder: Path, options: Mapping[str, Any], content: Content, *, overwrite: bool
+) -> PreparedDatalist | None:
     """Make a folder the output of a run with these options; what an earlier one has put there, if it was done.
 
+    What another version has prepared stays as it is; what it has begun is not gone on with.
+
     Raises:
-        ConfigError: if the folder holds something else and may not be overwritten.
+        ConfigError: if the folder holds something else and may not be overwritten, or was made of other files.
     """
-    if not claim_folder(folder, options, overwrite=overwrite):
+    done, version = finished(folder), other_version(folder)
+    accept = True if done is not None and not overwrite else None
+    if not claim_with_content(folder, options, content, overwrite=overwrite, accept_version=accept):
         return None
-    done = finished(folder)
     if done is not None:
-        logger.info("%s is prepared already", folder)
+        logger.info("%s is prepared already%s", folder, f", by version {version}" if version else "")
     return done
 
 
@@ -122,6 +128,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
 def _take_claim_back(folder: Path) -> None:
     """Remove a claimed folder, which holds nothing but the claim."""
     _require_nothing_else(folder)
+    remove_note(folder)
     (folder / OPTIONS_NAME).unlink()
     folder.rmdir()
 
@@ -130,7 +137,7 @@ def _require_nothing_else(folder: Path) -> None:
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith(f".{OPTIONS_NAME}."):
             entry.unlink()
-        elif entry.name != OPTIONS_NAME:
+        elif entry.name != OPTIONS_NAME and not is_note(entry):
             raise ConfigError(
                 f"output folder {folder} holds {entry.name}, which this command did not put there: move it"
             )

@@ -13,7 +13,7 @@ from mose_med.errors import ConfigError
 from pipelines.console import named_log_file
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import progress_bar
-from pipelines.processes import begin_process
+from pipelines.processes import begin_process, spawn_context
 from pipelines.termination import end_children
 
 __all__ = ["run_cases"]
@@ -63,9 +63,8 @@ def _here(work: Callable[[Case], None], cases: Mapping[str, Case]) -> Generator[
 def _in_processes(work: Callable[[Case], None], cases: Mapping[str, Case], jobs: int) -> Generator[Attempt, None, None]:
     others = multiprocessing.active_children()
     with tempfile.TemporaryDirectory(prefix="mose-med-") as scratch:
-        context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(
-            min(jobs, len(cases)), context, initializer=begin_process, initargs=(scratch, named_log_file())
+            min(jobs, len(cases)), spawn_context(), initializer=begin_process, initargs=(scratch, named_log_file())
         )
         try:
             names = {pool.submit(work, case): name for name, case in cases.items()}

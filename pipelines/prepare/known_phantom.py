@@ -14,6 +14,7 @@ from data_prep.phantom.known_raters import STYLES, KnownAppearance, KnownNodule,
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from mose_med.seeds import numpy_stream
+from pipelines.content import Content
 from pipelines.prepare.description import describe
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import FolderOptions
@@ -69,7 +70,7 @@ def prepare_known_phantom(options: PrepareKnownPhantomOptions) -> PreparedDatali
     """
     record = {"source": "known phantom", "seed": options.seed, "patients": options.patients}
     record |= {"num_raters": options.num_raters, **asdict(options.appearance)}
-    done = earlier_result(options.output_dir, record, overwrite=options.overwrite)
+    done = earlier_result(options.output_dir, record, Content.of_nothing(), overwrite=options.overwrite)
     if done is not None:
         return done
     with written_whole(options.output_dir) as folder:

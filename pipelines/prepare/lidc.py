@@ -20,6 +20,7 @@ from data_prep.rater_weights import Labels, MissingRaters
 from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from pipelines.content import Content
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, written_whole
@@ -86,11 +87,13 @@ def prepare_lidc(options: PrepareLidcOptions) -> PreparedDatalist:
     folders = find_patients(options.lidc_root)
     split = options.split(folders)
     record = _record(options, split)
-    done = earlier_result(options.output_dir, record, overwrite=options.overwrite)
+    content = Content.of_folders(options.output_dir, {patient: folders[patient] for patient in split})
+    done = earlier_result(options.output_dir, record, content, overwrite=options.overwrite)
     if done is not None:
         shutil.rmtree(options.output_dir / RECORDS_NAME, ignore_errors=True)
         return done
     with written_whole(options.output_dir) as folder:
+        content.note(folder)
         failures = Failures(keep_going=options.keep_going)
         records = _write_patients(options, folders, split, folder, failures)
         failures.write(folder)

@@ -8,8 +8,9 @@ import hashlib
 import io
 import json
 import logging
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from data_prep.window import require_spacing
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from pipelines.case_names import case_key, case_name, private_folder, write_private
+from pipelines.content import Content
+from pipelines.data_files import files_of_image
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
@@ -74,11 +77,10 @@ class PrepareRaterMasksOptions(SplitOptions):
             raise ConfigError(f"roi_size must be two sizes >= 1, got {self.roi_size}")
         require_spacing(self.spacing_mm)
 
-    def record(self, cases: Sequence[RaterCase], split: Mapping[str, str]) -> dict[str, Any]:
+    def record(self, split: Mapping[str, str]) -> dict[str, Any]:
         """What decides the result, without telling ids or paths."""
         return {
             "source": "rater-masks",
-            "sha256_of_source": _sha256_of_listing(self.source, cases),
             "classes": list(self.classes),
             "roi_size": list(self.roi_size),
             "spacing_mm": "native" if self.spacing_mm is None else self.spacing_mm,
@@ -143,7 +145,8 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     cases = find_cases(options.source)
     raters = rater_names(cases)
     split = options.split({case.patient for case in cases})
-    done = earlier_result(options.output_dir, options.record(cases, split), overwrite=options.overwrite)
+    content = _content(options, cases)
+    done = earlier_result(options.output_dir, options.record(split), content, overwrite=options.overwrite)
     if done is not None:
         return done
     with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
@@ -158,18 +161,27 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
                 patient = ids.of("patient", case.patient)
                 _write_case(folder, volume, (name, patient, split[case.patient]), options, tally)
         ids.write(folder, raters)
+        content.note(folder)
         counts = _finish(folder, options, raters, tally, failures)
     return newly_prepared(options.output_dir, counts, len(failures))
 
 
-def _sha256_of_listing(source: Path, cases: Sequence[RaterCase]) -> str:
-    """Of the names and sizes of all files of the source."""
-    root = source if source.is_dir() else source.parent
-    files = [path for case in cases for paths in (case.images, *case.masks.values()) for path in paths]
-    below = [path for file in files for path in ((file,) if not file.is_dir() else file.rglob("*"))]
-    names = [(case.case, case.patient, sorted(case.masks)) for case in cases]
-    sizes = sorted((path.relative_to(root).as_posix(), path.stat().st_size) for path in below if path.is_file())
-    return hashlib.sha256(json.dumps([names, sizes]).encode()).hexdigest()
+def _content(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> Content:
+    """What all files of the cases hold, and whose they are."""
+    named = [path for case in cases for paths in (case.images, *case.masks.values()) for path in paths]
+    files = [Path(file) for path in named for file in _files(path)]
+    root = options.source if options.source.is_dir() else options.source.parent
+    names = json.dumps([(case.case, case.patient, sorted(case.masks)) for case in cases])
+    listing = {"the list of cases": hashlib.sha256(names.encode()).hexdigest()}
+    named_files = {os.path.relpath(file, root): file for file in files}
+    return Content.of_files(options.output_dir, named_files, beside=listing)
+
+
+def _files(path: Path) -> Iterable[Path | str]:
+    """Files of an image or a mask; none if it is gone, which is told where it is read."""
+    if path.is_dir():
+        return (file for file in path.rglob("*") if file.is_file())
+    return files_of_image(str(path)) if path.is_file() else ()
 
 
 def _concealed(message: str, *, case: RaterCase, name: str, raters: Sequence[str]) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def options(phantom_lidc_root: Path, phantom_split_csv: Path, tmp_path: Path) ->
 
 
 def digests(folder: Path) -> dict[str, str]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "private"]
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -89,6 +90,37 @@ def test_run_again_is_done_at_once(options: PrepareLidcOptions, monkeypatch, cap
     with caplog.at_level("INFO"):
         assert prepare_lidc(options) == first
     assert "is prepared already" in caplog.text
+
+
+@pytest.fixture
+def copied(options: PrepareLidcOptions, tmp_path: Path) -> PrepareLidcOptions:
+    """Options for a copy of the root that lacks a patient, and are split by hash."""
+    root = shutil.copytree(options.lidc_root, tmp_path / "LIDC-IDRI")
+    first, *_ = sorted(root.iterdir())
+    first.rename(tmp_path / first.name)
+    return replace(options, lidc_root=root, split_csv=None, split_salt="1", fractions=(0.5, 0.5, 0.0))
+
+
+def test_a_patient_who_was_added_is_seen(copied: PrepareLidcOptions, tmp_path: Path):
+    prepare_lidc(copied)
+    late = next(tmp_path.glob("LIDC-IDRI-*"))
+    late.rename(copied.lidc_root / late.name)
+    with pytest.raises(ConfigError, match=f"was made of other files: {late.name} is new: name another or add --overw"):
+        prepare_lidc(copied)
+    assert prepare_lidc(replace(copied, overwrite=True)).counts["patients"] == 3
+
+
+def test_a_slice_that_was_added_or_replaced_is_seen(copied: PrepareLidcOptions):
+    prepare_lidc(copied)
+    patient = sorted(copied.lidc_root.iterdir())[0]
+    file = next(patient.rglob("*.dcm"))
+    shutil.copyfile(file, file.with_name("again.dcm"))
+    with pytest.raises(ConfigError, match=f"was made of other files: {patient.name} has changed: name"):
+        prepare_lidc(copied)
+    file.with_name("again.dcm").unlink()
+    file.touch()
+    with pytest.raises(ConfigError, match=f"was made of other files: {patient.name} has changed: name"):
+        prepare_lidc(copied)
 
 
 def test_other_options_are_refused_unless_overwritten(options: PrepareLidcOptions):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -173,3 +174,19 @@ def test_the_command_ends_with_one_line(options: RetrainOptions, tmp_path: Path,
     command = ["retrain", "--datalist", str(options.datalist), "--output-dir", str(tmp_path / "no"), "--quiet"]
     assert invoke([*command, "--model", "lung", "--tracking-uri", str(tmp_path / "empty")]) == 2
     assert "there is no store in" in " ".join(capfd.readouterr().err.split())
+
+
+def test_overlays_and_data_that_changed_under_their_names_are_seen(options: RetrainOptions, tmp_path: Path):
+    data = shutil.copytree(options.datalist.parent, tmp_path / "site")
+    options = replace(options, datalist=data / "dataset.json", max_epochs=1, promote="never")
+    first = retrain(options)
+    overlay = Path(options.configs[0])
+    overlay.write_text(json.dumps(OVERLAY | {"learning_rate": 0.02}))
+    with pytest.raises(ConfigError, match="was made with configs_sha256="):
+        retrain(options)
+    overlay.write_text(json.dumps(OVERLAY))
+    assert retrain(options) == first
+    image = next((data / "nodules").glob("S-test-0*[0-9].nii"))
+    image.write_bytes(image.read_bytes()[:-1] + b"0")
+    with pytest.raises(ConfigError, match=r"was made of other files: (held-out )?nodules/S-test-0.* has changed"):
+        retrain(options)

@@ -3,11 +3,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mose_med.errors import ConfigError
+from pipelines import run_folder
 from pipelines.run_folder import claim_folder
 
 
@@ -76,3 +78,32 @@ def test_a_file_in_the_way_is_named(tmp_path: Path):
     (tmp_path / "run").touch()
     with pytest.raises(ConfigError, match="is a file: name another"):
         claim_folder(tmp_path / "run", {})
+
+
+@pytest.fixture
+def version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Function that makes this another version of the project."""
+    return lambda number: monkeypatch.setattr(run_folder, "__version__", number)
+
+
+def test_a_folder_of_another_version_is_told_by_name(tmp_path: Path, version):
+    version("0.2.0")
+    claim_folder(tmp_path / "run", {"seed": 1})
+    version("0.3.0")
+    with pytest.raises(
+        ConfigError, match=r"was made by version 0\.2\.0, this is 0\.3\.0: name another or add --overwrite"
+    ):
+        claim_folder(tmp_path / "run", {"seed": 1})
+    with pytest.raises(ConfigError, match="name another, or add --accept-version to go on or --overwrite to begin"):
+        claim_folder(tmp_path / "run", {"seed": 1}, accept_version=False)
+    assert claim_folder(tmp_path / "run", {"seed": 1}, accept_version=True)
+
+
+def test_a_folder_of_the_first_version_goes_on_where_it_is_accepted(tmp_path: Path, version):
+    (tmp_path / "options.json").write_text('{"seed": 1, "gone": 0}')
+    version("0.2.0")
+    with pytest.raises(ConfigError, match=r"was made by version 0\.1\.0, this is 0\.2\.0"):
+        claim_folder(tmp_path, {"seed": 1, "new": 0})
+    assert claim_folder(tmp_path, {"seed": 1, "new": 0}, accept_version=True)
+    with pytest.raises(ConfigError, match="was made with seed=1, not 2"):
+        claim_folder(tmp_path, {"seed": 2, "new": 0}, accept_version=True)

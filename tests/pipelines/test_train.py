@@ -58,6 +58,7 @@ def test_a_training_leaves_a_usable_best_checkpoint(tiny_train: Train):
         "last.pt",
         "options.json",
         "previous.pt",
+        "private",
         "train.yaml",
     ]
 

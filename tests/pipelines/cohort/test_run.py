@@ -9,6 +9,7 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -35,6 +36,21 @@ def cases_by_source(output: Path) -> dict[str, str]:
     journals = (output / "private" / "journal").glob("*.jsonl")
     records = [json.loads(line) for journal in journals for line in journal.read_text().splitlines()]
     return {record["source"]: record["case"] for record in sorted(records, key=lambda record: record["time"])}
+
+
+_OPENED: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def _audited() -> None:
+    sys.addaudithook(lambda event, told: _OPENED.append(str(told[0])) if event == "open" else None)
+
+
+@pytest.fixture
+def opened_files(_audited: None) -> list[str]:
+    """Paths that this process opens."""
+    _OPENED.clear()
+    return _OPENED
 
 
 def worker_processes() -> list[psutil.Process]:
@@ -110,6 +126,34 @@ def test_other_options_in_the_same_folder_are_refused(cohort: CohortOptions):
     claim_folder(Path(cohort.output_dir), made)
     with pytest.raises(ConfigError, match="was made with samples=4, not 2"):
         infer_cohort(dataclasses.replace(cohort, samples=2))
+
+
+def test_another_version_in_the_middle_is_told_and_goes_on_where_it_is_accepted(cohort: CohortOptions, monkeypatch):
+    few = dataclasses.replace(cohort, input_dir=cohort.input_dir / "site 0")
+    made = few.folder_options(file_sha256(few.checkpoint))
+    claim_folder(Path(cohort.output_dir), made)
+    monkeypatch.setattr("pipelines.run_folder.__version__", "0.9.0")
+    with pytest.raises(
+        ConfigError, match=r"made by version .*, this is 0\.9\.0: name another, or add --accept-version"
+    ):
+        infer_cohort(few)
+    with pytest.raises(
+        ConfigError, match=r"made by version .*, this is 0\.9\.0: name another, or add --accept-version"
+    ):
+        infer_cohort(dataclasses.replace(few, dry_run=True))
+    assert infer_cohort(dataclasses.replace(few, accept_version=True))[:3] == (3, 0, 0)
+    before = provenance_times(Path(cohort.output_dir))
+    assert infer_cohort(dataclasses.replace(few, accept_version=True))[:3] == (0, 3, 0)
+    assert provenance_times(Path(cohort.output_dir)) == before
+
+
+def test_a_resume_opens_no_study(cohort: CohortOptions, opened_files: list[str]):
+    few = dataclasses.replace(cohort, input_dir=cohort.input_dir / "site 0")
+    infer_cohort(few)
+    opened_files.clear()
+    assert infer_cohort(few) == (0, 3, 0, 0)
+    inside = [name for name in opened_files if name.startswith(str(cohort.input_dir))]
+    assert (len(opened_files) > 3, inside) == (True, [])
 
 
 def test_a_study_that_vanishes_and_one_too_large_for_memory_or_disk_hold_up_nothing(

@@ -97,3 +97,11 @@ def test_missing_validation_cities_are_told(options: PrepareCityscapesOptions, c
 def test_doctor_finds_nothing_wrong(options: PrepareCityscapesOptions):
     prepare_cityscapes(options)
     assert invoke(["doctor", "--data", str(options.output_dir)]) == ExitCode.DONE
+
+
+def test_a_label_that_was_corrected_in_place_is_seen(options: PrepareCityscapesOptions, cityscapes_root: Path):
+    prepare_cityscapes(options)
+    label = sorted(cityscapes_root.rglob("*_labelIds.png"))[0]
+    label.write_bytes(label.read_bytes() + b"0")
+    with pytest.raises(ConfigError, match=r"was made of other files: gtFine/.*_labelIds\.png has changed: name"):
+        prepare_cityscapes(options)

@@ -135,3 +135,12 @@ def test_nothing_but_broken_ones_is_refused(community_slices, write_pickle, opti
 def test_missing_file_is_named(tmp_path: Path, capsys):
     assert invoke(["prepare", "community", str(tmp_path / "no"), "--output-dir", str(tmp_path / "out")]) == 2
     assert "does not exist: name data_lidc.pickle or data_lidc.hdf5" in capsys.readouterr().err
+
+
+def test_a_file_of_the_same_size_and_other_content_is_seen(options: PrepareCommunityOptions):
+    prepare_community(options)
+    content = bytearray(options.file.read_bytes())
+    content[-10] ^= 1
+    options.file.write_bytes(content)
+    with pytest.raises(ConfigError, match=f"was made of other files: {options.file.name} has changed: name another"):
+        prepare_community(options)

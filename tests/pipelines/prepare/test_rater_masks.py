@@ -16,6 +16,7 @@ from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
 from pipelines.console import ExitCode
 from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
+from tests.fixtures.rater_masks import rated_arrays
 
 
 @pytest.fixture
@@ -92,8 +93,39 @@ def test_run_again_is_done_at_once(options: PrepareRaterMasksOptions, rater_mask
         assert prepare_rater_masks(options) == first
     assert "is prepared already" in caplog.text
     shutil.rmtree(rater_masks_root / "case-0")
-    with pytest.raises(ConfigError, match="was made with sha256_of_source="):
+    with pytest.raises(ConfigError, match=r"made of other files: case-0/image\.nii\.gz is gone and 3 more: name"):
         prepare_rater_masks(options)
+
+
+def test_a_mask_that_was_corrected_in_place_is_seen(options: PrepareRaterMasksOptions, write_volume):
+    mask = options.source / "case-1" / "rater-a.mhd"
+    (options.source / "case-1" / "rater-a.nrrd").unlink()
+    array = rated_arrays(1)[1][0]
+    write_volume(mask, array)
+    prepare_rater_masks(options)
+    write_volume(mask, np.roll(array, 1, axis=0))
+    with pytest.raises(ConfigError, match=r"was made of other files: case-1/rater-a\.raw has changed: name another or"):
+        prepare_rater_masks(options)
+    assert prepare_rater_masks(replace(options, overwrite=True)).counts["cases"] == 6
+
+
+def test_files_that_were_only_touched_are_the_same(options: PrepareRaterMasksOptions):
+    first = prepare_rater_masks(options)
+    for path in options.source.rglob("*.nrrd"):
+        path.touch()
+    assert prepare_rater_masks(options) == first
+
+
+def test_what_the_first_version_prepared_is_done(options: PrepareRaterMasksOptions, monkeypatch, caplog):
+    first = prepare_rater_masks(options)
+    record = json.loads((options.output_dir / "options.json").read_text())
+    earlier = {name: record[name] for name in record if name not in ("version", "content_sha256")}
+    (options.output_dir / "options.json").write_text(json.dumps(earlier | {"sha256_of_source": "0"}))
+    shutil.rmtree(options.output_dir / "private")
+    monkeypatch.setattr("pipelines.run_folder.__version__", "0.2.0")
+    with caplog.at_level("INFO"):
+        assert prepare_rater_masks(options) == first
+    assert "is prepared already, by version 0.1.0" in caplog.text
 
 
 def test_mask_on_another_grid_leaves_nothing(options: PrepareRaterMasksOptions, write_volume, tmp_path: Path):
@@ -184,3 +216,14 @@ def test_wanted_spacing_is_told_and_checked(options: PrepareRaterMasksOptions):
     assert zooms == pytest.approx((0.5, 0.5, 2.0))
     with pytest.raises(ConfigError, match="spacing must be native or a length > 0 mm, got 0"):
         replace(options, spacing_mm=0.0)
+
+
+def test_a_table_that_gives_a_case_to_another_patient_is_seen(options: PrepareRaterMasksOptions, tmp_path: Path):
+    table = tmp_path / "cases.csv"
+    rows = [f"{n},cases/case-{n}/image.nii.gz,a,cases/case-{n}/rater-a.nrrd,p{n}" for n in range(6)]
+    table.write_text("\n".join(["case,image,rater,mask,patient_id", *rows]) + "\n")
+    options = replace(options, source=table, split_salt="1")
+    prepare_rater_masks(options)
+    table.write_text(table.read_text().replace(",p5", ",p4"))
+    with pytest.raises(ConfigError, match="was made of other files: the list of cases has changed: name another"):
+        prepare_rater_masks(options)
