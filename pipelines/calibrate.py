@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from rich.progress import Progress
@@ -16,6 +16,8 @@ from torch.utils.data import DataLoader
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
+from mose_med.model_files import model_sha256
+from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.temperature import temper
 from mose_med.report.reliability import write_reliability
 from pipelines.calibration.fit import CalibrationFit, Draw
@@ -27,7 +29,7 @@ from pipelines.device import choose_device
 from pipelines.evaluation.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
 from pipelines.evaluation.weights import weights_file
 from pipelines.memory import named_memory_errors
-from pipelines.provenance import file_sha256, tool_versions
+from pipelines.provenance import tool_versions
 from pipelines.run_folder import write_json
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]
@@ -48,7 +50,8 @@ class CalibrateOptions:
         part: of the split that the temperatures are fitted on.
         folds: of patients, for the cross-fitted scores.
         num_samples: of every image, in the compact form.
-        seed: of the samples.
+        codes: of the samples: ``quadrature`` points of each expert's Gaussian, or ``random`` ones.
+        seed: of random codes.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads; None for PyTorch's own choice.
         batch_size: images that are read and scored at once; no result depends on it.
@@ -62,6 +65,7 @@ class CalibrateOptions:
     part: str = "validation"
     folds: int = 5
     num_samples: int = 16
+    codes: Codes = DEFAULT_CODES
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
@@ -81,16 +85,14 @@ def calibrate(options: CalibrateOptions) -> Calibration:
         MoseError: if memory runs out.
     """
     _check_output(options.output_file, options.overwrite)
-    for name in ("num_samples", "batch_size"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"{name} must be >= 1, got {getattr(options, name)}")
+    _check_options(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     checkpoint, sha256 = _read(options.checkpoint)
     with named_memory_errors(f"while {options.batch_size} images were scored at once", "ask for fewer samples"):
         fit, about = _fitted(options, checkpoint)
     scores: dict[str, Any] = {name: fit.scores(name) for name in _STAGES}
-    draw: dict[str, Any] = {"num_samples": options.num_samples, "seed": options.seed}
+    draw: dict[str, Any] = {name: getattr(options, name) for name in Draw._fields}
     found = Calibration(fit.temperatures, fit.by_fold, **scores, **about, **draw, checkpoint_sha256=sha256)
     _write_beside(options.output_file, found, fit)
     calibrated = _tempered(checkpoint, found.temperatures, options.checkpoint)
@@ -112,6 +114,14 @@ def undo_calibration(checkpoint: Path, output_file: Path, *, overwrite: bool = F
     _logger.info("%s is not calibrated", output_file)
 
 
+def _check_options(options: CalibrateOptions) -> None:
+    for name, least in (("folds", 2), ("num_samples", 1), ("batch_size", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise ConfigError(f"{name} must be >= {least}, got {getattr(options, name)}")
+    if options.codes not in get_args(Codes):
+        raise ConfigError(f"codes must be quadrature or random, got {options.codes!r}")
+
+
 def _check_output(path: Path, overwrite: bool) -> None:
     if path.suffix != ".pt":
         raise ConfigError(f"output file must end in .pt, got {path}")
@@ -121,7 +131,7 @@ def _check_output(path: Path, overwrite: bool) -> None:
 
 def _read(path: Path) -> tuple[Checkpoint, str]:
     with weights_file(path) as file:
-        return read_checkpoint(file), file_sha256(file)
+        return read_checkpoint(file), model_sha256(file)
 
 
 @torch.inference_mode()
@@ -143,7 +153,7 @@ def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[Calibrat
                 yield batch
                 progress.advance(task, len(batch["image"]))
 
-        draw = Draw(options.num_samples, options.seed)
+        draw = Draw(options.num_samples, options.seed, options.codes)
         fit = CalibrationFit(network, batches, folds, CountedClasses.of(datalist), draw)
     about = {"datalist": datalist.name, "part": options.part, "images": len(images), "patients": len(set(patients))}
     return fit, about

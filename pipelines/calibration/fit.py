@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mose_med.metrics import Reliability
 from mose_med.networks import MoSE
+from mose_med.networks.priors import Codes
 from mose_med.samples import RaterMasks
 from pipelines.calibration.gating import GatingScores, expert_probs_by_temperature, gating_scores, within_experts
 from pipelines.calibration.grid import NEUTRAL, TEMPERATURES, lowest
@@ -29,10 +30,11 @@ Batches = Callable[[], Iterator[dict[str, Any]]]
 
 
 class Draw(NamedTuple):
-    """How many samples an image, and their seed."""
+    """Which samples an image is given; the seed is that of random codes."""
 
     num_samples: int
     seed: int
+    codes: Codes
 
 
 class _Choice(NamedTuple):

@@ -49,7 +49,8 @@ class Calibration:
         images: number of images.
         patients: number of patients.
         num_samples: of every image.
-        seed: of the samples.
+        seed: of random codes.
+        codes: of the samples, quadrature or random.
         checkpoint_sha256: of the file that was calibrated.
     """
 
@@ -64,6 +65,7 @@ class Calibration:
     patients: int
     num_samples: int
     seed: int
+    codes: str
     checkpoint_sha256: str
 
     @property

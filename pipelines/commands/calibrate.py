@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mose_med.errors import ConfigError
-from pipelines.commands.shared import Checkpoint, Device, Quiet, Seed, Threads, command
+from pipelines.commands.shared import Checkpoint, CodesName, Device, Quiet, Seed, Threads, command
 
 __all__ = ["register"]
 
@@ -27,6 +27,9 @@ def calibrate(
     part: Annotated[str, typer.Option(help="Part of the split to fit on.")] = "validation",
     folds: Annotated[int, typer.Option(min=2, help="Folds of patients for the cross-fitted scores.")] = 5,
     samples: Annotated[int, typer.Option(min=1, help="Samples per image.")] = 16,
+    codes: Annotated[
+        CodesName, typer.Option(help="Codes of the samples: points that stand for each expert, or draws.")
+    ] = CodesName.QUADRATURE,
     undo: Annotated[bool, typer.Option("--undo", help="Take a calibration back; needs no datalist.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -51,6 +54,7 @@ def calibrate(
             part=part,
             folds=folds,
             num_samples=samples,
+            codes=codes.value,
             seed=seed,
             device=device,
             threads=threads,

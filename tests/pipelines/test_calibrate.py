@@ -49,14 +49,15 @@ def changed(options: CalibrateOptions, folder: Path, change: Callable[[MoSE], No
     return replace(options, checkpoint=folder / "changed.pt", output_file=folder / "out.pt")
 
 
+@pytest.mark.parametrize("codes", ["quadrature", "random"])
 @pytest.mark.parametrize("stage", ["before", "after"])
-def test_scores_are_those_of_an_evaluation(
-    options: CalibrateOptions, calibration: Calibration, tmp_path: Path, stage: str
-):
-    weights = options.checkpoint if stage == "before" else options.output_file
-    settings = {"part": "validation", "num_samples": (8,), "device": "cpu", "quiet": True}
+def test_scores_are_those_of_an_evaluation(options: CalibrateOptions, tmp_path: Path, stage: str, codes: str):
+    found = calibrate(replace(options, output_file=tmp_path / "out.pt", codes=codes))
+    weights = options.checkpoint if stage == "before" else tmp_path / "out.pt"
+    settings = {"part": "validation", "num_samples": (8,), "codes": codes, "device": "cpu", "quiet": True}
     row = evaluate(EvaluateOptions(options.datalist, weights, tmp_path / "out", **settings)).row(COMPACT)
-    scores = getattr(calibration, stage)
+    scores = getattr(found, stage)
+    assert found.codes == codes
     assert scores.ged == pytest.approx(row.ged.mean, abs=1e-5)
     assert scores.matched_iou == pytest.approx(row.matched_iou.mean, abs=1e-5)
     assert scores.ece_percent == pytest.approx(row.ece_percent.mean, abs=1e-3)
@@ -147,8 +148,11 @@ def test_a_calibration_that_does_not_carry_over_is_told(
     ("change", "message"),
     [
         ({"folds": 3}, "folds must be from 2 to the 2 patients of the part, got 3"),
+        ({"folds": 1}, "folds must be >= 2, got 1"),
         ({"num_samples": 0}, "num_samples must be >= 1, got 0"),
         ({"batch_size": 0}, "batch_size must be >= 1, got 0"),
+        ({"seed": -1}, "seed must be >= 0, got -1"),
+        ({"codes": "sobol"}, "codes must be quadrature or random, got 'sobol'"),
         ({"part": "tests"}, "part must be one of training, validation, test, got 'tests'"),
         ({"output_file": Path("out.zip")}, r"output file must end in \.pt, got out\.zip"),
     ],

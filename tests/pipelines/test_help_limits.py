@@ -15,6 +15,8 @@ from typer.models import OptionInfo
 from data_prep.phantom import DEMO_SPLIT_CSV
 from data_prep.split import read_split
 from mose_med.handlers.epochs import TimeLimit
+from pipelines import calibrate
+from pipelines.calibrate import CalibrateOptions
 from pipelines.cli import app, invoke
 from pipelines.cohort.options import CohortOptions
 from pipelines.evaluate import EvaluateOptions, _check_options
@@ -110,6 +112,10 @@ def evaluate_options(name: str) -> Callable[[Any], object]:
     return lambda value: _check_options(EvaluateOptions(_NOWHERE, _NOWHERE, _NOWHERE, **{name: value}))
 
 
+def calibrate_options(name: str) -> Callable[[Any], object]:
+    return lambda value: calibrate._check_options(CalibrateOptions(_NOWHERE, _NOWHERE, _NOWHERE, **{name: value}))
+
+
 #: What checks a number in the code, by command and option, or by option alone where all commands take it alike.
 CHECKS: dict[str, Callable[[Any], object]] = {
     "prepare lidc crop": lambda value: CropOptions((value, value)),
@@ -132,6 +138,9 @@ CHECKS: dict[str, Callable[[Any], object]] = {
         PreparePhantomOptions(_NOWHERE, value),
     ),
     "train max_minutes": lambda value: TimeLimit(value),
+    "calibrate folds": calibrate_options("folds"),
+    "calibrate samples": calibrate_options("num_samples"),
+    "calibrate seed": calibrate_options("seed"),
     "evaluate samples": lambda value: evaluate_options("num_samples")((value,)),
     "evaluate seeds": evaluate_options("num_seeds"),
     "evaluate seed": evaluate_options("seed"),
