@@ -38,7 +38,7 @@ def test_both_forms_and_both_baselines_are_scored(evaluation: Evaluation):
 def test_every_file_is_written(options: EvaluateOptions, evaluation: Evaluation):
     names = {path.name for path in options.output_dir.iterdir()}
     tables = {"metrics.json", "scores.md", "per_slice.csv", "per_case.csv", "options.json"}
-    assert names == tables | {"reliability.png", "samples.png"}
+    assert names == tables | {"reliability.png", "samples.png", "private"}
     assert "| compact, quadrature codes | 8 |" in (options.output_dir / "scores.md").read_text()
     assert json.loads((options.output_dir / "metrics.json").read_text())["images"] == evaluation.images
 
