@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError
+from mose_med.geometry import translated
 from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
 from mose_med.inferers.lesions import Lesion
 from mose_med.inferers.regions import Box, Region, assembled, unpack
@@ -82,6 +83,21 @@ class CaseDistribution:
             raise ConfigError(f"number must be that of one of {len(self.lesions)} lesions, got {number}")
         own = self.regions[number - 1] if len(self.regions) > 1 else self.regions[0]
         return replace(self, regions=(own,), lesions=(self.lesions[number - 1],), shares=None)
+
+    def shares_region(self, number: int) -> bool:
+        """Whether the dense maps take voxels of a lesion's own region from another's."""
+        return self.shares is not None and self.shares[number - 1] is not None
+
+    def own_maps(self, number: int) -> CaseDistribution:
+        """One lesion and its own region alone, on the grid of that region: as the input's, cut to its box.
+
+        Raises:
+            ConfigError: if there is no lesion of that number.
+        """
+        alone = self.alone(number)
+        (region,) = alone.regions
+        shape, affine = region.box.shape, translated(self.affine, region.box.start)
+        return replace(alone, shape=shape, affine=affine, regions=(region._replace(box=Box((0, 0, 0), shape)),))
 
     def format(self, name: str) -> MapFormat:
         """Shape and type of a dense map.

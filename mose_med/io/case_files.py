@@ -1,4 +1,8 @@
-"""The files of one inferred case: maps as NIfTI on the input's grid, and ``lesions.json``."""
+"""The files of one inferred case: maps as NIfTI on the input's grid, and ``lesions.json``.
+
+A lesion whose region shares voxels with that of another listed position has a folder ``lesion-n`` besides, with the
+maps of its own region on the grid of its box: the maps of the case show the nearest position's.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from mose_med.io.nifti import write_nifti
 from mose_med.io.nifti_transforms import NiftiTransforms
 from mose_med.lesion_rules import LESIONS_NAME
 
-__all__ = ["lesion_record", "write_case"]
+__all__ = ["lesion_record", "own_folder", "write_case"]
 
 _DIGITS = 6
 
@@ -38,9 +42,19 @@ def write_case(
     """
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(partial(_write_map, folder, distribution, transforms), distribution.names))
+        for lesion in distribution.lesions:
+            if distribution.shares_region(lesion.number):
+                own, maps = own_folder(folder, lesion.number), distribution.own_maps(lesion.number)
+                own.mkdir()
+                list(pool.map(partial(_write_map, own, maps, transforms), maps.names))
     names = [str(lesion.number) for lesion in distribution.lesions] if nodule_ids is None else nodule_ids
     lesions = [lesion_record(lesion, name) for lesion, name in zip(distribution.lesions, names, strict=True)]
     (folder / LESIONS_NAME).write_text(json.dumps({"lesions": lesions}, indent=2) + "\n", encoding="utf-8")
+
+
+def own_folder(folder: Path, number: int) -> Path:
+    """Where the maps of a lesion's own region are, if the case has them."""
+    return folder / f"lesion-{number}"
 
 
 def _write_map(folder: Path, distribution: CaseDistribution, transforms: NiftiTransforms | None, name: str) -> None:

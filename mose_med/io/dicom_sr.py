@@ -2,7 +2,7 @@
 
 Every lesion is a measurement group. One that is in the consensus refers to its segment (TID 1411), one that only some
 samples see has the source slice of its position instead (TID 1501). A group has the volume in ml as mean, median, 5 %
-and 95 % quantile over all samples; the mean volume by expert, with the expert as measurement method; every expert's
+and 95 % quantile over the samples; the mean volume by expert, with the expert as measurement method; every expert's
 probability; and the probability that the lesion is not there.
 
 Codes are the standard's; this project's own have the scheme 99MOSEMED.

@@ -19,9 +19,10 @@ from isal import igzip
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
-from mose_med.geometry import Affine
+from mose_med.geometry import Affine, mm_to_index
 from mose_med.inferers.lesions import LesionEntropy
 from mose_med.inferers.regions import Box
+from mose_med.io.case_files import own_folder
 from mose_med.io.damaged_nifti import named_nifti_errors
 from mose_med.lesion_rules import LESIONS_NAME
 
@@ -122,6 +123,37 @@ class FinishedCase:
                         if box.start[2] <= k < box.stop[2]:
                             result[:, :, k - box.start[2], channel] = plane[box.slices[:2]]
         return results if len(shape) == 4 else [result[..., 0] for result in results]
+
+    def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
+        """As :meth:`crops`, each box in the lesion's own region where that shares voxels with another.
+
+        Args:
+            name: of the map.
+            boxes: inside the grid of the case, one for each lesion; outside the own region there is 0.
+            numbers: of the lesions.
+
+        Raises:
+            DataError: if a file is missing or damaged.
+        """
+        crops = self.crops(name, boxes)
+        for crop, box, number in zip(crops, boxes, numbers, strict=True):
+            own = own_folder(self.folder, number)
+            if own.is_dir():
+                _fill_from(own, name, box, crop, self)
+        return crops
+
+
+def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: FinishedCase) -> None:
+    """Put what a folder of a lesion's own maps says of a box into its crop, and 0 elsewhere."""
+    with _reading(own, name) as path:
+        image = nib.load(path)
+        values = np.asarray(image.dataobj.get_unscaled())
+    i, j, k = np.round(mm_to_index(case.affine, image.affine[:3, 3])).astype(int).tolist()
+    grid = Box((i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2]))
+    inside = box.intersection(grid)
+    crop[...] = 0
+    if 0 not in inside.shape:
+        crop[inside.slices_in(box)] = values[inside.slices_in(grid)]
 
 
 def open_case(folder: Path, name: str | None = None) -> FinishedCase:

@@ -7,7 +7,8 @@ patient's left, j to posterior, k to superior.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -62,14 +63,14 @@ def view_box(affine: Affine, shape: tuple[int, ...], place_mm: Position) -> Box:
 
 
 def read_lesion_volumes(
-    case: FinishedCase, image_hu: NDArray[np.floating], places_mm: Sequence[Position]
+    case: FinishedCase, image_hu: NDArray[np.floating], places_mm: Mapping[int, Position]
 ) -> list[LesionVolumes]:
-    """Read the boxes around several places; every file of the case is read once.
+    """Read the boxes around several lesions, each in its own region; every file of the case is read once.
 
     Args:
         case: a finished one.
         image_hu: the CT it was inferred from, (i, j, k) on the grid of the case.
-        places_mm: RAS mm.
+        places_mm: by the numbers of the lesions, RAS mm.
 
     Raises:
         DataError: if a map cannot be read.
@@ -77,12 +78,13 @@ def read_lesion_volumes(
     steps = reorientation(case.affine, _ORIENTATION)
     oriented = steps.apply(image_hu)
     affine = steps.affine(case.affine, case.shape)
-    views = [view_box(affine, oriented.shape, place) for place in places_mm]
+    views = [view_box(affine, oriented.shape, place) for place in places_mm.values()]
     boxes = [view.undo(steps, case.shape) for view in views]
-    maps = {name: _oriented(case, name, boxes, steps) for name in _MAPS}
+    read = partial(_oriented, case, boxes=boxes, numbers=list(places_mm), steps=steps)
+    maps = {name: read(name) for name in _MAPS}
     experts = range(1, case.num_experts + 1)
-    samples = [_oriented(case, f"expert-{k}_samples", boxes, steps) for k in experts]
-    means = [_oriented(case, f"expert-{k}_foreground_probability", boxes, steps) for k in experts]
+    samples = [read(f"expert-{k}_samples") for k in experts]
+    means = [read(f"expert-{k}_foreground_probability") for k in experts]
     return [
         LesionVolumes(
             affine=translated(affine, view.start),
@@ -101,5 +103,7 @@ def read_lesion_volumes(
 _MAPS = ("consensus", "probability", "entropy", "entropy_between_experts")
 
 
-def _oriented(case: FinishedCase, name: str, boxes: Sequence[Box], steps: Reorientation) -> list[NDArray[np.generic]]:
-    return [steps.apply(crop) for crop in case.crops(name, boxes)]
+def _oriented(
+    case: FinishedCase, name: str, boxes: Sequence[Box], numbers: Sequence[int], steps: Reorientation
+) -> list[NDArray[np.generic]]:
+    return [steps.apply(crop) for crop in case.own_crops(name, boxes, numbers)]

@@ -52,7 +52,7 @@ def write_review(folder: Path, case: FinishedCase, image_hu: NDArray[np.floating
     if image_hu.shape != case.shape:
         raise DataError(f"image must have the shape of the case, {case.shape}, got {image_hu.shape}: name its own CT")
     lesions = drawn_lesions(case.lesions)
-    places = [lesion.place_mm for lesion in lesions if lesion.place_mm is not None]
+    places = {lesion.number: lesion.place_mm for lesion in lesions if lesion.place_mm is not None}
     volumes = read_lesion_volumes(case, image_hu, places)
     by_number = {lesion.number: of_lesion for lesion, of_lesion in zip(lesions, volumes, strict=True)}
     page = folder / PAGE_NAME

@@ -272,8 +272,9 @@ class UrlStore(ResultStore):
                 if not overwrite:
                     raise FileExistsError(errno.EEXIST, "the case is there already", case)
                 self._files.rm(f"{self._root}/{case}", recursive=True)
-            for path in sorted(folder.iterdir(), key=lambda path: (path.name == PROVENANCE_NAME, path.name)):
-                self._files.put_file(str(path), f"{self._root}/{case}/{path.name}")
+            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+            for name in sorted(names, key=lambda name: (name == PROVENANCE_NAME, name)):
+                self._files.put_file(str(folder / name), f"{self._root}/{case}/{name}")
 
     def clean(self, mark: str = "") -> None:
         """Nothing is left half done here: see the module."""

@@ -56,6 +56,20 @@ def test_run_json_tells_how_much_was_looked_at(options: InferOptions):
     assert (run["windows"], run["region_slices"], run["region_voxels"]) == (sides[2], sides[2], math.prod(sides))
 
 
+@pytest.mark.parametrize(("codes", "samples"), [("quadrature", 50), ("random", 8)])
+def test_the_codes_are_recorded_and_quantiles_say_on_how_many_samples_they_stand(options, codes: str, samples: int):
+    folder = infer(dataclasses.replace(options, codes=codes)).folder
+    (lesion,) = json.loads((folder / "lesions.json").read_text())["lesions"]
+    assert lesion["volume_ml"]["quantile_samples"] == samples
+    assert json.loads((folder / "provenance.json").read_text())["options"]["codes"] == codes
+
+
+def test_other_codes_do_not_join_a_folder(options: InferOptions):
+    infer(options)
+    with pytest.raises(ConfigError, match="codes"):
+        infer(dataclasses.replace(options, codes="random"))
+
+
 def test_lesions_and_summary_agree(options: InferOptions):
     result = infer(options)
     (lesion,) = json.loads((result.folder / "lesions.json").read_text())["lesions"]
@@ -163,6 +177,7 @@ def test_another_study_joins_the_folder(options: InferOptions, write_ct_series, 
         ({"source": Path("absent")}, "absent does not exist"),
         ({"series": "9.9"}, r"no CT series '9.9' in the input"),
         ({"samples": 0}, "samples must be >= 1, got 0"),
+        ({"codes": "sobol"}, "codes must be quadrature or random, got 'sobol'"),
         ({"threads": 0}, "threads must be >= 1, got 0"),
         ({"depth_mm": -1.0}, "depth_mm must be >= 0, got -1.0"),
         ({"seed": -1}, "seed must be >= 0, got -1"),

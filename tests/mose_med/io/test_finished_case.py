@@ -7,11 +7,15 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from monai.data import MetaTensor
 
 from mose_med.errors import DataError
+from mose_med.inferers import infer_case
 from mose_med.inferers.regions import Box
+from mose_med.io.case_files import write_case
 from mose_med.io.finished_case import open_case
 from tests.fixtures.report import NASTY_NAME, ReportCase
 
@@ -101,3 +105,24 @@ def test_fields_that_are_not_known_are_passed_over_and_a_lesion_need_not_be_list
     lesion = open_case(copy).lesions[0]
     assert (lesion.name, lesion.listed_mm) == ("1", None)
     assert lesion.place_mm == lesion.centroid_mm
+
+
+def test_a_lesion_whose_region_is_shared_is_read_from_its_own_maps(bright_voxels, raw_preprocessing, tmp_path: Path):
+    image = MetaTensor(torch.randn(1, 40, 30, 6, generator=torch.Generator().manual_seed(0)) * 300 - 300)
+    image.affine = torch.diag(torch.tensor([-0.7, -0.8, 2.0, 1.0], dtype=torch.float64))
+    places = [(image.affine.numpy() @ [i, 14, 3, 1])[:3] for i in (14, 22)]
+    result = infer_case(bright_voxels, image, preprocessing=raw_preprocessing, nodules=places, depth_mm=4)
+    write_case(tmp_path, result)
+    (tmp_path / "provenance.json").write_text("{}")
+    case, box = open_case(tmp_path), Box((4, 2, 0), (34, 29, 6))
+    for name in ("expert-2_samples", "probability", "entropy"):
+        own = case.own_crops(name, [box, box], [1, 2])
+        for number, crop in enumerate(own, start=1):
+            np.testing.assert_array_equal(crop, result.alone(number).crop(name, box))
+        assert (own[0] != case.crops(name, [box])[0]).any()
+
+
+def test_a_lesion_whose_region_is_shared_with_none_has_no_maps_of_its_own(report_case: ReportCase):
+    case, box = open_case(report_case.folder), Box((4, 2, 0), (34, 29, 6))
+    assert not (case.folder / "lesion-1").exists()
+    np.testing.assert_array_equal(case.own_crops("probability", [box], [1])[0], case.crops("probability", [box])[0])

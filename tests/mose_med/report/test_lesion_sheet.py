@@ -17,7 +17,7 @@ from tests.fixtures.report import ReportCase
 def drawn(report_case: ReportCase) -> tuple[FoundLesion, LesionVolumes]:
     case = open_case(report_case.folder)
     lesion = case.lesions[0]
-    (volumes,) = read_lesion_volumes(case, report_case.image.numpy()[0], [lesion.place_mm])
+    (volumes,) = read_lesion_volumes(case, report_case.image.numpy()[0], {lesion.number: lesion.place_mm})
     return lesion._replace(name="nodule"), volumes
 
 

@@ -16,7 +16,7 @@ from tests.fixtures.report import ReportCase, write_finished_case
 
 def volumes_of(report_case: ReportCase) -> list[LesionVolumes]:
     case = open_case(report_case.folder)
-    places = [lesion.place_mm for lesion in case.lesions]
+    places = {lesion.number: lesion.place_mm for lesion in case.lesions}
     return read_lesion_volumes(case, report_case.image.numpy()[0], places)
 
 

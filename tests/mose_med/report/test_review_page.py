@@ -59,7 +59,7 @@ def case(report_case: ReportCase) -> FinishedCase:
 
 @pytest.fixture(scope="module")
 def volumes(case: FinishedCase, report_case: ReportCase) -> dict[int, LesionVolumes]:
-    places = [lesion.place_mm for lesion in case.lesions]
+    places = {lesion.number: lesion.place_mm for lesion in case.lesions}
     read = read_lesion_volumes(case, report_case.image.numpy()[0], places)
     return {lesion.number: of_lesion for lesion, of_lesion in zip(case.lesions, read, strict=True)}
 

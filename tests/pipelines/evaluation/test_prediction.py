@@ -68,10 +68,7 @@ def test_samples_are_those_of_the_network(image: torch.Tensor, noise_level: int)
 
 @torch.inference_mode()
 def test_quadrature_points_depend_on_neither_seed_nor_slice(network: MoSE, image: torch.Tensor):
-    one, other = (
-        BatchPrediction(network, image[None], 0).compact(6, 0),
-        BatchPrediction(network, image[None], 7).compact(6, 1),
-    )
+    one, other = (BatchPrediction(network, image[None], index).compact(6, seed) for index, seed in ((0, 0), (7, 1)))
     torch.testing.assert_close(one.probs, other.probs, atol=0, rtol=0)
 
 

@@ -28,6 +28,8 @@ def publish(store: ResultStore, case: str, text: bytes = b"{}", overwrite: bool 
     with store.publish(case, overwrite=overwrite) as folder:
         (folder / "provenance.json").write_bytes(text)
         (folder / "maps.nii.gz").write_bytes(b"maps")
+        (folder / "lesion-1").mkdir()
+        (folder / "lesion-1" / "maps.nii.gz").write_bytes(b"own maps")
 
 
 def test_locations_are_told_apart(tmp_path: Path):
@@ -47,6 +49,7 @@ def test_a_case_is_published_whole(store: ResultStore):
     publish(store, "case-1")
     assert store.cases() == ["case-1"]
     assert store.read("case-1/maps.nii.gz") == b"maps"
+    assert store.read("case-1/lesion-1/maps.nii.gz") == b"own maps"
 
 
 def test_a_case_that_fails_while_it_is_written_leaves_nothing(store: ResultStore):
