@@ -74,7 +74,9 @@ class Content:
             try:
                 seen[name] = _seen(path, earlier.get(name), (known or {}).get(name))
             except FileNotFoundError as error:
-                raise DataError(f"{path} does not exist") from error
+                raise DataError(
+                    f"image {path} does not exist: was the data folder moved or prepared in part?"
+                ) from error
             except OSError as error:
                 raise DataError(f"{path} cannot be read: {error.strerror}") from error
         return cls(seen, earlier)
