@@ -160,13 +160,13 @@ def test_files_of_one_case_on_other_grids_are_named(options: EvaluateMasksOption
 
 # Offset, form and value of a field of the header, and what the line must say of it.
 HEADERS = {
-    "datatype 0": (70, "<h", 0, "data code 0 not supported"),
-    "unknown datatype": (70, "<h", 9999, "data code 9999 not recognized"),
-    "offset within the header": (108, "<f", 348, "vox offset 348 too low"),
-    "intercept NaN": (116, "<f", math.nan, "invalid intercept nan"),
+    "datatype 0": (70, "<h", 0, "must name a known type of values, got datatype 0"),
+    "unknown datatype": (70, "<h", 9999, "must name a known type of values, got datatype 9999"),
+    "offset within the header": (108, "<f", 348, "must have a vox_offset >= 352, where values begin, got 348"),
+    "intercept NaN": (116, "<f", math.nan, "must scale by finite numbers, got slope 1, intercept nan"),
     "eight dimensions": (40, "<h", 8, "cannot be read as NIfTI"),
     "infinite offset": (108, "<f", math.inf, "cannot be read as NIfTI"),
-    "30000 columns": (42, "<h", 30000, "Expected 360000 bytes, got 60 bytes"),
+    "30000 columns": (42, "<h", 30000, "holds 60 bytes of voxels, its header says 360000"),
 }
 
 

@@ -17,7 +17,7 @@ from mose_med.networks import MoSE
 from mose_med.networks.priors import quadrature_deviates
 from mose_med.preprocessing import Preprocessing
 
-AFFINE = np.array([[-0.7, 0.05, 0.0, 12.0], [0.05, -0.6, 0.0, 20.0], [0.0, 0.0, 2.0, -100.0], [0, 0, 0, 1]])
+AFFINE = np.array([[-0.7, -0.6 * 0.05 / 0.7, 0, 12], [0.05, -0.6, 0, 20], [0, 0, 2, -100], [0, 0, 0, 1]])
 CODES = ["".join(code) for axes in permutations(("LR", "PA", "IS")) for code in product(*axes)]
 
 
