@@ -179,9 +179,13 @@ class _Run:
         require_fit(self.datalist, checkpoint.config, options.checkpoint)
         self.network: MoSE = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(self.device)
         self.slices = scored_dataset(self.datalist, options.part, checkpoint.config)
-        self.training = scored_dataset(self.datalist, "training", checkpoint.config)
-        for dataset in (self.slices, self.training):
-            dataset[0]
+        self.slices[0]
+        self.training: ScoredDataset | None = None
+        if self.datalist.parts["training"]:
+            self.training = scored_dataset(self.datalist, "training", checkpoint.config)
+            self.training[0]
+        else:
+            _logger.info("the datalist has no training part: the mean training mask is left out")
         warn_of_training_data(checkpoint, self.slices.data, f"checkpoint {options.checkpoint}")
         self.num_classes = len(self.datalist.classes)
         self.counted = CountedClasses.of(self.datalist)
@@ -215,7 +219,7 @@ class _Run:
             patients=len({entry.patient_id for entry in self.slices.data}),
             seeds=self.options.seeds,
             checkpoint_sha256=self.checkpoint_sha256,
-            constant_threshold=constant.threshold,
+            constant_threshold=None if constant is None else constant.threshold,
             rows=self._rows(),
             expert_probs=tuple(usage.mean_probs.tolist()),
             effective_experts=usage.effective_experts,
@@ -225,13 +229,16 @@ class _Run:
         self.track(evaluation)
         return evaluation
 
-    def _constant(self, progress: Progress) -> ConstantPrediction:
-        task = progress.add_task("mean training mask", total=2 * len(self.training))
+    def _constant(self, progress: Progress) -> ConstantPrediction | None:
+        training = self.training
+        if training is None:
+            return None
+        task = progress.add_task("mean training mask", total=2 * len(training))
         return best_constant_prediction(
-            lambda: self._batches(self.training, progress, task), self.num_classes, self.counted.regions
+            lambda: self._batches(training, progress, task), self.num_classes, self.counted.regions
         )
 
-    def _score_slices(self, progress: Progress, constant: ConstantPrediction) -> None:
+    def _score_slices(self, progress: Progress, constant: ConstantPrediction | None) -> None:
         task = progress.add_task("evaluate", total=len(self.slices))
         first = 0
         for batch in self._batches(self.slices, progress, task):
@@ -241,7 +248,8 @@ class _Run:
             for position in range(len(self.options.seeds)):
                 for number in self.options.num_samples:
                     self._score_forms(prediction, raters, number, position)
-            self._add(CONSTANT, 1, 0, _constant_set(constant, len(raters.masks), self.device), raters)
+            if constant is not None:
+                self._add(CONSTANT, 1, 0, _constant_set(constant, len(raters.masks), self.device), raters)
             entries = self.slices.data[first : first + len(raters.masks)]
             self.views += rater_views(entries, raters, self.counted)
             first += len(raters.masks)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from mose_med.errors import ConfigError
-from pipelines.evaluation.weights import required_checkpoint
 from pipelines.inference.options import ResultOptions
 from pipelines.inference.store import is_url
+from pipelines.shipped_weights import chosen_checkpoint
 
 __all__ = ["CohortOptions"]
 
@@ -74,9 +74,9 @@ class CohortOptions(ResultOptions):
         """The checkpoint.
 
         Raises:
-            ConfigError: if none is given.
+            ConfigError: if none is given and none is shipped.
         """
-        return required_checkpoint(self.checkpoint)
+        return chosen_checkpoint(self.checkpoint)
 
     def check(self) -> None:
         """Check the values, those that decide a result included.

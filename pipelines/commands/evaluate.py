@@ -30,7 +30,7 @@ def evaluate(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Weights written by mose-med train, or a bundle that holds them.", show_default=False),
+        typer.Option(help="Weights written by mose-med train, or a bundle that holds them.", show_default="shipped"),
     ] = None,
     predictions: Annotated[
         Path | None,
@@ -80,8 +80,10 @@ def evaluate(
         evaluate_masks(EvaluateMasksOptions(**shared, **chosen, classes=tuple(classes or (1,))))
         return
     from pipelines.evaluate import EvaluateOptions, evaluate
+    from pipelines.shipped_weights import chosen_checkpoint
 
-    chosen = {name: options[name] for name in (*_MODEL, "seed", "device")}
+    chosen = {name: options[name] for name in ("datalist", "seed", "device")}
+    chosen["checkpoint"] = chosen_checkpoint(checkpoint)
     chosen |= {"part": part or "test", "num_samples": tuple(samples or (16,)), "num_seeds": seeds or 1}
     evaluate(EvaluateOptions(**shared, **chosen, codes=(codes or CodesName.QUADRATURE).value))
 
@@ -90,9 +92,9 @@ def _check_mode(options: dict[str, Any]) -> None:
     """Refuse anything but one whole pair of inputs and the options that belong to it."""
     given = {name for name in (*_MODEL, *_MASKS, *_ONLY_MODEL, *_ONLY_MASKS) if options[name]}
     pair = [pair for pair in (_MODEL, _MASKS) if given & set(pair)]
-    if len(pair) != 1 or not set(pair[0]) <= given:
+    if len(pair) != 1 or not {*pair[0]} - {"checkpoint"} <= given:
         found = " and ".join(_flag(name) for name in (*_MODEL, *_MASKS) if name in given) or "none"
-        raise ConfigError(f"give either --datalist and --checkpoint or --predictions and --references, got {found}")
+        raise ConfigError(f"give either --datalist (with --checkpoint) or --predictions and --references, got {found}")
     strange = given & set(_ONLY_MASKS if pair[0] == _MODEL else _ONLY_MODEL)
     if strange:
         raise ConfigError(f"{_flag(min(strange))} does not go with {_flag(pair[0][0])}: leave it out")

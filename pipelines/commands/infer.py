@@ -76,7 +76,7 @@ def infer(
         typer.Option(help="Volume that is not 0 in the lungs of INPUT.", show_default="found by threshold"),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Weights written by mose-med train.", show_default=False)
+        Path | None, typer.Option(help="Weights written by mose-med train, or a bundle.", show_default="shipped")
     ] = None,
     overlap: Annotated[
         float,

@@ -61,11 +61,12 @@ class Evaluation:
         patients: number of patients.
         seeds: of the samples.
         checkpoint_sha256: of the file that was evaluated.
-        constant_threshold: of the mean training mask; infinite where predicting nothing is best.
         rows: scores of the network's two forms and of the baselines, for every number of samples.
         expert_probs: mean gating probability of every expert.
         effective_experts: exponential of the entropy of these means.
         codes: of the compact form, ``quadrature`` or ``random``.
+        constant_threshold: of the mean training mask; infinite where predicting nothing is best, None without a
+            training part.
     """
 
     datalist: str
@@ -74,11 +75,11 @@ class Evaluation:
     patients: int
     seeds: tuple[int, ...]
     checkpoint_sha256: str
-    constant_threshold: float
     rows: tuple[ScoreRow, ...]
     expert_probs: tuple[float, ...]
     effective_experts: float
     codes: str = "random"
+    constant_threshold: float | None = None
 
     def row(self, method: str, num_samples: int | None = None) -> ScoreRow:
         """The first row of a method, of a number of samples if one is given.
@@ -94,7 +95,9 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Plain types only, as ``metrics.json`` holds them."""
         content = vars(self) | {"rows": [_plain_row(row) for row in self.rows]}
-        if self.constant_threshold == float("inf"):
+        if self.constant_threshold is None:
+            del content["constant_threshold"]
+        elif self.constant_threshold == float("inf"):
             content["constant_threshold"] = None
         return content
 
@@ -111,7 +114,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
     if not path.is_file():
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if content["constant_threshold"] is None:
+    if content.get("constant_threshold", 0.0) is None:
         content["constant_threshold"] = float("inf")
     rows = tuple(_row(values) for values in content["rows"])
     tuples = {name: tuple(content[name]) for name in ("seeds", "expert_probs")}

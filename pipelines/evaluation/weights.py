@@ -14,7 +14,7 @@ from mose_med.model_files import MODEL_CONFIG_NAME, model_sha256
 from mose_med.zip_files import named_zip_errors
 from pipelines.bundle.archive import verify_folder, verify_zip
 
-__all__ = ["BUNDLE_WEIGHTS", "required_checkpoint", "weights_file", "weights_sha256"]
+__all__ = ["BUNDLE_WEIGHTS", "weights_file", "weights_sha256"]
 
 #: Weights inside a bundle.
 BUNDLE_WEIGHTS = PurePosixPath("models/model.pt")
@@ -44,17 +44,6 @@ def weights_file(path: Path) -> Iterator[Path]:
             yield _extracted(path, Path(folder))
     else:
         yield path
-
-
-def required_checkpoint(path: Path | None) -> Path:
-    """The checkpoint of an inference.
-
-    Raises:
-        ConfigError: if none is given.
-    """
-    if path is None:
-        raise ConfigError("infer has no weights shipped yet: pass --checkpoint FILE, made by `mose-med train`")
-    return path
 
 
 def weights_sha256(path: Path) -> str:

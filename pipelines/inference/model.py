@@ -12,7 +12,8 @@ from mose_med.errors import ConfigError
 from mose_med.model_files import model_sha256
 from mose_med.networks import MoSE
 from pipelines.device import choose_device
-from pipelines.evaluation.weights import required_checkpoint, weights_file
+from pipelines.evaluation.weights import weights_file
+from pipelines.shipped_weights import chosen_checkpoint
 
 __all__ = ["LoadedModel", "load_model"]
 
@@ -33,7 +34,8 @@ def load_model(checkpoint: Path | None, device: str = "auto", threads: int | Non
     """Read a checkpoint and put its network on the device.
 
     Args:
-        checkpoint: file made by ``mose-med train``, or a bundle (folder or zip) that holds one.
+        checkpoint: file made by ``mose-med train``, or a bundle (folder or zip) that holds one; None for the weights
+            that are shipped.
         device: ``auto``, ``cpu`` or ``cuda[:n]``.
         threads: of the CPU, for this process; as they are if None.
 
@@ -41,7 +43,7 @@ def load_model(checkpoint: Path | None, device: str = "auto", threads: int | Non
         ConfigError: if there is no checkpoint, it is not of this project, or an argument does not fit.
         DataError: if the file is damaged.
     """
-    checkpoint = required_checkpoint(checkpoint)
+    checkpoint = chosen_checkpoint(checkpoint)
     if threads is not None:
         if threads < 1:
             raise ConfigError(f"threads must be >= 1, got {threads}")

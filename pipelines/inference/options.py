@@ -129,7 +129,7 @@ class InferOptions(ResultOptions):
     Attributes:
         source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; None for a study of an archive.
         output_dir: gets one folder a case.
-        checkpoint: weights, made by ``mose-med train``.
+        checkpoint: weights, made by ``mose-med train``; None for those that are shipped.
         nodules: CSV of positions in mm, or JSON of boxes; without one the region is searched.
         lung_mask: where the lungs are; found by threshold if None.
         series: SeriesInstanceUID to read, or the number of the series; the first if None.

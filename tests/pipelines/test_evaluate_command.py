@@ -54,7 +54,7 @@ def test_a_class_that_no_mask_has_is_named(folders: list[str], tmp_path: Path, c
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "give either --datalist and --checkpoint or --predictions and --references, got none"),
+        ([], "give either --datalist (with --checkpoint) or --predictions and --references, got none"),
         (["--datalist", "d.json"], "got --datalist"),
         (["--predictions", "p"], "got --predictions"),
         (["--datalist", "d.json", "--references", "r"], "got --datalist and --references"),
