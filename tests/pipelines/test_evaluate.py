@@ -35,6 +35,16 @@ def test_both_forms_and_both_baselines_are_scored(evaluation: Evaluation):
     assert (evaluation.images, evaluation.patients) == (6, 2)
 
 
+def test_a_datalist_without_a_training_part_is_scored(options: EvaluateOptions, tmp_path: Path):
+    shutil.copytree(options.datalist.parent, tmp_path / "data")
+    datalist = tmp_path / "data" / options.datalist.name
+    datalist.write_text(json.dumps(json.loads(datalist.read_text()) | {"training": []}))
+    found = evaluate(replace(options, datalist=datalist, output_dir=tmp_path / "out"))
+    assert CONSTANT not in {row.method for row in found.rows}
+    assert found.constant_threshold is None
+    assert evaluate(replace(options, datalist=datalist, output_dir=tmp_path / "out")) == found
+
+
 def test_every_file_is_written(options: EvaluateOptions, evaluation: Evaluation):
     names = {path.name for path in options.output_dir.iterdir()}
     tables = {"metrics.json", "scores.md", "per_slice.csv", "per_case.csv", "options.json"}

@@ -55,7 +55,7 @@ def test_a_class_that_no_mask_has_is_named(folders: list[str], tmp_path: Path, c
     ("arguments", "message"),
     [
         ([], "give either --datalist (with --checkpoint) or --predictions and --references, got none"),
-        (["--datalist", "d.json"], "got --datalist"),
+        (["--checkpoint", "c.pt"], "got --checkpoint"),
         (["--predictions", "p"], "got --predictions"),
         (["--datalist", "d.json", "--references", "r"], "got --datalist and --references"),
         (["--predictions", "p", "--references", "r", "--checkpoint", "c"], "got --checkpoint and --predictions and"),

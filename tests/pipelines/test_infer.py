@@ -164,7 +164,6 @@ def test_another_study_joins_the_folder(options: InferOptions, write_ct_series, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"checkpoint": None}, "no weights shipped yet: pass --checkpoint FILE, made by `mose-med train`"),
         ({"checkpoint": Path("absent.pt")}, r"checkpoint absent.pt does not exist"),
         ({"nodules": None}, "no lungs were found in the image"),
         ({"nodules": None, "overlap": 1.0}, "overlap must be >= 0 and < 1, got 1.0"),
