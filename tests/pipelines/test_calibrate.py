@@ -126,7 +126,7 @@ def test_a_temperature_at_the_end_of_the_range_is_told(
 ):
     found = calibrate(replace(options, output_file=tmp_path / "out.pt"))
     assert found.temperatures.logits == TEMPERATURES[0]
-    assert "the temperature of the logits, 0.25, is at the end of the range" in caplog.text
+    assert "the temperature of the logits, 0.0625, is at the end of the range" in caplog.text
 
 
 def test_no_result_depends_on_the_batch_size(options: CalibrateOptions, calibration: Calibration, tmp_path: Path):
