@@ -35,10 +35,12 @@ _COMPACT = "compact"
 
 
 class ExpertHabits(NamedTuple):
-    """Of every expert over the slices, (N, K): probability, area over the raters' mean area, perimeter over a circle's.
+    """Of every expert over the slices, (N, K).
 
-    Area is 0 where the expert draws nothing, and nan where no rater drew anything; roundness is nan where there is no
-    outline.
+    Attributes:
+        probs: probability.
+        areas: area over the mean area of the raters who drew something; 0 where the expert draws nothing.
+        perimeters: length of the outline over that of a disc of the same area; nan where there is none.
     """
 
     probs: NDArray[np.float64]
@@ -96,9 +98,10 @@ def _habits(
         item = dataset[index]
         samples = network(item["image"][None], latents=network.priors.mean[:, None])
         masks = samples.logits[0, :, 0].argmax(dim=1) > 0
-        of_raters = float(item["label"].gt(0).flatten(1).sum(dim=1).double().mean())
+        drawn = item["label"].gt(0).flatten(1).sum(dim=1).double()
+        of_raters = float(drawn[drawn > 0].mean())
         areas = masks.flatten(1).sum(dim=1).double().numpy()
-        relative = areas / of_raters if of_raters else np.full(len(areas), np.nan)
+        relative = areas / of_raters
         round_ones = 2.0 * np.sqrt(np.pi * np.maximum(areas, 1.0))
         perimeters = np.where(areas > 0, _perimeters(masks) / round_ones, np.nan)
         yield samples.expert_probs[0].double().numpy(), relative, perimeters
@@ -120,11 +123,11 @@ def draw_experts(path: Path, habits: ExpertHabits, source: str) -> None:
     places = np.arange(1, len(order) + 1)
     rows[0].boxplot(habits.probs[:, order], showfliers=False)
     rows[0].set_ylabel("probability")
-    empty = (np.nan_to_num(habits.areas, nan=1.0) == 0)[:, order].mean(axis=0)
+    empty = (habits.areas == 0)[:, order].mean(axis=0)
     rows[1].bar(places, empty, color="0.6")
     rows[1].set_ylabel("share of empty\nmasks")
     for axis, values, label in (
-        (rows[2], habits.areas, "area over\nraters' mean area"),
+        (rows[2], habits.areas, "area over that of\nraters who drew"),
         (rows[3], habits.perimeters, "outline over that\nof a disc"),
     ):
         drawn = [column[np.isfinite(column) & (column > 0)] for column in values[:, order].T]

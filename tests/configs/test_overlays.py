@@ -15,8 +15,11 @@ from configs.assemble import ROOT, bundles
 from mose_med.errors import ConfigError
 from pipelines.train_config import config_files, overlay_names
 
-#: Two overlays that each bring a loss of their own.
-CONTRADICTING = {frozenset({"ablation_pairwise", "standard_form"})}
+#: Pairs of overlays that each bring an object of their own, and its name.
+CONTRADICTING = {
+    frozenset({"ablation_pairwise", "standard_form"}): "loss",
+    frozenset({"cosine", "linear"}): "lr_scheduler",
+}
 CHEAP = ("loss", "annealing_handler", "train::inferer", "train::prepare_batch", "guard", "time_limit")
 
 
@@ -55,8 +58,10 @@ def test_an_overlay_builds_what_it_changes(bundle: str, overlay: str):
 @pytest.mark.parametrize("first", overlay_names("lidc"))
 def test_every_pair_is_parsed(bundle: str, first: str):
     for second in overlay_names(bundle):
-        if frozenset({first, second}) in CONTRADICTING:
-            with pytest.raises(ConfigError, match=f"overlays {first} and {second} each define loss: choose one"):
+        contradicting = CONTRADICTING.get(frozenset({first, second}))
+        if contradicting is not None:
+            message = f"overlays {first} and {second} each define {contradicting}: choose one"
+            with pytest.raises(ConfigError, match=message):
                 parsed(bundle, first, second)
         elif second != first:
             parsed(bundle, first, second)
