@@ -91,11 +91,6 @@ def test_checkpoint_of_another_architecture(
     assert "do not fit its architecture" in line
 
 
-def test_infer_without_checkpoint_says_the_way_out(refused: Callable[..., str], tmp_path: Path):
-    line = refused("infer", tmp_path, "--nodules", tmp_path / "nodules.csv")
-    assert "--checkpoint" in line
-
-
 @pytest.fixture
 def refused_ct(refused: Callable[..., str], tmp_path: Path, infer_checkpoint: Path) -> Callable[..., str]:
     """Function that runs infer on an input with a nodule at the origin, and returns the line of its refusal."""

@@ -4,12 +4,13 @@ import json
 import logging
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from mose_med.checkpoint import build_network, read_checkpoint
+from mose_med.checkpoint import build_network, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError, DataError, MissingDependencyError, MoseError
 from mose_med.handlers import CheckpointKeeper
 from pipelines.train import TrainOptions, TrainResult, train
@@ -325,6 +326,8 @@ def test_a_lost_loss_stops_with_one_sentence(tiny_train: Train):
 
 def test_a_checkpoint_of_another_architecture_is_refused(tiny_train: Train, tiny_checkpoint: Path):
     result = tiny_train(max_minutes=1e-6)
-    (result.output_dir / "last.pt").write_bytes(tiny_checkpoint.read_bytes())
+    other = read_checkpoint(tiny_checkpoint)
+    network = other.config.network | {"latent_dim": 7}
+    write_checkpoint(result.output_dir / "last.pt", replace(other, config=replace(other.config, network=network)))
     with pytest.raises(ConfigError, match=r"last\.pt has network .*, the config says .*: name another output folder"):
         tiny_train()
