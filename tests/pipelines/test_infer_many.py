@@ -41,9 +41,9 @@ def test_exactly_one_kind_of_input_is_taken(infer, given):
         (["--input-dir", "a", "--series", "1.2"], "--series goes with one INPUT: give it by case"),
         (["--input-dir", "absent"], "input folder absent does not exist"),
         (["--input-dir", ".", "--shard", "3/2"], "shard must be i/n with 1 <= i <= n, got '3/2'"),
-        (["--input-dir", ".", "--gpu-share", 0], "gpu_share must be in (0, 1], got 0.0"),
-        (["--input-dir", ".", "--case-timeout", 0], "case_timeout_s must be > 0, got 0.0"),
-        (["--input-dir", ".", "--start-timeout", 0], "start_timeout_s must be > 0, got 0.0"),
+        (["--input-dir", ".", "--gpu-share", 0], "0 is not in the range 0<x<=1."),
+        (["--input-dir", ".", "--case-timeout", 0], "0 is not in the range 0<x."),
+        (["--input-dir", ".", "--start-timeout", 0], "0 is not in the range 0<x."),
     ],
 )
 def test_options_that_do_not_fit_are_refused_and_leave_nothing(infer, cohort: CohortOptions, given, message):
