@@ -47,7 +47,9 @@ def _record(run: TrainingRun, datalist: Path, scores: Evaluation, files: Sequenc
     own = held.run.data.params.get("dataset_sha256") == file_sha256(datalist)
     place = scores.part if own else f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', scores.datalist)}/{scores.part}"
     values = {
-        f"{place}/{row.method} {row.num_samples}/{name}": getattr(row, name).mean
+        f"{place}/{row.method.replace(',', '')} {row.num_samples}/{name}": getattr(
+            row, name
+        ).mean  # MLflow's characters
         for row in scores.rows
         for name in _SCORES
     }

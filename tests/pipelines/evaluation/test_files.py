@@ -11,15 +11,15 @@ from pipelines.evaluation.files import METRICS_NAME, Evaluation, markdown_table,
 from pipelines.evaluation.scores import ScoreRow, Spread
 
 
-def an_evaluation(threshold: float = 0.5, std: float = 0.0) -> Evaluation:
+def an_evaluation(threshold: float | None = 0.5, std: float = 0.0) -> Evaluation:
     means = (Spread(0.1954, std), Spread(0.63, 0.0), Spread(0.054, 0.0), Spread(0.4, 0.0))
     row = ScoreRow("compact", 48, *means, Interval(0.18, 0.21), Interval(0.6, 0.65))
     seeds = (0, 1) if std else (0,)
-    return Evaluation("lidc", "test", 10, 3, seeds, "abc", threshold, (row,), (0.75, 0.25), 1.7548)
+    return Evaluation("lidc", "test", 10, 3, seeds, "abc", (row,), (0.75, 0.25), 1.7548, constant_threshold=threshold)
 
 
-@pytest.mark.parametrize("threshold", [0.5, float("inf")])
-def test_what_is_written_is_read_again(tmp_path: Path, threshold: float):
+@pytest.mark.parametrize("threshold", [0.5, float("inf"), None])
+def test_what_is_written_is_read_again(tmp_path: Path, threshold: float | None):
     write_evaluation(tmp_path, an_evaluation(threshold))
     assert read_evaluation(tmp_path) == an_evaluation(threshold)
 
