@@ -37,7 +37,7 @@ def request_of_ann(tmp_path: Path) -> CaseRequest:
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied", "look at the disk"),
         (MemoryError("Unable to allocate"), "out of memory: Unable to allocate", "give a worker more memory"),
         (RuntimeError("CUDA out of memory. Tried"), "out of memory: CUDA out of memory", "give a worker more memory"),
-        (TypeError("no\nwonder"), "internal error: TypeError: no wonder", "please report it (infer)"),
+        (TypeError("no\nwonder"), "internal error: TypeError: no wonder", "please report it; the traceback is"),
     ],
 )
 def test_reason_and_advice_fit_the_error(request_of_ann: CaseRequest, error, reason, advice):
