@@ -175,13 +175,21 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _report(message: str, code: ExitCode, debug: bool) -> ExitCode:
-    """Say what ended the command in one line, here and in the log file, which also gets where an error of ours was."""
+    """Say what ended the command in one line; the log file is told without words that may name a patient's files."""
     line = without_credentials(" ".join(part.strip() for part in message.splitlines()))
     if debug:
         sys.stderr.write(without_credentials(traceback.format_exc()))
-    exc_info = sys.exc_info() if code == ExitCode.INTERNAL_ERROR else None
-    record = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": line, "exc_info": exc_info}
+    record = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": _without_names(code)}
     for handler in _file_handlers():
         handler.handle(logging.makeLogRecord(record))
     stderr.print(f"mose-med: {line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
     return code
+
+
+def _without_names(code: ExitCode) -> str:
+    """Kind of the error under way, and of one of ours where it was; its message may name files, and so patients."""
+    kind, _, place = sys.exc_info()
+    told = f"{kind.__name__ if kind else 'error'}, exit code {int(code)}; the terminal was told why"
+    if code != ExitCode.INTERNAL_ERROR:
+        return told
+    return "\n".join([told, *(part.rstrip() for part in traceback.format_tb(place))])

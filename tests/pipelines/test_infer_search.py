@@ -95,7 +95,7 @@ def test_the_same_search_gives_the_same_bytes(options: InferOptions):
             "--region says where to look without a nodule list",
         ),
         (["--region", "full", "--lung-mask", "m.nii"], "--lung-mask goes with --region lungs, got --region full"),
-        (["--overlap", "1"], "overlap must be >= 0 and < 1, got 1.0"),
+        (["--overlap", "1"], "1 is not in the range 0<=x<1."),
     ],
 )
 def test_options_that_do_not_go_together_are_bad_usage(
