@@ -31,6 +31,7 @@ def read_ct(
     path: str | os.PathLike[str],
     series: str | None = None,
     *,
+    acquisition: int | None = None,
     slice_spacing: SliceSpacing = "refuse",
     gantry_tilt: GantryTilt = "refuse",
     nifti_transform: NiftiTransform = "auto",
@@ -41,6 +42,7 @@ def read_ct(
         path: DICOM folder or zip, or a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd) file.
         series: of a DICOM input, the SeriesInstanceUID to read, or the series' number in
             :func:`~mose_med.io.list_series`; if None, the first of that list.
+        acquisition: of a DICOM series that holds the same places more than once, the number of the acquisition to read.
         slice_spacing: of a DICOM input, what to do with slices that are missing or not equally spaced: ``refuse``, or
             ``resample``, which interpolates along the normal.
         gantry_tilt: what to do with slices of a tilted gantry, in DICOM or put into one file: ``refuse``, or
@@ -53,12 +55,18 @@ def read_ct(
         (i, j, k). Of DICOM, i runs along columns, j along rows and k along ascending slices.
 
     Raises:
-        ConfigError: if the series is not there, or is named for a file that is not DICOM, or an option does not fit.
+        ConfigError: if series or acquisition are not there, or are named for a file that is not DICOM, or an option
+            does not fit.
         DataError: if the input cannot be used.
         GeometryError: if its geometry does not fit.
     """
     return read_study(
-        path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt, nifti_transform=nifti_transform
+        path,
+        series,
+        acquisition=acquisition,
+        slice_spacing=slice_spacing,
+        gantry_tilt=gantry_tilt,
+        nifti_transform=nifti_transform,
     ).image
 
 
@@ -66,6 +74,7 @@ def read_study(
     path: str | os.PathLike[str],
     series: str | None = None,
     *,
+    acquisition: int | None = None,
     slice_spacing: SliceSpacing = "refuse",
     gantry_tilt: GantryTilt = "refuse",
     nifti_transform: NiftiTransform = "auto",
@@ -73,9 +82,12 @@ def read_study(
     """Read a CT volume as :func:`read_ct` does, and apart from it where it is from."""
     if not is_volume(path):
         _require_dicom_or_zip(Path(path))
-        return _with_air_outside(read_dicom(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt))
-    if series is not None:
-        raise ConfigError(f"series goes with DICOM input, got {series!r} for a volume in one file: leave it out")
+        return _with_air_outside(
+            read_dicom(path, series, acquisition=acquisition, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+        )
+    for option, value in (("series", series), ("acquisition", acquisition)):
+        if value is not None:
+            raise ConfigError(f"{option} goes with DICOM input, got {value!r} for a volume in one file: leave it out")
     check_gantry_tilt(gantry_tilt)
     study = read_nifti(path, nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
     return upright(_with_air_outside(study), str(path), gantry_tilt)

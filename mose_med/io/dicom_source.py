@@ -20,15 +20,8 @@ from pydicom.valuerep import DA, TM, DSfloat
 from mose_med.errors import DataError, GeometryError, MissingDependencyError
 from mose_med.geometry import grid_difference, spacing_mm
 from mose_med.io.dicom_enhanced import with_frames
-from mose_med.io.dicom_files import (
-    ENHANCED_CT,
-    DicomFile,
-    SliceHeader,
-    ct_headers,
-    open_files,
-    read_dataset,
-    without_remarks,
-)
+from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, open_files, read_dataset, without_remarks
+from mose_med.io.dicom_headers import SliceHeader, ct_headers
 from mose_med.io.dicom_series import choose_series
 from mose_med.io.dicom_stack import ordered_stack
 
@@ -112,12 +105,15 @@ def require_highdicom() -> None:
         raise MissingDependencyError("highdicom", "dicom")
 
 
-def read_source_series(path: str | os.PathLike[str], series: str | None = None) -> SourceSeries:
+def read_source_series(
+    path: str | os.PathLike[str], series: str | None = None, acquisition: int | None = None
+) -> SourceSeries:
     """Read the headers of the series that :func:`mose_med.io.read_ct` reads with the same arguments.
 
     Args:
         path: DICOM folder or zip.
         series: SeriesInstanceUID to read; the one with most axial slices if None.
+        acquisition: number of the acquisition to read of it; all slices if None.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
@@ -127,7 +123,7 @@ def read_source_series(path: str | os.PathLike[str], series: str | None = None) 
     """
     require_highdicom()
     with open_files(Path(path)) as files:
-        chosen = choose_series(with_frames(ct_headers(files)), series)
+        chosen = choose_series(with_frames(ct_headers(files)), series, acquisition)
         stack = ordered_stack(chosen, slice_spacing="resample", gantry_tilt="correct")
         if stack.grid is not None:
             raise GeometryError(
@@ -138,8 +134,9 @@ def read_source_series(path: str | os.PathLike[str], series: str | None = None) 
         header = read_dataset(stack.slices[0].file, stop_before_pixels=True)
     _require_one_of_each(slices, [header.file.name for header in stack.slices])
     spacing = float(spacing_mm(stack.affine)[2])
+    orientation = [DSfloat(value, auto_format=True) for value in stack.slices[0].orientation or ()]
     for dataset in slices:
-        dataset.ImageOrientationPatient = slices[0].ImageOrientationPatient
+        dataset.ImageOrientationPatient = orientation
         dataset.SpacingBetweenSlices = DSfloat(spacing, auto_format=True)
         if not dataset.get("SliceThickness"):
             dataset.SliceThickness = dataset.SpacingBetweenSlices

@@ -33,7 +33,7 @@ from pipelines.cohort.passed_over import PassedOver, Reason
 
 __all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
 
-_COLUMNS = ("path", "case", "series", "nodules", "lung_mask")
+_COLUMNS = ("path", "case", "series", "nodules", "lung_mask", "acquisition")
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -48,6 +48,7 @@ class Entry(NamedTuple):
         nodules: CSV of positions.
         case: name of the case; None names it by a keyed hash of its identity.
         lung_mask: volume that is not 0 in the lungs; they are found by threshold if None.
+        acquisition: number of the acquisition to read of the series; all its slices if None.
     """
 
     name: str
@@ -56,11 +57,13 @@ class Entry(NamedTuple):
     nodules: str | None = None
     case: str | None = None
     lung_mask: str | None = None
+    acquisition: int | None = None
 
     @property
     def key(self) -> str:
         """By which the journal knows the case."""
-        return "\t".join((os.path.abspath(self.source), self.series or "", self.case or ""))
+        acquisition = () if self.acquisition is None else (str(self.acquisition),)
+        return "\t".join((os.path.abspath(self.source), self.series or "", self.case or "", *acquisition))
 
 
 class Shard(NamedTuple):
@@ -154,7 +157,7 @@ def _nodules_of(path: str, other: str | None) -> str | None:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """Cases of a CSV with the column ``path`` and, as wanted, ``case``, ``series``, ``nodules`` and ``lung_mask``.
+    """Cases of a CSV with the column ``path`` and, as wanted, the others of ``_COLUMNS``.
 
     Relative paths are from the manifest's folder. Without ``nodules`` the list beside a study is taken.
 
@@ -181,11 +184,17 @@ def _listed(row: Row, manifest: Path) -> Entry:
             f"manifest {manifest}, line {row.line}, row {row.number}: case must be up to 64 letters, digits, "
             f"'.', '_' and '-', got {case!r}"
         )
+    acquisition = values["acquisition"]
+    if acquisition is not None and not acquisition.isdecimal():
+        raise ConfigError(
+            f"manifest {manifest}, line {row.line}, row {row.number}: acquisition must be a number, got {acquisition!r}"
+        )
     source = str(manifest.parent / values["path"])
     nodules, lung_mask = (name and str(manifest.parent / name) for name in (values["nodules"], values["lung_mask"]))
     if nodules is None and lung_mask is None:
         nodules = _nodules_of(source, os.path.join(source, NODULES_NAME))
-    return Entry(case or values["path"], source, values["series"], nodules, case, lung_mask)
+    chosen = None if acquisition is None else int(acquisition)
+    return Entry(case or values["path"], source, values["series"], nodules, case, lung_mask, chosen)
 
 
 def _require_each_once(entries: list[Entry], manifest: Path) -> None:

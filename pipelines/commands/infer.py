@@ -92,6 +92,7 @@ def infer(
     ] = 0.014,
     min_score: read.MinScore = 0.5,
     series: read.Series = None,
+    acquisition: read.Acquisition = None,
     list_series: read.ListSeries = False,
     slice_spacing: read.SliceSpacing = read.SliceSpacingName.REFUSE,
     gantry_tilt: read.GantryTilt = read.GantryTiltName.REFUSE,
@@ -209,11 +210,11 @@ def infer(
         raise ConfigError("--region says where to look without a nodule list, got --nodules too: give one of them")
     archive = {"dicomweb": dicomweb, "study": study, "ca_bundle": ca_bundle}
     if source is None and dicomweb is None:
-        _refuse_for_many(nodules=nodules, series=series, lung_mask=lung_mask)
+        _refuse_for_many(nodules=nodules, series=series, acquisition=acquisition, lung_mask=lung_mask)
         _refuse_without_archive(archive)
         return many.infer_many(output_dir, shared | cohort | {"threads": threads or 1})
     many.refuse_for_one(cohort)
-    own = {"nodules": nodules, "lung_mask": lung_mask, "series": series, "threads": threads}
+    own = {"nodules": nodules, "lung_mask": lung_mask, "series": series, "acquisition": acquisition, "threads": threads}
     _infer_one(source, Path(output_dir), shared | own | archive)
     return ExitCode.DONE
 

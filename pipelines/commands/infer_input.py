@@ -12,6 +12,7 @@ from mose_med.errors import ConfigError
 from pipelines.commands.shared import real_number
 
 __all__ = [
+    "Acquisition",
     "GantryTilt",
     "GantryTiltName",
     "ListSeries",
@@ -55,6 +56,15 @@ Series = Annotated[
     typer.Option(
         help="SeriesInstanceUID to read of INPUT, or its number in --list-series.",
         show_default="1 of that list",
+        rich_help_panel=_PANEL,
+    ),
+]
+Acquisition = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Acquisition to read of a DICOM series that holds the same places more than once.",
+        show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]

@@ -141,6 +141,7 @@ class InferOptions(ResultOptions):
         quiet: do not show progress.
         overwrite: replace results that were made with other options.
         accept_version: go on in an output that another version made; every case tells which version made it.
+        acquisition: number of the acquisition to read of the series; all its slices if None.
     """
 
     source: Path | None
@@ -157,6 +158,7 @@ class InferOptions(ResultOptions):
     quiet: bool = False
     overwrite: bool = False
     accept_version: bool = False
+    acquisition: int | None = None
 
     def check(self) -> None:
         """Check the values, those that decide a result included.

@@ -199,9 +199,16 @@ def test_a_manifest_of_any_program_is_read(tmp_path: Path, text: str):
     assert read_manifest(manifest(tmp_path, text)) == [Entry("p-1", str(tmp_path / "a"), case="p-1")]
 
 
+def test_a_manifest_may_name_an_acquisition(tmp_path: Path):
+    one, two, all_slices = read_manifest(manifest(tmp_path, "path,acquisition\na,1\na,2\nb,\n"))
+    assert (one.acquisition, two.acquisition, all_slices.acquisition) == (1, 2, None)
+    assert len({one.key, two.key}) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,acquisition\na,x\n", "row 1: acquisition must be a number, got 'x'"),
         ("study\na\n", "must have the column path, got study"),
         ("path,case\n,x\n", "row 1: path must be given"),
         ("path,case\na,../x\n", "row 1: case must be up to 64 letters, digits, '.', '_' and '-', got '../x'"),
