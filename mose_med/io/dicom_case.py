@@ -79,7 +79,24 @@ def write_dicom_case(
             dataset.save_as(folder / name, enforce_file_format=True)
     if segments.left_out:
         _LOGGER.info("segments without a voxel were left out: %s", ", ".join(segments.left_out))
+    if distribution.lesions:
+        _LOGGER.info("%s", _lesions_in_words(distribution, segments.left_out))
     return WrittenObjects(list(written), list(segments.slices), segments.left_out)
+
+
+def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> str:
+    """How many lesions have a segment, and why others have none."""
+    from mose_med.io.dicom_seg_writer import lesion_label
+
+    labels = list(map(lesion_label, distribution.lesions))
+    without = [label for label in labels if label in left_out]
+    words = f"{len(labels) - len(without)} of {len(labels)} lesions have a segment in {SEGMENTATION_NAME}"
+    if not without:
+        return words
+    return (
+        f"{words}; {', '.join(without)} have none, for the marginal probability of no voxel is above the threshold of "
+        f"lesions: {REPORT_NAME} alone tells of them"
+    )
 
 
 @contextmanager

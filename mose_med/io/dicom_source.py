@@ -89,10 +89,11 @@ class SourceSeries(NamedTuple):
             )
 
     def images(self, indices: Sequence[int]) -> list[Dataset]:
-        """Headers of some slices, the first with patient and study."""
-        first = copy.copy(self.header)
-        first.update(self.slices[indices[0]])
-        return [first, *(self.slices[index] for index in indices[1:])]
+        """Headers of some slices, the first with patient and study: new datasets, whose elements are shared."""
+        images = [copy.deepcopy(self.header), *(Dataset() for _ in indices[1:])]
+        for image, index in zip(images, indices, strict=True):
+            image.update(self.slices[index])
+        return images
 
 
 def require_highdicom() -> None:

@@ -150,6 +150,16 @@ def test_empty_segments_are_left_out_and_listed(dicom_case: DicomCase):
     assert [item.SegmentLabel for item in dataset.SegmentSequence] == dicom_case.written.segments
 
 
+def test_the_log_says_how_many_lesions_are_written_and_why_others_are_not(
+    ball_study: Path, infer_dicom_case, write_dicom_objects, caplog
+):
+    distribution = infer_dicom_case(ball_study, (14, 11, 6), (4, 4, 2))
+    with caplog.at_level(logging.INFO):
+        write_dicom_objects(ball_study, distribution)
+    why = "Lesion 2 have none, for the marginal probability of no voxel is above the threshold of lesions"
+    assert f"1 of 2 lesions have a segment in seg.dcm; {why}: report_sr.dcm alone tells of them" in caplog.text
+
+
 def test_a_case_with_nothing_segmented_has_its_report_alone(
     ball_study: Path, infer_dicom_case, write_dicom_objects, caplog
 ):
