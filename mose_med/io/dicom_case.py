@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from mose_med.errors import DataError
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom_files import silenced, without_remarks
-from mose_med.io.dicom_source import ModelIdentity, SourceSeries, require_highdicom
+from mose_med.io.dicom_source import ModelIdentity, ObstacleError, SourceSeries, require_highdicom
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
 
@@ -101,11 +100,14 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
 
 @contextmanager
 def _faults_of_headers() -> Iterator[None]:
-    """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown."""
+    """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown.
+
+    A rehearsal has found what headers can show, so that this is the last resort.
+    """
     try:
         with without_remarks(), silenced("highdicom"):
             yield
     except (KeyError, OverflowError, ValueError) as error:
-        raise DataError(
-            f"the headers of the series do not make DICOM objects ({type(error).__name__}): leave out --dicom-seg"
+        raise ObstacleError(
+            "the series", f"has headers that do not make DICOM objects ({type(error).__name__})"
         ) from error

@@ -110,6 +110,7 @@ def infer(
             show_default="with --dicomweb",
         ),
     ] = None,
+    dicom_seg_obstacle: read.DicomSegObstacle = read.DicomSegObstacleName.REFUSE,
     keep_identity: Annotated[
         bool, typer.Option("--keep-identity", help="Tell patient, UIDs and source in provenance.json and summary.csv.")
     ] = False,
@@ -171,6 +172,7 @@ def infer(
         "codes": codes.value,
         "form": form.value,
         "dicom_seg": dicomweb is not None if dicom_seg is None else dicom_seg,
+        "dicom_seg_obstacle": dicom_seg_obstacle.value,
         "keep_identity": keep_identity,
         "report": report,
         "region": "lungs" if region is None else region.value,

@@ -13,6 +13,8 @@ from pipelines.commands.shared import real_number
 
 __all__ = [
     "Acquisition",
+    "DicomSegObstacle",
+    "DicomSegObstacleName",
     "GantryTilt",
     "GantryTiltName",
     "ListSeries",
@@ -47,6 +49,13 @@ class NiftiTransformName(StrEnum):
     SFORM = "sform"
     QFORM = "qform"
     CENTRE = "centre"
+
+
+class DicomSegObstacleName(StrEnum):
+    """What to do with a study of which no DICOM objects can be made."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
 
 
 _PANEL = "How INPUT is read"
@@ -86,6 +95,10 @@ NiftiTransform = Annotated[
         "origin.",
         rich_help_panel=_PANEL,
     ),
+]
+DicomSegObstacle = Annotated[
+    DicomSegObstacleName,
+    typer.Option(help="Study of which --dicom-seg can make no objects: skip writes all else."),
 ]
 MinScore = Annotated[
     float,
