@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 import highdicom as hd
+from pydicom import Dataset
 from pydicom.charset import python_encoding
 from pydicom.uid import CTImageStorage
 
@@ -26,6 +27,7 @@ __all__ = ["HEADER_FAULTS", "rehearse"]
 #: What highdicom and pydicom raise of headers that do not fit.
 HEADER_FAULTS = (AttributeError, LookupError, OverflowError, TypeError, ValueError, struct.error)
 _MODEL = ModelIdentity("0", "0" * 64)
+_OWN = ("SOPInstanceUID", "ImagePositionPatient")
 #: Values that fit, of elements that every slice must have.
 _PLAIN = dict.fromkeys(UIDS, "1.2.3") | {"SOPClassUID": CTImageStorage}
 
@@ -44,9 +46,17 @@ def rehearse(source: SourceSeries, names: Sequence[str]) -> None:
     character_sets = {stated} if isinstance(stated, str) else {*stated}
     if not character_sets <= python_encoding.keys():
         raise ObstacleError(names[0], "has a SpecificCharacterSet that DICOM does not know")
-    error = _fault(source)
+    alike = {_kind(image): n for n, image in reversed(list(enumerate(source.slices)))}
+    tried = sorted(alike.values())
+    few = source._replace(slices=tuple(source.slices[n] for n in tried))
+    error = _fault(few)
     if error is not None:
-        raise _obstacle(source, names, error)
+        raise _obstacle(few, [names[n] for n in tried], error)
+
+
+def _kind(image: Dataset) -> tuple[str, ...]:
+    """What slices have in common but their own name and place: one of each kind is tried."""
+    return tuple(str(element) for element in image if element.keyword not in _OWN)
 
 
 def _fault(source: SourceSeries) -> Exception | None:
