@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, check_gantry_tilt
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti import ct_study, is_nifti, read_nifti
 from mose_med.io.nifti_transforms import NiftiTransform
-from mose_med.io.padding import without_padding
+from mose_med.io.padding import warn_of_padding, without_padding
 from mose_med.io.shear import upright
 from mose_med.io.study import Form, Study
 from mose_med.io.volumes import is_volume, read_volume
@@ -24,7 +23,6 @@ __all__ = ["read_ct", "read_study"]
 
 _HEAD_BYTES = 4096
 _ZIP = b"PK"
-_LOGGER = logging.getLogger(__name__)
 
 
 def read_ct(
@@ -107,8 +105,7 @@ def _require_dicom_or_zip(path: Path) -> None:
 def _with_air_outside(study: Study) -> Study:
     """Where volumes of all formats come together: the rule of padding is applied here alone."""
     values, outside = without_padding(study.image.as_tensor().numpy())
-    if outside:
-        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: taken for air", outside)
+    warn_of_padding(outside)
     return study._replace(image=MetaTensor(torch.from_numpy(values), affine=study.image.affine))
 
 

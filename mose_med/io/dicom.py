@@ -30,6 +30,7 @@ from mose_med.io.dicom_series import SeriesSummary, choose_series, summaries
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, Stack, ordered_stack
 from mose_med.io.dicom_unread import require_no_unread_slice
 from mose_med.io.hu_volume import stacked_hu
+from mose_med.io.padding import warn_of_padding, without_padding
 from mose_med.io.study import Source, Study
 from mose_med.preprocessing import PADDING_HU
 
@@ -117,9 +118,21 @@ def _volume(stack: Stack) -> NDArray[np.int16 | np.float32]:
     """HU (i, j, k)."""
     planes = _hu_of_slices(stack.slices)
     if stack.grid is not None:
-        return stacked_hu(planes_on_grid(planes, stack.grid), stack.grid.shape)
+        # What marks the outside of the field of view must not be mixed with tissue.
+        outside: list[int] = []
+        volume = stacked_hu(planes_on_grid(_with_air_outside(planes, outside), stack.grid), stack.grid.shape)
+        warn_of_padding(sum(outside))
+        return volume
     first = stack.slices[0]
     return stacked_hu(planes, (first.columns, first.rows, len(stack.slices)))
+
+
+def _with_air_outside(planes: Iterator[NDArray[np.float32]], outside: list[int]) -> Iterator[NDArray[np.float32]]:
+    """Planes without padding; ``outside`` gets how many pixels of each were it."""
+    for plane in planes:
+        inside, count = without_padding(plane)
+        outside.append(count)
+        yield inside
 
 
 def _hu_of_slices(slices: list[SliceHeader]) -> Iterator[NDArray[np.float32]]:

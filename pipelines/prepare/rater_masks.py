@@ -27,6 +27,7 @@ from data_prep.split import require_training_and_validation
 from data_prep.window import require_spacing
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from mose_med.file_tree import files_below
 from pipelines.case_names import case_key, case_name, private_folder, write_private
 from pipelines.content import Content
 from pipelines.data_files import files_of_image
@@ -183,7 +184,7 @@ def _content(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> C
 def _files(path: Path) -> Iterable[Path | str]:
     """Files of an image or a mask; none if it is gone, which is told where it is read."""
     if path.is_dir():
-        return (file for file in path.rglob("*") if file.is_file())
+        return iter(files_below(path).files)
     return files_of_image(str(path)) if path.is_file() else ()
 
 
