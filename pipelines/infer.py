@@ -61,6 +61,7 @@ def infer(options: InferOptions) -> InferResult:
             options.series,
             options.result_options(),
             lung_mask=options.lung_mask,
+            acquisition=options.acquisition,
             origin=f"{options.dicomweb}/studies/{options.study}" if options.dicomweb else None,
         )
         with stages.enter("read"):

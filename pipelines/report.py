@@ -37,6 +37,7 @@ class ReportOptions:
         series: SeriesInstanceUID to read; the one with most axial slices if None.
         overwrite: replace a page that is there.
         quiet: do not say where the page is.
+        acquisition: number of the acquisition to read of the series; all its slices if None.
     """
 
     case_dir: Path
@@ -44,6 +45,7 @@ class ReportOptions:
     series: str | None = None
     overwrite: bool = False
     quiet: bool = False
+    acquisition: int | None = None
 
 
 def report(options: ReportOptions) -> Path:
@@ -77,6 +79,7 @@ def _read_as_before(case: FinishedCase, options: ReportOptions) -> MetaTensor:
     return read_study(
         options.image,
         options.series,
+        acquisition=options.acquisition,
         slice_spacing=before.get("slice_spacing", "refuse"),
         gantry_tilt=before.get("gantry_tilt", "refuse"),
         nifti_transform=before.get("nifti_transform", "auto"),

@@ -15,13 +15,25 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap"}
-BOTTOM |= {"credentials", "preprocessing", "resampling", "seeds", "tables", "whole_files", "zip_files"}
+BOTTOM |= {
+    "credentials",
+    "dicom_signature",
+    "file_tree",
+    "preprocessing",
+    "resampling",
+    "seeds",
+    "tables",
+    "whole_files",
+    "zip_files",
+}
 MODEL = {"model_config", "model_files"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
     "__init__": set(),
     "credentials": set(),
+    "dicom_signature": set(),
     "errors": set(),
+    "file_tree": set(),
     "geometry": {"errors"},
     "lesion_rules": {"errors"},
     "samples": {"errors", "geometry"},

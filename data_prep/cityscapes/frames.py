@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.file_tree import files_below
 
 __all__ = ["VALIDATION_CITIES", "Frame", "find_frames", "find_predictions"]
 
@@ -67,9 +68,9 @@ def find_predictions(folder: Path) -> Mapping[str, Path]:
         DataError: if two are of one frame.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.png")):
+    for path in files_below(folder).files if folder.is_dir() else ():
         match = _FRAME_ID.match(path.name)
-        if match is None:
+        if match is None or path.suffix != ".png":
             continue
         if match["frame"] in found:
             raise DataError(f"predictions {found[match['frame']].name} and {path.name} are both of {match['frame']}")

@@ -127,10 +127,11 @@ def find_patients(lidc_root: Path) -> dict[str, tuple[Path, ...]]:
     """Folders of every patient of the database below a LIDC-IDRI copy, sorted by patient id.
 
     A patient's folder is one named by the patient's id or, in flat downloads, by the UID of one of the patient's
-    studies or series (with a prefix such as ``CT_``). It may lie below the download's own folders.
+    studies or series (with a prefix such as ``CT_``). It may lie below the download's own folders. Of a folder and the
+    links to it the first by name counts.
 
     Raises:
-        ConfigError: if the root is missing or has no folder of such a patient.
+        ConfigError: if the root is missing, has no folder of such a patient, or has a link for one that leads nowhere.
     """
     if not lidc_root.is_dir():
         unpacked = "unpack it, and " if lidc_root.is_file() else ""
@@ -138,8 +139,11 @@ def find_patients(lidc_root: Path) -> dict[str, tuple[Path, ...]]:
         raise ConfigError(f"lidc_root {lidc_root} is not a folder: {way_out}")
     owner = dict.fromkeys(patient_ids(), "") | patient_of_uid()
     folders: defaultdict[str, list[Path]] = defaultdict(list)
+    seen: set[Path] = set()
     for name, path in _named_folders(lidc_root, owner, _DEPTH):
-        folders[owner[name] or name].append(path)
+        if path.resolve() not in seen:
+            folders[owner[name] or name].append(path)
+        seen.add(path.resolve())
     if not folders:
         way_out = "name the folder that holds LIDC-IDRI-0001, or folders named by the UIDs of studies or series"
         raise ConfigError(f"lidc_root {lidc_root} has no patient of LIDC-IDRI: {way_out}")
@@ -150,6 +154,8 @@ def _named_folders(folder: Path, names: Collection[str], depth: int) -> Iterator
     """Name and path of the uppermost folders whose name, or the part after its last underscore, is among ``names``."""
     for path in sorted(folder.iterdir()):
         name = path.name.rpartition("_")[2]
+        if name in names and path.is_symlink() and not path.exists():
+            raise ConfigError(f"{path} is a broken link: restore the folder that it leads to, or remove it")
         if not path.is_dir():
             continue
         if name in names:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
+from mose_med.file_tree import FolderWalk
 from mose_med.geometry import Affine
 from mose_med.io.dicom import slice_hu
-from mose_med.io.dicom_files import SliceHeader, ct_headers, open_files
+from mose_med.io.dicom_files import open_files
+from mose_med.io.dicom_headers import SliceHeader, ct_headers
 from mose_med.io.padding import without_padding
 
 __all__ = ["PHANTOM_DESCRIPTION", "Grid", "Series", "SliceFile", "find_series"]
@@ -166,11 +168,20 @@ def find_series(patient_id: str, folders: Sequence[Path], series_uid: str) -> Se
 
 def _headers(folders: Sequence[Path], series_uid: str) -> list[SliceHeader]:
     """Headers of the series: of the files below folders of its name if there are any, else below the patient's."""
-    named = [folder for folder in folders if folder.name.endswith(series_uid)]
-    named += sorted(path for folder in folders for path in folder.rglob(f"*{series_uid}") if path.is_dir())
+    named = sorted({path for folder in folders for path in _named_folders(folder, series_uid)})
     with ExitStack() as stack:
         files = [file for folder in named or folders for file in stack.enter_context(open_files(folder))]
         return [header for header in ct_headers(files) if header.series_uid == series_uid]
+
+
+def _named_folders(folder: Path, series_uid: str) -> Iterator[Path]:
+    """The uppermost folders of a series' name, the given one or below it."""
+    walk = FolderWalk(str(folder), hidden=True)
+    for current in walk:
+        if current.path.endswith(series_uid):
+            yield Path(current.path)
+        else:
+            walk.add_folders(current)
 
 
 def _common_grid(headers: list[SliceHeader]) -> Grid:

@@ -54,7 +54,7 @@ def find_cases(source: Path) -> list[RaterCase]:
         ConfigError: if the source is missing, names no case, or is no such CSV file.
     """
     if source.is_dir():
-        cases = [_case_of_folder(folder) for folder in sorted(source.iterdir()) if _is_case(folder)]
+        cases = [_case_of_folder(folder) for folder in _case_folders(source)]
     elif source.is_file():
         cases = _cases_of_csv(source)
     else:
@@ -76,8 +76,16 @@ def rater_names(cases: Iterable[RaterCase]) -> tuple[str, ...]:
     return names
 
 
-def _is_case(folder: Path) -> bool:
-    return folder.is_dir() and not folder.name.startswith(".")
+def _case_folders(source: Path) -> list[Path]:
+    """Folders of cases, sorted; of one and the links to it the folder itself, or else the first link."""
+    paths = sorted((path for path in source.iterdir() if not path.name.startswith(".")), key=Path.is_symlink)
+    folders: dict[Path, Path] = {}
+    for path in paths:
+        if path.is_symlink() and not path.exists():
+            raise ConfigError(f"{path} is a broken link: restore the folder that it leads to, or remove it")
+        if path.is_dir():
+            folders.setdefault(path.resolve(), path)
+    return sorted(folders.values())
 
 
 def _case_of_folder(folder: Path) -> RaterCase:

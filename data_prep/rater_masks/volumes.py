@@ -42,7 +42,13 @@ class RatedVolume(NamedTuple):
     affine: Affine
 
 
-def load_case(case: RaterCase, raters: Sequence[str], num_classes: int, layer: str | None = None) -> RatedVolume:
+def load_case(
+    case: RaterCase,
+    raters: Sequence[str],
+    num_classes: int,
+    layer: str | None = None,
+    acquisition: int | None = None,
+) -> RatedVolume:
     """Read a case.
 
     Args:
@@ -50,6 +56,7 @@ def load_case(case: RaterCase, raters: Sequence[str], num_classes: int, layer: s
         raters: of all cases, in the order of the masks.
         num_classes: with background.
         layer: of masks of 3D Slicer, the segment or layer to read.
+        acquisition: number of the acquisition to read of a DICOM image; all its slices if None.
 
     Raises:
         DataError: if a file is missing, named twice, cannot be read, or holds other values than the classes.
@@ -61,7 +68,7 @@ def load_case(case: RaterCase, raters: Sequence[str], num_classes: int, layer: s
     if not case.masks:
         raise DataError(f"{case.case} has no mask: name one rater-<name>.nii.gz")
     image_path = case.images[0]
-    image = _oriented(_read_image(image_path))
+    image = _oriented(_read_image(image_path, acquisition))
     masks = np.zeros((*image.array.shape, len(raters)), dtype=np.uint8)
     for rater, paths in case.masks.items():
         if len(paths) != 1:
@@ -71,11 +78,11 @@ def load_case(case: RaterCase, raters: Sequence[str], num_classes: int, layer: s
     return RatedVolume(image.array, masks, np.asarray([rater in case.masks for rater in raters]), image.affine)
 
 
-def _read_image(path: Path) -> Volume:
+def _read_image(path: Path, acquisition: int | None) -> Volume:
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         volume = read_volume(path)
     else:
-        image = read_study(path).image
+        image = read_study(path, acquisition=acquisition).image
         volume = Volume(image[0].numpy(), np.asarray(image.affine, dtype=np.float64))
     if not np.isfinite(volume.array).all():
         raise DataError(f"{path} must have finite values, got NaN or infinity")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, check_gantry_tilt
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti import ct_study, is_nifti, read_nifti
 from mose_med.io.nifti_transforms import NiftiTransform
-from mose_med.io.padding import without_padding
+from mose_med.io.padding import warn_of_padding, without_padding
 from mose_med.io.shear import upright
 from mose_med.io.study import Form, Study
 from mose_med.io.volumes import is_volume, read_volume
@@ -24,13 +23,13 @@ __all__ = ["read_ct", "read_study"]
 
 _HEAD_BYTES = 4096
 _ZIP = b"PK"
-_LOGGER = logging.getLogger(__name__)
 
 
 def read_ct(
     path: str | os.PathLike[str],
     series: str | None = None,
     *,
+    acquisition: int | None = None,
     slice_spacing: SliceSpacing = "refuse",
     gantry_tilt: GantryTilt = "refuse",
     nifti_transform: NiftiTransform = "auto",
@@ -41,6 +40,7 @@ def read_ct(
         path: DICOM folder or zip, or a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd) file.
         series: of a DICOM input, the SeriesInstanceUID to read, or the series' number in
             :func:`~mose_med.io.list_series`; if None, the first of that list.
+        acquisition: of a DICOM series that holds the same places more than once, the number of the acquisition to read.
         slice_spacing: of a DICOM input, what to do with slices that are missing or not equally spaced: ``refuse``, or
             ``resample``, which interpolates along the normal.
         gantry_tilt: what to do with slices of a tilted gantry, in DICOM or put into one file: ``refuse``, or
@@ -53,12 +53,18 @@ def read_ct(
         (i, j, k). Of DICOM, i runs along columns, j along rows and k along ascending slices.
 
     Raises:
-        ConfigError: if the series is not there, or is named for a file that is not DICOM, or an option does not fit.
+        ConfigError: if series or acquisition are not there, or are named for a file that is not DICOM, or an option
+            does not fit.
         DataError: if the input cannot be used.
         GeometryError: if its geometry does not fit.
     """
     return read_study(
-        path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt, nifti_transform=nifti_transform
+        path,
+        series,
+        acquisition=acquisition,
+        slice_spacing=slice_spacing,
+        gantry_tilt=gantry_tilt,
+        nifti_transform=nifti_transform,
     ).image
 
 
@@ -66,6 +72,7 @@ def read_study(
     path: str | os.PathLike[str],
     series: str | None = None,
     *,
+    acquisition: int | None = None,
     slice_spacing: SliceSpacing = "refuse",
     gantry_tilt: GantryTilt = "refuse",
     nifti_transform: NiftiTransform = "auto",
@@ -73,9 +80,12 @@ def read_study(
     """Read a CT volume as :func:`read_ct` does, and apart from it where it is from."""
     if not is_volume(path):
         _require_dicom_or_zip(Path(path))
-        return _with_air_outside(read_dicom(path, series, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt))
-    if series is not None:
-        raise ConfigError(f"series goes with DICOM input, got {series!r} for a volume in one file: leave it out")
+        return _with_air_outside(
+            read_dicom(path, series, acquisition=acquisition, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+        )
+    for option, value in (("series", series), ("acquisition", acquisition)):
+        if value is not None:
+            raise ConfigError(f"{option} goes with DICOM input, got {value!r} for a volume in one file: leave it out")
     check_gantry_tilt(gantry_tilt)
     study = read_nifti(path, nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
     return upright(_with_air_outside(study), str(path), gantry_tilt)
@@ -95,8 +105,7 @@ def _require_dicom_or_zip(path: Path) -> None:
 def _with_air_outside(study: Study) -> Study:
     """Where volumes of all formats come together: the rule of padding is applied here alone."""
     values, outside = without_padding(study.image.as_tensor().numpy())
-    if outside:
-        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: taken for air", outside)
+    warn_of_padding(outside)
     return study._replace(image=MetaTensor(torch.from_numpy(values), affine=study.image.affine))
 
 

@@ -1,8 +1,8 @@
 """CT volumes in HU from DICOM series.
 
 ``HU = RescaleSlope x stored value + RescaleIntercept``, slice by slice; stored values that PixelPaddingValue (with
-PixelPaddingRangeLimit) marks as no measurement become air, -1024 HU. Compressed pixel data goes through pydicom's
-decoders.
+PixelPaddingRangeLimit) marks as no measurement become air, -1024 HU. A series whose slices have neither tag is taken to
+hold HU where its values can be HU. Compressed pixel data goes through pydicom's decoders.
 """
 
 from __future__ import annotations
@@ -22,25 +22,31 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 from mose_med.io.dicom_enhanced import frame_dataset, with_frames
-from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, SliceHeader, ct_headers, open_files, read_dataset
+from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, open_files, read_dataset
+from mose_med.io.dicom_headers import SliceHeader, ct_headers
 from mose_med.io.dicom_pixels import stored_values
 from mose_med.io.dicom_resampling import planes_on_grid
 from mose_med.io.dicom_series import SeriesSummary, choose_series, summaries
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, Stack, ordered_stack
 from mose_med.io.dicom_unread import require_no_unread_slice
 from mose_med.io.hu_volume import stacked_hu
+from mose_med.io.padding import warn_of_padding, without_padding
 from mose_med.io.study import Source, Study
 from mose_med.preprocessing import PADDING_HU
 
 __all__ = ["list_series", "read_dicom", "slice_hu"]
 
 _LOGGER = logging.getLogger(__name__)
+#: HU up to which a voxel is air or lung, and the least share of such voxels of a CT; padding does not count.
+_AIR_HU = -500
+_LEAST_AIR = 0.01
 
 
 def read_dicom(
     path: str | os.PathLike[str],
     series: str | None = None,
     *,
+    acquisition: int | None = None,
     slice_spacing: SliceSpacing = "refuse",
     gantry_tilt: GantryTilt = "refuse",
 ) -> Study:
@@ -50,19 +56,21 @@ def read_dicom(
         path: folder or zip; archives within it are searched too.
         series: SeriesInstanceUID, or number in :func:`list_series`, of the series to read; if None, the one that
             :mod:`mose_med.io.dicom_series` puts first.
+        acquisition: number of the acquisition to read of the series; all slices if None.
         slice_spacing: what to do with slices that are missing or not equally spaced: ``refuse``, or ``resample``.
         gantry_tilt: what to do with slices of a tilted gantry: ``refuse``, or ``correct``.
 
     Raises:
-        ConfigError: if there is no such series, or an option does not fit.
+        ConfigError: if there is no such series or acquisition, or an option does not fit.
         DataError: if the input has no CT, two patients, or files that cannot be used.
         GeometryError: if the slices do not make a volume.
     """
     with open_files(Path(path)) as files:
-        chosen = choose_series(with_frames(ct_headers(files)), series)
+        chosen = choose_series(with_frames(ct_headers(files)), series, acquisition)
         require_no_unread_slice(files, chosen)
         stack = ordered_stack(chosen, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
         volume = _volume(stack)
+    _check_rescaling(stack.slices, volume)
     for correction in stack.corrections:
         _LOGGER.warning("%s: made good", correction)
     first = stack.slices[0]
@@ -87,13 +95,44 @@ def list_series(
         return summaries(with_frames(ct_headers(files)), slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
 
 
+def _check_rescaling(slices: list[SliceHeader], volume: NDArray[np.int16 | np.float32]) -> None:
+    """Refuse slices without rescaling, unless none of the series has it and its values can be HU."""
+    without = [header for header in slices if not header.has_rescaling]
+    if not without:
+        return
+    name = without[0].name
+    if len(without) < len(slices):
+        raise DataError(f"{name} has no RescaleSlope and RescaleIntercept, but other slices have: export it again")
+    measured = volume[volume > PADDING_HU]
+    low, high = float(volume.min()), float(volume.max())
+    air = np.count_nonzero(measured <= _AIR_HU) / volume.size
+    if air < _LEAST_AIR:
+        raise DataError(
+            f"{name} has no RescaleSlope and RescaleIntercept, and its values, {low:g} to {high:g}, "
+            "are no HU, for none is of air or lung: export the series again with these tags"
+        )
+    _LOGGER.warning("no slice has RescaleSlope and RescaleIntercept: values, %g to %g, are taken as HU", low, high)
+
+
 def _volume(stack: Stack) -> NDArray[np.int16 | np.float32]:
     """HU (i, j, k)."""
     planes = _hu_of_slices(stack.slices)
     if stack.grid is not None:
-        return stacked_hu(planes_on_grid(planes, stack.grid), stack.grid.shape)
+        # What marks the outside of the field of view must not be mixed with tissue.
+        outside: list[int] = []
+        volume = stacked_hu(planes_on_grid(_with_air_outside(planes, outside), stack.grid), stack.grid.shape)
+        warn_of_padding(sum(outside))
+        return volume
     first = stack.slices[0]
     return stacked_hu(planes, (first.columns, first.rows, len(stack.slices)))
+
+
+def _with_air_outside(planes: Iterator[NDArray[np.float32]], outside: list[int]) -> Iterator[NDArray[np.float32]]:
+    """Planes without padding; ``outside`` gets how many pixels of each were it."""
+    for plane in planes:
+        inside, count = without_padding(plane)
+        outside.append(count)
+        yield inside
 
 
 def _hu_of_slices(slices: list[SliceHeader]) -> Iterator[NDArray[np.float32]]:
@@ -109,8 +148,10 @@ def slice_hu(header: SliceHeader) -> NDArray[np.float32]:
     """HU of one slice, (row, column).
 
     Raises:
-        DataError: if its pixels cannot be used.
+        DataError: if its pixels cannot be used, or it does not say how they are brought to HU.
     """
+    if not header.has_rescaling:
+        raise DataError(f"{header.file.name} has no RescaleSlope and RescaleIntercept: it cannot be brought to HU")
     return _hu(header, _content(header))
 
 
@@ -136,8 +177,10 @@ def _hu(header: SliceHeader, content: _Content) -> NDArray[np.float32]:
     tags, stored = content.dataset, content.stored[header.frame]
     if header.sop_class in ENHANCED_CT:
         tags = frame_dataset(header.file, content.dataset, header.frame)
-    hu: NDArray[np.float32] = stored.astype(np.float32) * _number(header.file, tags, "RescaleSlope")
-    hu += _number(header.file, tags, "RescaleIntercept")
+    hu: NDArray[np.float32] = stored.astype(np.float32)
+    if header.has_rescaling:
+        hu *= _number(header.file, tags, "RescaleSlope")
+        hu += _number(header.file, tags, "RescaleIntercept")
     hu[_padding(content.dataset, stored)] = PADDING_HU
     return hu
 

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from mose_med.errors import DataError
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom_files import silenced, without_remarks
-from mose_med.io.dicom_source import ModelIdentity, SourceSeries, require_highdicom
+from mose_med.io.dicom_source import ModelIdentity, ObstacleError, SourceSeries, require_highdicom
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
 
@@ -79,16 +78,36 @@ def write_dicom_case(
             dataset.save_as(folder / name, enforce_file_format=True)
     if segments.left_out:
         _LOGGER.info("segments without a voxel were left out: %s", ", ".join(segments.left_out))
+    if distribution.lesions:
+        _LOGGER.info("%s", _lesions_in_words(distribution, segments.left_out))
     return WrittenObjects(list(written), list(segments.slices), segments.left_out)
+
+
+def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> str:
+    """How many lesions have a segment, and why others have none."""
+    from mose_med.io.dicom_seg_writer import lesion_label
+
+    labels = list(map(lesion_label, distribution.lesions))
+    without = [label for label in labels if label in left_out]
+    words = f"{len(labels) - len(without)} of {len(labels)} lesions have a segment in {SEGMENTATION_NAME}"
+    if not without:
+        return words
+    return (
+        f"{words}; {', '.join(without)} have none, for the marginal probability of no voxel is above the threshold of "
+        f"lesions: {REPORT_NAME} alone tells of them"
+    )
 
 
 @contextmanager
 def _faults_of_headers() -> Iterator[None]:
-    """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown."""
+    """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown.
+
+    A rehearsal has found what headers can show, so that this is the last resort.
+    """
     try:
         with without_remarks(), silenced("highdicom"):
             yield
     except (KeyError, OverflowError, ValueError) as error:
-        raise DataError(
-            f"the headers of the series do not make DICOM objects ({type(error).__name__}): leave out --dicom-seg"
+        raise ObstacleError(
+            "the series", f"has headers that do not make DICOM objects ({type(error).__name__})"
         ) from error

@@ -10,7 +10,8 @@ from __future__ import annotations
 import pydicom
 
 from mose_med.errors import DataError
-from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, SliceHeader, numbers, read_dataset
+from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, read_dataset
+from mose_med.io.dicom_headers import SliceHeader, direction_cosines, numbers
 
 __all__ = ["frame_dataset", "with_frames"]
 
@@ -20,6 +21,7 @@ _GROUPS = (
     "PlaneOrientationSequence",
     "PixelValueTransformationSequence",
     "CTReconstructionSequence",
+    "FrameContentSequence",
 )
 
 
@@ -62,9 +64,12 @@ def frame_dataset(file: DicomFile, dataset: pydicom.Dataset, frame: int) -> pydi
 def _frame_header(header: SliceHeader, flat: pydicom.Dataset, frame: int) -> SliceHeader:
     return header._replace(
         position=numbers(flat.get("ImagePositionPatient"), 3),
-        orientation=numbers(flat.get("ImageOrientationPatient"), 6),
+        orientation=direction_cosines(flat.get("ImageOrientationPatient")),
         pixel_spacing=numbers(flat.get("PixelSpacing"), 2),
         kernel=str(flat.get("ConvolutionKernel") or header.kernel),
+        acquisition_number=int(flat.get("FrameAcquisitionNumber") or 0),
+        acquisition_time=str(flat.get("FrameAcquisitionDateTime") or ""),
+        has_rescaling=any(flat.get(keyword) is not None for keyword in ("RescaleSlope", "RescaleIntercept")),
         frames=1,
         frame=frame,
     )

@@ -1,6 +1,6 @@
 """The files of a DICOM input: a folder, a zip archive, zip archives within either, or one file of many slices.
 
-Archives are read in place: nothing of them is unpacked to disk.
+Archives are read in place: nothing of them is unpacked to disk. Folders and files behind links are read, each once.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
 
-from pydicom.misc import is_dicom
-
+from mose_med.dicom_signature import HEAD_BYTES, begins_as_dicom
 from mose_med.errors import DataError
+from mose_med.file_tree import files_below
 from mose_med.zip_files import named_zip_errors
 
 __all__ = ["DicomFile", "open_files"]
@@ -47,23 +47,37 @@ def open_files(path: Path) -> Iterator[list[DicomFile]]:
     A DICOM file stands for itself.
 
     Raises:
-        DataError: if there is no such folder, archive or file, or an archive within it is damaged.
+        DataError: if there is no such folder, archive or file, an archive within is damaged, or a link leads nowhere.
     """
     with ExitStack() as stack:
         if path.is_dir():
-            paths = sorted(entry for entry in path.rglob("*") if entry.is_file())
-            files = [DicomFile(entry.relative_to(path).as_posix(), _opener(entry)) for entry in paths]
+            files = _files_of_folder(path)
         elif path.is_file() and zipfile.is_zipfile(path):
             with _unpacking(str(path)):
                 archive = stack.enter_context(zipfile.ZipFile(path))
             files = _members(archive)
-        elif path.is_file() and is_dicom(path):
+        elif path.is_file() and _is_dicom(path):
             files = [DicomFile(path.name, _opener(path))]
         elif path.exists():
             raise DataError(f"{path} is neither a folder nor a zip archive of DICOM files nor a volume (.nii.gz, ..)")
         else:
-            raise DataError(f"{path} does not exist")
+            raise DataError(f"{path} is a broken link" if path.is_symlink() else f"{path} does not exist")
         yield [inner for file in files for inner in _without_archive(file, stack)]
+
+
+def _files_of_folder(folder: Path) -> list[DicomFile]:
+    found = files_below(folder)
+    broken = next((path for path in found.broken_links if not path.name.startswith(".")), None)
+    if broken is not None:
+        raise DataError(
+            f"{broken.relative_to(folder).as_posix()} is a broken link: restore the file that it leads to, or remove it"
+        )
+    return [DicomFile(path.relative_to(folder).as_posix(), _opener(path)) for path in found.files]
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return begins_as_dicom(stream.read(HEAD_BYTES))
 
 
 def _without_archive(file: DicomFile, stack: ExitStack) -> list[DicomFile]:

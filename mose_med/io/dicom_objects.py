@@ -79,6 +79,7 @@ class CaseObjects(NamedTuple):
             "device_serial_number": self.model.weights_sha256[:16],
             "content_date": date,
             "content_time": time,
+            **_character_set(self.source.header),
         }
 
     def algorithm(self) -> hd.AlgorithmIdentificationSequence:
@@ -134,6 +135,13 @@ def without_run_traces(dataset: Dataset, dimension_uid: str) -> None:
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in dataset.get(keyword, ()):
             item.DimensionOrganizationUID = dimension_uid
+
+
+def _character_set(header: Dataset) -> dict[str, str]:
+    """UTF-8 where the source has several character sets, or one that is made for use with others; else its own."""
+    source = header.get("SpecificCharacterSet") or ""
+    several = not isinstance(source, str) or source.startswith("ISO 2022")
+    return {"specific_character_set": "ISO_IR 192"} if several else {}
 
 
 def _content_date(header: Dataset) -> tuple[str, str]:

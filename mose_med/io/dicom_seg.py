@@ -19,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, Affine, mm_to_index, spacing_mm
 from mose_med.io.dicom_files import DicomFile, read_dataset
+from mose_med.io.dicom_headers import direction_cosines
 from mose_med.io.dicom_pixels import stored_values
 
 __all__ = ["read_segmentation"]
@@ -127,7 +128,8 @@ def _segment(macro: Callable[[str], pydicom.Dataset], path: Path) -> int:
 def _affine(macro: Callable[[str], pydicom.Dataset], path: Path) -> Affine:
     """RAS-mm affine of a frame's (col, row)."""
     try:
-        cosines = np.reshape(macro("PlaneOrientationSequence").ImageOrientationPatient, (2, 3)).astype(float)
+        stated = direction_cosines(macro("PlaneOrientationSequence").ImageOrientationPatient)
+        cosines = np.reshape(np.asarray(stated, dtype=float), (2, 3))
         row_mm, col_mm = (float(mm) for mm in macro("PixelMeasuresSequence").PixelSpacing)
         position = np.asarray(macro("PlanePositionSequence").ImagePositionPatient, dtype=float)
     except (AttributeError, TypeError, ValueError) as error:

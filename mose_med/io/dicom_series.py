@@ -22,7 +22,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mose_med.errors import ConfigError, DataError, GeometryError, MoseError
-from mose_med.io.dicom_files import DicomFile, SliceHeader
+from mose_med.io.dicom_acquisitions import slices_of_acquisition
+from mose_med.io.dicom_files import DicomFile
+from mose_med.io.dicom_headers import SliceHeader, cosine_fault
 from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, ordered_stack, plane_normal
 from mose_med.io.kernels import kernel_preference
 
@@ -64,7 +66,7 @@ class SeriesSummary(NamedTuple):
     fault: str
 
 
-def choose_series(headers: list[SliceHeader], series: str | None = None) -> Series:
+def choose_series(headers: list[SliceHeader], series: str | None = None, acquisition: int | None = None) -> Series:
     """The named series, or the one that comes first in the order of this module.
 
     Files without SeriesInstanceUID form a series by folder, frame of reference, orientation and matrix.
@@ -72,9 +74,10 @@ def choose_series(headers: list[SliceHeader], series: str | None = None) -> Seri
     Args:
         headers: of all CT images of the input.
         series: SeriesInstanceUID, or the number that :func:`summaries` gives the series.
+        acquisition: number of the acquisition to take of the series; all slices if None.
 
     Raises:
-        ConfigError: if there is no such series.
+        ConfigError: if there is no such series, or it has no such acquisition.
         DataError: if the input holds two patients, or the series has files that cannot be slices of a CT volume.
         GeometryError: if no series is axial, or it has fewer than three slices.
     """
@@ -87,6 +90,8 @@ def choose_series(headers: list[SliceHeader], series: str | None = None) -> Seri
     else:
         chosen = _named(ranked, series)
         _require_one_patient(chosen)
+    if acquisition is not None:
+        chosen = slices_of_acquisition(chosen, acquisition)
     _require_slices(chosen)
     return chosen
 
@@ -206,6 +211,9 @@ def _require_axial_slice(header: SliceHeader) -> None:
             raise DataError(f"{name} has no usable {tag}: its place in the patient is unknown")
     if min(header.pixel_spacing or (0.0,)) <= 0:
         raise GeometryError(f"{name} must have PixelSpacing > 0, got {header.pixel_spacing}")
+    fault = cosine_fault(header.orientation or ())
+    if fault:
+        raise GeometryError(f"ImageOrientationPatient of {name} {fault}")
     normal = plane_normal(header)
     if abs(normal[2]) < _MIN_AXIAL_COSINE:
         lps = ", ".join(f"{value:.2f}" for value in normal.round(2) + 0.0)

@@ -20,24 +20,30 @@ from pydicom.valuerep import DA, TM, DSfloat
 from mose_med.errors import DataError, GeometryError, MissingDependencyError
 from mose_med.geometry import grid_difference, spacing_mm
 from mose_med.io.dicom_enhanced import with_frames
-from mose_med.io.dicom_files import (
-    ENHANCED_CT,
-    DicomFile,
-    SliceHeader,
-    ct_headers,
-    open_files,
-    read_dataset,
-    without_remarks,
-)
+from mose_med.io.dicom_files import ENHANCED_CT, DicomFile, open_files, read_dataset, without_remarks
+from mose_med.io.dicom_headers import SliceHeader, ct_headers
 from mose_med.io.dicom_series import choose_series
 from mose_med.io.dicom_stack import ordered_stack
 
-__all__ = ["ModelIdentity", "SourceSeries", "read_source_series", "require_highdicom"]
+__all__ = [
+    "REQUIRED",
+    "UIDS",
+    "WAY_OUT",
+    "ModelIdentity",
+    "ObstacleError",
+    "SourceSeries",
+    "read_source_series",
+    "require_highdicom",
+]
 
 _SAME_PLACE_MM = 1e-3
-_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
+#: What to do about an obstacle.
+WAY_OUT = "leave out --dicom-seg, or add --dicom-seg-obstacle skip"
+
+#: What a derived object must name.
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
 _OF_SLICE = [
-    *_UIDS,
+    *UIDS,
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -46,7 +52,7 @@ _OF_SLICE = [
     "Columns",
 ]
 #: What a derived object must have, though it may be empty.
-_REQUIRED = (
+REQUIRED = (
     "PatientID",
     "PatientName",
     "PatientBirthDate",
@@ -58,6 +64,22 @@ _REQUIRED = (
     "ReferringPhysicianName",
 )
 _SEXES = ("M", "F", "O")
+
+
+class ObstacleError(DataError):
+    """Headers of which no DICOM object can be made.
+
+    Args:
+        file: that has them.
+        fault: of its headers, without names.
+
+    Attributes:
+        told: the fault without the name of the file, which may tell whose it is.
+    """
+
+    def __init__(self, file: str, fault: str) -> None:
+        super().__init__(f"{file} {fault}: {WAY_OUT}")
+        self.told = f"a slice {fault}"
 
 
 class ModelIdentity(NamedTuple):
@@ -92,14 +114,15 @@ class SourceSeries(NamedTuple):
         if difference is not None:
             raise GeometryError(
                 f"a DICOM object must lie on the grid of its series: {difference}; "
-                "leave out --dicom-seg for a series that is resampled"
+                f"{WAY_OUT} for a series that is resampled"
             )
 
     def images(self, indices: Sequence[int]) -> list[Dataset]:
-        """Headers of some slices, the first with patient and study."""
-        first = copy.copy(self.header)
-        first.update(self.slices[indices[0]])
-        return [first, *(self.slices[index] for index in indices[1:])]
+        """Headers of some slices, the first with patient and study: new datasets, whose elements are shared."""
+        images = [copy.deepcopy(self.header), *(Dataset() for _ in indices[1:])]
+        for image, index in zip(images, indices, strict=True):
+            image.update(self.slices[index])
+        return images
 
 
 def require_highdicom() -> None:
@@ -112,12 +135,15 @@ def require_highdicom() -> None:
         raise MissingDependencyError("highdicom", "dicom")
 
 
-def read_source_series(path: str | os.PathLike[str], series: str | None = None) -> SourceSeries:
+def read_source_series(
+    path: str | os.PathLike[str], series: str | None = None, acquisition: int | None = None
+) -> SourceSeries:
     """Read the headers of the series that :func:`mose_med.io.read_ct` reads with the same arguments.
 
     Args:
         path: DICOM folder or zip.
         series: SeriesInstanceUID to read; the one with most axial slices if None.
+        acquisition: number of the acquisition to read of it; all slices if None.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
@@ -126,39 +152,42 @@ def read_source_series(path: str | os.PathLike[str], series: str | None = None) 
         GeometryError: if the slices do not make a volume.
     """
     require_highdicom()
+    from mose_med.io.dicom_rehearsal import rehearse
+
     with open_files(Path(path)) as files:
-        chosen = choose_series(with_frames(ct_headers(files)), series)
+        chosen = choose_series(with_frames(ct_headers(files)), series, acquisition)
         stack = ordered_stack(chosen, slice_spacing="resample", gantry_tilt="correct")
         if stack.grid is not None:
             raise GeometryError(
-                f"DICOM objects lie on the source's own pixels, but its {stack.corrections[0]}: leave out --dicom-seg"
+                f"DICOM objects lie on the source's own pixels, but its {stack.corrections[0]}: {WAY_OUT}"
             )
         _require_a_file_for_each(stack.slices)
         slices = tuple(_slice(header.file) for header in stack.slices)
         header = read_dataset(stack.slices[0].file, stop_before_pixels=True)
     _require_one_of_each(slices, [header.file.name for header in stack.slices])
     spacing = float(spacing_mm(stack.affine)[2])
+    orientation = [DSfloat(value, auto_format=True) for value in stack.slices[0].orientation or ()]
     for dataset in slices:
-        dataset.ImageOrientationPatient = slices[0].ImageOrientationPatient
+        dataset.ImageOrientationPatient = orientation
         dataset.SpacingBetweenSlices = DSfloat(spacing, auto_format=True)
         if not dataset.get("SliceThickness"):
             dataset.SliceThickness = dataset.SpacingBetweenSlices
-    return SourceSeries(_completed(header), slices, stack.affine)
+    source = SourceSeries(_completed(header), slices, stack.affine)
+    rehearse(source, [header.file.name for header in stack.slices])
+    return source
 
 
 def _require_a_file_for_each(slices: Sequence[SliceHeader]) -> None:
     enhanced = next((header for header in slices if header.sop_class in ENHANCED_CT), None)
     if enhanced is not None:
-        raise DataError(
-            f"{enhanced.file.name} holds many slices (enhanced CT), of which no object is made: leave out --dicom-seg"
-        )
+        raise ObstacleError(enhanced.file.name, "holds many slices (enhanced CT), of which no object is made")
 
 
 def _slice(file: DicomFile) -> Dataset:
     full = read_dataset(file, stop_before_pixels=True, specific_tags=_OF_SLICE)
-    for keyword in _UIDS:
+    for keyword in UIDS:
         if not str(full.get(keyword) or "").strip():
-            raise DataError(f"{file.name} has no {keyword}, which a DICOM object must name: leave out --dicom-seg")
+            raise ObstacleError(file.name, f"has no {keyword}, which a DICOM object must name")
     plain = Dataset()
     plain.update({element.tag: element for element in full if element.keyword in _OF_SLICE})
     return plain
@@ -169,13 +198,13 @@ def _require_one_of_each(slices: Sequence[Dataset], names: Sequence[str]) -> Non
     for dataset, name in zip(slices, names, strict=True):
         other = first_of.setdefault(dataset.SOPInstanceUID, name)
         if other != name:
-            raise DataError(f"{other} and {name} have the same SOPInstanceUID: leave out --dicom-seg")
+            raise ObstacleError(f"{other} and {name}", "have the same SOPInstanceUID")
 
 
 def _completed(header: Dataset) -> Dataset:
     """The header with every element that derived objects must have; values that no object may have are blanked."""
     with without_remarks():
-        for keyword in _REQUIRED:
+        for keyword in REQUIRED:
             if keyword not in header:
                 setattr(header, keyword, "")
         if header.PatientSex not in _SEXES:

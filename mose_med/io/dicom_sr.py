@@ -31,11 +31,13 @@ from mose_med.io.dicom_objects import (
 )
 from mose_med.io.dicom_seg_writer import Segments, lesion_label
 
-__all__ = ["measurement_report"]
+__all__ = ["measurement_report", "report_of_groups"]
 
 _DIGITS = 6
 _MILLILITRE = Code("ml", "UCUM", "ml")
 _EXPERT_PROBABILITY = private_code("EXPERT-PROB", "Probability of the expert")
+#: Measurements of a lesion with a segment, and of one without.
+Group = hd.sr.MeasurementsAndQualitativeEvaluations | hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations
 _P_EMPTY = private_code("P-EMPTY", "Probability that no voxel is lesion")
 
 
@@ -51,6 +53,13 @@ def measurement_report(
         objects: what the objects of the case share.
     """
     groups = [_group(lesion, distribution, segments, segmentation, objects) for lesion in distribution.lesions]
+    return report_of_groups(groups, segmentation, objects)
+
+
+def report_of_groups(
+    groups: Sequence[Group], segmentation: Dataset | None, objects: CaseObjects
+) -> hd.sr.ComprehensiveSR:
+    """A report with these measurement groups."""
     content = hd.sr.MeasurementReport(
         observation_context=objects.observer(),
         procedure_reported=codes.cid100.CTUnspecifiedBodyRegion,
@@ -76,7 +85,7 @@ def _group(
     segments: Segments,
     segmentation: Dataset | None,
     objects: CaseObjects,
-) -> hd.sr.MeasurementsAndQualitativeEvaluations | hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
+) -> Group:
     label = lesion_label(lesion)
     shared = {
         "tracking_identifier": hd.sr.TrackingIdentifier(uid=objects.uid(label), identifier=label),

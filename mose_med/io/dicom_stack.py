@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, checked_affine
-from mose_med.io.dicom_files import SliceHeader
+from mose_med.io.dicom_acquisitions import named_acquisitions
+from mose_med.io.dicom_headers import SliceHeader
 
 __all__ = ["GantryTilt", "Grid", "SliceSpacing", "Stack", "check_gantry_tilt", "ordered_stack", "plane_normal"]
 
@@ -25,8 +26,10 @@ GantryTilt = Literal["refuse", "correct"]
 
 #: How far a slice may lie from its place in an equally spaced stack, in slice spacings.
 _MAX_SPACING_ERROR = 0.1
-#: How far slices may be shifted in their plane, in mm.
+#: How far slices may be shifted in their plane: in mm, and as a share of their distance from the first, which direction
+#: cosines of three digits leave open.
 _MAX_SHIFT_MM = 0.05
+_MAX_SHIFT_SHARE = 1e-3
 
 
 class Grid(NamedTuple):
@@ -132,7 +135,11 @@ def _require_distinct(slices: list[SliceHeader], along: NDArray[np.float64]) -> 
     least = max(1e-3, 0.01 * float(np.median(distances)))
     for (one, other), distance in zip(pairwise(slices), distances, strict=True):
         if distance < least:
-            raise GeometryError(f"{one.name} and {other.name} lie at the same position: keep one of each")
+            found = named_acquisitions(slices)
+            way_out = f"the series holds the acquisitions {found}: choose one with --acquisition N" if found else ""
+            raise GeometryError(
+                f"{one.name} and {other.name} lie at the same position: {way_out or 'keep one of each'}"
+            )
 
 
 def _spacing_fault(slices: list[SliceHeader], along: NDArray[np.float64], *, refused: bool) -> list[str]:
@@ -157,8 +164,8 @@ def _tilt_fault(
 ) -> list[str]:
     """How slices are shifted in their plane, in words; nothing if they are not."""
     lengths = np.linalg.norm(shifts_mm, axis=1)
-    worst = int(np.argmax(lengths))
-    if lengths[worst] <= _MAX_SHIFT_MM:
+    worst = int(np.argmax(lengths - _MAX_SHIFT_SHARE * along))
+    if lengths[worst] <= _MAX_SHIFT_MM + _MAX_SHIFT_SHARE * along[worst]:
         return []
     degrees = float(np.degrees(np.arctan2(np.linalg.norm(shifts_mm[-1]), along[-1])))
     if refused:

@@ -9,7 +9,8 @@ import numpy as np
 from pydicom.errors import InvalidDicomError
 
 from mose_med.errors import GeometryError
-from mose_med.io.dicom_files import DicomFile, SliceHeader, read_dataset
+from mose_med.io.dicom_files import DicomFile, read_dataset
+from mose_med.io.dicom_headers import SliceHeader
 from mose_med.io.dicom_stack import plane_normal
 
 __all__ = ["require_no_unread_slice"]

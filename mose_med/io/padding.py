@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 
 from mose_med.preprocessing import PADDING_HU
 
-__all__ = ["without_padding"]
+__all__ = ["warn_of_padding", "without_padding"]
 
+_LOGGER = logging.getLogger(__name__)
 _Value = TypeVar("_Value", bound=np.generic)
 
 
@@ -32,3 +34,9 @@ def without_padding(values_hu: NDArray[_Value]) -> tuple[NDArray[_Value], int]:
         return values_hu, 0
     outside = int(np.count_nonzero(np.less(values_hu, PADDING_HU - 0.5)))
     return values_hu.clip(min=PADDING_HU), outside
+
+
+def warn_of_padding(outside: int) -> None:
+    """Say how many voxels were outside the field of view, if any were."""
+    if outside:
+        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: taken for air", outside)

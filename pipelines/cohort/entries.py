@@ -3,12 +3,16 @@
 Below a folder, a case is
 
 - a NIfTI, NRRD or MetaImage file (``.nii``, ``.nii.gz``, ``.nrrd``, ``.nhdr``, ``.mha``, ``.mhd``) or a zip archive;
-- a folder that holds other files directly, taken for DICOM, with everything below it;
+- a folder that holds DICOM files directly, with everything below it;
 - a folder with a ``nodules.csv`` but none of these files: its subfolders are one study.
 
-Names that begin with a dot and files of the kinds in ``_PASSED_OVER`` do not count. The nodule list of a case lies in
-its folder as ``nodules.csv``, or beside it as ``<name>.nodules.csv``; a volume or archive that is the only one of
-its folder may have ``nodules.csv`` beside it.
+A file is DICOM by its ending or by how it begins, so that a table or text beside the studies changes nothing; what
+belongs to no case is told (:mod:`pipelines.cohort.passed_over`). A folder with nothing but files that are named as
+slices are is a case too, so that a damaged study is recorded. Names that begin with a dot do not count. Folders and
+files behind links are cases like others, each once.
+
+The nodule list of a case lies in its folder as ``nodules.csv``, or beside it as ``<name>.nodules.csv``; a volume or
+archive that is the only one of its folder may have ``nodules.csv`` beside it.
 """
 
 from __future__ import annotations
@@ -21,17 +25,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose_med.errors import ConfigError
+from mose_med.file_tree import FolderWalk
 from mose_med.tables import Row, read_table
 from pipelines.case_names import PRIVATE_NAME
+from pipelines.cohort.content import NODULES_NAME, VOLUME_SUFFIXES, Content
+from pipelines.cohort.passed_over import PassedOver, Reason
 
 __all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
 
-_NODULES_NAME = "nodules.csv"
-_FILE_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
-#: Values of a volume whose header lies in a .nhdr or .mhd beside them.
-_VALUES = (".raw", ".zraw", ".raw.gz")
-_PASSED_OVER = (".csv", ".json", ".txt", ".md", ".pdf", ".xml", ".html", ".log", ".jpg", ".png", ".yaml", ".yml")
-_COLUMNS = ("path", "case", "series", "nodules", "lung_mask")
+_COLUMNS = ("path", "case", "series", "nodules", "lung_mask", "acquisition")
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -46,6 +48,7 @@ class Entry(NamedTuple):
         nodules: CSV of positions.
         case: name of the case; None names it by a keyed hash of its identity.
         lung_mask: volume that is not 0 in the lungs; they are found by threshold if None.
+        acquisition: number of the acquisition to read of the series; all its slices if None.
     """
 
     name: str
@@ -54,11 +57,13 @@ class Entry(NamedTuple):
     nodules: str | None = None
     case: str | None = None
     lung_mask: str | None = None
+    acquisition: int | None = None
 
     @property
     def key(self) -> str:
         """By which the journal knows the case."""
-        return "\t".join((os.path.abspath(self.source), self.series or "", self.case or ""))
+        acquisition = () if self.acquisition is None else (str(self.acquisition),)
+        return "\t".join((os.path.abspath(self.source), self.series or "", self.case or "", *acquisition))
 
 
 class Shard(NamedTuple):
@@ -90,89 +95,69 @@ class Shard(NamedTuple):
         return int.from_bytes(digest[:8]) % self.count == self.index - 1
 
 
-def find_entries(root: Path, case_depth: int | None = None) -> Iterator[Entry]:
+def find_entries(root: Path, case_depth: int | None = None, passed_over: PassedOver | None = None) -> Iterator[Entry]:
     """Cases below a folder, as they are met; a folder's files are not listed further than needed.
 
     Args:
         root: folder to search.
         case_depth: levels below ``root`` at which each folder is one case; None follows the rules of this module.
+        passed_over: gets what belongs to no case.
 
     Raises:
         ConfigError: if there is no such folder.
     """
     if not root.is_dir():
         raise ConfigError(f"input folder {root} does not exist")
-    top = str(root)
-    waiting = [(top, 0)]
-    followed: set[str] = set()
-    while waiting:
-        folder, depth = waiting.pop()
-        content = _Content(folder, sniff=depth > 0 and case_depth is None)
-        if depth > 0 and (content.is_case if case_depth is None else depth == case_depth):
-            yield _entry(top, folder, _nodules_of(folder, os.path.join(folder, _NODULES_NAME)))
+    top, told = str(root), PassedOver() if passed_over is None else passed_over
+    walk = FolderWalk(top, hidden=False)
+    linked: list[str] = []
+    for folder in walk:
+        try:
+            content = Content(folder.path, sniff=folder.depth > 0 and case_depth is None)
+        except PermissionError:
+            told.add(Reason.CLOSED, folder.path)
+            continue
+        if folder.depth > 0 and (content.is_case if case_depth is None else folder.depth == case_depth):
+            yield _entry(top, folder.path)
             continue
         for file in content.files:
-            beside = os.path.join(folder, _NODULES_NAME) if len(content.files) == 1 else None
-            yield _entry(top, file, _nodules_of(file, beside))
-        waiting += [(path, depth + 1) for path in content.folders if _is_new(path, followed)]
+            yield _entry(top, file, alone=content.num_volumes == 1)
+        linked += content.linked_files
+        content.tell(told)
+        for name, is_link in content.folders:
+            walk.add(folder, name, is_link=is_link)
+    yield from _linked_entries(top, linked, walk, told)
 
 
-class _Content:
-    """What a folder holds; paths are strings, since there may be very many.
-
-    Args:
-        folder: to list.
-        sniff: stop at the first file that makes the folder a case.
-    """
-
-    def __init__(self, folder: str, *, sniff: bool) -> None:
-        self.folders: list[str] = []
-        self.files: list[str] = []
-        self._has_slices = self._has_nodules = False
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                name = entry.name.lower()
-                if name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    self.folders.append(entry.path)
-                elif name.endswith(_FILE_SUFFIXES):
-                    self.files.append(entry.path)
-                elif name == _NODULES_NAME:
-                    self._has_nodules = True
-                elif not name.endswith(_PASSED_OVER + _VALUES):
-                    self._has_slices = True
-                    if sniff:
-                        return
-
-    @property
-    def is_case(self) -> bool:
-        return self._has_slices or (self._has_nodules and not self.files)
+def _linked_entries(top: str, paths: list[str], walk: FolderWalk, told: PassedOver) -> Iterator[Entry]:
+    """Cases that are links to files, one for every target that is no case itself."""
+    seen: set[str] = set()
+    for path in sorted(paths):
+        real = os.path.realpath(path)
+        if real in seen or (walk.meets(real) and real.lower().endswith(VOLUME_SUFFIXES)):
+            told.add(Reason.TWICE, path)
+            continue
+        seen.add(real)
+        volumes = [name for name in os.listdir(os.path.dirname(path)) if name.lower().endswith(VOLUME_SUFFIXES)]
+        yield _entry(top, path, alone=len(volumes) == 1)
 
 
-def _is_new(path: str, followed: set[str]) -> bool:
-    """Whether a folder is to be searched; the target of a link is, once, so that links cannot go in circles."""
-    if not os.path.islink(path):
-        return True
-    target = os.path.realpath(path)
-    new = target not in followed and not os.path.realpath(os.path.dirname(path)).startswith(target)
-    followed.add(target)
-    return new
-
-
-def _entry(root: str, path: str, nodules: str | None) -> Entry:
+def _entry(root: str, path: str, *, alone: bool = False) -> Entry:
+    """A case; the nodule list lies in its folder, or beside a file that is ``alone``."""
+    folder = os.path.dirname(path) if alone else path
+    nodules = _nodules_of(path, os.path.join(folder, NODULES_NAME))
     return Entry(os.path.relpath(path, root).replace(os.sep, "/"), path, nodules=nodules)
 
 
 def _nodules_of(path: str, other: str | None) -> str | None:
-    for candidate in (f"{path}.{_NODULES_NAME}", other):
+    for candidate in (f"{path}.{NODULES_NAME}", other):
         if candidate is not None and os.path.isfile(candidate):
             return candidate
     return None
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """Cases of a CSV with the column ``path`` and, as wanted, ``case``, ``series``, ``nodules`` and ``lung_mask``.
+    """Cases of a CSV with the column ``path`` and, as wanted, the others of ``_COLUMNS``.
 
     Relative paths are from the manifest's folder. Without ``nodules`` the list beside a study is taken.
 
@@ -199,11 +184,17 @@ def _listed(row: Row, manifest: Path) -> Entry:
             f"manifest {manifest}, line {row.line}, row {row.number}: case must be up to 64 letters, digits, "
             f"'.', '_' and '-', got {case!r}"
         )
+    acquisition = values["acquisition"]
+    if acquisition is not None and not acquisition.isdecimal():
+        raise ConfigError(
+            f"manifest {manifest}, line {row.line}, row {row.number}: acquisition must be a number, got {acquisition!r}"
+        )
     source = str(manifest.parent / values["path"])
     nodules, lung_mask = (name and str(manifest.parent / name) for name in (values["nodules"], values["lung_mask"]))
     if nodules is None and lung_mask is None:
-        nodules = _nodules_of(source, os.path.join(source, _NODULES_NAME))
-    return Entry(case or values["path"], source, values["series"], nodules, case, lung_mask)
+        nodules = _nodules_of(source, os.path.join(source, NODULES_NAME))
+    chosen = None if acquisition is None else int(acquisition)
+    return Entry(case or values["path"], source, values["series"], nodules, case, lung_mask, chosen)
 
 
 def _require_each_once(entries: list[Entry], manifest: Path) -> None:

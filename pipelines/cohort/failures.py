@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mose_med.errors import ConfigError, DataError, MoseError
+from mose_med.file_tree import files_below
 from mose_med.zip_files import named_zip_errors
 from pipelines.memory import ran_out_of_memory
 
@@ -102,7 +103,8 @@ def _file_names(source: Path) -> list[str]:
     """Names of the files of a study as messages tell them, sorted."""
     with contextlib.suppress(OSError, DataError):
         if source.is_dir():
-            return sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+            found = files_below(source)
+            return sorted(path.relative_to(source).as_posix() for path in (*found.files, *found.broken_links))
         if zipfile.is_zipfile(source):
             with named_zip_errors("the study cannot be unpacked"), zipfile.ZipFile(source) as archive:
                 return sorted(archive.namelist())

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 
+from mose_med.file_tree import FolderWalk, is_folder
 from pipelines.cohort.entries import Entry
 from pipelines.data_files import files_of_image
 
@@ -39,15 +40,14 @@ def file_lines(path: str) -> Iterator[str]:
         for number, file in enumerate(files_of_image(path)):
             yield _line(os.path.basename(file) if number else "", os.stat(file))
         return
-    waiting, entered = [path], {os.path.realpath(path)}
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
+    walk = FolderWalk(path, hidden=True)
+    for folder in walk:
+        with os.scandir(folder.path) as entries:
             for entry in entries:
-                if not entry.is_dir():
+                if is_folder(entry):
+                    walk.add(folder, entry.name, is_link=entry.is_symlink())
+                else:
                     yield _line(os.path.relpath(entry.path, path), entry.stat())
-                elif not entry.is_symlink() or os.path.realpath(entry.path) not in entered:
-                    entered.add(os.path.realpath(entry.path))
-                    waiting.append(entry.path)
 
 
 def _line(name: str, status: os.stat_result) -> str:

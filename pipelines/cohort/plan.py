@@ -10,6 +10,7 @@ from pipelines.cohort.entries import Entry, Shard, find_entries, read_manifest
 from pipelines.cohort.fingerprint import fingerprint
 from pipelines.cohort.journal import Record
 from pipelines.cohort.options import CohortOptions
+from pipelines.cohort.passed_over import PassedOver
 from pipelines.inference.store import PROVENANCE_NAME, ResultStore
 
 __all__ = ["State", "list_entries", "state_of"]
@@ -24,18 +25,23 @@ class State(StrEnum):
 
 
 def list_entries(options: CohortOptions) -> list[Entry]:
-    """The cases of this run, sorted by name.
+    """The cases of this run, sorted by name; what was passed over on the way is told.
 
     Raises:
         ConfigError: if the input folder or the manifest cannot be used.
     """
     if options.manifest is not None:
         entries = iter(read_manifest(options.manifest))
+        passed_over = None
     else:
-        entries = find_entries(options.input_dir or Path(), options.case_depth)
+        passed_over = PassedOver()
+        entries = find_entries(options.input_dir or Path(), options.case_depth, passed_over)
     if options.shard is not None:
         entries = filter(Shard.parse(options.shard).holds, entries)
-    return sorted(entries)
+    found = sorted(entries)
+    if passed_over is not None:
+        passed_over.tell(str(options.input_dir), quiet=options.quiet)
+    return found
 
 
 def state_of(entry: Entry, record: Record | None, store: ResultStore, *, retry_failed: bool) -> State:

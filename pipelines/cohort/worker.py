@@ -6,6 +6,7 @@ another written while a third is inferred.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -30,7 +31,8 @@ _LOGGER = logging.getLogger(__name__)
 
 def _request(entry: Entry, options: ResultOptions) -> CaseRequest:
     nodules, lung_mask = (None if path is None else Path(path) for path in (entry.nodules, entry.lung_mask))
-    return CaseRequest(Path(entry.source), nodules, entry.series, options, entry.case, lung_mask)
+    request = CaseRequest(Path(entry.source), nodules, entry.series, options, entry.case, lung_mask)
+    return dataclasses.replace(request, acquisition=entry.acquisition)
 
 
 @contextmanager

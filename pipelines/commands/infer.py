@@ -92,6 +92,7 @@ def infer(
     ] = 0.014,
     min_score: read.MinScore = 0.5,
     series: read.Series = None,
+    acquisition: read.Acquisition = None,
     list_series: read.ListSeries = False,
     slice_spacing: read.SliceSpacing = read.SliceSpacingName.REFUSE,
     gantry_tilt: read.GantryTilt = read.GantryTiltName.REFUSE,
@@ -109,6 +110,7 @@ def infer(
             show_default="with --dicomweb",
         ),
     ] = None,
+    dicom_seg_obstacle: read.DicomSegObstacle = read.DicomSegObstacleName.REFUSE,
     keep_identity: Annotated[
         bool, typer.Option("--keep-identity", help="Tell patient, UIDs and source in provenance.json and summary.csv.")
     ] = False,
@@ -170,6 +172,7 @@ def infer(
         "codes": codes.value,
         "form": form.value,
         "dicom_seg": dicomweb is not None if dicom_seg is None else dicom_seg,
+        "dicom_seg_obstacle": dicom_seg_obstacle.value,
         "keep_identity": keep_identity,
         "report": report,
         "region": "lungs" if region is None else region.value,
@@ -209,11 +212,11 @@ def infer(
         raise ConfigError("--region says where to look without a nodule list, got --nodules too: give one of them")
     archive = {"dicomweb": dicomweb, "study": study, "ca_bundle": ca_bundle}
     if source is None and dicomweb is None:
-        _refuse_for_many(nodules=nodules, series=series, lung_mask=lung_mask)
+        _refuse_for_many(nodules=nodules, series=series, acquisition=acquisition, lung_mask=lung_mask)
         _refuse_without_archive(archive)
         return many.infer_many(output_dir, shared | cohort | {"threads": threads or 1})
     many.refuse_for_one(cohort)
-    own = {"nodules": nodules, "lung_mask": lung_mask, "series": series, "threads": threads}
+    own = {"nodules": nodules, "lung_mask": lung_mask, "series": series, "acquisition": acquisition, "threads": threads}
     _infer_one(source, Path(output_dir), shared | own | archive)
     return ExitCode.DONE
 

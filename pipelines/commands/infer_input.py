@@ -12,6 +12,9 @@ from mose_med.errors import ConfigError
 from pipelines.commands.shared import real_number
 
 __all__ = [
+    "Acquisition",
+    "DicomSegObstacle",
+    "DicomSegObstacleName",
     "GantryTilt",
     "GantryTiltName",
     "ListSeries",
@@ -48,6 +51,13 @@ class NiftiTransformName(StrEnum):
     CENTRE = "centre"
 
 
+class DicomSegObstacleName(StrEnum):
+    """What to do with a study of which no DICOM objects can be made."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
 _PANEL = "How INPUT is read"
 
 Series = Annotated[
@@ -55,6 +65,15 @@ Series = Annotated[
     typer.Option(
         help="SeriesInstanceUID to read of INPUT, or its number in --list-series.",
         show_default="1 of that list",
+        rich_help_panel=_PANEL,
+    ),
+]
+Acquisition = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Acquisition to read of a DICOM series that holds the same places more than once.",
+        show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]
@@ -76,6 +95,10 @@ NiftiTransform = Annotated[
         "origin.",
         rich_help_panel=_PANEL,
     ),
+]
+DicomSegObstacle = Annotated[
+    DicomSegObstacleName,
+    typer.Option(help="Study of which --dicom-seg can make no objects: skip writes all else."),
 ]
 MinScore = Annotated[
     float,

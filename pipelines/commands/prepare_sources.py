@@ -82,6 +82,10 @@ def rater_masks(
             show_default="the only one",
         ),
     ] = None,
+    acquisition: Annotated[
+        int | None,
+        typer.Option(min=0, help="Acquisition to read of DICOM images that hold several.", show_default=False),
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the data set.")] = "rater masks",
     keep_ids: Annotated[
         bool, typer.Option("--keep-ids", help="Write the ids of cases and patients as they are, not their keyed hash.")
@@ -104,6 +108,7 @@ def rater_masks(
         name=name,
         layer=layer,
         keep_ids=keep_ids,
+        acquisition=acquisition,
         split_csv=split,
         split_salt=split_salt,
         keep_going=keep_going,

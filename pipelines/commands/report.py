@@ -28,10 +28,13 @@ def report(
     series: Annotated[
         str | None, typer.Option(help="SeriesInstanceUID to read.", show_default="the one with most axial slices")
     ] = None,
+    acquisition: Annotated[
+        int | None, typer.Option(min=0, help="Acquisition to read of the series.", show_default="all slices")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that is there.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """A page to look at a finished case in a browser, without a network, and a picture of each lesion."""
     from pipelines.report import ReportOptions, report
 
-    report(ReportOptions(case_dir, image, series, overwrite, quiet))
+    report(ReportOptions(case_dir, image, series, overwrite, quiet, acquisition))

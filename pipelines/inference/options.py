@@ -45,6 +45,8 @@ class ResultOptions:
         min_lesion_ml: smallest lesion that a search reports.
         sw_batch_size: windows per call of the network; of a result it can change the last bits alone, as threads can.
         dicom_seg: write DICOM objects into the folder of the case; DICOM input alone.
+        dicom_seg_obstacle: what to do with a study of which no DICOM objects can be made: ``refuse`` it, or ``skip``
+            the objects and write the rest. It is not recorded: a folder may be gone on with in the other way.
         keep_identity: tell whose a case is in its provenance and in the summary.
         report: write the review page and a sheet for each lesion into the folder of the case.
         slice_spacing: of DICOM slices that are missing or not equally spaced: ``refuse``, or ``resample``.
@@ -65,6 +67,7 @@ class ResultOptions:
     min_lesion_ml: float = MIN_LESION_ML
     sw_batch_size: int = 16
     dicom_seg: bool = False
+    dicom_seg_obstacle: Literal["refuse", "skip"] = "refuse"
     keep_identity: bool = False
     report: bool = False
     slice_spacing: SliceSpacing = "refuse"
@@ -78,7 +81,9 @@ class ResultOptions:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, by name."""
-        return dataclasses.asdict(self.result_options())
+        options = dataclasses.asdict(self.result_options())
+        del options["dicom_seg_obstacle"]
+        return options
 
     def folder_options(self, weights_sha256: str) -> dict[str, Any]:
         """What all cases of an output folder have in common."""
@@ -104,6 +109,7 @@ class ResultOptions:
             ("codes", self.codes, ("quadrature", "random")),
             ("form", self.form, ("compact", "standard")),
             ("region", self.region, ("lungs", "full")),
+            ("dicom_seg_obstacle", self.dicom_seg_obstacle, ("refuse", "skip")),
             ("slice_spacing", self.slice_spacing, ("refuse", "resample")),
             ("gantry_tilt", self.gantry_tilt, ("refuse", "correct")),
             ("nifti_transform", self.nifti_transform, ("auto", "sform", "qform", "centre")),
@@ -141,6 +147,7 @@ class InferOptions(ResultOptions):
         quiet: do not show progress.
         overwrite: replace results that were made with other options.
         accept_version: go on in an output that another version made; every case tells which version made it.
+        acquisition: number of the acquisition to read of the series; all its slices if None.
     """
 
     source: Path | None
@@ -157,6 +164,7 @@ class InferOptions(ResultOptions):
     quiet: bool = False
     overwrite: bool = False
     accept_version: bool = False
+    acquisition: int | None = None
 
     def check(self) -> None:
         """Check the values, those that decide a result included.

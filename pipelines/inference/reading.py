@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mose_med.errors import DataError, GeometryError
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study
-from mose_med.io.dicom_source import SourceSeries, read_source_series
+from mose_med.io.dicom_source import WAY_OUT, ObstacleError, SourceSeries, read_source_series
 from mose_med.io.nodule_boxes import image_name
 from pipelines.inference.options import ResultOptions
 from pipelines.provenance import file_sha256, image_sha256
@@ -36,6 +36,7 @@ class CaseRequest:
         nodules: CSV of positions in mm, or JSON of boxes; None searches the region that the options name.
         series: SeriesInstanceUID to read, or the number of the series; the first if None.
         options: what decides the result.
+        acquisition: of the series to read; all its slices if None.
         case: name of the case; None names it by a keyed hash of its identity.
         lung_mask: where the lungs are; found by threshold if None.
         origin: where the study is from, for those who may know; its path if None.
@@ -48,6 +49,7 @@ class CaseRequest:
     case: str | None = None
     lung_mask: Path | None = None
     origin: str | None = None
+    acquisition: int | None = None
 
     def told_origin(self) -> str:
         """Where the study is from."""
@@ -57,7 +59,8 @@ class CaseRequest:
 class CaseInput(NamedTuple):
     """What was read of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
 
-    ``series`` is there where DICOM objects are to be made.
+    ``series`` is there where DICOM objects are to be made, ``obstacle`` where they were wanted but cannot be made: the
+    reason, without names. ``acquisition`` is there where one was named.
     """
 
     study: Study
@@ -66,11 +69,16 @@ class CaseInput(NamedTuple):
     lungs: NDArray[np.bool_] | None = None
     lung_mask_sha256: str | None = None
     series: SourceSeries | None = None
+    acquisition: int | None = None
+    obstacle: str = ""
 
     @property
     def identity(self) -> str:
-        """What makes this case this case: the series, or the content where it has no name."""
-        return self.study.source.series_uid or self.input_sha256
+        """What makes this case this case: the series and the acquisition of it, or the content where it has no name."""
+        series = self.study.source.series_uid
+        if series and self.acquisition is not None:
+            return f"{series} acquisition {self.acquisition}"
+        return series or self.input_sha256
 
     def request(self) -> dict[str, Any]:
         """What is asked of this case, for its provenance."""
@@ -104,6 +112,7 @@ def read_case(request: CaseRequest) -> CaseInput:
     study = read_study(
         request.source,
         request.series,
+        acquisition=request.acquisition,
         slice_spacing=options.slice_spacing,
         gantry_tilt=options.gantry_tilt,
         nifti_transform=options.nifti_transform,
@@ -111,8 +120,15 @@ def read_case(request: CaseRequest) -> CaseInput:
     if nodules:
         _require_place(request, study)
         require_inside(study.image, [nodule.position_mm for nodule in nodules])
-    series = _source_series(request, study) if options.dicom_seg else None
-    read = CaseInput(study, nodules, image_sha256(study.image), series=series)
+    series, obstacle = _objects_source(request, study) if options.dicom_seg else (None, "")
+    read = CaseInput(
+        study,
+        nodules,
+        image_sha256(study.image),
+        series=series,
+        acquisition=request.acquisition,
+        obstacle=obstacle,
+    )
     if request.lung_mask is None:
         return read
     return read._replace(
@@ -136,14 +152,26 @@ def _image_names(request: CaseRequest) -> list[str]:
     return [image_name(request.source.name), *([request.series] if request.series else [])]
 
 
+def _objects_source(request: CaseRequest, study: Study) -> tuple[SourceSeries | None, str]:
+    """The series to derive DICOM objects from, or what stands in the way where that is to be skipped."""
+    try:
+        return _source_series(request, study), ""
+    except (DataError, GeometryError) as error:
+        if request.options.dicom_seg_obstacle == "refuse":
+            raise
+        obstacle = error.told if isinstance(error, ObstacleError) else str(error).removesuffix(f": {WAY_OUT}")
+    _LOGGER.warning("no DICOM objects are written, all else is: %s", obstacle)
+    return None, obstacle
+
+
 def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
     if study.source.format != "dicom":
-        raise DataError(f"--dicom-seg goes with DICOM input, got {study.source.format}: leave it out")
+        raise DataError(f"--dicom-seg goes with DICOM input, got {study.source.format}: {WAY_OUT}")
     if study.corrections:
         raise GeometryError(
             f"--dicom-seg needs the slices as they are, got a series that was made good ({study.corrections[0]}): "
-            "leave it out"
+            f"{WAY_OUT}"
         )
-    series = read_source_series(request.source, request.series)
+    series = read_source_series(request.source, request.series, request.acquisition)
     series.require_grid(tuple(study.image.shape[1:]), np.asarray(study.image.affine))
     return series

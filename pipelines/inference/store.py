@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError, MissingDependencyError
+from mose_med.file_tree import is_folder
 from pipelines.run_folder import EMPTYING, OPTIONS_NAME, claim_folder, differing_option, options_record, way_out
 
 __all__ = ["PROVENANCE_NAME", "Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
@@ -155,8 +156,14 @@ class FolderStore(ResultStore):
     def cases(self) -> list[str]:
         """See :class:`ResultStore`."""
         with os.scandir(self.folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and self._is_own(entry)]
         return sorted(name for name in names if (self.folder / name / PROVENANCE_NAME).is_file())
+
+    def _is_own(self, entry: os.DirEntry[str]) -> bool:
+        """Whether it is a folder, and no link to another of these folders, which counts by itself."""
+        if not is_folder(entry):
+            return False
+        return not entry.is_symlink() or Path(entry.path).resolve().parent != self.folder.resolve()
 
     @contextmanager
     def publish(self, case: str, *, overwrite: bool) -> Iterator[Path]:

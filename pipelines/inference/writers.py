@@ -7,6 +7,7 @@ report) is a further function in ``WRITERS``, which writes nothing where the opt
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ from mose_med.inferers import CaseDistribution
 from mose_med.io import Study
 from mose_med.io.case_files import write_case
 from mose_med.io.dicom_case import write_dicom_case
-from mose_med.io.dicom_source import ModelIdentity
+from mose_med.io.dicom_source import ModelIdentity, ObstacleError, SourceSeries
 from pipelines.inference.model import LoadedModel
 from pipelines.inference.reading import CaseInput, CaseRequest
 from pipelines.inference.store import PROVENANCE_NAME
@@ -31,6 +32,7 @@ from pipelines.run_folder import write_json
 
 __all__ = ["DICOM_NAME", "WRITERS", "InferredCase", "dicom_files"]
 
+_LOGGER = logging.getLogger(__name__)
 #: Which DICOM objects and segments a case has.
 DICOM_NAME = "dicom.json"
 
@@ -95,15 +97,28 @@ def _write_provenance(folder: Path, case: InferredCase) -> None:
 
 
 def _write_dicom(folder: Path, case: InferredCase) -> None:
+    if case.input.obstacle:
+        write_json(folder / DICOM_NAME, {"files": [], "obstacle": case.input.obstacle})
     if case.input.series is not None:
+        write_json(folder / DICOM_NAME, _written_objects(folder, case, case.input.series))
+
+
+def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> dict[str, Any]:
+    """What was written, or what stood in the way where that is to be skipped."""
+    try:
         written = write_dicom_case(
             folder,
             case.distribution,
-            source=case.input.series,
+            source=series,
             model=ModelIdentity(__version__, case.model.weights_sha256),
             request=json.dumps(_record(case)),
         )
-        write_json(folder / DICOM_NAME, {"highdicom": version("highdicom")} | written._asdict())
+    except ObstacleError as error:
+        if case.request.options.dicom_seg_obstacle == "refuse":
+            raise
+        _LOGGER.warning("no DICOM objects are written, all else is: %s", error.told)
+        return {"files": [], "obstacle": error.told}
+    return {"highdicom": version("highdicom")} | written._asdict()
 
 
 def dicom_files(folder: Path) -> list[Path]:

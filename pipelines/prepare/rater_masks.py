@@ -27,6 +27,7 @@ from data_prep.split import require_training_and_validation
 from data_prep.window import require_spacing
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from mose_med.file_tree import files_below
 from pipelines.case_names import case_key, case_name, private_folder, write_private
 from pipelines.content import Content
 from pipelines.data_files import files_of_image
@@ -59,6 +60,7 @@ class PrepareRaterMasksOptions(SplitOptions):
             and ``private/id_map.csv`` links them back.
         name: of the data set.
         layer: of masks of 3D Slicer, the name of the segment or the number of the layer to read.
+        acquisition: number of the acquisition to read of DICOM images that hold the same places more than once.
     """
 
     source: Path
@@ -69,6 +71,7 @@ class PrepareRaterMasksOptions(SplitOptions):
     keep_ids: bool = False
     name: str = "rater masks"
     layer: str | None = None
+    acquisition: int | None = None
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.classes) <= _MAX_CLASSES or len(set(self.classes)) < len(self.classes):
@@ -89,6 +92,7 @@ class PrepareRaterMasksOptions(SplitOptions):
             "layer": self.layer,
             "split": self.split_record(split),
             "keep_going": self.keep_going,
+            **({} if self.acquisition is None else {"acquisition": self.acquisition}),
         }
 
 
@@ -157,7 +161,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         for case in progress.track(wanted, description="Preparing cases"):
             name = ids.of("case", case.case)
             with failures.case(name, conceal=functools.partial(_concealed, case=case, name=name, raters=raters)):
-                volume = load_case(case, raters, len(options.classes), options.layer)
+                volume = load_case(case, raters, len(options.classes), options.layer, options.acquisition)
                 patient = ids.of("patient", case.patient)
                 _write_case(folder, volume, (name, patient, split[case.patient]), options, tally)
         ids.write(folder, raters)
@@ -180,7 +184,7 @@ def _content(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> C
 def _files(path: Path) -> Iterable[Path | str]:
     """Files of an image or a mask; none if it is gone, which is told where it is read."""
     if path.is_dir():
-        return (file for file in path.rglob("*") if file.is_file())
+        return iter(files_below(path).files)
     return files_of_image(str(path)) if path.is_file() else ()
 
 

@@ -76,9 +76,33 @@ def test_a_series_that_is_resampled_is_refused(options: InferOptions):
 def test_a_nifti_volume_is_refused(options: InferOptions, tmp_path: Path):
     image = read_ct(options.source)
     nib.save(nib.Nifti1Image(image.numpy()[0], np.asarray(image.affine)), tmp_path / "ct.nii.gz")
-    with pytest.raises(DataError, match="--dicom-seg goes with DICOM input, got nifti: leave it out"):
+    with pytest.raises(DataError, match="--dicom-seg goes with DICOM input, got nifti: leave out --dicom-seg, or"):
         infer(dataclasses.replace(options, source=tmp_path / "ct.nii.gz"))
     assert not options.output_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({"SpecificCharacterSet": "ISO_IR 999"}, "a slice has a SpecificCharacterSet that DICOM does not know"),
+        ({"SOPClassUID": ""}, "a slice has no SOPClassUID, which a DICOM object must name"),
+    ],
+)
+def test_an_obstacle_can_be_skipped_and_all_else_is_written(options: InferOptions, edit_dicom, caplog, tags, told: str):
+    for path in options.source.iterdir():
+        edit_dicom(path, **tags)
+    with pytest.raises(DataError, match=r"image 013 has .*: leave out --dicom-seg, or add --dicom-seg-obstacle skip"):
+        infer(options)
+    assert not options.output_dir.exists()
+    folder = infer(dataclasses.replace(options, dicom_seg_obstacle="skip")).folder
+    assert json.loads((folder / "dicom.json").read_text()) == {"files": [], "obstacle": told}
+    assert (folder / "consensus.nii.gz").exists()
+    assert f"no DICOM objects are written, all else is: {told}" in caplog.text
+
+
+def test_the_way_with_obstacles_is_no_other_request(options: InferOptions):
+    infer(options)
+    assert infer(dataclasses.replace(options, dicom_seg_obstacle="skip")).resumed
 
 
 def test_identity_is_kept_where_it_is_asked_for(options: InferOptions):

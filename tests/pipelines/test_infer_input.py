@@ -156,3 +156,15 @@ def test_other_formats_give_what_nifti_gives(infer, study: Path, tmp_path: Path,
 def test_the_default_score_is_the_libraries():
     (command,) = [command for command in app.registered_commands if command.callback.__name__ == "infer"]
     assert command.callback.__signature__.parameters["min_score"].default == MIN_SCORE
+
+
+def test_one_acquisition_of_a_series_is_a_case_of_its_own(study: Path, infer, edit_dicom, tmp_path: Path, capfd):
+    for number, folder in ((1, "a"), (2, "b")):
+        for k, path in enumerate((study / folder).iterdir()):
+            edit_dicom(path, SeriesInstanceUID="1.2.1", AcquisitionNumber=number, InstanceNumber=10 * number + k)
+    assert invoke(["infer", str(study), "--output-dir", str(tmp_path / "no"), "--list-series"]) == ExitCode.DONE
+    assert "1 with 13 slices, 2 with 9 slices: choose one with --acquisition N" in capfd.readouterr().out
+    infer(study, "--acquisition", "1")
+    assert provenance(infer(study, "--acquisition", "1"))["input"]["shape"][2] == 13
+    with pytest.raises(ValueError, match="too many values"):
+        infer(study, "--acquisition", "2")

@@ -42,6 +42,16 @@ def test_predictions_are_found_by_frame(tmp_path: Path):
         find_predictions(tmp_path)
 
 
+def test_predictions_in_a_linked_folder_are_found_once(tmp_path: Path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "ulm_000000_000019.png").touch()
+    (tmp_path / "predictions").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "predictions" / name).symlink_to(tmp_path / "store")
+    path = tmp_path / "predictions" / "a" / "ulm_000000_000019.png"
+    assert find_predictions(tmp_path / "predictions") == {"ulm_000000_000019": path}
+
+
 def test_folder_without_predictions_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="has no <city>_<number>_<number>"):
         find_predictions(tmp_path / "no")

@@ -30,6 +30,19 @@ def test_patients_are_found_in_any_download_layout(tmp_path: Path, layout: str):
     assert find_patients(tmp_path) == {PATIENT: (folder,)}
 
 
+def test_a_patient_and_links_to_it_are_one_folder(tmp_path: Path):
+    (tmp_path / "a" / PATIENT).mkdir(parents=True)
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    (tmp_path / PATIENT).symlink_to(tmp_path / "a" / PATIENT)
+    assert [len(paths) for paths in find_patients(tmp_path).values()] == [1]
+
+
+def test_a_broken_link_of_a_patient_is_named(tmp_path: Path):
+    (tmp_path / PATIENT).symlink_to(tmp_path / "gone")
+    with pytest.raises(ConfigError, match=f"{PATIENT} is a broken link: restore the folder that it leads to"):
+        find_patients(tmp_path)
+
+
 def test_missing_root_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"lidc_root .*nowhere is not a folder"):
         find_patients(tmp_path / "nowhere")

@@ -128,6 +128,15 @@ def test_slices_pushed_sideways_are_named(patient: Path, write_ct_slice: WriteSl
         found(patient)
 
 
+@pytest.mark.parametrize("name", ["1.2.3", "ct"])
+def test_a_series_behind_links_is_found_once(patient: Path, write_ct_slice: WriteSlice, tmp_path: Path, name: str):
+    write_ct_slice(tmp_path / "store" / name / "1.dcm", z_mm=0.0)
+    for link in ("a", "b"):
+        (patient / link).symlink_to(tmp_path / "store")
+    series = found(patient)
+    assert (len(series.slices), series.num_duplicates) == (1, 0)
+
+
 def test_flat_downloads_have_a_folder_for_each_series(tmp_path: Path, write_ct_slice: WriteSlice):
     write_ct_slice(tmp_path / "DX_9.9" / "1.dcm", z_mm=0.0, series_uid="9.9", Modality="DX")
     write_ct_slice(tmp_path / "CT_1.2.3" / "1.dcm", z_mm=0.0)

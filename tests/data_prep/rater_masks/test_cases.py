@@ -26,6 +26,14 @@ def test_a_rater_is_one_whether_slicer_wrote_the_mask_or_not(tmp_path: Path, nam
     assert rater_names(find_cases(tmp_path)) == ("a",)
 
 
+def test_a_case_and_links_to_it_are_one_case(rater_masks_root: Path):
+    (rater_masks_root / "alias").symlink_to(rater_masks_root / "case-0")
+    assert [case.case for case in find_cases(rater_masks_root)] == [f"case-{n}" for n in range(6)]
+    (rater_masks_root / "gone").symlink_to(rater_masks_root / "nowhere")
+    with pytest.raises(ConfigError, match="gone is a broken link: restore the folder that it leads to, or remove it"):
+        find_cases(rater_masks_root)
+
+
 def test_csv_may_give_a_patient_several_cases(tmp_path: Path):
     rows = ["case,patient_id,image,rater,mask", "x,p,i.nii,b,m1.nii", "x,p,i.nii,a,m2.nii", "w,p,j.nii,a,m3.nii"]
     (tmp_path / "s.csv").write_text("\n".join(rows))

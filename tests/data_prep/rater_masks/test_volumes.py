@@ -39,6 +39,19 @@ def test_missing_rater_is_not_present(case: RaterCase):
     assert not volume.masks[..., 0].any()
 
 
+def test_one_acquisition_of_a_dicom_image_is_read(tmp_path: Path, write_ct_series, edit_dicom, write_volume):
+    for number in (1, 2):
+        for path in write_ct_series(
+            tmp_path / "image" / f"{number}", np.full((4, 5, 6), number), SeriesInstanceUID="1.2"
+        ):
+            edit_dicom(path, AcquisitionNumber=number)
+    mask = write_volume(tmp_path / "a.nrrd", np.zeros(SHAPE, np.uint8), spacing=(0.6, 0.7, 2), origin=(-10, -20, -50))
+    case = RaterCase("c", "c", (tmp_path / "image",), {"a": (mask,)})
+    assert load_case(case, ("a",), 2, acquisition=2).image.mean() == 2
+    with pytest.raises(GeometryError, match="choose one with --acquisition N"):
+        load_case(case, ("a",), 2)
+
+
 @pytest.mark.parametrize(
     ("shape", "geometry", "reason"),
     [

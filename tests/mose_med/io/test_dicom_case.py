@@ -150,6 +150,16 @@ def test_empty_segments_are_left_out_and_listed(dicom_case: DicomCase):
     assert [item.SegmentLabel for item in dataset.SegmentSequence] == dicom_case.written.segments
 
 
+def test_the_log_says_how_many_lesions_are_written_and_why_others_are_not(
+    ball_study: Path, infer_dicom_case, write_dicom_objects, caplog
+):
+    distribution = infer_dicom_case(ball_study, (14, 11, 6), (4, 4, 2))
+    with caplog.at_level(logging.INFO):
+        write_dicom_objects(ball_study, distribution)
+    why = "Lesion 2 have none, for the marginal probability of no voxel is above the threshold of lesions"
+    assert f"1 of 2 lesions have a segment in seg.dcm; {why}: report_sr.dcm alone tells of them" in caplog.text
+
+
 def test_a_case_with_nothing_segmented_has_its_report_alone(
     ball_study: Path, infer_dicom_case, write_dicom_objects, caplog
 ):
@@ -274,13 +284,8 @@ def test_a_case_on_another_grid_is_refused(dicom_case: DicomCase, tmp_path: Path
         write_dicom_case(tmp_path, finer, source=source, model=MODEL, request="request")
 
 
-def test_headers_that_no_object_may_have_are_told_without_their_values(
-    dicom_case: DicomCase, edit_dicom, tmp_path: Path
-):
-    for path in dicom_case.study.iterdir():
-        edit_dicom(path, PixelSpacing=[0.7, 0.6], SOPClassUID="1.2.3.4.5")
+def test_headers_that_no_object_may_have_are_told_without_their_values(dicom_case: DicomCase, tmp_path: Path):
     source = read_source_series(dicom_case.study)
-    with pytest.raises(
-        DataError, match=r"headers of the series do not make DICOM objects .KeyError.: leave out --dicom-seg"
-    ):
+    source.slices[6].SOPClassUID = "1.2.3.4.5"
+    with pytest.raises(DataError, match=r"has headers that do not make DICOM objects .KeyError.: leave out --dicom-s"):
         write_dicom_case(tmp_path, dicom_case.distribution, source=source, model=MODEL, request="request")

@@ -17,7 +17,8 @@ from mose_med.errors import DataError, GeometryError
 from mose_med.io import list_series, read_ct
 from mose_med.io.dicom import slice_hu
 from mose_med.io.dicom_enhanced import with_frames
-from mose_med.io.dicom_files import ct_headers, open_files
+from mose_med.io.dicom_files import open_files
+from mose_med.io.dicom_headers import ct_headers
 
 #: Slice of each frame.
 ORDER = (3, 0, 5, 1, 4, 2)
@@ -150,7 +151,7 @@ def _cut(image: pydicom.Dataset) -> None:
     [
         (_without_position, "frames.dcm frame 4 has no usable ImagePositionPatient"),
         (_without_groups, "frames.dcm must say the place of each of its 6 frames, got 5"),
-        (_without_rescaling, "frames.dcm has no usable Rescale"),
+        (_without_rescaling, "frames.dcm frame 4 has no RescaleSlope and RescaleIntercept, but other"),
         (_cut, "pixel data of frames.dcm .* cannot be decoded"),
     ],
 )

@@ -8,7 +8,8 @@ import pydicom
 import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from mose_med.io.dicom_files import SliceHeader, ct_headers, open_files
+from mose_med.io.dicom_files import open_files
+from mose_med.io.dicom_headers import SliceHeader, ct_headers
 
 WriteSlice = Callable[..., np.ndarray]
 

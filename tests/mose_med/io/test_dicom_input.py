@@ -47,6 +47,35 @@ def test_slices_of_one_series_may_lie_in_several_folders_and_archives(tmp_path: 
     assert read_ct(tmp_path / "in").shape == (1, 6, 7, 4)
 
 
+def test_a_series_folder_that_is_a_link_is_read(tmp_path: Path, write_ct_series, stored):
+    write_ct_series(tmp_path / "store" / "series", stored)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "series").symlink_to(tmp_path / "store" / "series")
+    (tmp_path / "alias").symlink_to(tmp_path / "study")
+    assert read_ct(tmp_path / "study").shape == read_ct(tmp_path / "alias").shape == (1, 6, 7, 4)
+
+
+def test_slices_behind_several_links_are_read_once(tmp_path: Path, write_ct_series, stored, caplog):
+    paths = write_ct_series(tmp_path / "store" / "series", stored)
+    (tmp_path / "study").mkdir()
+    for name, target in (("a", tmp_path / "store"), ("b", tmp_path / "store" / "series"), ("up", tmp_path)):
+        (tmp_path / "study" / name).symlink_to(target)
+    for path in paths:
+        (tmp_path / "study" / path.name).symlink_to(path)
+    assert read_ct(tmp_path / "study").shape == (1, 6, 7, 4)
+    assert not caplog.records
+
+
+def test_a_broken_link_among_slices_is_refused_by_name(tmp_path: Path, write_ct_series, stored):
+    (path, *_) = write_ct_series(tmp_path / "study", stored)
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(DataError, match="image 004 is a broken link: restore the file that it leads to, or remove it"):
+        read_ct(tmp_path / "study")
+    with pytest.raises(DataError, match="image 004 is a broken link"):
+        read_ct(path)
+
+
 def test_files_of_an_archive_bear_its_name(tmp_path: Path, study_zip: Path):
     with zipfile.ZipFile(study_zip, "a") as archive:
         archive.writestr("CT  1/broken", b"\0" * 128 + b"DICM" + b"\1" * 10)

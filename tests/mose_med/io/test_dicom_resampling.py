@@ -125,3 +125,16 @@ def test_other_options_are_refused(tmp_path: Path, write_ct_series, option: str,
     write_ct_series(tmp_path, np.zeros((4, 4, 5)))
     with pytest.raises(ConfigError, match=f"{option} must be {choices}.*, got 'maybe'"):
         read_ct(tmp_path, **{option: "maybe"})
+
+
+def test_padding_is_air_before_slices_are_mixed(tmp_path: Path, write_ct_series, edit_dicom, caplog):
+    volumes = []
+    for outside in (-1024, -3024):
+        stored = np.full((6, 8, 8), 40)
+        stored[:, :3] = outside
+        folder = tmp_path / str(outside)
+        for k, path in enumerate(write_ct_series(folder, stored)):
+            edit_dicom(path, ImagePositionPatient=[-10, -20 + 0.3 * k, -50 + 2 * k])
+        volumes.append(read_ct(folder, gantry_tilt="correct").numpy())
+    np.testing.assert_array_equal(*volumes)
+    assert "144 voxels below -1024 HU are outside the field of view: taken for air" in caplog.text

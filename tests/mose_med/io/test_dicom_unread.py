@@ -12,8 +12,9 @@ from mose_med.io import read_ct
 
 @pytest.fixture
 def series(tmp_path: Path, write_ct_series: Callable[..., list[Path]]) -> list[Path]:
-    """Files of a series of ten slices, from the lowest to the highest."""
-    return write_ct_series(tmp_path / "study", np.zeros((10, 8, 8), np.int16))
+    """Files of a series of ten slices, from the lowest to the highest, in whose names nothing is alike."""
+    paths = write_ct_series(tmp_path / "study", np.zeros((10, 8, 8), np.int16))
+    return [path.rename(path.with_name(f"image {'abcdefghij'[9 - n]}")) for n, path in enumerate(paths)]
 
 
 @pytest.mark.parametrize("slice_spacing", ["refuse", "resample"])
@@ -21,7 +22,7 @@ def series(tmp_path: Path, write_ct_series: Callable[..., list[Path]]) -> list[P
 def test_a_slice_that_cannot_be_read_is_named_and_not_interpolated_over(series, content: bytes, slice_spacing: str):
     series[4].write_bytes(content)
     message = (
-        "slices are missing between image 007 and image 005, and image 006 beside them cannot be read as DICOM: "
+        "slices are missing between image g and image e, and image f beside them cannot be read as DICOM: "
         "restore what is a slice, and remove what is none$"
     )
     with pytest.raises(GeometryError, match=message):
@@ -31,7 +32,7 @@ def test_a_slice_that_cannot_be_read_is_named_and_not_interpolated_over(series, 
 def test_several_are_counted(series: list[Path]):
     for path in series[4:6]:
         path.write_bytes(b"no image")
-    with pytest.raises(GeometryError, match="image 005 and 1 more beside them cannot be read"):
+    with pytest.raises(GeometryError, match="image e and 1 more beside them cannot be read"):
         read_ct(series[0].parent, slice_spacing="resample")
 
 

@@ -39,6 +39,17 @@ def test_locations_are_told_apart(tmp_path: Path):
     assert store.folder == tmp_path / "out"
 
 
+def test_a_link_to_a_case_is_no_second_case(tmp_path: Path):
+    store = open_store(str(tmp_path / "out"))
+    store.claim({"seed": 0}, overwrite=False)
+    publish(store, "case-1")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "provenance.json").write_text("{}")
+    (tmp_path / "out" / "best").symlink_to(tmp_path / "out" / "case-1")
+    (tmp_path / "out" / "case-2").symlink_to(tmp_path / "elsewhere")
+    assert store.cases() == ["case-1", "case-2"]
+
+
 def test_an_unknown_kind_of_url_is_refused():
     with pytest.raises(ConfigError, match=r"output nowhere://x cannot be reached: Protocol not known: nowhere"):
         open_store("nowhere://x")
