@@ -15,11 +15,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap"}
-BOTTOM |= {"credentials", "preprocessing", "resampling", "seeds", "tables", "whole_files", "zip_files"}
+BOTTOM |= {"case_maps", "credentials", "preprocessing", "resampling", "seeds", "tables", "whole_files", "zip_files"}
 MODEL = {"model_config", "model_files"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
     "__init__": set(),
+    "case_maps": {"errors"},
     "credentials": set(),
     "errors": set(),
     "geometry": {"errors"},

@@ -24,6 +24,7 @@ from mose_med.inferers.lesions import LesionEntropy
 from mose_med.inferers.regions import Box
 from mose_med.io.case_files import own_folder
 from mose_med.io.damaged_nifti import named_nifti_errors
+from mose_med.io.nifti_header import scaled
 from mose_med.lesion_rules import LESIONS_NAME
 
 __all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
@@ -99,7 +100,9 @@ class FinishedCase:
     provenance: Mapping[str, Any]
 
     def crops(self, name: str, boxes: Sequence[Box]) -> list[NDArray[np.generic]]:
-        """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels), in the type of the file.
+        """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels).
+
+        Masks come in the type of the file, probabilities and entropies as float32, however they are stored.
 
         Args:
             name: of the map, as its file is named without ``.nii.gz``.
@@ -122,7 +125,8 @@ class FinishedCase:
                     for box, result in zip(boxes, results, strict=True):
                         if box.start[2] <= k < box.stop[2]:
                             result[:, :, k - box.start[2], channel] = plane[box.slices[:2]]
-        return results if len(shape) == 4 else [result[..., 0] for result in results]
+        values = [_scaled(result, stored) for result in results]
+        return values if len(shape) == 4 else [result[..., 0] for result in values]
 
     def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
         """As :meth:`crops`, each box in the lesion's own region where that shares voxels with another.
@@ -147,13 +151,19 @@ def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: 
     """Put what a folder of a lesion's own maps says of a box into its crop, and 0 elsewhere."""
     with _reading(own, name) as path:
         image = nib.load(path)
-        values = np.asarray(image.dataobj.get_unscaled())
+        values = _scaled(np.asarray(image.dataobj.get_unscaled()), image.dataobj)
     i, j, k = np.round(mm_to_index(case.affine, image.affine[:3, 3])).astype(int).tolist()
     grid = Box((i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2]))
     inside = box.intersection(grid)
     crop[...] = 0
     if 0 not in inside.shape:
         crop[inside.slices_in(box)] = values[inside.slices_in(grid)]
+
+
+def _scaled(whole: NDArray[np.generic], stored: nib.arrayproxy.ArrayProxy) -> NDArray[np.generic]:
+    """Values of a map from what its file holds: as they are, or float32 where the header has a scale."""
+    scaling = (float(stored.slope), float(stored.inter))
+    return scaled(whole, None if scaling == (1, 0) else scaling)
 
 
 def open_case(folder: Path, name: str | None = None) -> FinishedCase:

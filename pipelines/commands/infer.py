@@ -43,6 +43,13 @@ class Form(StrEnum):
     STANDARD = "standard"
 
 
+class MapStorageName(StrEnum):
+    """How probabilities and entropies are stored."""
+
+    SCALED = "scaled"
+    FULL = "full"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     command(app)(infer)
@@ -101,6 +108,10 @@ def infer(
         CodesName, typer.Option(help="Codes of the samples: points that stand for each expert, or draws.")
     ] = CodesName.QUADRATURE,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
+    maps: Annotated[
+        MapStorageName,
+        typer.Option(help="Probabilities and entropies: scaled, as int16 off by 1/2048 at most, or full, as float32."),
+    ] = MapStorageName.SCALED,
     dicom_seg: Annotated[
         bool | None,
         typer.Option(
@@ -169,6 +180,7 @@ def infer(
         "samples": samples,
         "codes": codes.value,
         "form": form.value,
+        "maps": maps.value,
         "dicom_seg": dicomweb is not None if dicom_seg is None else dicom_seg,
         "keep_identity": keep_identity,
         "report": report,

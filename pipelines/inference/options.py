@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mose_med.case_maps import MAP_STORAGES, MapStorage
 from mose_med.errors import ConfigError
 from mose_med.lesion_rules import (
     DEPTH_MM,
@@ -51,6 +52,8 @@ class ResultOptions:
         gantry_tilt: of slices of a tilted gantry: ``refuse``, or ``correct``.
         nifti_transform: of NIfTI input: ``auto``, ``sform``, ``qform`` or ``centre``.
         min_score: least score of a box, of nodule lists in JSON.
+        maps: how probabilities and entropies are stored: ``scaled``, as int16 in steps of 1/1024, or ``full``, as
+            float32.
     """
 
     seed: int = 0
@@ -71,6 +74,7 @@ class ResultOptions:
     gantry_tilt: GantryTilt = "refuse"
     nifti_transform: NiftiTransform = "auto"
     min_score: float = MIN_SCORE
+    maps: MapStorage = "scaled"
 
     def result_options(self) -> ResultOptions:
         """These options alone, of whatever they are part of."""
@@ -107,6 +111,7 @@ class ResultOptions:
             ("slice_spacing", self.slice_spacing, ("refuse", "resample")),
             ("gantry_tilt", self.gantry_tilt, ("refuse", "correct")),
             ("nifti_transform", self.nifti_transform, ("auto", "sform", "qform", "centre")),
+            ("maps", self.maps, MAP_STORAGES),
         ):
             if text not in choices:
                 raise ConfigError(f"{name} must be {' or '.join(choices)}, got {text!r}")

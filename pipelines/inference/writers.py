@@ -46,9 +46,10 @@ class InferredCase(NamedTuple):
 
 
 def _write_maps(folder: Path, case: InferredCase) -> None:
-    nodules = case.input.nodules
+    nodules, options = case.input.nodules, case.request.options
     names = None if nodules is None else [nodule.nodule_id for nodule in nodules]
-    write_case(folder, case.distribution, names, torch.get_num_threads(), case.input.study.transforms)
+    transforms = case.input.study.transforms
+    write_case(folder, case.distribution, names, torch.get_num_threads(), transforms, maps=options.maps)
 
 
 def _record(case: InferredCase) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pytest
 from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.io import read_ct
 from pipelines.infer import InferOptions, infer
+from pipelines.run_folder import read_options
 
 MAPS = {
     *(f"expert-{k}_{name}.nii.gz" for k in (1, 2) for name in ("samples", "foreground_probability")),
@@ -68,6 +69,21 @@ def test_other_codes_do_not_join_a_folder(options: InferOptions):
     infer(options)
     with pytest.raises(ConfigError, match="codes"):
         infer(dataclasses.replace(options, codes="random"))
+
+
+@pytest.mark.parametrize(("maps", "other", "stored"), [("scaled", "full", np.int16), ("full", "scaled", np.float32)])
+def test_how_maps_are_stored_is_the_users_choice_and_is_recorded(options: InferOptions, maps, other, stored):
+    folder = infer(dataclasses.replace(options, maps=maps)).folder
+    assert nib.load(folder / "probability.nii.gz").get_data_dtype() == stored
+    for record in (json.loads((folder / "provenance.json").read_text())["options"], read_options(options.output_dir)):
+        assert record["maps"] == maps
+    with pytest.raises(ConfigError, match=f"was made with maps='{maps}', not '{other}'"):
+        infer(dataclasses.replace(options, maps=other))
+
+
+def test_another_way_to_store_maps_is_refused(options: InferOptions):
+    with pytest.raises(ConfigError, match="maps must be scaled or full, got 'half'"):
+        infer(dataclasses.replace(options, maps="half"))
 
 
 def test_lesions_and_summary_agree(options: InferOptions):
