@@ -18,6 +18,7 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, kind_of_map
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, mm_to_index
 from mose_med.inferers.lesions import LesionEntropy
@@ -30,7 +31,6 @@ from mose_med.lesion_rules import LESIONS_NAME
 __all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
 
 PROVENANCE_NAME = "provenance.json"
-_EXPERT_PROBS = "expert_probs"
 _FIRST_SAMPLES = "expert-1_samples"
 
 Position = tuple[float, float, float]
@@ -77,7 +77,7 @@ class FoundLesion(NamedTuple):
 
 @dataclass(frozen=True)
 class FinishedCase:
-    """A case folder that holds everything that ``mose-med infer`` writes.
+    """A case folder that holds the maps that ``mose-med infer`` writes by default, or more.
 
     Attributes:
         folder: of the case.
@@ -98,6 +98,14 @@ class FinishedCase:
     samples_per_expert: int
     lesions: tuple[FoundLesion, ...]
     provenance: Mapping[str, Any]
+
+    def has(self, kind: str) -> bool:
+        """Whether the folder has the maps of a kind."""
+        return all((self.folder / f"{name}.nii.gz").is_file() for name in _map_names(kind, self.num_experts))
+
+    def left_out(self) -> list[str]:
+        """Kinds of maps that the folder does not have; ``--outputs`` writes them."""
+        return [kind for kind in OUTPUTS if not self.has(kind)]
 
     def crops(self, name: str, boxes: Sequence[Box]) -> list[NDArray[np.generic]]:
         """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels).
@@ -179,11 +187,12 @@ def open_case(folder: Path, name: str | None = None) -> FinishedCase:
     if not folder.is_dir():
         raise DataError(f"case folder {folder} does not exist")
     i, j, k, samples_per_expert = _stored(folder, _FIRST_SAMPLES).shape
-    num_experts = _stored(folder, _EXPERT_PROBS).shape[3]
-    for map_name in _map_names(num_experts):
-        _require(folder, f"{map_name}.nii.gz")
     records = _read_json(folder, LESIONS_NAME).get("lesions", [])
     provenance = _read_json(folder, PROVENANCE_NAME)
+    num_experts = _num_experts(folder, provenance)
+    for kind in DEFAULT_OUTPUTS:
+        for map_name in _map_names(kind, num_experts):
+            _require_map(folder, map_name)
     return FinishedCase(
         folder=folder,
         name=name or folder.name,
@@ -204,22 +213,34 @@ def _affine(folder: Path, provenance: Mapping[str, Any]) -> Affine:
     return np.asarray(recorded, dtype=np.float64)
 
 
-def _map_names(num_experts: int) -> list[str]:
-    experts = [f"expert-{k + 1}_{what}" for k in range(num_experts) for what in ("samples", "foreground_probability")]
-    return [*experts, "probability", "consensus", "entropy", "entropy_between_experts"]
+def _num_experts(folder: Path, provenance: Mapping[str, Any]) -> int:
+    """K as the record of the model has it; without one, as many as have samples."""
+    recorded = provenance.get("model", {}).get("network", {}).get("num_experts")
+    numbers = (path.name.partition("_")[0].removeprefix("expert-") for path in folder.glob("expert-*_samples.nii.gz"))
+    return recorded if isinstance(recorded, int) else max(int(number) for number in numbers if number.isdecimal())
 
 
-def _require(folder: Path, name: str) -> Path:
+def _map_names(kind: str, num_experts: int) -> list[str]:
+    """Names of the maps of a kind."""
+    what = {"masks": "samples", "foreground_probability": "foreground_probability"}.get(kind)
+    return [kind] if what is None else [f"expert-{k + 1}_{what}" for k in range(num_experts)]
+
+
+def _require(folder: Path, name: str, way_out: str = "") -> Path:
     path = folder / name
     if not path.is_file():
-        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again")
+        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again{way_out}")
     return path
+
+
+def _require_map(folder: Path, name: str) -> Path:
+    return _require(folder, f"{name}.nii.gz", f", with {kind_of_map(name)} in --outputs (or `--outputs all`)")
 
 
 @contextmanager
 def _reading(folder: Path, name: str) -> Iterator[Path]:
     """Path of a map; whatever the block finds wrong with the file becomes a DataError that names it."""
-    path = _require(folder, f"{name}.nii.gz")
+    path = _require_map(folder, name)
     with named_nifti_errors(f"{path} cannot be read"):
         yield path
 

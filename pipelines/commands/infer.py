@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, outputs_in_order
 from mose_med.errors import ConfigError
 from pipelines.commands import infer_input as read
 from pipelines.commands import infer_many as many
@@ -112,6 +113,9 @@ def infer(
         MapStorageName,
         typer.Option(help="Probabilities and entropies: scaled, as int16 off by 1/2048 at most, or full, as float32."),
     ] = MapStorageName.SCALED,
+    outputs: Annotated[
+        str, typer.Option(help=f"Maps to write: all, or some of {','.join(OUTPUTS)}.", metavar="KIND,..")
+    ] = ",".join(DEFAULT_OUTPUTS),
     dicom_seg: Annotated[
         bool | None,
         typer.Option(
@@ -181,6 +185,7 @@ def infer(
         "codes": codes.value,
         "form": form.value,
         "maps": maps.value,
+        "outputs": outputs_in_order(kind.strip() for kind in outputs.split(",") if kind.strip()),
         "dicom_seg": dicomweb is not None if dicom_seg is None else dicom_seg,
         "keep_identity": keep_identity,
         "report": report,

@@ -76,12 +76,23 @@ def test_scaled_maps_are_read_as_what_full_ones_hold(bright_voxels, raw_preproce
 
 
 @pytest.mark.parametrize(
-    "name", ["lesions.json", "provenance.json", "entropy.nii.gz", "expert-1_samples.nii.gz", "expert_probs.nii.gz"]
+    "name", ["lesions.json", "provenance.json", "entropy.nii.gz", "expert-1_samples.nii.gz", "consensus.nii.gz"]
 )
 def test_a_missing_file_is_named(copy: Path, name: str):
     (copy / name).unlink()
     with pytest.raises(DataError, match=rf"lacks {name}: run `mose-med infer` again"):
         open_case(copy)
+
+
+def test_a_map_that_is_no_output_of_the_case_is_named_with_the_option_that_writes_it(copy: Path):
+    for path in copy.glob("expert-*_foreground_probability.nii.gz"):
+        path.unlink()
+    case, message = open_case(copy), "again, with foreground_probability in --outputs"
+    assert (case.num_experts, case.left_out()) == (2, ["foreground_probability"])
+    with pytest.raises(
+        DataError, match=rf"lacks expert-2_foreground_probability\.nii\.gz: run `mose-med infer` {message}"
+    ):
+        case.crops("expert-2_foreground_probability", [Box((0, 0, 0), case.shape)])
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):
