@@ -162,7 +162,7 @@ def write_nifti(
             if not any(slab.strides) and not slab.flat[0]:
                 stream.write_zeros(slab.size * stored.itemsize)
             else:
-                values = slab if step is None else np.rint(slab / step)
+                values = slab if step is None else np.rint(np.divide(slab, step))
                 stream.write(np.asarray(values, dtype=stored).ravel(order="F").view(np.uint8))
     if written != np.prod(shape):
         raise ShapeError(f"slabs must hold {np.prod(shape)} values for shape {shape}, got {written}")

@@ -15,6 +15,8 @@ import pytest
 from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.io import read_ct
 from mose_med.io.finished_case import open_case
+from pipelines.cli import invoke
+from pipelines.console import ExitCode
 from pipelines.infer import InferOptions, infer
 from pipelines.run_folder import read_options
 
@@ -63,6 +65,16 @@ def test_which_maps_are_written_is_the_users_choice_and_is_recorded(options: Inf
     assert infer(dataclasses.replace(chosen, outputs=tuple(reversed(recorded)))).folder == folder
     with pytest.raises(ConfigError, match="was made with outputs="):
         infer(options)
+
+
+def test_the_command_takes_outputs_and_refuses_what_is_none(options: InferOptions, capsys: pytest.CaptureFixture[str]):
+    command = ["infer", str(options.source), "--output-dir", str(options.output_dir), "--quiet"]
+    command += ["--checkpoint", str(options.checkpoint), "--nodules", str(options.nodules)]
+    assert invoke([*command, "--outputs", "masks,heat"]) == ExitCode.BAD_INPUT
+    assert "outputs must be all, or some of masks" in " ".join(capsys.readouterr().err.split())
+    assert invoke([*command, "--outputs", "entropy, masks", "--maps", "full"]) == ExitCode.DONE
+    record = read_options(options.output_dir)
+    assert (record["outputs"], record["maps"]) == (["masks", "entropy"], "full")
 
 
 def test_a_case_without_a_map_names_it_and_the_option_that_writes_it(options: InferOptions):
