@@ -6,7 +6,8 @@
 lesions that is lesion n of the case, in the lesion's own region.
 Segments may overlap. One without a voxel is left out, and the numbers of those after it move up.
 
-*Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255.
+*Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255; its frames are
+compressed without loss (RLE, which readers of DICOM know best). Frames of single bits cannot be.
 
 Only frames that hold something are stored.
 """
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple
 import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import RLELossless
 
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.dicom_objects import ABNORMALITY, LUNG, NODULE, CaseObjects, without_run_traces
@@ -97,6 +99,7 @@ def probability_segmentation(distribution: CaseDistribution, objects: CaseObject
         segmentation_type=hd.seg.SegmentationTypeValues.FRACTIONAL,
         fractional_type=hd.seg.SegmentationFractionalTypeValues.PROBABILITY,
         max_fractional_value=_LEVELS,
+        transfer_syntax_uid=RLELossless,
         segment_descriptions=[_description("Marginal probability", 1, objects)],
         series_description="MoSE probability",
         content_label="MOSE_PROBABILITY",
