@@ -7,12 +7,15 @@ maps of its own region on the grid of its box: the maps of the case show the nea
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mose_med.case_maps import OUTPUTS, STEP, MapStorage, kind_of_map
 from mose_med.geometry import LPS_TO_RAS
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.nifti import write_nifti
@@ -30,8 +33,11 @@ def write_case(
     nodule_ids: Sequence[str] | None = None,
     threads: int = 1,
     transforms: NiftiTransforms | None = None,
+    *,
+    maps: MapStorage = "scaled",
+    outputs: Collection[str] = OUTPUTS,
 ) -> None:
-    """Write every map of ``distribution`` and its lesions into an existing folder.
+    """Write maps of ``distribution`` and its lesions into an existing folder.
 
     Args:
         folder: of the case.
@@ -39,14 +45,17 @@ def write_case(
         nodule_ids: name of each listed position; None numbers the lesions, as those of a search are.
         threads: that compute and compress, a map each.
         transforms: of the NIfTI input on whose grid the case lies; maps carry both of them, with their codes.
+        maps: how probabilities and entropies are stored: ``scaled``, off by 1/2048 at most, or ``full``, as float32.
+        outputs: kinds of maps to write.
     """
+    wanted = [name for name in distribution.names if kind_of_map(name) in outputs]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(partial(_write_map, folder, distribution, transforms), distribution.names))
+        list(pool.map(partial(_write_map, folder, distribution, transforms, maps), wanted))
         for lesion in distribution.lesions:
             if distribution.shares_region(lesion.number):
-                own, maps = own_folder(folder, lesion.number), distribution.own_maps(lesion.number)
+                own, alone = own_folder(folder, lesion.number), distribution.own_maps(lesion.number)
                 own.mkdir()
-                list(pool.map(partial(_write_map, own, maps, transforms), maps.names))
+                list(pool.map(partial(_write_map, own, alone, transforms, maps), wanted))
     names = [str(lesion.number) for lesion in distribution.lesions] if nodule_ids is None else nodule_ids
     lesions = [lesion_record(lesion, name) for lesion, name in zip(distribution.lesions, names, strict=True)]
     (folder / LESIONS_NAME).write_text(json.dumps({"lesions": lesions}, indent=2) + "\n", encoding="utf-8")
@@ -57,15 +66,19 @@ def own_folder(folder: Path, number: int) -> Path:
     return folder / f"lesion-{number}"
 
 
-def _write_map(folder: Path, distribution: CaseDistribution, transforms: NiftiTransforms | None, name: str) -> None:
+def _write_map(
+    folder: Path, distribution: CaseDistribution, transforms: NiftiTransforms | None, maps: MapStorage, name: str
+) -> None:
     form = distribution.format(name)
+    scaled = maps == "scaled" and form.dtype == np.float32
     write_nifti(
         folder / f"{name}.nii.gz",
         distribution.slabs(name),
         shape=form.shape,
-        dtype=form.dtype,
+        dtype=np.int16 if scaled else form.dtype,
         affine=distribution.affine,
         transforms=transforms,
+        step=STEP if scaled else None,
     )
 
 

@@ -6,7 +6,8 @@
 lesions that is lesion n of the case, in the lesion's own region.
 Segments may overlap. One without a voxel is left out, and the numbers of those after it move up.
 
-*Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255.
+*Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255; its frames are
+compressed without loss (RLE, which readers of DICOM know best). Frames of single bits cannot be.
 
 Only frames that hold something are stored. Neither the masks nor the frames are ever in memory as whole volumes:
 highdicom is given frames of one pixel, from which it makes everything but the pixels.
@@ -24,6 +25,7 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.uid import RLELossless
 
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.dicom_objects import ABNORMALITY, LUNG, NODULE, CaseObjects, without_run_traces
@@ -126,6 +128,7 @@ def probability_segmentation(distribution: CaseDistribution, objects: CaseObject
         **objects.header("probability"),
     )
     _set_pixels(segmentation, BytesIO(b"".join(planes[k] for _, k in _frames(segmentation, objects))), objects)
+    segmentation.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     without_run_traces(segmentation, objects.uid("probability dimensions"))
     return segmentation
 

@@ -18,18 +18,19 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, kind_of_map
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, mm_to_index
 from mose_med.inferers.lesions import LesionEntropy
 from mose_med.inferers.regions import Box
 from mose_med.io.case_files import own_folder
 from mose_med.io.damaged_nifti import named_nifti_errors
+from mose_med.io.nifti_header import scaled
 from mose_med.lesion_rules import LESIONS_NAME
 
 __all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
 
 PROVENANCE_NAME = "provenance.json"
-_EXPERT_PROBS = "expert_probs"
 _FIRST_SAMPLES = "expert-1_samples"
 
 Position = tuple[float, float, float]
@@ -76,7 +77,7 @@ class FoundLesion(NamedTuple):
 
 @dataclass(frozen=True)
 class FinishedCase:
-    """A case folder that holds everything that ``mose-med infer`` writes.
+    """A case folder that holds the maps that ``mose-med infer`` writes by default, or more.
 
     Attributes:
         folder: of the case.
@@ -98,8 +99,18 @@ class FinishedCase:
     lesions: tuple[FoundLesion, ...]
     provenance: Mapping[str, Any]
 
+    def has(self, kind: str) -> bool:
+        """Whether the folder has the maps of a kind."""
+        return all((self.folder / f"{name}.nii.gz").is_file() for name in _map_names(kind, self.num_experts))
+
+    def left_out(self) -> list[str]:
+        """Kinds of maps that the folder does not have; ``--outputs`` writes them."""
+        return [kind for kind in OUTPUTS if not self.has(kind)]
+
     def crops(self, name: str, boxes: Sequence[Box]) -> list[NDArray[np.generic]]:
-        """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels), in the type of the file.
+        """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels).
+
+        Masks come in the type of the file, probabilities and entropies as float32, however they are stored.
 
         Args:
             name: of the map, as its file is named without ``.nii.gz``.
@@ -122,7 +133,8 @@ class FinishedCase:
                     for box, result in zip(boxes, results, strict=True):
                         if box.start[2] <= k < box.stop[2]:
                             result[:, :, k - box.start[2], channel] = plane[box.slices[:2]]
-        return results if len(shape) == 4 else [result[..., 0] for result in results]
+        values = [_scaled(result, stored) for result in results]
+        return values if len(shape) == 4 else [result[..., 0] for result in values]
 
     def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
         """As :meth:`crops`, each box in the lesion's own region where that shares voxels with another.
@@ -147,13 +159,19 @@ def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: 
     """Put what a folder of a lesion's own maps says of a box into its crop, and 0 elsewhere."""
     with _reading(own, name) as path:
         image = nib.load(path)
-        values = np.asarray(image.dataobj.get_unscaled())
+        values = _scaled(np.asarray(image.dataobj.get_unscaled()), image.dataobj)
     i, j, k = np.round(mm_to_index(case.affine, image.affine[:3, 3])).astype(int).tolist()
     grid = Box((i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2]))
     inside = box.intersection(grid)
     crop[...] = 0
     if 0 not in inside.shape:
         crop[inside.slices_in(box)] = values[inside.slices_in(grid)]
+
+
+def _scaled(whole: NDArray[np.generic], stored: nib.arrayproxy.ArrayProxy) -> NDArray[np.generic]:
+    """Values of a map from what its file holds: as they are, or float32 where the header has a scale."""
+    scaling = (float(stored.slope), float(stored.inter))
+    return scaled(whole, None if scaling == (1, 0) else scaling)
 
 
 def open_case(folder: Path, name: str | None = None) -> FinishedCase:
@@ -169,11 +187,12 @@ def open_case(folder: Path, name: str | None = None) -> FinishedCase:
     if not folder.is_dir():
         raise DataError(f"case folder {folder} does not exist")
     i, j, k, samples_per_expert = _stored(folder, _FIRST_SAMPLES).shape
-    num_experts = _stored(folder, _EXPERT_PROBS).shape[3]
-    for map_name in _map_names(num_experts):
-        _require(folder, f"{map_name}.nii.gz")
     records = _read_json(folder, LESIONS_NAME).get("lesions", [])
     provenance = _read_json(folder, PROVENANCE_NAME)
+    num_experts = _num_experts(folder, provenance)
+    for kind in DEFAULT_OUTPUTS:
+        for map_name in _map_names(kind, num_experts):
+            _require_map(folder, map_name)
     return FinishedCase(
         folder=folder,
         name=name or folder.name,
@@ -194,22 +213,34 @@ def _affine(folder: Path, provenance: Mapping[str, Any]) -> Affine:
     return np.asarray(recorded, dtype=np.float64)
 
 
-def _map_names(num_experts: int) -> list[str]:
-    experts = [f"expert-{k + 1}_{what}" for k in range(num_experts) for what in ("samples", "foreground_probability")]
-    return [*experts, "probability", "consensus", "entropy", "entropy_between_experts"]
+def _num_experts(folder: Path, provenance: Mapping[str, Any]) -> int:
+    """K as the record of the model has it; without one, as many as have samples."""
+    recorded = provenance.get("model", {}).get("network", {}).get("num_experts")
+    numbers = (path.name.partition("_")[0].removeprefix("expert-") for path in folder.glob("expert-*_samples.nii.gz"))
+    return recorded if isinstance(recorded, int) else max(int(number) for number in numbers if number.isdecimal())
 
 
-def _require(folder: Path, name: str) -> Path:
+def _map_names(kind: str, num_experts: int) -> list[str]:
+    """Names of the maps of a kind."""
+    what = {"masks": "samples", "foreground_probability": "foreground_probability"}.get(kind)
+    return [kind] if what is None else [f"expert-{k + 1}_{what}" for k in range(num_experts)]
+
+
+def _require(folder: Path, name: str, way_out: str = "") -> Path:
     path = folder / name
     if not path.is_file():
-        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again")
+        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again{way_out}")
     return path
+
+
+def _require_map(folder: Path, name: str) -> Path:
+    return _require(folder, f"{name}.nii.gz", f", with {kind_of_map(name)} in --outputs (or `--outputs all`)")
 
 
 @contextmanager
 def _reading(folder: Path, name: str) -> Iterator[Path]:
     """Path of a map; whatever the block finds wrong with the file becomes a DataError that names it."""
-    path = _require(folder, f"{name}.nii.gz")
+    path = _require_map(folder, name)
     with named_nifti_errors(f"{path} cannot be read"):
         yield path
 

@@ -122,6 +122,7 @@ def write_nifti(
     dtype: DTypeLike,
     affine: NDArray[np.floating],
     transforms: NiftiTransforms | None = None,
+    step: float | None = None,
 ) -> None:
     """Write a gzipped NIfTI from pieces.
 
@@ -133,6 +134,9 @@ def write_nifti(
         dtype: of the file.
         affine: RAS mm, (4, 4).
         transforms: of the file whose grid this is, to be written as they stand there; None writes the affine as both.
+        step: of values that are stored as whole numbers of steps, the nearest ones, so that a value is off by half a
+            step at most; the header carries it (``scl_slope``), so that readers give the values. None stores them as
+            they are.
 
     Raises:
         ShapeError: if the pieces do not add up to the shape.
@@ -145,6 +149,8 @@ def write_nifti(
     header.set_sform(affine, code=_SCANNER_COORDINATES)
     if transforms is not None:
         transforms.write_to(header, checked_affine(affine))
+    if step is not None:
+        header.set_slope_inter(step, 0)
     header["magic"] = b"n+1"
     header["vox_offset"] = header.sizeof_hdr + 4
     written = 0
@@ -152,10 +158,11 @@ def write_nifti(
         stream.write(np.frombuffer(header.binaryblock + bytes(4), dtype=np.uint8))
         for slab in slabs:
             written += slab.size
-            values = np.asarray(slab, dtype=header.get_data_dtype())
-            if not any(values.strides) and not values.flat[0]:
-                stream.write_zeros(values.nbytes)
+            stored = header.get_data_dtype()
+            if not any(slab.strides) and not slab.flat[0]:
+                stream.write_zeros(slab.size * stored.itemsize)
             else:
-                stream.write(values.ravel(order="F").view(np.uint8))
+                values = slab if step is None else np.rint(np.divide(slab, step))
+                stream.write(np.asarray(values, dtype=stored).ravel(order="F").view(np.uint8))
     if written != np.prod(shape):
         raise ShapeError(f"slabs must hold {np.prod(shape)} values for shape {shape}, got {written}")

@@ -79,10 +79,13 @@ def gzip_base64(content: bytes) -> str:
 
 
 def _maps(volumes: LesionVolumes) -> Iterator[tuple[MapLayer, NDArray[np.float32]]]:
-    num_experts = volumes.expert_probability.shape[3]
-    common = (volumes.probability, volumes.entropy, volumes.entropy_between_experts)
-    values = [*common, *(volumes.expert_probability[..., k] for k in range(num_experts))]
-    return zip(map_layers(num_experts), values, strict=True)
+    means, between = volumes.expert_probability, volumes.entropy_between_experts
+    values = {"probability": volumes.probability, "entropy": volumes.entropy}
+    if between is not None:
+        values["entropy_between_experts"] = between
+    if means is not None:
+        values |= {f"expert-{k + 1}_foreground_probability": means[..., k] for k in range(means.shape[3])}
+    return ((layer, values[layer.name]) for layer in map_layers(volumes.samples.shape[3]) if layer.name in values)
 
 
 def _nifti_text(values: NDArray[np.generic], affine: Affine, slope: float = 1.0) -> str:

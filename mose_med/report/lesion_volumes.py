@@ -34,9 +34,9 @@ class LesionVolumes(NamedTuple):
         samples: mask of every sample, (i, j, k, K, S).
         consensus: where the marginal is above one half.
         probability: marginal foreground probability.
-        expert_probability: mean foreground probability of each expert, (i, j, k, K).
         entropy: of the marginal, nats.
-        entropy_between_experts: the part of it that experts differ about, nats.
+        expert_probability: mean foreground probability of each expert, (i, j, k, K); None where the case has none.
+        entropy_between_experts: the part of the entropy that experts differ about, nats; None where the case has none.
     """
 
     affine: Affine
@@ -44,9 +44,9 @@ class LesionVolumes(NamedTuple):
     samples: NDArray[np.bool_]
     consensus: NDArray[np.bool_]
     probability: NDArray[np.float32]
-    expert_probability: NDArray[np.float32]
     entropy: NDArray[np.float32]
-    entropy_between_experts: NDArray[np.float32]
+    expert_probability: NDArray[np.float32] | None = None
+    entropy_between_experts: NDArray[np.float32] | None = None
 
 
 def view_box(affine: Affine, shape: tuple[int, ...], place_mm: Position) -> Box:
@@ -84,7 +84,8 @@ def read_lesion_volumes(
     maps = {name: read(name) for name in _MAPS}
     experts = range(1, case.num_experts + 1)
     samples = [read(f"expert-{k}_samples") for k in experts]
-    means = [read(f"expert-{k}_foreground_probability") for k in experts]
+    means = [read(f"expert-{k}_foreground_probability") for k in experts if case.has("foreground_probability")]
+    between = read("entropy_between_experts") if case.has("entropy_between_experts") else None
     return [
         LesionVolumes(
             affine=translated(affine, view.start),
@@ -92,15 +93,15 @@ def read_lesion_volumes(
             samples=np.stack([masks[index] for masks in samples], axis=3).astype(bool),
             consensus=maps["consensus"][index].astype(bool),
             probability=maps["probability"][index].astype(np.float32),
-            expert_probability=np.stack([values[index] for values in means], axis=3).astype(np.float32),
             entropy=maps["entropy"][index].astype(np.float32),
-            entropy_between_experts=maps["entropy_between_experts"][index].astype(np.float32),
+            expert_probability=np.stack([mean[index] for mean in means], axis=3).astype(np.float32) if means else None,
+            entropy_between_experts=None if between is None else between[index].astype(np.float32),
         )
         for index, view in enumerate(views)
     ]
 
 
-_MAPS = ("consensus", "probability", "entropy", "entropy_between_experts")
+_MAPS = ("consensus", "probability", "entropy")
 
 
 def _oriented(

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+from mose_med.case_maps import kind_of_map
 from mose_med.geometry import mm_to_index, spacing_mm
 from mose_med.io.finished_case import FinishedCase, FoundLesion
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
@@ -116,7 +117,7 @@ def _description(
         "experts": case.num_experts,
         "samples": case.samples_per_expert,
         "layers": [{"key": "consensus", "colour": CONSENSUS_COLOUR}, *samples],
-        "maps": [layer._asdict() for layer in map_layers(case.num_experts)],
+        "maps": [layer._asdict() for layer in map_layers(case.num_experts) if case.has(kind_of_map(layer.name))],
         "windows": _WINDOWS,
         "lesions": [
             _lesion_description(lesion, shown[lesion.number] or 0, volumes[shown[lesion.number] or 0])
@@ -151,10 +152,18 @@ def _made(case: FinishedCase) -> list[tuple[str, str]]:
         ("case", case.name),
         ("study", f"{' x '.join(map(str, case.shape))} voxels of {spacing} mm, {source.get('orientation', '')}"),
         ("samples", f"{case.num_experts} experts x {case.samples_per_expert} samples, seed {options.get('seed', '?')}"),
+        ("maps not in this case", _left_out(case)),
         ("weights", f"SHA-256 {options['weights_sha256']}" if "weights_sha256" in options else ""),
         ("programs", ", ".join(f"{name} {version}" for name, version in versions.items())),
     ]
     return [(label, value) for label, value in lines if value]
+
+
+def _left_out(case: FinishedCase) -> str:
+    """Kinds of maps that the page could show and the case does not have, and what writes them."""
+    shown = {kind_of_map(layer.name) for layer in map_layers(case.num_experts)}
+    kinds = [kind for kind in case.left_out() if kind in shown]
+    return f"{', '.join(kinds)} (`mose-med infer --outputs all` writes them)" if kinds else ""
 
 
 def _environment() -> Environment:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, outputs_in_order
 from mose_med.errors import ConfigError
 from pipelines.commands import infer_input as read
 from pipelines.commands import infer_many as many
@@ -41,6 +42,13 @@ class Form(StrEnum):
 
     COMPACT = "compact"
     STANDARD = "standard"
+
+
+class MapStorageName(StrEnum):
+    """How probabilities and entropies are stored."""
+
+    SCALED = "scaled"
+    FULL = "full"
 
 
 def register(app: typer.Typer) -> None:
@@ -102,6 +110,13 @@ def infer(
         CodesName, typer.Option(help="Codes of the samples: points that stand for each expert, or draws.")
     ] = CodesName.QUADRATURE,
     form: Annotated[Form, typer.Option(help="standard writes equally probable samples besides.")] = Form.COMPACT,
+    maps: Annotated[
+        MapStorageName,
+        typer.Option(help="Probabilities and entropies: scaled, as int16 off by 1/2048 at most, or full, as float32."),
+    ] = MapStorageName.SCALED,
+    outputs: Annotated[
+        str, typer.Option(help=f"Maps to write: all, or some of {','.join(OUTPUTS)}.", metavar="KIND,..")
+    ] = ",".join(DEFAULT_OUTPUTS),
     dicom_seg: Annotated[
         bool | None,
         typer.Option(
@@ -171,6 +186,8 @@ def infer(
         "samples": samples,
         "codes": codes.value,
         "form": form.value,
+        "maps": maps.value,
+        "outputs": outputs_in_order(kind.strip() for kind in outputs.split(",") if kind.strip()),
         "dicom_seg": dicomweb is not None if dicom_seg is None else dicom_seg,
         "dicom_seg_obstacle": dicom_seg_obstacle.value,
         "keep_identity": keep_identity,

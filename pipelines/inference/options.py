@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mose_med.case_maps import DEFAULT_OUTPUTS, MAP_STORAGES, MapStorage, outputs_in_order
 from mose_med.errors import ConfigError
 from mose_med.lesion_rules import (
     DEPTH_MM,
@@ -53,6 +54,9 @@ class ResultOptions:
         gantry_tilt: of slices of a tilted gantry: ``refuse``, or ``correct``.
         nifti_transform: of NIfTI input: ``auto``, ``sform``, ``qform`` or ``centre``.
         min_score: least score of a box, of nodule lists in JSON.
+        maps: how probabilities and entropies are stored: ``scaled``, as int16 in steps of 1/1024, or ``full``, as
+            float32.
+        outputs: kinds of maps that are written; see :mod:`mose_med.case_maps`.
     """
 
     seed: int = 0
@@ -74,6 +78,8 @@ class ResultOptions:
     gantry_tilt: GantryTilt = "refuse"
     nifti_transform: NiftiTransform = "auto"
     min_score: float = MIN_SCORE
+    maps: MapStorage = "scaled"
+    outputs: tuple[str, ...] = DEFAULT_OUTPUTS
 
     def result_options(self) -> ResultOptions:
         """These options alone, of whatever they are part of."""
@@ -88,6 +94,7 @@ class ResultOptions:
     def folder_options(self, weights_sha256: str) -> dict[str, Any]:
         """What all cases of an output folder have in common."""
         recorded = {name: value for name, value in self.to_dict().items() if name != "sw_batch_size"}
+        recorded["outputs"] = outputs_in_order(self.outputs)
         return recorded | {"command": "infer", "weights_sha256": weights_sha256}
 
     def check(self) -> None:
@@ -113,6 +120,7 @@ class ResultOptions:
             ("slice_spacing", self.slice_spacing, ("refuse", "resample")),
             ("gantry_tilt", self.gantry_tilt, ("refuse", "correct")),
             ("nifti_transform", self.nifti_transform, ("auto", "sform", "qform", "centre")),
+            ("maps", self.maps, MAP_STORAGES),
         ):
             if text not in choices:
                 raise ConfigError(f"{name} must be {' or '.join(choices)}, got {text!r}")
@@ -120,12 +128,19 @@ class ResultOptions:
             from mose_med.io.dicom_source import require_highdicom
 
             require_highdicom()
+        self._check_outputs()
         if self.report:
             from mose_med.report.niivue import require_niivue
 
             require_niivue()
         require_overlap(self.overlap)
         LesionRules(self.lesion_threshold, self.reach_mm, self.min_lesion_ml)
+
+    def _check_outputs(self) -> None:
+        """Check that there are such maps, and that those are written that the report shows."""
+        missing = set(DEFAULT_OUTPUTS) - set(outputs_in_order(self.outputs))
+        if self.report and missing:
+            raise ConfigError(f"the report shows {', '.join(outputs_in_order(missing))}: add them to --outputs")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch
 from nibabel.orientations import aff2axcodes
 
 from mose_med import __version__
+from mose_med.case_maps import outputs_in_order
 from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io import Study
@@ -48,9 +49,11 @@ class InferredCase(NamedTuple):
 
 
 def _write_maps(folder: Path, case: InferredCase) -> None:
-    nodules = case.input.nodules
+    nodules, options = case.input.nodules, case.request.options
     names = None if nodules is None else [nodule.nodule_id for nodule in nodules]
-    write_case(folder, case.distribution, names, torch.get_num_threads(), case.input.study.transforms)
+    transforms = case.input.study.transforms
+    threads, outputs = torch.get_num_threads(), outputs_in_order(options.outputs)
+    write_case(folder, case.distribution, names, threads, transforms, maps=options.maps, outputs=outputs)
 
 
 def _record(case: InferredCase) -> dict[str, Any]:

@@ -14,12 +14,17 @@ import pytest
 
 from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.io import read_ct
+from mose_med.io.finished_case import open_case
+from pipelines.cli import invoke
+from pipelines.console import ExitCode
 from pipelines.infer import InferOptions, infer
+from pipelines.run_folder import read_options
 
-MAPS = {
-    *(f"expert-{k}_{name}.nii.gz" for k in (1, 2) for name in ("samples", "foreground_probability")),
-    *(f"{n}.nii.gz" for n in ("expert_probs", "probability", "consensus", "entropy", "entropy_between_experts")),
-}
+SAMPLES = {f"expert-{k}_samples.nii.gz" for k in (1, 2)}
+DEFAULT_MAPS = SAMPLES | {f"{name}.nii.gz" for name in ("probability", "consensus", "entropy")}
+ALL_MAPS = DEFAULT_MAPS | {f"expert-{k}_foreground_probability.nii.gz" for k in (1, 2)}
+ALL_MAPS |= {"expert_probs.nii.gz", "entropy_between_experts.nii.gz"}
+RECORDS = {"lesions.json", "provenance.json", "run.json"}
 
 
 @pytest.fixture
@@ -38,18 +43,55 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_dicom_study_gives_the_files_of_the_design(options: InferOptions):
     result = infer(options)
-    assert {path.name for path in result.folder.iterdir()} == MAPS | {"lesions.json", "provenance.json", "run.json"}
+    assert {path.name for path in result.folder.iterdir()} == DEFAULT_MAPS | RECORDS
     names = {path.name for path in options.output_dir.iterdir()}
     assert names == {result.case, "summary.csv", "queue.csv", "failed.csv", "private", "options.json"}
     image = read_ct(options.source)
-    for name in MAPS:
+    for name in DEFAULT_MAPS:
         volume = nib.load(result.folder / name)
         assert volume.shape[:3] == tuple(image.shape[1:])
         np.testing.assert_allclose(volume.affine, np.asarray(image.affine), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "files"), [(("all",), ALL_MAPS), (("entropy", "masks"), SAMPLES | {"entropy.nii.gz"})]
+)
+def test_which_maps_are_written_is_the_users_choice_and_is_recorded(options: InferOptions, kinds, files):
+    chosen = dataclasses.replace(options, outputs=kinds)
+    folder = infer(chosen).folder
+    assert {path.name for path in folder.iterdir()} == files | RECORDS
+    recorded = read_options(options.output_dir)["outputs"]
+    assert recorded == json.loads((folder / "provenance.json").read_text())["options"]["outputs"]
+    assert infer(dataclasses.replace(chosen, outputs=tuple(reversed(recorded)))).folder == folder
+    with pytest.raises(ConfigError, match="was made with outputs="):
+        infer(options)
+
+
+def test_the_command_takes_outputs_and_refuses_what_is_none(options: InferOptions, capsys: pytest.CaptureFixture[str]):
+    command = ["infer", str(options.source), "--output-dir", str(options.output_dir), "--quiet"]
+    command += ["--checkpoint", str(options.checkpoint), "--nodules", str(options.nodules)]
+    assert invoke([*command, "--outputs", "masks,heat"]) == ExitCode.BAD_INPUT
+    assert "outputs must be all, or some of masks" in " ".join(capsys.readouterr().err.split())
+    assert invoke([*command, "--outputs", "entropy, masks", "--maps", "full"]) == ExitCode.DONE
+    record = read_options(options.output_dir)
+    assert (record["outputs"], record["maps"]) == (["masks", "entropy"], "full")
+
+
+def test_a_case_without_a_map_names_it_and_the_option_that_writes_it(options: InferOptions):
+    folder = infer(dataclasses.replace(options, outputs=("masks", "probability", "consensus"))).folder
+    with pytest.raises(
+        DataError, match=r"lacks entropy\.nii\.gz: run `mose-med infer` again, with entropy in --outputs"
+    ):
+        open_case(folder)
+
+
+def test_a_report_without_the_maps_that_it_shows_is_refused(options: InferOptions):
+    with pytest.raises(ConfigError, match="the report shows consensus, entropy: add them to --outputs"):
+        infer(dataclasses.replace(options, report=True, outputs=("masks", "probability")))
+
+
 def test_run_json_tells_how_much_was_looked_at(options: InferOptions):
-    folder = infer(options).folder
+    folder = infer(dataclasses.replace(options, outputs=("expert_probs",))).folder
     looked = nib.load(folder / "expert_probs.nii.gz").get_fdata().any(axis=-1)
     sides = [int(looked.any(axis=axes).sum()) for axes in ((1, 2), (0, 2), (0, 1))]
     run = json.loads((folder / "run.json").read_text())
@@ -68,6 +110,21 @@ def test_other_codes_do_not_join_a_folder(options: InferOptions):
     infer(options)
     with pytest.raises(ConfigError, match="codes"):
         infer(dataclasses.replace(options, codes="random"))
+
+
+@pytest.mark.parametrize(("maps", "other", "stored"), [("scaled", "full", np.int16), ("full", "scaled", np.float32)])
+def test_how_maps_are_stored_is_the_users_choice_and_is_recorded(options: InferOptions, maps, other, stored):
+    folder = infer(dataclasses.replace(options, maps=maps)).folder
+    assert nib.load(folder / "probability.nii.gz").get_data_dtype() == stored
+    for record in (json.loads((folder / "provenance.json").read_text())["options"], read_options(options.output_dir)):
+        assert record["maps"] == maps
+    with pytest.raises(ConfigError, match=f"was made with maps='{maps}', not '{other}'"):
+        infer(dataclasses.replace(options, maps=other))
+
+
+def test_another_way_to_store_maps_is_refused(options: InferOptions):
+    with pytest.raises(ConfigError, match="maps must be scaled or full, got 'half'"):
+        infer(dataclasses.replace(options, maps="half"))
 
 
 def test_lesions_and_summary_agree(options: InferOptions):

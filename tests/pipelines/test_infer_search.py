@@ -20,7 +20,7 @@ from pipelines.infer import InferOptions, infer
 @pytest.fixture
 def options(tmp_path: Path, chest, infer_checkpoint) -> InferOptions:
     nib.save(nib.Nifti1Image(chest.numpy()[0], chest.affine.numpy()), tmp_path / "chest.nii.gz")
-    return InferOptions(tmp_path / "chest.nii.gz", tmp_path / "out", infer_checkpoint, quiet=True)
+    return InferOptions(tmp_path / "chest.nii.gz", tmp_path / "out", infer_checkpoint, quiet=True, outputs=("all",))
 
 
 def looked(folder: Path) -> np.ndarray:

@@ -12,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 from scipy import ndimage
 
 from mose_med.errors import DataError, GeometryError
@@ -134,6 +135,14 @@ def test_the_probability_is_kept_to_1_in_255(dicom_case: DicomCase):
     wanted = nifti(dicom_case, "probability")
     assert ((wanted > 0.01) & (wanted < 0.99)).sum() > 0
     np.testing.assert_allclose(pixels[..., 0].transpose(2, 1, 0), wanted, atol=0.51 / 255)
+
+
+def test_the_frames_of_the_probability_are_compressed_and_readers_agree_on_them(dicom_case: DicomCase):
+    path = dicom_case.folder / "probability_seg.dcm"
+    dataset = pydicom.dcmread(path)
+    assert dataset.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
+    assert len(dataset.PixelData) < dataset.pixel_array.nbytes
+    np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(path)), dataset.pixel_array)
 
 
 def test_frames_without_a_voxel_are_not_stored(dicom_case: DicomCase):

@@ -59,13 +59,40 @@ def test_boxes_equal_what_nibabel_reads(report_case: ReportCase, name: str, data
     np.testing.assert_array_equal(everything, whole)
 
 
+def test_scaled_maps_are_read_as_what_full_ones_hold(bright_voxels, raw_preprocessing, tmp_path: Path):
+    image = MetaTensor(torch.randn(1, 20, 18, 6, generator=torch.Generator().manual_seed(0)) * 300 - 300)
+    places, box = [(9.0, 9.0, 3.0), (12.0, 9.0, 3.0)], Box((1, 2, 0), (19, 15, 6))
+    result = infer_case(bright_voxels, image, preprocessing=raw_preprocessing, nodules=places, depth_mm=4)
+    crops: dict[str, list[np.ndarray]] = {}
+    for maps in ("scaled", "full"):
+        folder = tmp_path / maps
+        folder.mkdir()
+        write_case(folder, result, maps=maps)
+        (folder / "provenance.json").write_text("{}")
+        crops[maps] = open_case(folder).own_crops("entropy", [box, box], [1, 2])
+    for scaled, full in zip(crops["scaled"], crops["full"], strict=True):
+        assert scaled.dtype == full.dtype == np.float32
+        assert 0 < np.abs(scaled - full).max() <= 1 / 2048
+
+
 @pytest.mark.parametrize(
-    "name", ["lesions.json", "provenance.json", "entropy.nii.gz", "expert-1_samples.nii.gz", "expert_probs.nii.gz"]
+    "name", ["lesions.json", "provenance.json", "entropy.nii.gz", "expert-1_samples.nii.gz", "consensus.nii.gz"]
 )
 def test_a_missing_file_is_named(copy: Path, name: str):
     (copy / name).unlink()
     with pytest.raises(DataError, match=rf"lacks {name}: run `mose-med infer` again"):
         open_case(copy)
+
+
+def test_a_map_that_is_no_output_of_the_case_is_named_with_the_option_that_writes_it(copy: Path):
+    for path in copy.glob("expert-*_foreground_probability.nii.gz"):
+        path.unlink()
+    case, message = open_case(copy), "again, with foreground_probability in --outputs"
+    assert (case.num_experts, case.left_out()) == (2, ["foreground_probability"])
+    with pytest.raises(
+        DataError, match=rf"lacks expert-2_foreground_probability\.nii\.gz: run `mose-med infer` {message}"
+    ):
+        case.crops("expert-2_foreground_probability", [Box((0, 0, 0), case.shape)])
 
 
 def test_a_missing_folder_is_named(tmp_path: Path):
@@ -118,7 +145,7 @@ def test_a_lesion_whose_region_is_shared_is_read_from_its_own_maps(bright_voxels
     for name in ("expert-2_samples", "probability", "entropy"):
         own = case.own_crops(name, [box, box], [1, 2])
         for number, crop in enumerate(own, start=1):
-            np.testing.assert_array_equal(crop, result.alone(number).crop(name, box))
+            np.testing.assert_allclose(crop, result.alone(number).crop(name, box), atol=1 / 2048)
         assert (own[0] != case.crops(name, [box])[0]).any()
 
 

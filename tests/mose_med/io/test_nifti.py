@@ -7,7 +7,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
+from mose_med.case_maps import STEP
 from mose_med.errors import ConfigError, DataError, GeometryError, ShapeError
 from mose_med.io import read_ct, read_nifti, write_nifti
 
@@ -115,6 +119,34 @@ def test_simpleitk_reads_a_map_as_nibabel_does(tmp_path: Path, values):
     read = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "map.nii.gz")))
     np.testing.assert_array_equal(read.T[..., -5:], values)
     assert not read.T[..., :-5].any()
+
+
+@given(hnp.arrays(np.float32, (3, 2, 2), elements=st.floats(0, 1, width=32)), st.sampled_from((STEP, 1 / 4000)))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+def test_scaled_values_are_off_by_half_a_step_at_most(tmp_path: Path, values: np.ndarray, step: float):
+    write_nifti(tmp_path / "map.nii.gz", [values], shape=values.shape, dtype=np.int16, affine=AFFINE, step=step)
+    read = nib.load(tmp_path / "map.nii.gz").get_fdata()
+    assert np.abs(read - values).max() <= step / 2 + 1e-7
+    assert not read[values <= step / 2].any()
+
+
+def test_every_reader_gives_scaled_values_as_numbers(tmp_path: Path):
+    values = np.array([0, STEP / 2, 0.001, 0.25, 0.5, np.log(2), 1], dtype=np.float32).reshape(7, 1, 1)
+    write_nifti(tmp_path / "map.nii.gz", [values], shape=values.shape, dtype=np.int16, affine=AFFINE, step=STEP)
+    readers = {
+        "nibabel": nib.load(tmp_path / "map.nii.gz").get_fdata(),
+        "SimpleITK": SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "map.nii.gz")).T,
+        "read_nifti": read_nifti(tmp_path / "map.nii.gz").image.numpy()[0],
+    }
+    for name, read in readers.items():
+        np.testing.assert_allclose(read.ravel(), [0, 0, STEP, 0.25, 0.5, 710 * STEP, 1], atol=1e-7, err_msg=name)
+
+
+def test_a_repeated_zero_is_written_as_zeros_are_where_values_are_scaled(tmp_path: Path):
+    nothing = np.broadcast_to(np.float32(0), (7, 6, 5))
+    write_nifti(tmp_path / "map.nii.gz", [nothing], shape=nothing.shape, dtype=np.int16, affine=AFFINE, step=STEP)
+    image = nib.load(tmp_path / "map.nii.gz")
+    assert (image.shape, image.get_fdata().any()) == ((7, 6, 5), False)
 
 
 def test_bytes_depend_neither_on_time_nor_name(tmp_path: Path):

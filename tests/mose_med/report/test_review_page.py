@@ -5,7 +5,9 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -84,6 +86,17 @@ def test_the_policy_lets_the_scripts_of_the_page_run_and_nothing_be_loaded(page:
     assert f"style-src 'sha256-{sha256(page.style)}';" in page.policy
     assert not any(tag in ("link", "img", "iframe", "form") for tag, _ in page.tags)
     assert not any({"src", "style", "onclick"} & set(attributes) for _, attributes in page.tags)
+
+
+def test_maps_that_the_case_does_not_have_are_left_out_and_named(report_case: ReportCase, tmp_path: Path):
+    folder = Path(shutil.copytree(report_case.folder, tmp_path / "case"))
+    for name in ("entropy_between_experts", "expert-1_foreground_probability", "expert-2_foreground_probability"):
+        (folder / f"{name}.nii.gz").unlink()
+    case = open_case(folder)
+    (read,) = read_lesion_volumes(case, report_case.image.numpy()[0], {1: case.lesions[0].place_mm})
+    page = Page(review_page(case, {1: read}))
+    assert [layer["name"] for layer in json.loads(page.scripts["review"])["maps"]] == ["probability", "entropy"]
+    assert "entropy_between_experts, foreground_probability (`mose-med infer --outputs all` writes them)" in page.text
 
 
 def test_no_name_of_a_nodule_becomes_markup(page: Page):

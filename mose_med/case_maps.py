@@ -1,0 +1,56 @@
+"""Which maps the folder of a case has, and how they are stored: light to import, without PyTorch.
+
+Maps are asked for by kind: ``masks`` are the samples of every expert (and those in the standard form, where they are
+drawn), ``foreground_probability`` the mean of each expert; the others are named as their files are.
+
+Probabilities and entropies (nats) are stored as int16, in steps of :data:`STEP`, with the step as ``scl_slope`` of the
+NIfTI header: every reader gives numbers from 0 to 1 back. A value is off by half a step at most, 1/2048; half a step
+and less is 0. The step is a power of two, so that 0, one half and 1 are kept exactly. ``full`` stores float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from mose_med.errors import ConfigError
+
+__all__ = ["DEFAULT_OUTPUTS", "MAP_STORAGES", "OUTPUTS", "STEP", "MapStorage", "kind_of_map", "outputs_in_order"]
+
+#: Kinds of maps, and those that are written unless others are asked for.
+DEFAULT_OUTPUTS = ("masks", "probability", "consensus", "entropy")
+OUTPUTS = (*DEFAULT_OUTPUTS, "entropy_between_experts", "foreground_probability", "expert_probs")
+
+MapStorage = Literal["scaled", "full"]
+MAP_STORAGES: tuple[MapStorage, ...] = ("scaled", "full")
+#: Of a stored probability, and of an entropy in nats.
+STEP = 1 / 1024
+
+
+def kind_of_map(name: str) -> str:
+    """The kind of a map, by the name of its file without ``.nii.gz``.
+
+    Example:
+        >>> kind_of_map("expert-2_samples"), kind_of_map("expert-1_foreground_probability"), kind_of_map("expert_probs")
+        ('masks', 'foreground_probability', 'expert_probs')
+    """
+    kind = name.partition("_")[2] if name.startswith("expert-") else name
+    return "masks" if kind == "samples" else kind
+
+
+def outputs_in_order(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Kinds of maps in the order of :data:`OUTPUTS`, each once; ``all`` stands for every one.
+
+    Raises:
+        ConfigError: if there is none, or no such kind.
+
+    Example:
+        >>> outputs_in_order(["entropy", "masks", "entropy"])
+        ('masks', 'entropy')
+    """
+    wanted = set(kinds)
+    unknown = sorted(wanted - {"all", *OUTPUTS})
+    if unknown or not wanted:
+        got = f"got {unknown[0]!r}" if unknown else "got none"
+        raise ConfigError(f"outputs must be all, or some of {', '.join(OUTPUTS)}, {got}")
+    return tuple(kind for kind in OUTPUTS if kind in wanted or "all" in wanted)
