@@ -62,7 +62,9 @@ MODULES = sorted((ROOT / "mose_med").rglob("*.py"))
 PACKAGES = ("configs", "data_prep", "mose_med", "pipelines")
 INSTALLED = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 #: Modules that need an extra; others import them where they are used, never at their top.
-OF_EXTRAS = {f"mose_med.io.{name}" for name in ("dicom_objects", "dicom_seg_writer", "dicom_sr", "dicomweb")}
+OF_EXTRAS = {
+    f"mose_med.io.{name}" for name in ("dicom_objects", "dicom_rehearsal", "dicom_seg_writer", "dicom_sr", "dicomweb")
+}
 
 
 def part_of(path: Path) -> str:
