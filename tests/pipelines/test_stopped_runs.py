@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -158,6 +159,8 @@ def test_a_signal_that_is_ignored_stays_so(monkeypatch: pytest.MonkeyPatch):
 
 def test_a_cluster_does_not_take_the_signals_of_the_command():
     class Cluster:
+        job_config = SimpleNamespace(JobConfig=dict)
+
         def init(self, *_: object, **__: object) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 

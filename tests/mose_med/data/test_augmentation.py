@@ -135,9 +135,8 @@ def test_a_shift_of_whole_voxels_is_exact():
 
 @given(zoom=st.floats(0.7, 1.4))
 def test_zoom_changes_areas_by_its_square(zoom: float):
-    disc = ((torch.arange(64)[:, None] - 31.5) ** 2 + (torch.arange(64) - 31.5) ** 2 < 18**2)[None, None].to(
-        torch.uint8
-    )
+    squares = (torch.arange(128) - 63.5) ** 2
+    disc = (squares[:, None] + squares < 40**2)[None, None].to(torch.uint8)
     moved = flipped_and_rotated(disc, [Move((False, False), zoom=zoom)], classes=True)
     assert_close(moved.sum() / disc.sum(), torch.tensor(zoom**2, dtype=torch.float32), atol=0, rtol=0.05)
 
