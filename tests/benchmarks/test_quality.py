@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from benchmarks.model_card import draw_experts, expert_habits, slice_geds
+from benchmarks.quality import mean_scores, table
+from benchmarks.quality_data import prepare_nodules
+from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
+from mose_med.data import MultiRaterDataset, load_datalist
+from mose_med.networks import MoSE
+from mose_med.preprocessing import Preprocessing
+from pipelines.train_config import compose, config_files
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Four nodules of as many patients, three to train on; rows and columns differ."""
+    random = np.random.default_rng(0)
+    masks = np.zeros((4, 4, 71, 71), dtype=np.uint8)
+    masks[:, :3, 30:40, 33:36] = 1
+    np.savez(
+        tmp_path / "nodules.npz",
+        image_hu=random.integers(-1000, 400, (4, 71, 71)).astype(np.int16),
+        mask=masks,
+        split=np.array(["train", "train", "train", "val"]),
+        patient_id=np.array([f"P-{number}" for number in range(4)]),
+        series_uid=np.array([f"1.{number}" for number in range(4)]),
+        nodule_id=np.arange(4),
+        pixel_spacing=np.full(4, 0.7),
+        slice_thickness=np.full(4, 2.0),
+        z_mm=np.arange(4.0),
+    )
+    return tmp_path / "nodules.npz"
+
+
+def test_the_archive_becomes_windows_with_columns_first(archive: Path, tmp_path: Path):
+    datalist = load_datalist(prepare_nodules(archive, tmp_path / "data"))
+    assert [len(datalist.parts[part]) for part in ("training", "validation", "test")] == [3, 1, 0]
+    item = MultiRaterDataset(datalist.part("validation"), Preprocessing(standardise=False, roi_size=(64, 64)))[0]
+    content = np.load(archive)
+    np.testing.assert_array_equal(item["image"][0].numpy(), content["image_hu"][3, 3:67, 3:67].T)
+    np.testing.assert_array_equal(item["label"][0].numpy(), content["mask"][3, 0, 3:67, 3:67].T)
+    assert datalist.part("validation")[0].raters_present == 3
+
+
+def test_an_archive_is_prepared_once(archive: Path, tmp_path: Path):
+    first = prepare_nodules(archive, tmp_path / "data")
+    archive.unlink()
+    assert prepare_nodules(archive, tmp_path / "data") == first
+
+
+@pytest.mark.parametrize("recipe", [recipe for rows in TABLES.values() for recipe in rows], ids=lambda row: row.name)
+def test_every_row_is_a_training_of_the_bundle(recipe: Recipe, tmp_path: Path):
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump({**PROTOCOL_S, **recipe.settings}))
+    config = compose(config_files("lidc_small", (*recipe.overlays, str(settings)), tracking=False), {})
+    assert config["max_epochs"] == 14
+    assert config["network"]["num_experts"] * config["val_samples_per_expert"] in (10, 12, 16)
+
+
+def test_scores_of_seeds_are_averaged_and_shown():
+    scores = [{"compact 16 GED": ged, "effective_experts": 2.0} for ged in (0.2, 0.4)]
+    found = mean_scores(scores)
+    assert found["compact 16 GED"]["mean"] == pytest.approx(0.3)
+    assert "| a row | 0.3000 ± 0.1414 |" in table([{"row": "a row", **found}])
+
+
+def test_the_card_shows_what_every_expert_draws(archive: Path, tmp_path: Path):
+    datalist = load_datalist(prepare_nodules(archive, tmp_path / "data"))
+    dataset = MultiRaterDataset(datalist.part("training"), Preprocessing(roi_size=(64, 64)))
+    torch.manual_seed(0)
+    network = MoSE(channels=(4, 8), num_experts=3, samples_per_expert=1).eval()
+    with torch.inference_mode():
+        habits = expert_habits(network, dataset)
+    assert habits.probs.shape == habits.areas.shape == habits.perimeters.shape == (3, 3)
+    np.testing.assert_allclose(habits.probs.sum(axis=1), 1.0, rtol=1e-5)
+    draw_experts(tmp_path / "experts.png", habits, "source")
+    assert (tmp_path / "experts.png").stat().st_size > 1000
+
+
+def test_worst_slices_are_those_of_the_fewest_samples(tmp_path: Path):
+    lines = ["method,num_samples,ged", "compact,16,0.1", "compact,16,0.3", "compact,48,0.9", "standard,16,0.8"]
+    (tmp_path / "per_slice.csv").write_text("\n".join(lines) + "\n")
+    assert slice_geds(tmp_path).tolist() == [0.1, 0.3]
