@@ -88,7 +88,7 @@ class _Study(NamedTuple):
 
 
 def run_demo(options: DemoOptions) -> None:
-    """Input, prepare, train, evaluate, infer on a DICOM study and on a NIfTI volume, and a closing table.
+    """Prepare, train, evaluate, infer with the new weights and with the shipped ones, and print a closing table.
 
     Raises:
         MoseError: whatever a stage refuses.
@@ -111,23 +111,30 @@ def run_demo(options: DemoOptions) -> None:
     with stages.stage("Evaluate: test patients, beside two baselines"):
         weights = trained.best_checkpoint
         scores = evaluate(EvaluateOptions(datalist, weights, out / "evaluation", **compute))
+    studies = _test_studies(root, out)
     with stages.stage("Infer: a DICOM study and a NIfTI volume"):
         cases = {
-            kind: infer(
-                InferOptions(
-                    source=study.source,
-                    output_dir=out / "inference",
-                    checkpoint=weights,
-                    nodules=study.nodules,
-                    series=study.series,
-                    **compute,
-                )
-            )
-            for kind, study in _test_studies(root, out).items()
+            f"{kind} study": _inferred(study, out / "inference", weights, compute) for kind, study in studies.items()
         }
+    with stages.stage("Infer with the shipped weights: the DICOM study"):
+        cases["DICOM study, shipped weights"] = _inferred(studies["DICOM"], out / "shipped", None, compute)
     write_json(out / "seconds.json", {name: round(seconds, 1) for name, seconds in stages.seconds.items()})
     if not options.quiet:
         _close(options, stages, scores, cases)
+
+
+def _inferred(study: _Study, folder: Path, weights: Path | None, compute: Mapping[str, Any]) -> InferResult:
+    """The study's case; without weights by those that are shipped."""
+    return infer(
+        InferOptions(
+            source=study.source,
+            output_dir=folder,
+            checkpoint=weights,
+            nodules=study.nodules,
+            series=study.series,
+            **compute,
+        )
+    )
 
 
 def _test_studies(root: Path, out: Path) -> dict[str, _Study]:
@@ -174,7 +181,7 @@ def _close(options: DemoOptions, stages: _Stages, scores: Evaluation, cases: Map
         "slices with every rater's outline": out / "dataset" / "montage.png",
         "outlines by expert, beside the raters'": out / "evaluation" / SAMPLES_NAME,
         "calibration": out / "evaluation" / RELIABILITY_NAME,
-        **{f"masks, entropy and lesions of the {kind} study": case.folder for kind, case in cases.items()},
+        **{f"masks, entropy and lesions of the {kind}": case.folder for kind, case in cases.items()},
         "volumes of all lesions": out / "inference" / "summary.csv",
     }
     store = out / "training" / STORE_NAME

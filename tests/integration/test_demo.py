@@ -26,3 +26,5 @@ def test_the_demo_beats_its_baselines(tmp_path: Path):
     (volume,) = (tmp_path / "demo" / "studies").glob("*.nii")
     affines = [nib.load(case / "probability.nii.gz").affine for case in cases]
     assert any(np.array_equal(affine, nib.load(volume).affine) for affine in affines)
+    (shipped,) = (tmp_path / "demo" / "shipped").glob("case-*")
+    assert json.loads((shipped / "lesions.json").read_text())["lesions"][0]["expert_probs"][15] > 0
