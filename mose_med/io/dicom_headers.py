@@ -268,7 +268,7 @@ def direction_cosines(value: Any) -> tuple[float, ...] | None:
 
     Example:
         >>> direction_cosines((1, 0, 0, 0, 0.985, 0.174))[4:]
-        (0.984754..., 0.173956...)
+        (0.984753..., 0.173956...)
     """
     cosines = numbers(value, 6)
     if cosines is None or _cosine_error(cosines) > _COSINE_ROUNDING:

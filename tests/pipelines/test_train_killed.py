@@ -19,7 +19,7 @@ from pipelines.train import TrainOptions, train
 from tests.fixtures.killed_training import train_and_die, train_in_little_room
 
 CONTEXT = multiprocessing.get_context("forkserver")
-EPOCHS = 8
+EPOCHS = 20
 
 
 @pytest.fixture(scope="module", autouse=True)

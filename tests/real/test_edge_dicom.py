@@ -43,7 +43,7 @@ def test_the_jpeg_2000_series_without_uids_becomes_nifti(edge_dicom: Path, tmp_p
     image = read_ct(study)
     middle = (np.asarray(image.affine) @ [256, 256, 10, 1])[:3]
     (tmp_path / "nodules.csv").write_text("x_ras_mm,y_ras_mm,z_ras_mm\n{},{},{}\n".format(*middle), encoding="utf-8")
-    assert invoke(["infer", str(study), *arguments]) == ExitCode.DONE
+    assert invoke(["infer", str(study), "--outputs", "all", *arguments]) == ExitCode.DONE
     (case,) = (tmp_path / "out").glob("case-*")
     for name in ("consensus", "entropy", "expert-1_samples", "expert_probs"):
         volume = nib.load(case / f"{name}.nii.gz")

@@ -72,7 +72,8 @@ def test_a_chest_ct_is_inferred_on_its_own_grid(folder: Path):
     nodules = folder / "nodules.csv"
     nodules.write_text("x_ras_mm,y_ras_mm,z_ras_mm\n{:.3f},{:.3f},{:.3f}\n".format(*centre[:3]), encoding="utf-8")
     out = folder / "inference"
-    run("infer", study, "--nodules", nodules, "--checkpoint", folder / "training" / "best.pt", "--output-dir", out)
+    weights = folder / "training" / "best.pt"
+    run("infer", study, "--nodules", nodules, "--checkpoint", weights, "--output-dir", out, "--outputs", "all")
     (case,) = out.glob("case-*")
     maps = sorted(case.glob("*.nii.gz"))
     assert len(maps) == 4 + 4 + 5
