@@ -123,8 +123,8 @@ def test_the_environment_holds_the_base_dependencies_alone(installed: Path, pyth
 
 
 def test_the_library_imports_without_extras(python: Run):
-    optional = [f"mose_med.io.{name}" for name in ("dicom_objects", "dicom_seg_writer", "dicom_sr", "dicomweb")]
-    python(IMPORT_ALL.format(optional=optional))
+    names = ("dicom_objects", "dicom_rehearsal", "dicom_seg_writer", "dicom_sr", "dicomweb")
+    python(IMPORT_ALL.format(optional=[f"mose_med.io.{name}" for name in names]))
 
 
 def test_the_wheel_holds_the_review_page(python: Run):
