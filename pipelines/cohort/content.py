@@ -28,9 +28,12 @@ _SLICE_LIKE = re.compile(r"[^.]*|.*\.\d+|.*\.(dcm|dicom|ima)")
 class Content:
     """What a folder holds; paths are strings, since there may be very many.
 
+    No file is opened where names tell enough: those of slices, or, in a folder without folders and volumes, those that
+    may be of slices.
+
     Args:
         folder: to list.
-        sniff: stop at the first file that makes the folder a case.
+        brief: stop at the first file that makes the folder a case.
 
     Attributes:
         folders: names, and whether each is a link.
@@ -41,22 +44,26 @@ class Content:
         PermissionError: if the folder may not be listed.
     """
 
-    def __init__(self, folder: str, *, sniff: bool) -> None:
+    def __init__(self, folder: str, *, brief: bool) -> None:
         self.folders: list[tuple[str, bool]] = []
         self.files: list[str] = []
         self.linked_files: list[str] = []
         self._slices: list[str] = []
-        #: Named as slices are, but none, or links to nothing.
+        #: Named as slices often are, or links to nothing of such a name.
         self._doubtful: list[str] = []
         self._broken: list[str] = []
         self._stray: list[str] = []
+        #: Of other endings.
+        self._unknown: list[str] = []
         self._nodules = ""
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
                     self._add(entry)
-                if sniff and self._slices:
+                if brief and self._slices:
                     return
+        if self.folders or self.num_volumes or not self._doubtful:
+            self._open_some()
 
     @property
     def num_volumes(self) -> int:
@@ -75,7 +82,7 @@ class Content:
         told.add(Reason.LOOSE, *self._slices, *sorted({*self._doubtful} - {*self._broken}))
         told.add(Reason.BROKEN, *self._broken)
         unused = [self._nodules] if self._nodules and self.num_volumes > 1 else []
-        told.add(Reason.STRAY, *self._stray, *unused)
+        told.add(Reason.STRAY, *self._stray, *self._unknown, *unused)
 
     def _add(self, entry: os.DirEntry[str]) -> None:
         name = entry.name.lower()
@@ -95,12 +102,21 @@ class Content:
     def _add_other(self, name: str, path: str) -> None:
         if name.endswith(_NO_SLICES):
             self._stray.append(path)
-        elif _SLICE.fullmatch(name) or _begins_as_dicom(path):
+        elif _SLICE.fullmatch(name):
             self._slices.append(path)
         elif _SLICE_LIKE.fullmatch(name):
             self._doubtful.append(path)
         else:
-            self._stray.append(path)
+            self._unknown.append(path)
+
+    def _open_some(self) -> None:
+        """Find a slice among the files whose names do not tell."""
+        for paths in (self._doubtful, self._unknown):
+            found = next((path for path in paths if path not in self._broken and _begins_as_dicom(path)), None)
+            if found is not None:
+                self._slices.append(found)
+                paths.remove(found)
+                return
 
 
 def _begins_as_dicom(path: str) -> bool:

@@ -7,9 +7,9 @@ Below a folder, a case is
 - a folder with a ``nodules.csv`` but none of these files: its subfolders are one study.
 
 A file is DICOM by its ending or by how it begins, so that a table or text beside the studies changes nothing; what
-belongs to no case is told (:mod:`pipelines.cohort.passed_over`). A folder with nothing but files that are named as
-slices are is a case too, so that a damaged study is recorded. Names that begin with a dot do not count. Folders and
-files behind links are cases like others, each once.
+belongs to no case is told (:mod:`pipelines.cohort.passed_over`). A folder without folders and volumes, but with files
+that are named as slices are, is a case whatever is in them, so that a damaged study is recorded. Names that begin with
+a dot do not count. Folders and files behind links are cases like others, each once.
 
 The nodule list of a case lies in its folder as ``nodules.csv``, or beside it as ``<name>.nodules.csv``; a volume or
 archive that is the only one of its folder may have ``nodules.csv`` beside it.
@@ -113,7 +113,7 @@ def find_entries(root: Path, case_depth: int | None = None, passed_over: PassedO
     linked: list[str] = []
     for folder in walk:
         try:
-            content = Content(folder.path, sniff=folder.depth > 0 and case_depth is None)
+            content = Content(folder.path, brief=folder.depth > 0 and case_depth is None)
         except PermissionError:
             told.add(Reason.CLOSED, folder.path)
             continue
