@@ -153,9 +153,10 @@ def _serve(pipe: Connection, setup: WorkerSetup, scratch: str) -> None:
     def work(number: int, entry: Entry) -> None:
         try:
             tell("done", number, worker.work(number, entry))
-        except BaseException:
+        except BaseException as error:
             # Nobody would hear of the case any more: the run hears that the worker has ended, and tries again.
-            _LOGGER.exception("a worker ends after an error that it could not tell")
+            # The log gets the kind alone, since a message may name whose the study is.
+            _LOGGER.error("a worker ends after an error that it could not tell (%s)", type(error).__name__)
             os._exit(1)
 
     with ThreadPoolExecutor(setup.in_flight) as pool, contextlib.suppress(EOFError):
