@@ -29,11 +29,11 @@ from benchmarks.read_ct import write_dicom
 from mose_med.checkpoint import ModelConfig
 from mose_med.networks import MoSE
 from mose_med.samples import ExpertSamples
-from pipelines.inference.case import Destination, run_case
-from pipelines.inference.model import LoadedModel
-from pipelines.inference.options import ResultOptions
-from pipelines.inference.reading import CaseRequest, read_case
-from pipelines.inference.stages import Stages
+from pipelines.infer.case import Destination, run_case
+from pipelines.infer.model import LoadedModel
+from pipelines.infer.options import ResultOptions
+from pipelines.infer.reading import CaseRequest, read_case
+from pipelines.infer.stages import Stages
 
 
 class StandIn(MoSE):

@@ -42,8 +42,8 @@ from benchmarks.machine import machine
 from mose_med.checkpoint import Checkpoint, ModelConfig, write_checkpoint
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
-from pipelines.cohort.options import CohortOptions
-from pipelines.cohort.run import infer_cohort
+from pipelines.infer.cohort.options import CohortOptions
+from pipelines.infer.cohort.run import infer_cohort
 
 NETWORK = {"channels": [16, 32, 64, 64], "num_experts": 4, "latent_dim": 1}
 STAGES = ("read_s", "infer_s", "write_s")

@@ -24,18 +24,18 @@ from typing import Any
 
 from benchmarks.machine import machine
 from mose_med.io import Source
-from pipelines.case_names import add_to_case_map
-from pipelines.cohort.engine import Done, Engine, Event, Ready, Worker
-from pipelines.cohort.entries import Entry, find_entries
-from pipelines.cohort.fingerprint import fingerprint
-from pipelines.cohort.journal import Journal, Record, failed_cases
-from pipelines.cohort.plan import State, state_of
-from pipelines.cohort.progress import cohort_progress
-from pipelines.cohort.scheduler import Scheduler
-from pipelines.cohort.worker import Report
-from pipelines.inference.case import CaseOutcome
-from pipelines.inference.store import open_store
-from pipelines.inference.tables import write_tables
+from pipelines.common.case_names import add_to_case_map
+from pipelines.infer.case import CaseOutcome
+from pipelines.infer.cohort.engine import Done, Engine, Event, Ready, Worker
+from pipelines.infer.cohort.entries import Entry, find_entries
+from pipelines.infer.cohort.fingerprint import fingerprint
+from pipelines.infer.cohort.journal import Journal, Record, failed_cases
+from pipelines.infer.cohort.plan import State, state_of
+from pipelines.infer.cohort.progress import cohort_progress
+from pipelines.infer.cohort.scheduler import Scheduler
+from pipelines.infer.cohort.worker import Report
+from pipelines.infer.store import open_store
+from pipelines.infer.tables import write_tables
 
 #: Three lesions of four experts and four samples each.
 _LESION = {

@@ -45,7 +45,7 @@ from mose_med.inferers.storage import Storage
 from mose_med.inferers.views import search_view
 from mose_med.inferers.windows import network_input, oriented_volume
 from mose_med.io import read_ct
-from mose_med.io.case_files import write_case
+from mose_med.io.case.writing import write_case
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 from mose_med.samples import ExpertSamples
@@ -187,7 +187,7 @@ def memory(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def study(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds of a nodule list, by stage."""
-    from pipelines.infer import InferOptions, infer
+    from pipelines.infer.run import InferOptions, infer
 
     with tempfile.TemporaryDirectory(dir=options.scratch_dir) as folder:
         root = Path(folder)

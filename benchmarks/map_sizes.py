@@ -23,7 +23,7 @@ from benchmarks.machine import machine
 from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io import read_study
-from mose_med.io.case_files import write_case
+from mose_med.io.case.writing import write_case
 
 WAYS: dict[str, dict[str, Any]] = {
     "--outputs all --maps full": {"outputs": OUTPUTS, "maps": "full"},

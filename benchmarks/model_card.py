@@ -23,11 +23,11 @@ from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.networks import MoSE
 from mose_med.report.sample_grid import write_sample_grid
-from pipelines.evaluation.examples import sample_panel
-from pipelines.evaluation.prediction import BatchPrediction
-from pipelines.evaluation.scored_data import CountedClasses
-from pipelines.evaluation.weights import weights_file
-from pipelines.shipped_weights import chosen_checkpoint
+from pipelines.common.shipped_weights import chosen_checkpoint
+from pipelines.common.weights import weights_file
+from pipelines.evaluate.examples import sample_panel
+from pipelines.evaluate.prediction import BatchPrediction
+from pipelines.evaluate.scored_data import CountedClasses
 
 WORST_NAME, EXPERTS_NAME = "worst_cases.png", "experts.png"
 _WORST = 10

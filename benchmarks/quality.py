@@ -20,9 +20,9 @@ import yaml
 from benchmarks.machine import machine
 from benchmarks.quality_data import prepare_nodules
 from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
-from pipelines.evaluate import COMPACT, STANDARD, EvaluateOptions, evaluate
-from pipelines.evaluation.files import Evaluation
-from pipelines.train import TrainOptions, train
+from pipelines.evaluate.files import Evaluation
+from pipelines.evaluate.run import COMPACT, STANDARD, EvaluateOptions, evaluate
+from pipelines.train.run import TrainOptions, train
 
 SAMPLES = (16, 50, 100)
 

@@ -36,8 +36,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mose_med.data import MultiRaterBatch
-from pipelines.mlflow_settings import calm_mlflow
-from pipelines.train_config import compose, config_files
+from pipelines.common.mlflow_settings import calm_mlflow
+from pipelines.train.config import compose, config_files
 
 TARGET = 1.08
 RATERS = 4

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
-from mose_med.tables import read_table
+from mose_med.files.tables import read_table
 
 __all__ = ["read_split", "require_training_and_validation", "split_by_hash"]
 

@@ -17,7 +17,7 @@ from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME, PRIVATE_NAME
 from mose_med.data.datalist import Datalist, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError
 from mose_med.geometry import grid_difference, spacing_mm
-from mose_med.io.damaged_nifti import DAMAGED_NIFTI
+from mose_med.io.nifti.damaged import DAMAGED_NIFTI
 
 __all__ = ["Finding", "verify"]
 

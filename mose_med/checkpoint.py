@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.files.whole_files import keep_as, remove_left_over, written_whole
 from mose_med.model_config import ModelConfig
 from mose_med.model_files import MODEL_CONFIG_NAME
 from mose_med.networks import MoSE
-from mose_med.whole_files import keep_as, remove_left_over, written_whole
 
 __all__ = [
     "FORMAT",

@@ -6,9 +6,19 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands import calibrate, demo, doctor, evaluate, export, infer, models, prepare, report, retrain, train
-from pipelines.console import ExitCode
-from pipelines.processes import keep_current_folder_out
+from pipelines.calibrate import command as calibrate
+from pipelines.common.console import ExitCode
+from pipelines.common.processes import keep_current_folder_out
+from pipelines.demo import command as demo
+from pipelines.doctor import command as doctor
+from pipelines.evaluate import command as evaluate
+from pipelines.export import command as export
+from pipelines.infer import command as infer
+from pipelines.models import command as models
+from pipelines.prepare import command as prepare
+from pipelines.report import command as report
+from pipelines.retrain import command as retrain
+from pipelines.train import command as train
 
 __all__ = ["app", "invoke", "main"]
 

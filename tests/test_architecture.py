@@ -17,25 +17,18 @@ ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap"}
 BOTTOM |= {
     "case_maps",
-    "credentials",
-    "dicom_signature",
-    "file_tree",
+    "files",
     "preprocessing",
     "resampling",
     "seeds",
-    "tables",
-    "whole_files",
-    "zip_files",
 }
 MODEL = {"model_config", "model_files"}
 #: What each part of mose_med may import from mose_med, itself aside.
 ALLOWED = {
     "__init__": set(),
     "case_maps": {"errors"},
-    "credentials": set(),
-    "dicom_signature": set(),
     "errors": set(),
-    "file_tree": set(),
+    "files": {"errors"},
     "geometry": {"errors"},
     "lesion_rules": {"errors"},
     "samples": {"errors", "geometry"},
@@ -43,9 +36,6 @@ ALLOWED = {
     "preprocessing": {"errors", "geometry"},
     "resampling": {"errors", "geometry"},
     "seeds": set(),
-    "tables": {"errors"},
-    "whole_files": set(),
-    "zip_files": {"errors"},
     "networks": BOTTOM,
     "losses": BOTTOM,
     "metrics": BOTTOM,
@@ -63,7 +53,8 @@ PACKAGES = ("configs", "data_prep", "mose_med", "pipelines")
 INSTALLED = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 #: Modules that need an extra; others import them where they are used, never at their top.
 OF_EXTRAS = {
-    f"mose_med.io.{name}" for name in ("dicom_objects", "dicom_rehearsal", "dicom_seg_writer", "dicom_sr", "dicomweb")
+    f"mose_med.io.dicom.{name}"
+    for name in ("objects.common", "objects.rehearsal", "objects.seg_writer", "objects.sr", "web")
 }
 
 

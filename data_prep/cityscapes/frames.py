@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mose_med.errors import ConfigError, DataError
-from mose_med.file_tree import files_below
+from mose_med.files.file_tree import files_below
 
 __all__ = ["VALIDATION_CITIES", "Frame", "find_frames", "find_predictions"]
 

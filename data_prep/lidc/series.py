@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
-from mose_med.file_tree import FolderWalk
+from mose_med.files.file_tree import FolderWalk
 from mose_med.geometry import Affine
-from mose_med.io.dicom import slice_hu
-from mose_med.io.dicom_files import open_files
-from mose_med.io.dicom_headers import SliceHeader, ct_headers
+from mose_med.io.dicom.files import open_files
+from mose_med.io.dicom.headers import SliceHeader, ct_headers
+from mose_med.io.dicom.read import slice_hu
 from mose_med.io.padding import without_padding
 
 __all__ = ["PHANTOM_DESCRIPTION", "Grid", "Series", "SliceFile", "find_series"]

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mose_med.errors import ConfigError
+from mose_med.files.tables import read_table
 from mose_med.io.volumes import VOLUME_SUFFIXES
-from mose_med.tables import read_table
 
 __all__ = ["SEGMENTATION_SUFFIX", "RaterCase", "find_cases", "rater_names"]
 

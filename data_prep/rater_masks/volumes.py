@@ -14,7 +14,7 @@ from data_prep.rater_masks.cases import SEGMENTATION_SUFFIX, RaterCase
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, reorientation
 from mose_med.io import read_study
-from mose_med.io.dicom_seg import read_segmentation
+from mose_med.io.dicom.objects.seg import read_segmentation
 from mose_med.io.mask_values import is_foreground_255, whole_values
 from mose_med.io.masks import mask_on_grid
 from mose_med.io.padding import without_padding

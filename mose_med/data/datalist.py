@@ -21,7 +21,7 @@ from jsonschema.exceptions import best_match
 
 from mose_med.data.class_flips import ClassFlip
 from mose_med.errors import ConfigError
-from mose_med.tables import read_json
+from mose_med.files.tables import read_json
 
 __all__ = ["PARTS", "Datalist", "DatalistEntry", "load_datalist"]
 

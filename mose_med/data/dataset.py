@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mose_med.data.datalist import DatalistEntry
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.slices import OpenVolumes, read_slice, slice_spacing_mm
+from mose_med.io.nifti.slices import OpenVolumes, read_slice, slice_spacing_mm
 from mose_med.preprocessing import Preprocessing
 from mose_med.seeds import numpy_stream, stream_seed
 
@@ -54,7 +54,7 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
         transform: of the preprocessed item. A MONAI ``Compose`` is seeded anew for each item from
             (seed, epoch, index), so that an item does not depend on the order or the process it is made in.
         seed: of the transform.
-        cache: keep the volumes open, by the rule of :class:`~mose_med.io.slices.OpenVolumes`.
+        cache: keep the volumes open, by the rule of :class:`~mose_med.io.nifti.slices.OpenVolumes`.
 
     Raises:
         ConfigError: if there are no entries, or slices of another spacing than the preprocessing's.

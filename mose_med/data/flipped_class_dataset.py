@@ -16,7 +16,7 @@ from mose_med.data.datalist import DatalistEntry
 from mose_med.data.dataset import EpochIndex, Transform, transformed
 from mose_med.data.pictures import standardised_colours
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.slices import OpenVolumes, read_slice
+from mose_med.io.nifti.slices import OpenVolumes, read_slice
 
 __all__ = ["FlippedClassDataset"]
 

@@ -20,8 +20,8 @@ from mose_med.handlers.set_metrics import (
     SampleSetHandler,
 )
 from mose_med.handlers.step_mean import StepMean
-from mose_med.handlers.tracking import MlflowTracking
-from mose_med.handlers.training_run import STORE_NAME, TrainingRun
+from mose_med.handlers.tracking.handler import MlflowTracking
+from mose_med.handlers.tracking.training_run import STORE_NAME, TrainingRun
 
 __all__ = [
     "BEST_NAME",

@@ -15,9 +15,9 @@ from torch import nn
 
 from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError, DataError
+from mose_med.files.whole_files import remove_left_over
 from mose_med.handlers.averaging import WeightAverage
 from mose_med.handlers.processes import is_first_process
-from mose_med.whole_files import remove_left_over
 
 __all__ = ["BEST_NAME", "LAST_NAME", "PREVIOUS_NAME", "CheckpointKeeper", "last_checkpoint"]
 

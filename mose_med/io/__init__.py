@@ -1,11 +1,11 @@
 """The only modules that open image files."""
 
 from mose_med.io.ct import read_ct, read_study
-from mose_med.io.dicom import list_series, read_dicom
-from mose_med.io.dicom_series import SeriesSummary
+from mose_med.io.dicom.read import list_series, read_dicom
+from mose_med.io.dicom.series import SeriesSummary
 from mose_med.io.masks import read_mask
-from mose_med.io.nifti import read_nifti, write_nifti
-from mose_med.io.nodules import Nodule, read_nodules
+from mose_med.io.nifti.images import read_nifti, write_nifti
+from mose_med.io.nodules.reading import Nodule, read_nodules
 from mose_med.io.study import Source, Study
 
 __all__ = [

@@ -9,13 +9,13 @@ import torch
 from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.dicom import read_dicom
-from mose_med.io.dicom_stack import GantryTilt, SliceSpacing, check_gantry_tilt
+from mose_med.io.dicom.read import read_dicom
+from mose_med.io.dicom.stack import GantryTilt, SliceSpacing, check_gantry_tilt
 from mose_med.io.file_kinds import kind_of
-from mose_med.io.nifti import ct_study, is_nifti, read_nifti
-from mose_med.io.nifti_transforms import NiftiTransform
+from mose_med.io.nifti.images import ct_study, is_nifti, read_nifti
+from mose_med.io.nifti.shear import upright
+from mose_med.io.nifti.transforms import NiftiTransform
 from mose_med.io.padding import warn_of_padding, without_padding
-from mose_med.io.shear import upright
 from mose_med.io.study import Form, Study
 from mose_med.io.volumes import is_volume, read_volume
 

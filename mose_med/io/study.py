@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from monai.data import MetaTensor
 
-from mose_med.io.nifti_transforms import NiftiTransforms
+from mose_med.io.nifti.transforms import NiftiTransforms
 
 __all__ = ["Form", "Source", "Study"]
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, Affine, checked_affine
 from mose_med.io.file_kinds import kind_of
-from mose_med.io.nifti import is_nifti
-from mose_med.io.nifti_file import read_nifti_volume
-from mose_med.io.nifti_transforms import chosen_transform
+from mose_med.io.nifti.file import read_nifti_volume
+from mose_med.io.nifti.images import is_nifti
+from mose_med.io.nifti.transforms import chosen_transform
 
 __all__ = ["VOLUME_SUFFIXES", "ItkContent", "Volume", "is_volume", "read_itk", "read_volume"]
 

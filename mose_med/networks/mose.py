@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.networks.deeplab import DeepLabV3Plus
 from mose_med.networks.gating import Gating, GroupedGating, UniformGating
-from mose_med.networks.head import ExpertHead, PaperHead, ReleaseHead
+from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import CodeMaps, NoiseInjection
 from mose_med.networks.priors import CodeChoice, ExpertPriors
 from mose_med.networks.unet import Features, UNet

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.geometry import index_to_mm, mm_to_index, spacing_mm
-from mose_med.io.finished_case import FoundLesion
+from mose_med.io.case.finished import FoundLesion
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
 from mose_med.report.lesion_volumes import LesionVolumes
 from mose_med.report.volume_histogram import volume_histogram

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mose_med.geometry import Affine, Reorientation, mm_to_index, reorientation, spacing_mm, translated
 from mose_med.inferers.regions import Box
-from mose_med.io.finished_case import FinishedCase, Position
+from mose_med.io.case.finished import FinishedCase, Position
 
 __all__ = ["VIEW_MM", "LesionVolumes", "read_lesion_volumes", "view_box"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
-from mose_med.io.finished_case import FinishedCase, FoundLesion
+from mose_med.io.case.finished import FinishedCase, FoundLesion
 from mose_med.report.lesion_sheet import write_lesion_sheet
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review_page import review_page

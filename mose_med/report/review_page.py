@@ -19,7 +19,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from mose_med.case_maps import kind_of_map
 from mose_med.geometry import mm_to_index, spacing_mm
-from mose_med.io.finished_case import FinishedCase, FoundLesion
+from mose_med.io.case.finished import FinishedCase, FoundLesion
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
 from mose_med.report.embedding import embedded_volumes, gzip_base64, map_layers
 from mose_med.report.lesion_volumes import VIEW_MM, LesionVolumes

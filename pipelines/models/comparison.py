@@ -22,12 +22,12 @@ from mose_med.metrics import Interval, generalized_energy_distance, matched_iou,
 from mose_med.metrics.bootstrap import paired_bootstrap
 from mose_med.metrics.calibration import expected_errors
 from mose_med.samples import RaterMasks
-from pipelines.console import stderr
-from pipelines.evaluation.baselines import rater_probs
-from pipelines.evaluation.prediction import BatchPrediction
-from pipelines.evaluation.scored_data import CountedClasses, scored_dataset, warn_of_training_data
-from pipelines.evaluation.weights import weights_file
-from pipelines.memory import named_memory_errors
+from pipelines.common.console import stderr
+from pipelines.common.memory import named_memory_errors
+from pipelines.common.weights import weights_file
+from pipelines.evaluate.baselines import rater_probs
+from pipelines.evaluate.prediction import BatchPrediction
+from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
 
 __all__ = ["Comparison", "Difference", "Scoring", "SliceScores", "compare", "read_model_config", "score_model"]
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.errors import ConfigError, DataError
-from mose_med.handlers.run_upload import experiment_id, made_once, require_reachable, store_client
-from mose_med.handlers.store_files import find_artifacts, keep_artifact, run_artifacts, store_file, store_lock
-from mose_med.handlers.training_run import named_store_errors, require_mlflow
-from mose_med.whole_files import written_whole
-from pipelines.bundle.archive import verify_zip
-from pipelines.provenance import file_sha256
-from pipelines.tracking_store import named_store, store_uri
+from mose_med.files.whole_files import written_whole
+from mose_med.handlers.tracking.run_upload import experiment_id, made_once, require_reachable, store_client
+from mose_med.handlers.tracking.store_files import find_artifacts, keep_artifact, run_artifacts, store_file, store_lock
+from mose_med.handlers.tracking.training_run import named_store_errors, require_mlflow
+from pipelines.common.provenance import file_sha256
+from pipelines.common.tracking_store import named_store, store_uri
+from pipelines.export.archive import verify_zip
 
 __all__ = ["CHAMPION", "DEFAULT_STORE", "PROMOTED_OVER", "ModelVersion", "Registry"]
 

@@ -21,13 +21,13 @@ from data_prep.split import require_training_and_validation
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, mode_probabilities
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError
-from pipelines.content import Content
+from pipelines.common.runs.content import Content
+from pipelines.common.runs.run_folder import OPTIONS_NAME
+from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import CaseOptions
-from pipelines.run_folder import OPTIONS_NAME
-from pipelines.run_lock import only_run
 
 __all__ = ["PrepareCityscapesOptions", "prepare_cityscapes"]
 

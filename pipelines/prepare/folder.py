@@ -21,10 +21,10 @@ from rich.progress import Progress
 
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
 from mose_med.errors import ConfigError, MoseError
-from pipelines.console import ExitCode, stderr
-from pipelines.content import Content, claim_with_content, is_note, remove_note
+from pipelines.common.console import ExitCode, stderr
+from pipelines.common.runs.content import Content, claim_with_content, is_note, remove_note
+from pipelines.common.runs.run_folder import OPTIONS_NAME, other_version
 from pipelines.prepare.failures import FAILED_NAME
-from pipelines.run_folder import OPTIONS_NAME, other_version
 
 __all__ = ["PreparedDatalist", "earlier_result", "finished", "newly_prepared", "progress_bar", "written_whole"]
 

@@ -10,11 +10,11 @@ from contextlib import closing
 from typing import TypeVar
 
 from mose_med.errors import ConfigError
-from pipelines.console import named_log_file
+from pipelines.common.console import named_log_file
+from pipelines.common.processes import begin_process, spawn_context
+from pipelines.common.runs.termination import end_children
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import progress_bar
-from pipelines.processes import begin_process, spawn_context
-from pipelines.termination import end_children
 
 __all__ = ["run_cases"]
 

@@ -14,11 +14,11 @@ from data_prep.phantom.known_raters import STYLES, KnownAppearance, KnownNodule,
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from mose_med.seeds import numpy_stream
-from pipelines.content import Content
+from pipelines.common.runs.content import Content
+from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import FolderOptions
-from pipelines.run_lock import only_run
 
 __all__ = ["PrepareKnownPhantomOptions", "prepare_known_phantom"]
 

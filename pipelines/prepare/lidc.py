@@ -20,13 +20,13 @@ from data_prep.rater_weights import Labels, MissingRaters
 from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
-from pipelines.content import Content
+from pipelines.common.runs.content import Content
+from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, written_whole
 from pipelines.prepare.jobs import run_cases
 from pipelines.prepare.options import SplitOptions
-from pipelines.run_lock import only_run
 
 __all__ = ["PrepareLidcOptions", "prepare_lidc"]
 

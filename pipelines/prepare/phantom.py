@@ -13,10 +13,10 @@ from data_prep.phantom.dicom_series import write_series
 from data_prep.phantom.render import CONTRAST_HU, NOISE_HU, render_scan
 from data_prep.split import read_split
 from mose_med.errors import ConfigError
+from pipelines.common.runs.run_folder import claim_folder
+from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.folder import progress_bar, written_whole
 from pipelines.prepare.options import FolderOptions
-from pipelines.run_folder import claim_folder
-from pipelines.run_lock import only_run
 
 __all__ = ["PreparePhantomOptions", "demo_patients", "prepare_phantom"]
 

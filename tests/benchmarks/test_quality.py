@@ -14,7 +14,7 @@ from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
-from pipelines.train_config import compose, config_files
+from pipelines.train.config import compose, config_files
 
 
 @pytest.fixture

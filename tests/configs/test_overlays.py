@@ -13,7 +13,7 @@ from monai.transforms import Identityd, ScaleIntensityd
 
 from configs.assemble import ROOT, bundles
 from mose_med.errors import ConfigError
-from pipelines.train_config import config_files, overlay_names
+from pipelines.train.config import config_files, overlay_names
 
 #: Pairs of overlays that each bring an object of their own, and its name.
 CONTRADICTING = {

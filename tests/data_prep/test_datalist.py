@@ -9,7 +9,7 @@ import numpy as np
 
 from data_prep.datalist import NoduleRow, write_datalist, write_manifest, write_run
 from mose_med.data.datalist import load_datalist
-from mose_med.io.nodules import read_nodules
+from mose_med.io.nodules.reading import read_nodules
 
 AFFINE = np.array([[-0.7, 0, 0, 10], [0, -0.6, 0, 20], [0, 0, 2.5, -30], [0, 0, 0, 1]], dtype=float)
 ROW = NoduleRow("P_nodule-1", "P", "1.2", "training", 4, 2, 1.5, -2.5, 3.0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cohort.options import CohortOptions
+from pipelines.infer.cohort.options import CohortOptions
 from tests.docker.test_docker import ROOT, arguments
 
 pytestmark = [

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipelines.cli import invoke
-from pipelines.console import ExitCode
-from pipelines.evaluate import COMPACT, CONSTANT, MARGINAL, STANDARD
+from pipelines.common.console import ExitCode
+from pipelines.evaluate.run import COMPACT, CONSTANT, MARGINAL, STANDARD
 
 pytestmark = pytest.mark.slow
 

@@ -94,7 +94,7 @@ def test_results_stay_where_storing_fails(infer_study, orthanc: Orthanc, tmp_pat
 
         raise DataError("archive is full")
 
-    credentials.setattr("mose_med.io.dicomweb.Archive.store", refuse)
+    credentials.setattr("mose_med.io.dicom.web.Archive.store", refuse)
     assert infer_study() == 2
     assert "archive is full" in capfd.readouterr().err
     assert len(list((tmp_path / "out").glob("case-*/report_sr.dcm"))) == 1

@@ -12,24 +12,21 @@ import pytest
 import typer
 from typer.models import OptionInfo
 
+from data_prep.lidc.collection import CropOptions
 from data_prep.phantom import DEMO_SPLIT_CSV
+from data_prep.phantom.known_raters import KnownAppearance
 from data_prep.split import read_split
 from mose_med.handlers.epochs import TimeLimit
-from pipelines import calibrate
-from pipelines.calibrate import CalibrateOptions
+from pipelines.calibrate import run as calibrate
+from pipelines.calibrate.run import CalibrateOptions
 from pipelines.cli import app, invoke
-from pipelines.cohort.options import CohortOptions
-from pipelines.evaluate import EvaluateOptions, _check_options
-from pipelines.inference.options import ResultOptions
+from pipelines.evaluate.run import EvaluateOptions, _check_options
+from pipelines.infer.cohort.options import CohortOptions
+from pipelines.infer.options import ResultOptions
 from pipelines.models.promotion import PromotionRule
-from pipelines.prepare import (
-    CropOptions,
-    KnownAppearance,
-    PrepareKnownPhantomOptions,
-    PrepareLidcOptions,
-    PreparePhantomOptions,
-    demo_patients,
-)
+from pipelines.prepare.known_phantom import PrepareKnownPhantomOptions
+from pipelines.prepare.lidc import PrepareLidcOptions
+from pipelines.prepare.phantom import PreparePhantomOptions, demo_patients
 
 #: Smaller than any step that matters.
 _STEP = 1e-9

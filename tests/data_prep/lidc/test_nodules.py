@@ -7,7 +7,7 @@ from data_prep.lidc.annotations import Annotation, Contour, Scan
 from data_prep.lidc.nodules import Nodule, NoduleRun, crop_runs, find_nodules, nodule_centre
 from data_prep.lidc.series import Grid, Series, SliceFile
 from mose_med.errors import DataError
-from mose_med.io.dicom_headers import SliceHeader
+from mose_med.io.dicom.headers import SliceHeader
 from mose_med.preprocessing import PADDING_HU
 
 SPACING = 2.0

@@ -16,7 +16,7 @@ from mose_med.errors import ConfigError
 from mose_med.inferers import infer_case
 from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.sliding import window_starts
-from mose_med.io.case_files import lesion_record
+from mose_med.io.case.writing import lesion_record
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 from mose_med.samples import ExpertSamples

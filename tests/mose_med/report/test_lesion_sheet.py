@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from mose_med.geometry import index_to_mm, spacing_mm
-from mose_med.io.finished_case import FoundLesion, open_case
+from mose_med.io.case.finished import FoundLesion, open_case
 from mose_med.report.lesion_sheet import lesion_view, write_lesion_sheet
 from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
 from tests.fixtures.report import ReportCase

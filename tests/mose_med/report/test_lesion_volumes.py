@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mose_med.geometry import index_to_mm, mm_to_index, spacing_mm
-from mose_med.io.finished_case import open_case
+from mose_med.io.case.finished import open_case
 from mose_med.report.lesion_volumes import VIEW_MM, LesionVolumes, read_lesion_volumes, view_box
 from tests.fixtures.report import ReportCase, write_finished_case
 

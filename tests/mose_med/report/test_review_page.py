@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mose_med.io.finished_case import FinishedCase, open_case
+from mose_med.io.case.finished import FinishedCase, open_case
 from mose_med.report import review_page as module
 from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
 from mose_med.report.niivue import niivue_module

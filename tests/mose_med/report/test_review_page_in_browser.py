@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from mose_med.io.finished_case import FinishedCase, open_case
+from mose_med.io.case.finished import FinishedCase, open_case
 from mose_med.report.review import write_review
 from tests.fixtures.report import ReportCase
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mose_med.data import load_datalist
-from pipelines.evaluate import COMPACT, EvaluateOptions, evaluate
+from pipelines.evaluate.run import COMPACT, EvaluateOptions, evaluate
 from pipelines.models.comparison import Scoring, SliceScores, compare, score_model
 
 BINS = 10

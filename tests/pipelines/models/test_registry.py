@@ -10,7 +10,7 @@ import pytest
 
 from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
-from pipelines.models.commands import register_bundle, roll_back
+from pipelines.models.actions import register_bundle, roll_back
 from pipelines.models.registry import PROMOTED_OVER, Registry
 from pipelines.models.report import version_rows
 from tests.fixtures.mlflow import MlflowServer
@@ -23,9 +23,9 @@ def store(mlflow_folder: Callable[[str], Path]) -> Path:
 
 @pytest.fixture
 def other_bundle(tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    from pipelines.export_bundle import ExportBundleOptions, export_bundle
+    from pipelines.export.bundle import ExportBundleOptions, export_bundle
 
-    monkeypatch.setattr("pipelines.export_bundle.torchscript_bytes", lambda *_: b"other script")
+    monkeypatch.setattr("pipelines.export.bundle.torchscript_bytes", lambda *_: b"other script")
     return export_bundle(ExportBundleOptions(tiny_checkpoint, tmp_path / "other.zip"))
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mose_med.handlers.run_upload import upload
-from mose_med.handlers.store_files import find_artifacts
-from mose_med.handlers.training_run import TrainingRun
-from pipelines.models.commands import register_bundle
+from mose_med.handlers.tracking.run_upload import upload
+from mose_med.handlers.tracking.store_files import find_artifacts
+from mose_med.handlers.tracking.training_run import TrainingRun
+from pipelines.models.actions import register_bundle
 from pipelines.models.registry import Registry
 
 COMMAND = [sys.executable, "-c", "from pipelines.cli import main; main()", "models", "register"]

@@ -14,7 +14,7 @@ from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.errors import ConfigError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
-from pipelines.console import ExitCode
+from pipelines.common.console import ExitCode
 from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 from tests.fixtures.rater_masks import rated_arrays
 
@@ -122,7 +122,7 @@ def test_what_the_first_version_prepared_is_done(options: PrepareRaterMasksOptio
     earlier = {name: record[name] for name in record if name not in ("version", "content_sha256")}
     (options.output_dir / "options.json").write_text(json.dumps(earlier | {"sha256_of_source": "0"}))
     shutil.rmtree(options.output_dir / "private")
-    monkeypatch.setattr("pipelines.run_folder.__version__", "0.2.0")
+    monkeypatch.setattr("pipelines.common.runs.run_folder.__version__", "0.2.0")
     with caplog.at_level("INFO"):
         assert prepare_rater_masks(options) == first
     assert "is prepared already, by version 0.1.0" in caplog.text

@@ -1,0 +1,1 @@
+"""The folder of a case: how it is written and read back."""

@@ -1,0 +1,295 @@
+"""Reading a finished case folder back: its lesions, its provenance and boxes of its maps.
+
+Maps lie on the whole grid of the input and are almost all zeros; only the planes that a box needs are kept, so that a
+study of any length is read in the memory of the boxes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+from isal import igzip
+from numpy.typing import NDArray
+
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, kind_of_map
+from mose_med.errors import DataError
+from mose_med.geometry import Affine, mm_to_index
+from mose_med.inferers.lesions import LesionEntropy
+from mose_med.inferers.regions import Box
+from mose_med.io.case.writing import own_folder
+from mose_med.io.nifti.damaged import named_nifti_errors
+from mose_med.io.nifti.header import scaled
+from mose_med.lesion_rules import LESIONS_NAME
+
+__all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
+
+PROVENANCE_NAME = "provenance.json"
+_FIRST_SAMPLES = "expert-1_samples"
+
+Position = tuple[float, float, float]
+
+
+class FoundLesion(NamedTuple):
+    """One entry of ``lesions.json``; positions in RAS mm, volumes in ml.
+
+    Attributes:
+        number: of the lesion, from 1.
+        name: of the nodule that was listed, or the number where none was.
+        listed_mm: where it was listed; None if it was not.
+        centroid_mm: of its component in the consensus; None without one.
+        expert_probs: (K,), pooled over the lesion.
+        samples_ml: volume in every sample, (K, S).
+        mean_ml: weighted mean of the volumes.
+        quantiles_ml: their 5, 50 and 95 % quantiles.
+        p_empty: weight of the samples that have no voxel there.
+        in_consensus: whether the consensus has a component there.
+        touches_edge: whether its volume may be cut off.
+        same_as: number of an earlier lesion that is the same component.
+        entropy: mean entropy of its voxels; None where the record has none.
+    """
+
+    number: int
+    name: str
+    listed_mm: Position | None
+    centroid_mm: Position | None
+    expert_probs: NDArray[np.float64]
+    samples_ml: NDArray[np.float64]
+    mean_ml: float
+    quantiles_ml: tuple[float, float, float]
+    p_empty: float
+    in_consensus: bool
+    touches_edge: bool
+    same_as: int | None
+    entropy: LesionEntropy | None = None
+
+    @property
+    def place_mm(self) -> Position | None:
+        """Where to look for it: the centroid, or the listed position where there is none."""
+        return self.centroid_mm or self.listed_mm
+
+
+@dataclass(frozen=True)
+class FinishedCase:
+    """A case folder that holds the maps that ``mose-med infer`` writes by default, or more.
+
+    Attributes:
+        folder: of the case.
+        name: of the case.
+        shape: of the input's grid (i, j, k).
+        affine: of that grid, RAS mm.
+        num_experts: K.
+        samples_per_expert: S.
+        lesions: in the order of ``lesions.json``.
+        provenance: what made the case.
+    """
+
+    folder: Path
+    name: str
+    shape: tuple[int, int, int]
+    affine: Affine
+    num_experts: int
+    samples_per_expert: int
+    lesions: tuple[FoundLesion, ...]
+    provenance: Mapping[str, Any]
+
+    def has(self, kind: str) -> bool:
+        """Whether the folder has the maps of a kind."""
+        return all((self.folder / f"{name}.nii.gz").is_file() for name in _map_names(kind, self.num_experts))
+
+    def left_out(self) -> list[str]:
+        """Kinds of maps that the folder does not have; ``--outputs`` writes them."""
+        return [kind for kind in OUTPUTS if not self.has(kind)]
+
+    def crops(self, name: str, boxes: Sequence[Box]) -> list[NDArray[np.generic]]:
+        """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels).
+
+        Masks come in the type of the file, probabilities and entropies as float32, however they are stored.
+
+        Args:
+            name: of the map, as its file is named without ``.nii.gz``.
+            boxes: inside the grid.
+
+        Raises:
+            DataError: if the file is missing or damaged.
+        """
+        stored = _stored(self.folder, name)
+        shape, dtype = stored.shape, stored.dtype
+        channels = shape[3] if len(shape) == 4 else 1
+        results = [np.empty((*box.shape, channels), dtype) for box in boxes]
+        planes = sorted({k for box in boxes for k in range(box.start[2], box.stop[2])})
+        bytes_of_plane = shape[0] * shape[1] * dtype.itemsize
+        with _reading(self.folder, name) as path, igzip.open(path) as stream:
+            for channel in range(channels):
+                for k in planes:
+                    stream.seek(stored.offset + (channel * shape[2] + k) * bytes_of_plane)
+                    plane = np.frombuffer(stream.read(bytes_of_plane), dtype).reshape(shape[:2], order="F")
+                    for box, result in zip(boxes, results, strict=True):
+                        if box.start[2] <= k < box.stop[2]:
+                            result[:, :, k - box.start[2], channel] = plane[box.slices[:2]]
+        values = [_scaled(result, stored) for result in results]
+        return values if len(shape) == 4 else [result[..., 0] for result in values]
+
+    def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
+        """As :meth:`crops`, each box in the lesion's own region where that shares voxels with another.
+
+        Args:
+            name: of the map.
+            boxes: inside the grid of the case, one for each lesion; outside the own region there is 0.
+            numbers: of the lesions.
+
+        Raises:
+            DataError: if a file is missing or damaged.
+        """
+        crops = self.crops(name, boxes)
+        for crop, box, number in zip(crops, boxes, numbers, strict=True):
+            own = own_folder(self.folder, number)
+            if own.is_dir():
+                _fill_from(own, name, box, crop, self)
+        return crops
+
+
+def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: FinishedCase) -> None:
+    """Put what a folder of a lesion's own maps says of a box into its crop, and 0 elsewhere."""
+    with _reading(own, name) as path:
+        image = nib.load(path)
+        values = _scaled(np.asarray(image.dataobj.get_unscaled()), image.dataobj)
+    i, j, k = np.round(mm_to_index(case.affine, image.affine[:3, 3])).astype(int).tolist()
+    grid = Box((i, j, k), (i + values.shape[0], j + values.shape[1], k + values.shape[2]))
+    inside = box.intersection(grid)
+    crop[...] = 0
+    if 0 not in inside.shape:
+        crop[inside.slices_in(box)] = values[inside.slices_in(grid)]
+
+
+def _scaled(whole: NDArray[np.generic], stored: nib.arrayproxy.ArrayProxy) -> NDArray[np.generic]:
+    """Values of a map from what its file holds: as they are, or float32 where the header has a scale."""
+    scaling = (float(stored.slope), float(stored.inter))
+    return scaled(whole, None if scaling == (1, 0) else scaling)
+
+
+def open_case(folder: Path, name: str | None = None) -> FinishedCase:
+    """Open a finished case folder.
+
+    Args:
+        folder: of the case.
+        name: of the case; that of the folder if None.
+
+    Raises:
+        DataError: if it is not one: the message names the file that is missing or the entry that does not fit.
+    """
+    if not folder.is_dir():
+        raise DataError(f"case folder {folder} does not exist")
+    i, j, k, samples_per_expert = _stored(folder, _FIRST_SAMPLES).shape
+    records = _read_json(folder, LESIONS_NAME).get("lesions", [])
+    provenance = _read_json(folder, PROVENANCE_NAME)
+    num_experts = _num_experts(folder, provenance)
+    for kind in DEFAULT_OUTPUTS:
+        for map_name in _map_names(kind, num_experts):
+            _require_map(folder, map_name)
+    return FinishedCase(
+        folder=folder,
+        name=name or folder.name,
+        shape=(i, j, k),
+        affine=_affine(folder, provenance),
+        num_experts=num_experts,
+        samples_per_expert=samples_per_expert,
+        lesions=tuple(_lesion(record, index + 1, folder) for index, record in enumerate(records)),
+        provenance=provenance,
+    )
+
+
+def _affine(folder: Path, provenance: Mapping[str, Any]) -> Affine:
+    """The affine that was inferred on; maps carry both transforms of a NIfTI input, of which it is one."""
+    recorded = provenance.get("input", {}).get("affine_ras_mm")
+    if recorded is None:
+        recorded = nib.load(folder / f"{_FIRST_SAMPLES}.nii.gz").affine
+    return np.asarray(recorded, dtype=np.float64)
+
+
+def _num_experts(folder: Path, provenance: Mapping[str, Any]) -> int:
+    """K as the record of the model has it; without one, as many as have samples."""
+    recorded = provenance.get("model", {}).get("network", {}).get("num_experts")
+    numbers = (path.name.partition("_")[0].removeprefix("expert-") for path in folder.glob("expert-*_samples.nii.gz"))
+    return recorded if isinstance(recorded, int) else max(int(number) for number in numbers if number.isdecimal())
+
+
+def _map_names(kind: str, num_experts: int) -> list[str]:
+    """Names of the maps of a kind."""
+    what = {"masks": "samples", "foreground_probability": "foreground_probability"}.get(kind)
+    return [kind] if what is None else [f"expert-{k + 1}_{what}" for k in range(num_experts)]
+
+
+def _require(folder: Path, name: str, way_out: str = "") -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again{way_out}")
+    return path
+
+
+def _require_map(folder: Path, name: str) -> Path:
+    return _require(folder, f"{name}.nii.gz", f", with {kind_of_map(name)} in --outputs (or `--outputs all`)")
+
+
+@contextmanager
+def _reading(folder: Path, name: str) -> Iterator[Path]:
+    """Path of a map; whatever the block finds wrong with the file becomes a DataError that names it."""
+    path = _require_map(folder, name)
+    with named_nifti_errors(f"{path} cannot be read"):
+        yield path
+
+
+def _stored(folder: Path, name: str) -> nib.arrayproxy.ArrayProxy:
+    """Shape, type and place of the values of a map, unread."""
+    with _reading(folder, name) as path:
+        return nib.load(path).dataobj
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    path = _require(folder, name)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
+def _lesion(record: Mapping[str, Any], number: int, folder: Path) -> FoundLesion:
+    """One entry of ``lesions.json``; fields that are not shown are passed over."""
+    try:
+        number = int(record["lesion"])
+        volume = record["volume_ml"]
+        return FoundLesion(
+            number=number,
+            name=str(record.get("nodule_id") or number),
+            listed_mm=_ras(record.get("position_mm")),
+            centroid_mm=_ras(record.get("centroid_mm")),
+            expert_probs=np.asarray(record["expert_probs"], dtype=np.float64),
+            samples_ml=np.asarray(volume["samples"], dtype=np.float64),
+            mean_ml=float(volume["mean"]),
+            quantiles_ml=(float(volume["p05"]), float(volume["p50"]), float(volume["p95"])),
+            p_empty=float(record["p_empty"]),
+            in_consensus=bool(record["in_consensus"]),
+            touches_edge=bool(record.get("touches_edge", False)),
+            same_as=record.get("same_as_lesion"),
+            entropy=LesionEntropy(**record["entropy"]) if "entropy" in record else None,
+        )
+    except KeyError as error:
+        raise DataError(f"{folder / LESIONS_NAME}: lesion {number} lacks {error}") from error
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{folder / LESIONS_NAME}: lesion {number} does not fit: {error}") from error
+
+
+def _ras(position: Mapping[str, Sequence[float]] | None) -> Position | None:
+    if position is None:
+        return None
+    x, y, z = position["ras"]
+    return float(x), float(y), float(z)

@@ -1,0 +1,295 @@
+"""The headers by which CT slices are known, and series told apart."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import struct
+from collections.abc import Callable
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, CTImageStorage
+
+from mose_med.errors import DataError
+from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, read_opened, without_remarks
+
+__all__ = ["SliceHeader", "cosine_fault", "ct_headers", "direction_cosines", "numbers"]
+
+_CT_CLASSES = (CTImageStorage, *ENHANCED_CT)
+
+_LOGGER = logging.getLogger(__name__)
+_KEYWORDS = (
+    "SOPClassUID",
+    "Modality",
+    "ImageType",
+    "PatientID",
+    "PatientName",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "FrameOfReferenceUID",
+    "AcquisitionNumber",
+    "AcquisitionDateTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "InstanceNumber",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "NumberOfFrames",
+    "ConvolutionKernel",
+    "RescaleIntercept",
+    "RescaleSlope",
+)
+_TAGS = {keyword: BaseTag(tag_for_keyword(keyword) or 0) for keyword in ("SpecificCharacterSet", *_KEYWORDS)}
+_LAST_TAG = max(_TAGS.values())
+
+#: Products of direction cosines that differ by no more from 1 and 0 are those of numbers rounded to two digits.
+_COSINE_ROUNDING = 0.02
+#: Endings that say that a file is DICOM.
+_DICOM_NAME = re.compile(r"(?!\._).*\.(dcm|dicom|ima)", re.IGNORECASE)
+
+Value = TypeVar("Value")
+
+
+class SliceHeader(NamedTuple):
+    """What is needed of a file before its pixels; None, or 0, where a tag is missing or not of its form."""
+
+    file: DicomFile
+    modality: str
+    sop_class: str
+    image_type: tuple[str, ...]
+    patient: str
+    study_uid: str
+    series_uid: str
+    series_description: str
+    frame_of_reference: str
+    instance_number: int
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+    rows: int
+    columns: int
+    samples_per_pixel: int
+    frames: int
+    kernel: str
+    acquisition_number: int = 0
+    acquisition_time: str = ""
+    has_rescaling: bool = True
+    frame: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the slice within the input: of its file, and of the frame where a file holds several."""
+        return f"{self.file.name} frame {self.frame + 1}" if self.sop_class in ENHANCED_CT else self.file.name
+
+
+def ct_headers(files: list[DicomFile]) -> list[SliceHeader]:
+    """Headers of all CT images among the files; survey views (localizers) are left out.
+
+    Raises:
+        DataError: if there is no DICOM file, or none of CT.
+    """
+    headers = _headers(files)
+    if not headers:
+        raise DataError(f"no DICOM file among {len(files)} files: name the folder or zip of a CT study")
+    found = [header for header in headers if _is_ct(header)]
+    if not found:
+        modalities = ", ".join(sorted({header.modality or "none" for header in headers}))
+        raise DataError(f"no CT image among {len(headers)} DICOM files: Modality must be CT, got {modalities}")
+    unnamed = sum(not header.modality for header in found)
+    if unnamed:
+        _LOGGER.warning("%d of %d files have no Modality: taken as CT by their SOP class", unnamed, len(found))
+    return [header for header in found if "LOCALIZER" not in header.image_type] or found
+
+
+def _headers(files: list[DicomFile]) -> list[SliceHeader]:
+    """Headers of the files that are DICOM; one that was cut short is refused, since its slice would be missing."""
+    headers = []
+    others: list[DicomFile] = []
+    known: dict[tuple[object, ...], Any] = {}
+    with without_remarks():
+        for file in files:
+            try:
+                header = _header(file, read_opened(file, file.open_head or file.open, _read_head), known)
+            except InvalidDicomError:
+                others.append(file)
+                continue
+            if not header.modality and not header.sop_class:
+                raise DataError(f"{file.name} has neither Modality nor a known SOPClassUID: is the file cut short?")
+            has_pixels = bool(header.rows and header.columns)
+            if header.sop_class in _CT_CLASSES and not has_pixels:
+                raise DataError(f"{file.name} has no Rows or Columns: is the file cut short?")
+            # Scanners also store objects of Modality CT that are no images, in classes of their own.
+            if _own_name(file) != "DICOMDIR" and (has_pixels or header.modality != "CT"):
+                headers.append(header)
+    if headers:
+        _require_no_lost_slice(others, headers)
+    if len(headers) < len(files):
+        _LOGGER.info("%d of %d files are not DICOM images and were passed over", len(files) - len(headers), len(files))
+    return headers
+
+
+def _require_no_lost_slice(others: list[DicomFile], headers: list[SliceHeader]) -> None:
+    """Of files that are not DICOM, none may be named as if it were."""
+    patterns = {_pattern(header.file) for header in headers}
+    lost = next((f for f in others if _DICOM_NAME.fullmatch(_own_name(f)) or _pattern(f) in patterns), None)
+    if lost is not None:
+        raise DataError(
+            f"{lost.name} is named as a DICOM file, but is none: copy it again, or remove it if it is no slice"
+        )
+
+
+def _own_name(file: DicomFile) -> str:
+    return PurePosixPath(file.name).name
+
+
+def _pattern(file: DicomFile) -> str:
+    """Folder and name of a file with all its numbers alike, as files of one series have them."""
+    return f"{file.folder}/{re.sub(r'[0-9]+', '0', _own_name(file))}"
+
+
+def _read_head(stream: BinaryIO) -> pydicom.Dataset:
+    """No more of a file than its header needs."""
+    return read_partial(stream, lambda tag, vr, length: tag > _LAST_TAG, specific_tags=list(_TAGS.values()))
+
+
+def _is_ct(header: SliceHeader) -> bool:
+    return header.modality == "CT" or (not header.modality and header.sop_class in _CT_CLASSES)
+
+
+def _header(file: DicomFile, dataset: pydicom.Dataset, known: dict[tuple[object, ...], Any]) -> SliceHeader:
+    value = partial(_value, dataset, known)
+    return SliceHeader(
+        file=file,
+        modality=value("Modality", _text),
+        sop_class=value("SOPClassUID", _known_class) or _known_class(dataset.file_meta.get("MediaStorageSOPClassUID")),
+        image_type=value("ImageType", _texts),
+        patient=value("PatientID", _text) or value("PatientName", _text),
+        study_uid=value("StudyInstanceUID", _text),
+        series_uid=value("SeriesInstanceUID", _text),
+        series_description=value("SeriesDescription", _text),
+        frame_of_reference=value("FrameOfReferenceUID", _text),
+        instance_number=value("InstanceNumber", _integer),
+        position=value("ImagePositionPatient", partial(numbers, count=3)),
+        orientation=value("ImageOrientationPatient", direction_cosines),
+        pixel_spacing=value("PixelSpacing", partial(numbers, count=2)),
+        rows=value("Rows", _integer),
+        columns=value("Columns", _integer),
+        samples_per_pixel=value("SamplesPerPixel", _integer) or 1,
+        frames=value("NumberOfFrames", _integer) or 1,
+        kernel="\\".join(value("ConvolutionKernel", _texts)),
+        acquisition_number=value("AcquisitionNumber", _integer),
+        acquisition_time=value("AcquisitionDateTime", _text)
+        or value("AcquisitionDate", _text) + value("AcquisitionTime", _text),
+        has_rescaling=any(_is_given(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")),
+    )
+
+
+def _value(
+    dataset: pydicom.Dataset, known: dict[tuple[object, ...], Any], keyword: str, convert: Callable[[Any], Value]
+) -> Value:
+    """Converted value of an element, remembered by its bytes: a series repeats most, and conversion takes time.
+
+    ``convert`` is given None where the element is missing or not of its form.
+    """
+    element = dataset.get_item(_TAGS[keyword])
+    if not isinstance(element, RawDataElement):
+        return convert(None if element is None else element.value)
+    character_set = dataset.get_item(_TAGS["SpecificCharacterSet"])
+    coding = (element.VR, element.is_little_endian, str(character_set and character_set.value))
+    key = (keyword, *coding, element.value)
+    if key not in known:
+        known[key] = convert(_decoded(dataset, element.tag))
+    value: Value = known[key]
+    return value
+
+
+def _decoded(dataset: pydicom.Dataset, tag: BaseTag) -> Any:
+    try:
+        return dataset[tag].value
+    except (TypeError, ValueError, KeyError, NotImplementedError, struct.error):
+        return None
+
+
+def _is_given(dataset: pydicom.Dataset, keyword: str) -> bool:
+    """Whether an element is there and not empty, be its value of its form or not."""
+    element = dataset.get_item(_TAGS[keyword])
+    return element is not None and element.value is not None and bool(str(element.value).strip("b' "))
+
+
+def _known_class(value: Any) -> str:
+    """SOP class, empty unless it is one of the standard's."""
+    name = _text(value)
+    return "" if UID(name).name == name else name
+
+
+def _text(value: Any) -> str:
+    return str(value or "").strip()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _integer(value: Any) -> int:
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError):  # several values, for instance
+        return 0
+
+
+def numbers(value: Any, count: int) -> tuple[float, ...] | None:
+    """An element's value as so many finite numbers; None if it is not of that form."""
+    try:
+        numbers = tuple(float(number) for number in value or ())
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+
+def direction_cosines(value: Any) -> tuple[float, ...] | None:
+    """Direction cosines of rows and columns, six numbers: rounded ones as the nearest unit vectors at right angles.
+
+    Others are left as they are, for :func:`cosine_fault` to name.
+
+    Example:
+        >>> direction_cosines((1, 0, 0, 0, 0.985, 0.174))[4:]
+        (0.984753..., 0.173956...)
+    """
+    cosines = numbers(value, 6)
+    if cosines is None or _cosine_error(cosines) > _COSINE_ROUNDING:
+        return cosines
+    left, _, right = np.linalg.svd(np.reshape(cosines, (2, 3)), full_matrices=False)
+    exact = tuple((left @ right).ravel().tolist())
+    return cosines if np.allclose(exact, cosines, rtol=0, atol=1e-12) else exact
+
+
+def cosine_fault(cosines: tuple[float, ...]) -> str:
+    """What is wrong with direction cosines, in words; empty if they are unit vectors at right angles."""
+    if _cosine_error(cosines) <= _COSINE_ROUNDING:
+        return ""
+    rows, columns = np.reshape(cosines, (2, 3))
+    lengths = np.linalg.norm(rows), np.linalg.norm(columns)
+    cosine = np.dot(rows, columns) / max(lengths[0] * lengths[1], 1e-12)
+    degrees = math.degrees(math.acos(min(max(cosine, -1.0), 1.0)))
+    found = f"lengths {lengths[0]:.3g} and {lengths[1]:.3g} at {degrees:.1f} degrees"
+    return f"must be two unit vectors at right angles, got {found}"
+
+
+def _cosine_error(cosines: tuple[float, ...]) -> float:
+    vectors = np.reshape(cosines, (2, 3))
+    return float(np.abs(vectors @ vectors.T - np.eye(2)).max())

@@ -1,0 +1,1 @@
+"""DICOM out, and SEG read back: segmentations, structured reports."""

@@ -1,0 +1,1 @@
+"""NIfTI: headers and their transforms, volumes, single slices, parallel compression."""

@@ -1,0 +1,202 @@
+"""``mose-med calibrate``: temperatures of gating and logits, fitted on a part that the training has not learnt from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
+from mose_med.data import load_datalist
+from mose_med.errors import ConfigError
+from mose_med.model_files import model_sha256
+from mose_med.networks.priors import DEFAULT_CODES, Codes
+from mose_med.networks.temperature import temper
+from mose_med.report.reliability import write_reliability
+from pipelines.calibrate.fit import CalibrationFit, Draw
+from pipelines.calibrate.folds import patient_folds
+from pipelines.calibrate.grid import TEMPERATURES
+from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
+from pipelines.common.console import stderr
+from pipelines.common.device import choose_device
+from pipelines.common.memory import named_memory_errors
+from pipelines.common.provenance import tool_versions
+from pipelines.common.runs.run_folder import write_json
+from pipelines.common.weights import weights_file
+from pipelines.evaluate.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
+
+__all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]
+
+_STAGES = ("before", "after", "cross_fitted")
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """What ``mose-med calibrate`` can be told.
+
+    Attributes:
+        datalist: dataset.json of a prepare command.
+        checkpoint: weights written by ``mose-med train``, or a bundle (folder or zip) that holds them.
+        output_file: checkpoint to write; ``.calibration.json`` and ``.reliability.png`` come beside it.
+        part: of the split that the temperatures are fitted on.
+        folds: of patients, for the cross-fitted scores.
+        num_samples: of every image, in the compact form.
+        codes: of the samples: ``quadrature`` points of each expert's Gaussian, or ``random`` ones.
+        seed: of random codes.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads; None for PyTorch's own choice.
+        batch_size: images that are read and scored at once; no result depends on it.
+        overwrite: replace the files.
+        quiet: draw no progress bar.
+    """
+
+    datalist: Path
+    checkpoint: Path
+    output_file: Path
+    part: str = "validation"
+    folds: int = 5
+    num_samples: int = 16
+    codes: Codes = DEFAULT_CODES
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    batch_size: int = 16
+    overwrite: bool = False
+    quiet: bool = False
+
+
+def calibrate(options: CalibrateOptions) -> Calibration:
+    """Fit both temperatures and write a checkpoint that holds them.
+
+    An earlier calibration of the checkpoint has no influence: the fit begins at temperature 1.
+
+    Raises:
+        ConfigError: if an option does not fit, the part is empty, or datalist and checkpoint do not belong together.
+        DataError: if a slice or the checkpoint cannot be read.
+        MoseError: if memory runs out.
+    """
+    _check_output(options.output_file, options.overwrite)
+    _check_options(options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    checkpoint, sha256 = _read(options.checkpoint)
+    with named_memory_errors(f"while {options.batch_size} images were scored at once", "ask for fewer samples"):
+        fit, about = _fitted(options, checkpoint)
+    scores: dict[str, Any] = {name: fit.scores(name) for name in _STAGES}
+    draw: dict[str, Any] = {name: getattr(options, name) for name in Draw._fields}
+    found = Calibration(fit.temperatures, fit.by_fold, **scores, **about, **draw, checkpoint_sha256=sha256)
+    _write_beside(options.output_file, found, fit)
+    calibrated = _tempered(checkpoint, found.temperatures, options.checkpoint)
+    write_checkpoint(options.output_file, replace(calibrated, calibration=found.to_dict()))
+    _tell(found, options.output_file)
+    return found
+
+
+def undo_calibration(checkpoint: Path, output_file: Path, *, overwrite: bool = False) -> None:
+    """Write a checkpoint at temperature 1: the weights as they were before any calibration.
+
+    Raises:
+        ConfigError: if the checkpoint is missing or the file to write exists.
+        DataError: if the checkpoint cannot be read.
+    """
+    _check_output(output_file, overwrite)
+    found, _ = _read(checkpoint)
+    write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
+    _logger.info("%s is not calibrated", output_file)
+
+
+def _check_options(options: CalibrateOptions) -> None:
+    for name, least in (("folds", 2), ("num_samples", 1), ("batch_size", 1), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise ConfigError(f"{name} must be >= {least}, got {getattr(options, name)}")
+    if options.codes not in get_args(Codes):
+        raise ConfigError(f"codes must be quadrature or random, got {options.codes!r}")
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    if path.suffix != ".pt":
+        raise ConfigError(f"output file must end in .pt, got {path}")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists: name another output file or add --overwrite")
+
+
+def _read(path: Path) -> tuple[Checkpoint, str]:
+    with weights_file(path) as file:
+        return read_checkpoint(file), model_sha256(file)
+
+
+@torch.inference_mode()
+def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[CalibrationFit, dict[str, Any]]:
+    """The fit, and what it was made on."""
+    datalist = load_datalist(options.datalist)
+    require_fit(datalist, checkpoint.config, options.checkpoint)
+    network = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(choose_device(options.device))
+    temper(network, 1.0)
+    images = scored_dataset(datalist, options.part, checkpoint.config)
+    warn_of_training_data(checkpoint, images.data, f"checkpoint {options.checkpoint}")
+    patients = [entry.patient_id for entry in images.data]
+    folds = patient_folds(patients, options.folds)
+    with Progress(console=stderr, disable=options.quiet, transient=True) as progress:
+        task = progress.add_task("calibrate", total=2 * len(images))
+
+        def batches() -> Iterator[dict[str, Any]]:
+            for batch in DataLoader(images, batch_size=options.batch_size):
+                yield batch
+                progress.advance(task, len(batch["image"]))
+
+        draw = Draw(options.num_samples, options.seed, options.codes)
+        fit = CalibrationFit(network, batches, folds, CountedClasses.of(datalist), draw)
+    about = {"datalist": datalist.name, "part": options.part, "images": len(images), "patients": len(set(patients))}
+    return fit, about
+
+
+def _tempered(checkpoint: Checkpoint, temperatures: Temperatures, source: Path) -> Checkpoint:
+    """The checkpoint with temperatures in its weights, the averaged ones too."""
+
+    def state(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        network = build_network(replace(checkpoint, model=weights, ema=None), f"checkpoint {source}")
+        temper(network.gating, temperatures.gating)
+        temper(network.head, temperatures.logits)
+        return dict(network.state_dict())
+
+    ema = None if checkpoint.ema is None else state(checkpoint.ema)
+    return replace(checkpoint, model=state(checkpoint.model), ema=ema)
+
+
+def _write_beside(output_file: Path, found: Calibration, fit: CalibrationFit) -> None:
+    output_file.parent.mkdir(parents=True, exist_ok=True)
+    tables = {name: fit.reliability(name) for name in _STAGES}
+    curves = {name.replace("_", "-"): table for name, table in tables.items()}
+    write_reliability(output_file.with_suffix(".reliability.png"), curves, title=f"{found.datalist}, {found.part}")
+    bins = {name: plain_reliability(table) for name, table in tables.items()}
+    content = found.to_dict() | {"curves": fit.curves(), "reliability": bins, "versions": tool_versions()}
+    write_json(output_file.with_suffix(".calibration.json"), content)
+
+
+def _tell(found: Calibration, output_file: Path) -> None:
+    for name in _STAGES:
+        scores = getattr(found, name)
+        values = (scores.ged, scores.matched_iou, scores.ece_percent)
+        _logger.info("%-12s GED %.4f, M-IoU %.4f, ECE %.3f %%", name.replace("_", "-"), *values)
+    _logger.info("%s: temperature of the gating %.2f, of the logits %.2f", output_file, *found.temperatures)
+    for name, value in found.temperatures._asdict().items():
+        if value in (TEMPERATURES[0], TEMPERATURES[-1]):
+            _logger.warning(
+                "the temperature of the %s, %g, is at the end of the range: is the training finished?", name, value
+            )
+    if not found.helps:
+        _logger.warning(
+            "cross-fitted ECE is %.3f %%, before %.3f %%: on other patients this calibration is not expected to help; "
+            "--undo takes it back",
+            found.cross_fitted.ece_percent,
+            found.before.ece_percent,
+        )

@@ -1,0 +1,1 @@
+"""What several commands share: console, options, weights, devices, provenance."""

@@ -1,0 +1,55 @@
+"""How a process begins that a command starts beside itself.
+
+No Python that a command starts, itself or through a library, takes modules from the current folder: a user's folder may
+hold a ``torch.py``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import threading
+from pathlib import Path
+
+from pipelines.common.console import ExitCode, configure_logging
+
+__all__ = ["begin_process", "keep_current_folder_out", "spawn_context"]
+
+
+def keep_current_folder_out() -> None:
+    """Keep modules of the current folder out of every Python that this process starts from now on."""
+    os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def spawn_context() -> multiprocessing.context.SpawnContext:
+    """Where processes of this machine are made, each in a fresh interpreter."""
+    keep_current_folder_out()
+    return multiprocessing.get_context("spawn")
+
+
+#: Time after SIGTERM that the process that began this one is given to end it.
+_LAST_S = 5.0
+
+
+def begin_process(scratch: str | None = None, log_file: Path | None = None) -> None:
+    """Warn on the terminal, leave interruptions to the process that began this one, and end when that one ends.
+
+    Args:
+        scratch: folder for temporary files; who made it removes it, also after this process was killed.
+        log_file: that this process also writes to, with others.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_LAST_S, os._exit, (ExitCode.TERMINATED,)).start())
+    if scratch is not None:
+        tempfile.tempdir = scratch
+    configure_logging(quiet=True, log_file=log_file, debug=False)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

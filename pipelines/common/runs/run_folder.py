@@ -1,0 +1,170 @@
+"""Output folders that know which options made them.
+
+Run again with the same options: the command goes on or finds itself done. With other options in the same folder, or by
+another version of this project: refused, naming the first that differs, unless the folder may be overwritten or the
+other version is accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mose_med import __version__
+from mose_med.errors import ConfigError
+from mose_med.files.whole_files import written_whole
+from pipelines.common.runs.run_lock import PLACE_NAME
+
+__all__ = [
+    "EMPTYING",
+    "KEY_ID",
+    "OPTIONS_NAME",
+    "claim_folder",
+    "differing_option",
+    "options_record",
+    "other_version",
+    "read_options",
+    "way_out",
+    "write_json",
+]
+
+#: Name of the file, inside the folder, that holds the options.
+OPTIONS_NAME = "options.json"
+#: In the file, but no option: which key names the cases of the folder.
+KEY_ID = "case_key_sha256"
+#: What the file holds while a folder is being emptied: no options of any run.
+EMPTYING = {"emptying": True}
+#: Records that make no other result; the batch size, which version 0.1.0 recorded, can change the last bits alone.
+_DECIDES_NOTHING = {KEY_ID, "sw_batch_size"}
+#: Name of this project's version among the options, and the version that did not record it.
+_VERSION = "version"
+_FIRST_VERSION = "0.1.0"
+
+
+def claim_folder(
+    folder: Path, options: Mapping[str, Any], *, overwrite: bool = False, accept_version: bool | None = None
+) -> bool:
+    """Make ``folder`` the output of a run with these ``options``.
+
+    No other run may do so at the same time: :mod:`pipelines.common.runs.run_lock` sees to that.
+
+    Args:
+        folder: created with its parents if it does not exist.
+        options: what decides the result; values that JSON can hold.
+        overwrite: empty a folder that was made with other options, or that a stopped run was emptying. A folder that no
+            run of ours made is never emptied.
+        accept_version: go on in a folder that another version made; None if the command has no option to say so.
+
+    Returns:
+        Whether the folder was there already with the same options, so that the run can resume.
+
+    Raises:
+        ConfigError: if the folder holds something else and may not be overwritten.
+    """
+    wanted = options_record(options)
+    record = folder / OPTIONS_NAME
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output folder {folder} is a file: name another")
+    if folder.is_dir() and any(not _may_be_in_a_new_one(entry.name) for entry in folder.iterdir()):
+        if not record.is_file():
+            raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
+        conflict = _conflict(record, wanted, accept_version=bool(accept_version))
+        if conflict is None:
+            return True
+        if not overwrite:
+            raise ConfigError(f"output folder {folder} {conflict}: {way_out(conflict, accept_version)}")
+        _empty(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(record, wanted)
+    return False
+
+
+def _may_be_in_a_new_one(name: str) -> bool:
+    """Whether a folder with a file of this name may still be claimed: by a run that is just doing so."""
+    return name == PLACE_NAME or name.startswith(f".{OPTIONS_NAME}.")
+
+
+def _empty(folder: Path) -> None:
+    """Remove all but the record, which meanwhile says that nothing here is whole any more, and the signs of runs."""
+    write_json(folder / OPTIONS_NAME, EMPTYING)
+    for entry in (entry for entry in folder.iterdir() if entry.name != PLACE_NAME):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != OPTIONS_NAME:
+            entry.unlink()
+
+
+def _conflict(record: Path, wanted: dict[str, Any], *, accept_version: bool) -> str | None:
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except json.JSONDecodeError:
+        return f"has an unreadable {OPTIONS_NAME}"
+    return differing_option(found, wanted, accept_version=accept_version)
+
+
+def options_record(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as they are recorded: in plain types, with the version of this project."""
+    record: dict[str, Any] = json.loads(json.dumps(options, default=str))
+    return record | {_VERSION: __version__}
+
+
+def read_options(folder: Path) -> dict[str, Any] | None:
+    """What is recorded in a folder; None if there is no record, or none that can be read."""
+    try:
+        found = json.loads((folder / OPTIONS_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def other_version(folder: Path) -> str | None:
+    """The version that made a folder, if it is another than this one; None if it is not, or none has."""
+    found = read_options(folder)
+    version = __version__ if found is None else str(found.get(_VERSION, _FIRST_VERSION))
+    return None if version == __version__ else version
+
+
+def differing_option(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], *, accept_version: bool = False
+) -> str | None:
+    """How recorded options differ from the wanted ones, by the first that does; None if they are the same.
+
+    Options that one of two versions does not have are passed over, where another version is accepted.
+
+    Example:
+        >>> differing_option({"seed": 0}, {"seed": 1})
+        'was made with seed=0, not 1'
+        >>> differing_option({"seed": 0}, {"seed": 0, "version": "0.2.0"})
+        'was made by version 0.1.0, this is 0.2.0'
+    """
+    if found == EMPTYING:
+        return "was being emptied when a run was stopped"
+    made_by, this = found.get(_VERSION, _FIRST_VERSION), wanted.get(_VERSION, _FIRST_VERSION)
+    if made_by != this and not accept_version:
+        return f"was made by version {made_by}, this is {this}"
+    names = set(wanted) | set(found) if made_by == this else set(wanted) & set(found)
+    for name in sorted(names - {_VERSION, *_DECIDES_NOTHING}):
+        if wanted.get(name) != found.get(name):
+            return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"
+    return None
+
+
+def way_out(conflict: str, accept_version: bool | None = None) -> str:
+    """What a user can do about a conflict.
+
+    Args:
+        conflict: as :func:`differing_option` says it.
+        accept_version: None if the command cannot accept another version.
+    """
+    if accept_version is not None and conflict.startswith("was made by version"):
+        return "name another, or add --accept-version to go on or --overwrite to begin anew"
+    return "name another or add --overwrite"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as readable JSON, atomically, also where several processes write the same file."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""``mose-med doctor``."""

@@ -1,1 +1,0 @@
-"""The parts of ``mose-med evaluate``: predicting, the baselines, keeping scores, writing them down."""

@@ -1,0 +1,127 @@
+"""``mose-med export bundle``: a trained model as one zip file that stands on its own.
+
+<name>/models/model.pt   the state dict that MONAI's commands load; model_config.json what it means, for our own
+       models/model.ts   the same as TorchScript that needs PyTorch alone
+       configs/          MONAI's, train.yaml with every setting of the training
+       docs/README.md    model card with the measured scores; evaluation.json the scores as numbers
+       LICENSE  SHA256SUMS
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_weights
+from mose_med.errors import ConfigError
+from mose_med.model_files import MODEL_CONFIG_NAME, model_sha256
+from pipelines.common.runs.run_folder import OPTIONS_NAME
+from pipelines.common.weights import BUNDLE_WEIGHTS
+from pipelines.evaluate.files import METRICS_NAME, Evaluation, read_evaluation
+from pipelines.export.archive import write_archive
+from pipelines.export.card import model_card
+from pipelines.export.configs import config_texts
+from pipelines.export.torchscript import torchscript_bytes
+from pipelines.train.config import bundle_configs
+from pipelines.train.run import CONFIG_NAME
+
+__all__ = ["ExportBundleOptions", "export_bundle"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExportBundleOptions:
+    """What ``mose-med export bundle`` is asked to do.
+
+    Attributes:
+        checkpoint: weights written by ``mose-med train``; in its folder, the settings of the training are found, too.
+        output_file: the zip file.
+        evaluation: folder of ``mose-med evaluate`` with the scores of this checkpoint; None for none.
+        bundle: which bundle the model belongs to; None for that of the training, or lidc.
+        overwrite: replace the file.
+    """
+
+    checkpoint: Path
+    output_file: Path
+    evaluation: Path | None = None
+    bundle: str | None = None
+    overwrite: bool = False
+
+
+def export_bundle(options: ExportBundleOptions) -> Path:
+    """Write the zip file; the same inputs and versions give the same bytes.
+
+    Raises:
+        ConfigError: if checkpoint, evaluation, bundle or target do not fit.
+        DataError: if the checkpoint is damaged.
+    """
+    target = options.output_file
+    if target.suffix != ".zip":
+        raise ConfigError(f"output file must end in .zip, got {target}")
+    if target.exists() and not options.overwrite:
+        raise ConfigError(f"{target} exists: name another output file or add --overwrite")
+    found = read_checkpoint(options.checkpoint)
+    sha256 = model_sha256(options.checkpoint)
+    scores = None if options.evaluation is None else _scores(options.evaluation, sha256, options.checkpoint)
+    training = options.checkpoint.parent
+    bundle = options.bundle or _trained_bundle(training)
+    texts = _texts(bundle, found, sha256, scores, training)
+    files = {name: text.encode() for name, text in texts.items()}
+    files |= _models(found, options.checkpoint, files["configs/metadata.json"])
+    write_archive(target, target.stem, files)
+    _logger.info("%s holds %d files", target, len(files))
+    return target
+
+
+def _scores(folder: Path, sha256: str, checkpoint: Path) -> Evaluation:
+    evaluation = read_evaluation(folder.parent if folder.name == METRICS_NAME else folder)
+    if evaluation is None:
+        raise ConfigError(f"evaluation {folder} has no {METRICS_NAME}: name the output folder of mose-med evaluate")
+    if evaluation.checkpoint_sha256 != sha256:
+        raise ConfigError(f"evaluation {folder} is of another checkpoint than {checkpoint}: evaluate this one")
+    return evaluation
+
+
+def _trained_bundle(training: Path) -> str:
+    record = training / OPTIONS_NAME
+    if not (training / CONFIG_NAME).is_file() or not record.is_file():
+        return "lidc"
+    return str(json.loads(record.read_text(encoding="utf-8")).get("bundle", "lidc"))
+
+
+def _texts(bundle: str, found: Checkpoint, sha256: str, scores: Evaluation | None, training: Path) -> dict[str, str]:
+    root = bundle_configs(bundle).parent
+    path = training / CONFIG_NAME
+    trained: dict[str, Any] | None = ConfigParser.load_config_file(str(path)) if path.is_file() else None
+    texts = {f"configs/{name}": text for name, text in config_texts(bundle, found.config, trained).items()}
+    pages = {
+        path.name: path.read_text(encoding="utf-8") for path in sorted((root / "docs").iterdir()) if path.is_file()
+    }
+    pages["README.md"] = model_card(pages["README.md"], found, sha256, scores)
+    if scores is not None:
+        pages["evaluation.json"] = json.dumps(scores.to_dict(), indent=2) + "\n"
+    texts |= {f"docs/{name}": text for name, text in pages.items()}
+    texts["LICENSE"] = (root / "LICENSE").read_text(encoding="utf-8")
+    return texts
+
+
+def _models(found: Checkpoint, source: Path, metadata: bytes) -> dict[str, bytes]:
+    """Weights alone, the averaged ones where there are any, with what they mean, and as TorchScript."""
+    network = build_network(found, f"checkpoint {source}")
+    kept = replace(found, model=network.state_dict(), ema=None)
+    with tempfile.TemporaryDirectory() as folder:
+        weights, description = Path(folder) / BUNDLE_WEIGHTS.name, Path(folder) / "metadata.json"
+        write_weights(weights, kept)
+        description.write_bytes(metadata)
+        return {
+            str(BUNDLE_WEIGHTS): weights.read_bytes(),
+            str(BUNDLE_WEIGHTS.with_name(MODEL_CONFIG_NAME)): weights.with_name(MODEL_CONFIG_NAME).read_bytes(),
+            str(BUNDLE_WEIGHTS.with_suffix(".ts")): torchscript_bytes(weights, description),
+        }

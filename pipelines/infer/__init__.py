@@ -1,0 +1,1 @@
+"""``mose-med infer``: one study, or many."""

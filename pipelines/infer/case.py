@@ -1,0 +1,162 @@
+"""One case, from what it names to its folder: read, infer, write.
+
+``run_case`` is what every way of running calls: the command for one study, a process of the machine, an actor of a
+Ray cluster. Given the same request, weights, device and threads it writes the same bytes, ``run.json`` apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from mose_med import __version__
+from mose_med.errors import ConfigError
+from mose_med.inferers import CaseDistribution, infer_case
+from mose_med.io import Source
+from pipelines.common.case_names import case_name
+from pipelines.common.memory import named_memory_errors
+from pipelines.common.runs.run_folder import differing_option, options_record, write_json
+from pipelines.infer.model import LoadedModel
+from pipelines.infer.reading import CaseInput, CaseRequest, read_case
+from pipelines.infer.stages import Stages
+from pipelines.infer.store import PROVENANCE_NAME, Destination, ResultStore
+from pipelines.infer.writers import WRITERS, InferredCase
+
+__all__ = ["CaseOutcome", "finish_case", "run_case"]
+
+_LOGGER = logging.getLogger(__name__)
+_RUN_NAME = "run.json"
+
+
+class CaseOutcome(NamedTuple):
+    """What became of a case; small and picklable.
+
+    Attributes:
+        case: its name.
+        source: who it is of; for ``private/`` alone.
+        resumed: it was there already.
+        seconds: of every stage.
+        provenance_sha256: of its ``provenance.json``.
+    """
+
+    case: str
+    source: Source
+    resumed: bool
+    seconds: dict[str, float]
+    provenance_sha256: str
+
+
+def run_case(model: LoadedModel, request: CaseRequest, destination: Destination, stages: Stages) -> CaseOutcome:
+    """Read, infer and write one case; ``stages`` tells how far it came, also after an error.
+
+    Raises:
+        ConfigError: if the case is there with another request.
+        DataError: if the study or the nodule list cannot be used.
+        GeometryError: if the geometry of the study does not fit.
+    """
+    with stages.enter("read"):
+        read = read_case(request)
+    return finish_case(model, request, read, destination, stages)
+
+
+def finish_case(
+    model: LoadedModel, request: CaseRequest, read: CaseInput, destination: Destination, stages: Stages
+) -> CaseOutcome:
+    """Infer and write a case that was read, unless it is there already.
+
+    Raises:
+        ConfigError: if the case is there with another request and may not be replaced.
+    """
+    case = stages.case = request.case or case_name(destination.key, read.identity)
+    store = destination.store()
+    wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
+    resumed = _is_done(store, case, wanted, overwrite=destination.overwrite)
+    if resumed:
+        _LOGGER.info("%s is done already", case)
+    else:
+        with stages.enter("infer"), _named_memory_errors(request):
+            inferred = InferredCase(case, request, model, read, _distribution(model, request, read))
+        with stages.enter("write"):
+            _write(store, inferred, wanted, stages, overwrite=destination.overwrite)
+    provenance = store.read(f"{case}/{PROVENANCE_NAME}") or b""
+    return CaseOutcome(case, read.study.source, resumed, stages.seconds, hashlib.sha256(provenance).hexdigest())
+
+
+def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], *, overwrite: bool) -> bool:
+    """Whether the case is there as wanted: the same request, options and weights; another may only be replaced."""
+    record = store.read(f"{case}/{PROVENANCE_NAME}")
+    if record is None:
+        return False
+    differs = _difference(json.loads(record), wanted)
+    if differs is not None and not overwrite:
+        raise ConfigError(f"{case} {differs}: name another output folder or add --overwrite")
+    return differs is None
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+    """How a case differs from what is wanted; of a case of another version, which was accepted, where both tell."""
+    made_by, request = found["versions"]["mose-med"], wanted["request"]
+    for name in request if made_by == __version__ else request.keys() & found["request"]:
+        if found["request"].get(name) != request[name]:
+            return f"was made with another {name}"
+    options = found["options"] | {"version": made_by}
+    return differing_option(options, options_record(wanted["options"]), accept_version=True)
+
+
+def _named_memory_errors(request: CaseRequest) -> AbstractContextManager[None]:
+    windows = request.options.sw_batch_size
+    return named_memory_errors(
+        f"while {windows} windows were inferred at once", "set a smaller --sw-batch-size, or ask for fewer --samples"
+    )
+
+
+def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> CaseDistribution:
+    options = request.options
+    return infer_case(
+        model.network,
+        read.study.image,
+        preprocessing=model.config.preprocessing,
+        nodules=None if read.nodules is None else [nodule.position_mm for nodule in read.nodules],
+        region=options.region if read.nodules is None else "nodules",
+        lungs=read.lungs,
+        samples_per_expert=options.samples,
+        seed=options.seed,
+        codes=options.codes,
+        sw_batch_size=options.sw_batch_size,
+        overlap=options.overlap,
+        depth_mm=options.depth_mm,
+        reach_mm=options.reach_mm,
+        lesion_threshold=options.lesion_threshold,
+        min_lesion_ml=options.min_lesion_ml,
+        num_standard=model.network.num_experts * options.samples if options.form == "standard" else 0,
+    )
+
+
+def _work(distribution: CaseDistribution) -> dict[str, int]:
+    """What the time of a case depends on."""
+    boxes = [region.box for region in distribution.regions]
+    slices = {k for box in boxes for k in range(box.start[2], box.stop[2])}
+    voxels = sum(math.prod(box.shape) for box in boxes)
+    return {"windows": distribution.num_windows, "region_slices": len(slices), "region_voxels": voxels}
+
+
+def _write(
+    store: ResultStore, inferred: InferredCase, wanted: dict[str, Any], stages: Stages, *, overwrite: bool
+) -> None:
+    """Write the folder of a case; where another worker wrote the same case meanwhile, that one stays."""
+    case = inferred.name
+    try:
+        with store.publish(case, overwrite=overwrite) as folder:
+            for write in WRITERS:
+                write(folder, inferred)
+            dates = {"started": stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
+            seconds = stages.seconds | {"write_s": stages.elapsed_s()}
+            write_json(folder / _RUN_NAME, dates | seconds | _work(inferred.distribution))
+    except FileExistsError as error:
+        if not _is_done(store, case, wanted, overwrite=False):
+            raise ConfigError(f"a folder {case} that no run made is in the way: remove it") from error

@@ -1,0 +1,200 @@
+"""``mose-med infer`` of many cases: find them, give them to workers, keep a journal, write the tables."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
+from typing import Any, NamedTuple
+
+from mose_med.errors import ConfigError
+from pipelines.common.case_names import add_to_case_map, private_folder, write_private
+from pipelines.common.console import named_log_file, stderr
+from pipelines.common.runs.run_folder import way_out
+from pipelines.common.weights import weights_sha256
+from pipelines.infer.cohort.entries import Entry
+from pipelines.infer.cohort.failures import Failure
+from pipelines.infer.cohort.fingerprint import fingerprint
+from pipelines.infer.cohort.journal import Journal, Record, failed_cases, known_records
+from pipelines.infer.cohort.messages import Report, WorkerSetup, nameless_case
+from pipelines.infer.cohort.options import CohortOptions
+from pipelines.infer.cohort.plan import State, list_entries, state_of
+from pipelines.infer.cohort.preflight import preflight
+from pipelines.infer.cohort.progress import CohortProgress, cohort_progress
+from pipelines.infer.cohort.resources import choose_engine
+from pipelines.infer.cohort.scheduler import Scheduler
+from pipelines.infer.output import Output, claimed_output, require_key
+from pipelines.infer.store import Destination, ResultStore, open_store
+from pipelines.infer.tables import write_tables
+
+__all__ = ["CohortResult", "infer_cohort"]
+
+_LOGGER = logging.getLogger(__name__)
+#: Folder, in ``private/``, of the tracebacks of errors that are faults of ours, one file a case.
+_ERRORS_NAME = "errors"
+
+
+class CohortResult(NamedTuple):
+    """Numbers of cases; ``failed`` counts those of earlier runs that were not tried again."""
+
+    done: int
+    done_before: int
+    failed: int
+    to_do: int = 0
+
+
+def infer_cohort(options: CohortOptions) -> CohortResult:
+    """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest goes on.
+
+    Raises:
+        ConfigError: if an option does not fit, there is no case, the output holds results of other options, or no
+            worker can start.
+        DataError: if the checkpoint cannot be read.
+    """
+    options.check()
+    with _shown(options, "finding cases"):
+        entries = list_entries(options)
+    if not entries:
+        raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
+    if options.dry_run:
+        return _dry_run(options, entries, open_store(options.output_dir))
+    device = options.device if options.engine == "local" else "cpu"
+    with _shown(options, "trying the weights"):
+        found = preflight(options.weights, device, options.start_timeout_s)
+    made_with = options.folder_options(found.weights_sha256)
+    with claimed_output(
+        options.output_dir,
+        options.home,
+        made_with,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+    ) as output:
+        run = _Run(options, output, made_with)
+        result = run.work(entries, found.devices)
+        run.write_tables(entries)
+    told = ", see failed.csv" if result.failed else ""
+    _LOGGER.info("%d cases done, %d done before, %d failed%s", result.done, result.done_before, result.failed, told)
+    _LOGGER.info("results are in %s", options.output_dir)
+    return result
+
+
+def _shown(options: CohortOptions, what: str) -> AbstractContextManager[object]:
+    return nullcontext() if options.quiet else stderr.status(f"infer: {what}")
+
+
+def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -> CohortResult:
+    made_with = options.folder_options(weights_sha256(options.weights))
+    conflict = store.conflict(made_with, accept_version=options.accept_version)
+    if conflict is None:
+        require_key(store, options.home)
+    elif not options.overwrite:
+        raise ConfigError(f"output {conflict}: {way_out(conflict, options.accept_version)}")
+    known = {} if conflict else known_records(options.home, made_with)
+    states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
+    _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
+    without = sum(entry.nodules is None for entry in entries)
+    if without:
+        _LOGGER.info("%d of them have no nodule list", without)
+    return CohortResult(0, states[State.DONE], states[State.FAILED], states[State.TO_DO])
+
+
+def _own_label(label: str, output: Output) -> str:
+    """Name of a journal that no other run appends to."""
+    return f"{label}-{secrets.token_hex(4)}" if output.runs.others() else label
+
+
+class _Run:
+    """One run over the cases of a cohort."""
+
+    def __init__(self, options: CohortOptions, output: Output, made_with: Mapping[str, Any]) -> None:
+        self._options = options
+        self._output = output
+        self._store = output.store
+        self._destination = Destination(options.output_dir, output.key, options.overwrite, output.mark)
+        self._label = "all" if options.shard is None else options.shard.replace("/", "-of-")
+        self._journal = Journal(options.home, _own_label(self._label, output), made_with)
+        self._known: Mapping[str, Record] = self._journal.records()
+        self._counts: Counter[State | str] = Counter()
+
+    def work(self, entries: list[Entry], devices: list[str]) -> CohortResult:
+        """Do what is left to do."""
+        options = self._options
+        engine, num_workers = choose_engine(options, self._setup(), devices, len(entries))
+        scheduler = Scheduler(
+            engine,
+            num_workers=num_workers,
+            in_flight=options.in_flight,
+            case_timeout_s=options.case_timeout_s,
+            start_timeout_s=options.start_timeout_s,
+        )
+        with (
+            cohort_progress(len(entries), quiet=options.quiet) as progress,
+            closing(scheduler.run(self._left(entries, progress))) as finished,
+        ):
+            for entry, report in finished:
+                record = self._record(entry, report)
+                self._journal.append(record)
+                self._counts["failed" if record.failed else "done"] += 1
+                progress.finished(failed=record.failed)
+                if record.failed:
+                    _LOGGER.warning("%s failed in %s: %s", record.case, record.stage, record.reason)
+        failed = self._counts["failed"] + self._counts[State.FAILED]
+        return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
+
+    def write_tables(self, entries: list[Entry]) -> None:
+        """Write the tables of the whole output, and the private map.
+
+        Shards leave that to the last of them; where they cannot lock each other out, each writes tables of its own.
+        """
+        runs, shard = self._output.runs, self._options.shard
+        if shard is not None and not runs.can_lock:
+            known = self._journal.records()
+            self._write([known[entry.key] for entry in entries if entry.key in known], f".shard-{self._label}")
+            return
+        with runs.leaving() as last:
+            if last or shard is None:
+                self._write(list(self._journal.records().values()))
+
+    def _write(self, records: list[Record], suffix: str = "") -> None:
+        own = {record.case for record in records} if suffix else None
+        write_tables(self._store, failed_cases(records), cases=own, suffix=suffix)
+        rows = ((r.case, r.source, r.patient_id, r.study_uid, r.series_uid) for r in records)
+        with nullcontext() if self._output.map_runs is self._output.runs else self._output.map_runs.locked():
+            add_to_case_map(self._options.home, rows, suffix)
+
+    def _setup(self) -> WorkerSetup:
+        options = self._options
+        return WorkerSetup(
+            options.weights.absolute(),
+            options.device,
+            options.threads,
+            options.result_options(),
+            self._destination,
+            options.in_flight,
+            named_log_file(),
+        )
+
+    def _left(self, entries: Iterable[Entry], progress: CohortProgress) -> Iterator[Entry]:
+        for entry in entries:
+            state = state_of(entry, self._known.get(entry.key), self._store, retry_failed=self._options.retry_failed)
+            if state is State.TO_DO:
+                yield entry
+            else:
+                self._counts[state] += 1
+                progress.passed_over()
+
+    def _record(self, entry: Entry, report: Report | Failure) -> Record:
+        if isinstance(report, Failure):
+            report = Report(nameless_case(entry, self._destination), fingerprint(entry), report)
+        record = Record(entry.key, report.fingerprint, report.case, "", entry.source)
+        record = record._replace(**report.result._asdict())
+        return self._without_traceback(record) if "\n" in record.detail else record
+
+    def _without_traceback(self, record: Record) -> Record:
+        """The record, once the traceback that it holds is in a file of its own."""
+        folder = private_folder(self._options.home) / _ERRORS_NAME
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_private(folder / f"{record.case}.txt", record.detail)
+        return record._replace(detail=record.detail.splitlines()[-1])

@@ -1,0 +1,177 @@
+"""The read stage: everything that a case names, read and checked before anything is written.
+
+An option that changes how an input is read is a field of ``ResultOptions`` and is passed on here.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose_med.errors import DataError, GeometryError
+from mose_med.inferers import require_inside
+from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study
+from mose_med.io.dicom.source import WAY_OUT, ObstacleError, SourceSeries, read_source_series
+from mose_med.io.nodules.boxes import image_name
+from pipelines.common.provenance import file_sha256, image_sha256
+from pipelines.infer.options import ResultOptions
+
+__all__ = ["CaseInput", "CaseRequest", "read_case"]
+
+_LOGGER = logging.getLogger(__name__)
+_NONE_LISTED = "none listed"
+
+
+@dataclass(frozen=True)
+class CaseRequest:
+    """One case to infer; small and picklable, so that another process or machine can do it.
+
+    Attributes:
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file.
+        nodules: CSV of positions in mm, or JSON of boxes; None searches the region that the options name.
+        series: SeriesInstanceUID to read, or the number of the series; the first if None.
+        options: what decides the result.
+        acquisition: of the series to read; all its slices if None.
+        case: name of the case; None names it by a keyed hash of its identity.
+        lung_mask: where the lungs are; found by threshold if None.
+        origin: where the study is from, for those who may know; its path if None.
+    """
+
+    source: Path
+    nodules: Path | None
+    series: str | None
+    options: ResultOptions
+    case: str | None = None
+    lung_mask: Path | None = None
+    origin: str | None = None
+    acquisition: int | None = None
+
+    def told_origin(self) -> str:
+        """Where the study is from."""
+        return self.origin or str(self.source.absolute())
+
+
+class CaseInput(NamedTuple):
+    """What was read of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
+
+    ``series`` is there where DICOM objects are to be made, ``obstacle`` where they were wanted but cannot be made: the
+    reason, without names. ``acquisition`` is there where one was named.
+    """
+
+    study: Study
+    nodules: list[Nodule] | None
+    input_sha256: str
+    lungs: NDArray[np.bool_] | None = None
+    lung_mask_sha256: str | None = None
+    series: SourceSeries | None = None
+    acquisition: int | None = None
+    obstacle: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What makes this case this case: the series and the acquisition of it, or the content where it has no name."""
+        series = self.study.source.series_uid
+        if series and self.acquisition is not None:
+            return f"{series} acquisition {self.acquisition}"
+        return series or self.input_sha256
+
+    def request(self) -> dict[str, Any]:
+        """What is asked of this case, for its provenance."""
+        return {
+            "input_sha256": self.input_sha256,
+            "nodules": self._listed(),
+            "lung_mask_sha256": self.lung_mask_sha256,
+        }
+
+    def _listed(self) -> list[dict[str, Any]] | str:
+        """Nodules of the list; an empty one is not to be taken for a search, which is recorded as ``[]``."""
+        if self.nodules is not None and not self.nodules:
+            return _NONE_LISTED
+        return [{"nodule_id": n.nodule_id, "position_ras_mm": list(n.position_mm)} for n in self.nodules or ()]
+
+
+def read_case(request: CaseRequest) -> CaseInput:
+    """Read the nodule list, the study and the lung mask, and check that they go together.
+
+    Raises:
+        ConfigError: if the series is not there.
+        DataError: if the study or the nodule list cannot be used, or a position lies outside.
+        GeometryError: if the geometry of the study or the grid of the lung mask does not fit.
+    """
+    options = request.options
+    nodules = None
+    if request.nodules is not None:
+        nodules = read_nodules(request.nodules, min_score=options.min_score, images=_image_names(request))
+        if not nodules:
+            _LOGGER.warning("the nodule list has no box: the result is without lesions")
+    study = read_study(
+        request.source,
+        request.series,
+        acquisition=request.acquisition,
+        slice_spacing=options.slice_spacing,
+        gantry_tilt=options.gantry_tilt,
+        nifti_transform=options.nifti_transform,
+    )
+    if nodules:
+        _require_place(request, study)
+        require_inside(study.image, [nodule.position_mm for nodule in nodules])
+    series, obstacle = _objects_source(request, study) if options.dicom_seg else (None, "")
+    read = CaseInput(
+        study,
+        nodules,
+        image_sha256(study.image),
+        series=series,
+        acquisition=request.acquisition,
+        obstacle=obstacle,
+    )
+    if request.lung_mask is None:
+        return read
+    return read._replace(
+        lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
+    )
+
+
+def _require_place(request: CaseRequest, study: Study) -> None:
+    """Positions in mm need an image that says where it lies, unless the user says that they are from its centre."""
+    if study.transforms is None or study.transforms.placed or request.options.nifti_transform == "centre":
+        return
+    raise GeometryError(
+        f"{request.source} does not say where it lies in the patient (its sform and qform codes are 0), so positions "
+        "in mm cannot be placed: write its place into the header, or pass --nifti-transform centre if they are from "
+        "the centre of the volume, as nibabel has them"
+    )
+
+
+def _image_names(request: CaseRequest) -> list[str]:
+    """What a list of several images may call the image of this case."""
+    return [image_name(request.source.name), *([request.series] if request.series else [])]
+
+
+def _objects_source(request: CaseRequest, study: Study) -> tuple[SourceSeries | None, str]:
+    """The series to derive DICOM objects from, or what stands in the way where that is to be skipped."""
+    try:
+        return _source_series(request, study), ""
+    except (DataError, GeometryError) as error:
+        if request.options.dicom_seg_obstacle == "refuse":
+            raise
+        obstacle = error.told if isinstance(error, ObstacleError) else str(error).removesuffix(f": {WAY_OUT}")
+    _LOGGER.warning("no DICOM objects are written, all else is: %s", obstacle)
+    return None, obstacle
+
+
+def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
+    if study.source.format != "dicom":
+        raise DataError(f"--dicom-seg goes with DICOM input, got {study.source.format}: {WAY_OUT}")
+    if study.corrections:
+        raise GeometryError(
+            f"--dicom-seg needs the slices as they are, got a series that was made good ({study.corrections[0]}): "
+            f"{WAY_OUT}"
+        )
+    series = read_source_series(request.source, request.series, request.acquisition)
+    series.require_grid(tuple(study.image.shape[1:]), np.asarray(study.image.affine))
+    return series

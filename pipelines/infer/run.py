@@ -1,0 +1,104 @@
+"""``mose-med infer``: from a CT study to a folder with the distributions of its lesions.
+
+Nothing but ``private/`` says whose study it was or where it lay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipelines.common.case_names import record_case
+from pipelines.common.console import stderr
+from pipelines.infer.case import finish_case
+from pipelines.infer.cohort.journal import failed_cases, known_records
+from pipelines.infer.dicomweb import open_archive, retrieved_study
+from pipelines.infer.lesion_lines import say_lesions
+from pipelines.infer.model import load_model
+from pipelines.infer.options import InferOptions
+from pipelines.infer.output import claimed_output
+from pipelines.infer.reading import CaseRequest, read_case
+from pipelines.infer.stages import Stages
+from pipelines.infer.store import Destination
+from pipelines.infer.tables import write_tables
+from pipelines.infer.writers import dicom_files
+
+if TYPE_CHECKING:
+    from mose_med.io.dicom.web import Archive
+
+__all__ = ["InferOptions", "InferResult", "infer"]
+
+
+class InferResult(NamedTuple):
+    """The case that was inferred, its folder, and whether it was there already."""
+
+    case: str
+    folder: Path
+    resumed: bool
+
+
+def infer(options: InferOptions) -> InferResult:
+    """Infer one study and write its case folder, ``summary.csv``, ``failed.csv`` and ``private/``.
+
+    Whatever can be wrong with the input is found before the output folder is touched. DICOM objects of a study of an
+    archive are stored there last, when the folder is whole: run again, the command stores them again.
+
+    Raises:
+        ConfigError: if an option does not fit, or the output folder holds results of other options.
+        DataError: if the input, the nodule list or the checkpoint cannot be used.
+        GeometryError: if the geometry of the input does not fit.
+    """
+    stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))
+    options.check()
+    archive = None if options.dicomweb is None else open_archive(options.dicomweb, options.ca_bundle)
+    model = load_model(options.checkpoint, options.device, options.threads)
+    with _study(options, archive) as source:
+        request = CaseRequest(
+            source,
+            options.nodules,
+            options.series,
+            options.result_options(),
+            lung_mask=options.lung_mask,
+            acquisition=options.acquisition,
+            origin=f"{options.dicomweb}/studies/{options.study}" if options.dicomweb else None,
+        )
+        with stages.enter("read"):
+            read = read_case(request)
+    out = options.output_dir
+    folder_options = options.folder_options(model.weights_sha256)
+    with claimed_output(
+        str(out),
+        out,
+        folder_options,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+        keep_claim=False,
+    ) as output:
+        destination = Destination(str(out), output.key, options.overwrite, output.mark)
+        outcome = finish_case(model, request, read, destination, stages)
+        with output.runs.locked():
+            record_case(out, outcome.case, request.told_origin(), outcome.source)
+            write_tables(output.store, failed_cases(known_records(out, folder_options).values()))
+    if archive is not None and options.dicom_seg:
+        with _shown(options, "store"):
+            archive.store(dicom_files(out / outcome.case))
+    say_lesions(out / outcome.case)
+    return InferResult(outcome.case, out / outcome.case, outcome.resumed)
+
+
+@contextmanager
+def _study(options: InferOptions, archive: Archive | None) -> Iterator[Path]:
+    """Where the study is to be read from."""
+    if archive is None or options.study is None:
+        yield options.source or Path()
+        return
+    with ExitStack() as stack:
+        with _shown(options, "retrieve"):
+            folder = stack.enter_context(retrieved_study(archive, options.study, options.series))
+        yield folder
+
+
+def _shown(options: InferOptions, what: str) -> AbstractContextManager[object]:
+    return nullcontext() if options.quiet else stderr.status(f"infer: {what}")

@@ -1,0 +1,294 @@
+"""Where folders of cases go: a folder, or a place that fsspec reaches (``s3://``, ``gs://``, ``memory://``).
+
+A case is there whole or not at all. In a folder it is written under a temporary name and renamed. Object storage has no
+renaming: a case's files are uploaded one by one, each whole, and ``provenance.json`` last; a case without it counts as
+not there, and is uploaded anew.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mose_med.errors import ConfigError, MissingDependencyError
+from mose_med.files.file_tree import is_folder
+from pipelines.common.runs.run_folder import (
+    EMPTYING,
+    OPTIONS_NAME,
+    claim_folder,
+    differing_option,
+    options_record,
+    way_out,
+)
+
+__all__ = ["PROVENANCE_NAME", "Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
+
+#: The file whose presence says that a case is whole.
+PROVENANCE_NAME = "provenance.json"
+_TEMPORARY_SUFFIX = ".tmp"
+
+
+class Destination(NamedTuple):
+    """Where folders of cases go; picklable.
+
+    Attributes:
+        location: a folder or a URL.
+        key: of the hash that names cases.
+        overwrite: replace a case that was made with another request.
+        mark: in the names of temporary files, by which a run knows its own.
+    """
+
+    location: str
+    key: bytes
+    overwrite: bool = False
+    mark: str = ""
+
+    def store(self) -> ResultStore:
+        """The store at the location; see :func:`open_store`."""
+        return open_store(self.location, self.mark)
+
+
+def is_url(location: str) -> bool:
+    """Whether a location is one for fsspec.
+
+    Example:
+        >>> is_url("s3://bucket/results"), is_url("results"), is_url("file:///results")
+        (True, False, False)
+    """
+    return "://" in location and not location.startswith("file://")
+
+
+def open_store(location: str, mark: str = "") -> ResultStore:
+    """The store of a folder, a ``file://`` URL or any other URL.
+
+    Args:
+        location: folder or URL.
+        mark: in the names of temporary files.
+
+    Raises:
+        ConfigError: if the URL is of no known kind.
+        MissingDependencyError: if the package that reaches it is not installed.
+    """
+    return UrlStore(location) if is_url(location) else FolderStore(Path(location.removeprefix("file://")), mark)
+
+
+class ResultStore(ABC):
+    """Folders of cases and tables beside them."""
+
+    @abstractmethod
+    def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
+        """Make this the output of a run with these options; return whether it was that already.
+
+        Raises:
+            ConfigError: if it holds something else and may not be overwritten.
+        """
+
+    def conflict(self, options: Mapping[str, Any], *, accept_version: bool = False) -> str | None:
+        """How the options of the run that made this differ from others; None if they do not, or no run made it."""
+        record = self.read(OPTIONS_NAME)
+        return None if record is None else _conflict(record, options, accept_version=accept_version)
+
+    @abstractmethod
+    def read(self, name: str) -> bytes | None:
+        """Content of a file, named from the store's root; None if there is none."""
+
+    @abstractmethod
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file at the root, whole or not at all."""
+
+    @abstractmethod
+    def cases(self) -> list[str]:
+        """Names of the cases that are there whole, sorted."""
+
+    @abstractmethod
+    def publish(self, case: str, *, overwrite: bool) -> Any:
+        """Context of a temporary folder whose content becomes the case's if all goes well.
+
+        Raises:
+            FileExistsError: on leaving, if the case came to be there meanwhile and may not be overwritten.
+        """
+
+    @abstractmethod
+    def clean(self, mark: str = "") -> None:
+        """Remove what was left half done: by any run if no other may be writing, else by the run of a mark."""
+
+
+def _conflict(record: bytes, options: Mapping[str, Any], *, accept_version: bool) -> str | None:
+    try:
+        return differing_option(json.loads(record), options_record(options), accept_version=accept_version)
+    except ValueError:
+        return f"has an unreadable {OPTIONS_NAME}"
+
+
+class FolderStore(ResultStore):
+    """A folder of the file system, which may be shared by machines."""
+
+    def __init__(self, folder: Path, mark: str = "") -> None:
+        self.folder = folder
+        self._mark = mark
+
+    def __str__(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
+        """See :class:`ResultStore`."""
+        return claim_folder(self.folder, options, overwrite=overwrite, accept_version=accept_version)
+
+    def read(self, name: str) -> bytes | None:
+        """See :class:`ResultStore`."""
+        try:
+            return (self.folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """See :class:`ResultStore`."""
+        temporary = self._temporary(name)
+        try:
+            temporary.write_bytes(content)
+            temporary.replace(self.folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def cases(self) -> list[str]:
+        """See :class:`ResultStore`."""
+        with os.scandir(self.folder) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and self._is_own(entry)]
+        return sorted(name for name in names if (self.folder / name / PROVENANCE_NAME).is_file())
+
+    def _is_own(self, entry: os.DirEntry[str]) -> bool:
+        """Whether it is a folder, and no link to another of these folders, which counts by itself."""
+        if not is_folder(entry):
+            return False
+        return not entry.is_symlink() or Path(entry.path).resolve().parent != self.folder.resolve()
+
+    @contextmanager
+    def publish(self, case: str, *, overwrite: bool) -> Iterator[Path]:
+        """See :class:`ResultStore`."""
+        temporary = self._temporary(case)
+        temporary.mkdir()
+        try:
+            yield temporary
+            _take_place(temporary, self.folder / case, overwrite=overwrite)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def clean(self, mark: str = "") -> None:
+        """See :class:`ResultStore`."""
+        pattern = f".*{mark}*{_TEMPORARY_SUFFIX}" if mark else f".*{_TEMPORARY_SUFFIX}"
+        for path in [*self.folder.glob(pattern), *self.folder.glob(f"private/{pattern}")]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _temporary(self, name: str) -> Path:
+        return self.folder / f".{name}.{self._mark}{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
+
+
+def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
+    """Rename to a name that is free; a folder that is there is not touched unless it may be overwritten."""
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not overwrite:
+            raise FileExistsError(errno.EEXIST, "the case is there already", folder.name) from error
+        old = temporary.with_name(f"{temporary.stem}.old{_TEMPORARY_SUFFIX}")
+        folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+class UrlStore(ResultStore):
+    """A prefix of object storage.
+
+    Raises:
+        ConfigError: if the URL is of no known kind.
+        MissingDependencyError: if the package that reaches it is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            import fsspec
+        except ImportError as error:
+            raise MissingDependencyError("fsspec", "remote") from error
+        try:
+            self._files, root = fsspec.core.url_to_fs(url)
+        except ImportError as error:
+            raise MissingDependencyError(url.partition("://")[0] + " for fsspec", "remote") from error
+        except ValueError as error:
+            raise ConfigError(f"output {url} cannot be reached: {error}") from error
+        self._root = root.rstrip("/")
+        self._url = url
+
+    def __str__(self) -> str:
+        """The URL."""
+        return self._url
+
+    def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
+        """See :class:`ResultStore`."""
+        wanted = options_record(options)
+        self._files.invalidate_cache()
+        record = self.read(OPTIONS_NAME)
+        if record is not None:
+            conflict = _conflict(record, options, accept_version=accept_version)
+            if conflict is None:
+                return True
+            if not overwrite:
+                raise ConfigError(f"output {self._url} {conflict}: {way_out(conflict, accept_version)}")
+            self._empty()
+        elif self._files.exists(self._root) and self._files.ls(self._root):
+            raise ConfigError(f"output {self._url} is not empty and has no {OPTIONS_NAME}: name another")
+        self.write(OPTIONS_NAME, (json.dumps(wanted, indent=2) + "\n").encode())
+        return False
+
+    def _empty(self) -> None:
+        """Remove all but the record, which meanwhile says that nothing here is whole any more."""
+        self.write(OPTIONS_NAME, json.dumps(EMPTYING).encode())
+        others = [path for path in self._files.find(self._root) if path != f"{self._root}/{OPTIONS_NAME}"]
+        if others:
+            self._files.rm(others)
+
+    def read(self, name: str) -> bytes | None:
+        """See :class:`ResultStore`."""
+        try:
+            return bytes(self._files.cat_file(f"{self._root}/{name}"))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name: str, content: bytes) -> None:
+        """See :class:`ResultStore`."""
+        self._files.pipe_file(f"{self._root}/{name}", content)
+
+    def cases(self) -> list[str]:
+        """See :class:`ResultStore`."""
+        self._files.invalidate_cache()
+        return sorted(path.split("/")[-2] for path in self._files.glob(f"{self._root}/*/{PROVENANCE_NAME}"))
+
+    @contextmanager
+    def publish(self, case: str, *, overwrite: bool) -> Iterator[Path]:
+        """See :class:`ResultStore`."""
+        with tempfile.TemporaryDirectory(prefix="mose-med-") as temporary:
+            folder = Path(temporary)
+            yield folder
+            marker = f"{self._root}/{case}/{PROVENANCE_NAME}"
+            self._files.invalidate_cache()
+            if self._files.exists(marker):
+                if not overwrite:
+                    raise FileExistsError(errno.EEXIST, "the case is there already", case)
+                self._files.rm(f"{self._root}/{case}", recursive=True)
+            names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+            for name in sorted(names, key=lambda name: (name == PROVENANCE_NAME, name)):
+                self._files.put_file(str(folder / name), f"{self._root}/{case}/{name}")
+
+    def clean(self, mark: str = "") -> None:
+        """Nothing is left half done here: see the module."""

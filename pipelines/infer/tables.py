@@ -1,0 +1,163 @@
+"""Tables over all cases of an output: lesions, the order of review, and failures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from mose_med.lesion_rules import LESIONS_NAME
+from pipelines.common.case_names import CASE_MAP_COLUMNS
+from pipelines.common.runs.run_folder import OPTIONS_NAME
+from pipelines.infer.store import PROVENANCE_NAME, ResultStore
+
+__all__ = ["FAILED_COLUMNS", "FailedCase", "lesion_uncertainty", "write_tables"]
+
+FAILED_COLUMNS = ("case", "stage", "reason", "advice")
+_LESION_COLUMNS = ("lesion", "nodule_id", "in_consensus", "p_empty")
+_SOURCE_COLUMNS = CASE_MAP_COLUMNS[1:]
+_VOLUME_COLUMNS = ("mean", "p05", "p50", "p95")
+_QUEUE_COLUMNS = ("rank", "case", "uncertainty", "presence_entropy_nats", "entropy_nats", "lesions")
+
+
+class FailedCase(NamedTuple):
+    """A case that could not be inferred, as ``failed.csv`` tells it: nothing here says whose it is."""
+
+    case: str
+    stage: str
+    reason: str
+    advice: str
+
+
+class Uncertainty(NamedTuple):
+    """How unsure a lesion is; compared in this order.
+
+    Attributes:
+        volume_spread: (p95 - p05) / (p95 + p05) of the volume, in [0, 1]; 0 where no sample has a voxel.
+        presence_entropy_nats: entropy of whether there is a lesion at all.
+        entropy_nats: mean entropy of the lesion's voxels.
+    """
+
+    volume_spread: float = 0.0
+    presence_entropy_nats: float = 0.0
+    entropy_nats: float = 0.0
+
+
+class _QueueEntry(NamedTuple):
+    """A case and its most uncertain lesion."""
+
+    most: Uncertainty
+    case: str
+    lesions: int
+
+
+def lesion_uncertainty(lesion: dict[str, Any]) -> Uncertainty:
+    """Uncertainty of a lesion of ``lesions.json``.
+
+    Example:
+        >>> lesion = {"volume_ml": {"p05": 1.0, "p95": 3.0}, "p_empty": 0.0, "entropy": {"total": 0.4}}
+        >>> lesion_uncertainty(lesion)
+        Uncertainty(volume_spread=0.5, presence_entropy_nats=0.0, entropy_nats=0.4)
+    """
+    low, high = lesion["volume_ml"]["p05"], lesion["volume_ml"]["p95"]
+    spread = (high - low) / (high + low) if high + low > 0 else 0.0
+    empty = lesion["p_empty"]
+    presence = sum((-p * math.log(p) for p in (empty, 1 - empty) if p > 0), 0.0)
+    return Uncertainty(round(spread, 6), round(presence, 6), lesion["entropy"]["total"])
+
+
+def write_tables(
+    store: ResultStore, failed: Iterable[FailedCase], *, cases: Collection[str] | None = None, suffix: str = ""
+) -> None:
+    """Write ``summary.csv`` and ``queue.csv`` of all cases that are there, and ``failed.csv``.
+
+    The summary tells whose a case is where its provenance does.
+
+    ``summary.csv`` has a row a lesion, sorted by case and lesion. ``queue.csv`` has a row a case, the most uncertain
+    first; a case is as uncertain as its most uncertain lesion.
+
+    Args:
+        store: that has the cases.
+        failed: rows of ``failed.csv``.
+        cases: of these alone; None for all that are there.
+        suffix: of the names of the tables, where a run writes tables of its own.
+    """
+    names = [case for case in store.cases() if cases is None or case in cases]
+    sources = _sources(store, names)
+    entries: list[_QueueEntry] = []
+    rows = _summary_rows(store, names, sources, entries)
+    first = next(rows, None)
+    columns = _summary_columns(len(first["expert_probs"]) if first else 0)
+    if sources:
+        columns[1:1] = _SOURCE_COLUMNS
+    _write_csv(store, f"summary{suffix}.csv", columns, chain([first] if first else [], rows))
+    _write_csv(store, f"queue{suffix}.csv", _QUEUE_COLUMNS, _queue_rows(entries))
+    _write_csv(store, f"failed{suffix}.csv", FAILED_COLUMNS, [case._asdict() for case in sorted(failed)])
+
+
+def _summary_rows(
+    store: ResultStore, names: list[str], sources: Mapping[str, dict[str, str]], entries: list[_QueueEntry]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the summary, a case at a time since there may be very many; the cases' queue entries are added."""
+    for case, lesions in _lesions(store, names):
+        most = max(map(lesion_uncertainty, lesions), default=Uncertainty())
+        entries.append(_QueueEntry(most, case, len(lesions)))
+        for lesion in lesions:
+            yield sources.get(case, {}) | _summary_row(case, lesion)
+
+
+def _lesions(store: ResultStore, names: list[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    for case in names:
+        content = store.read(f"{case}/{LESIONS_NAME}")
+        yield case, json.loads(content)["lesions"] if content else []
+
+
+def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
+    """Whose the cases are, by case; nothing unless the options say to tell it."""
+    options = json.loads(store.read(OPTIONS_NAME) or b"{}")
+    if not options.get("keep_identity"):
+        return {}
+    records = {case: json.loads(store.read(f"{case}/{PROVENANCE_NAME}") or b"{}") for case in names}
+    return {case: record["source"] for case, record in records.items()}
+
+
+def _summary_columns(num_experts: int) -> list[str]:
+    experts = range(1, num_experts + 1)
+    return [
+        "case",
+        *_LESION_COLUMNS,
+        *(f"volume_{name}_ml" for name in _VOLUME_COLUMNS),
+        *(f"volume_expert-{k}_ml" for k in experts),
+        *(f"expert-{k}_prob" for k in experts),
+        *Uncertainty._fields,
+        "entropy_between_experts_nats",
+        "touches_edge",
+        "same_as_lesion",
+    ]
+
+
+def _summary_row(case: str, lesion: dict[str, Any]) -> dict[str, Any]:
+    volume = {f"volume_{name}_ml": lesion["volume_ml"][name] for name in _VOLUME_COLUMNS}
+    for k, (value, prob) in enumerate(zip(lesion["volume_ml"]["by_expert"], lesion["expert_probs"], strict=True), 1):
+        volume |= {f"volume_expert-{k}_ml": value, f"expert-{k}_prob": prob}
+    between = {"entropy_between_experts_nats": lesion["entropy"]["between"]}
+    return {"case": case} | lesion | volume | lesion_uncertainty(lesion)._asdict() | between
+
+
+def _queue_rows(entries: Iterable[_QueueEntry]) -> Iterator[dict[str, Any]]:
+    ranked = sorted(entries, key=lambda entry: (*(-value for value in entry.most), entry.case))
+    for rank, (uncertainty, case, count) in enumerate(ranked, start=1):
+        values = uncertainty._asdict()
+        yield {"rank": rank, "case": case, "uncertainty": values.pop("volume_spread"), "lesions": count} | values
+
+
+def _write_csv(store: ResultStore, name: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    store.write(name, text.getvalue().encode())

@@ -1,0 +1,111 @@
+"""What ``mose-med models`` does: register, list, compare, roll back, download, sync."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mose_med.data import load_datalist
+from mose_med.errors import ConfigError
+from pipelines.common.device import choose_device
+from pipelines.models.comparison import Comparison, Scoring, SliceScores, compare, read_model_config, score_model
+from pipelines.models.registry import PROMOTED_OVER, ModelVersion, Registry
+
+__all__ = ["CompareOptions", "compare_versions", "register_bundle", "roll_back"]
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What ``mose-med models compare`` can be told.
+
+    Attributes:
+        first: number of a version.
+        second: number of another.
+        datalist: of the slices.
+        part: of the datalist.
+        num_samples: samples a slice.
+        seed: of the samples.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        quiet: draw no progress bar.
+    """
+
+    first: int
+    second: int
+    datalist: Path
+    part: str = "test"
+    num_samples: int = 16
+    seed: int = 0
+    device: str = "auto"
+    quiet: bool = False
+
+
+def register_bundle(registry: Registry, bundle: Path, *, champion: bool) -> ModelVersion:
+    """Add a bundle as a version; the first one, or any if asked to, becomes the champion.
+
+    Raises:
+        ConfigError: if the file is no bundle.
+        DataError: if it is damaged, or the store refuses.
+    """
+    if bundle.suffix != ".zip" or not bundle.is_file():
+        raise ConfigError(f"bundle must be a zip file of `mose-med export bundle`, got {bundle}")
+    read_model_config(bundle)
+    version = registry.register(bundle, {})
+    with registry.promotion_lock():
+        if not registry.has_champion():
+            registry.set_champion(version)
+        elif champion:
+            now = registry.champion()
+            if now.number != version.number:
+                registry.set_tags(version, {PROMOTED_OVER: str(now.number), "decision": "promoted: by hand"})
+                registry.set_champion(version)
+    return registry.version(version.number)
+
+
+def compare_versions(registry: Registry, options: CompareOptions, folder: Path) -> Comparison:
+    """Compare two versions on a part of a datalist.
+
+    Args:
+        registry: of the model.
+        options: which versions, on what.
+        folder: where their bundles are kept.
+
+    Raises:
+        ConfigError: if there is no such version, or the data do not fit.
+    """
+    datalist = load_datalist(options.datalist)
+    patients = [entry.patient_id for entry in datalist.part(options.part)]
+    scoring = Scoring(options.num_samples, options.seed, str(choose_device(options.device)), quiet=options.quiet)
+
+    def scores(number: int) -> SliceScores:
+        bundle = registry.download(registry.version(number), folder / f"version-{number}.zip")
+        return score_model(bundle, f"version {number}", datalist, options.part, scoring)
+
+    first, second = scores(options.first), scores(options.second)
+    return compare(first, second, patients, f"{options.part} part of {datalist.name}")
+
+
+def roll_back(registry: Registry, to: int | None) -> tuple[ModelVersion, ModelVersion]:
+    """Make an earlier version the champion again.
+
+    Args:
+        registry: of the model.
+        to: which; None for the one that the champion was promoted over.
+
+    Returns:
+        The version that was champion, and the one that is now.
+
+    Raises:
+        ConfigError: if there is no champion, no such version, or none to go back to.
+    """
+    with registry.promotion_lock():
+        champion = registry.champion()
+        if to is None and PROMOTED_OVER not in champion.tags:
+            raise ConfigError(
+                f"version {champion.number} of {registry.model} was promoted over none: name one with --to"
+            )
+        target = registry.version(int(champion.tags[PROMOTED_OVER]) if to is None else to)
+        if target.number == champion.number:
+            raise ConfigError(f"version {target.number} of {registry.model} is the champion already")
+        registry.set_champion(target)
+        registry.set_tags(champion, {"rolled_back_to": str(target.number)})
+    return champion, registry.version(target.number)

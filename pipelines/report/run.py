@@ -1,0 +1,110 @@
+"""``mose-med report``: the review page and the sheets of a case that was inferred before."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from monai.data import MetaTensor
+
+from mose_med.errors import ConfigError, DataError
+from mose_med.geometry import grid_difference
+from mose_med.io import read_study
+from mose_med.io.case.finished import FinishedCase, open_case
+from mose_med.report.niivue import require_niivue
+from mose_med.report.review import PAGE_NAME, write_review
+from pipelines.common.provenance import image_sha256
+from pipelines.common.runs.run_lock import alone_in
+
+__all__ = ["ReportOptions", "report"]
+
+_SAME_PLACE_MM = 0.01
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What to report on.
+
+    Attributes:
+        case_dir: finished folder of a case.
+        image: the CT it was inferred from, a DICOM folder or zip, or a NIfTI file.
+        series: SeriesInstanceUID to read; the one with most axial slices if None.
+        overwrite: replace a page that is there.
+        quiet: do not say where the page is.
+        acquisition: number of the acquisition to read of the series; all its slices if None.
+    """
+
+    case_dir: Path
+    image: Path
+    series: str | None = None
+    overwrite: bool = False
+    quiet: bool = False
+    acquisition: int | None = None
+
+
+def report(options: ReportOptions) -> Path:
+    """Write ``report.html`` and the sheets into the folder of a finished case, all or none.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: if there is a page already.
+        DataError: if the case is not finished, or the image is not the one that it was inferred from.
+        GeometryError: if the geometry of the image does not fit.
+        MissingDependencyError: if the package for the page is not installed.
+    """
+    require_niivue()
+    case = open_case(options.case_dir)
+    page = options.case_dir / PAGE_NAME
+    if page.exists() and not options.overwrite:
+        raise ConfigError(f"{page} is there already: add --overwrite to replace it")
+    image = _read_as_before(case, options)
+    _require_its_own(case, image, options.image)
+    with alone_in(options.case_dir), _all_or_none(options.case_dir) as temporary:
+        write_review(temporary, case, image.as_tensor()[0].numpy())
+    _LOGGER.info("%s: open it in a browser", page)
+    return page
+
+
+def _read_as_before(case: FinishedCase, options: ReportOptions) -> MetaTensor:
+    """The image, with uneven slices and a tilted gantry treated as they were for the case."""
+    before = case.provenance.get("options", {})
+    return read_study(
+        options.image,
+        options.series,
+        acquisition=options.acquisition,
+        slice_spacing=before.get("slice_spacing", "refuse"),
+        gantry_tilt=before.get("gantry_tilt", "refuse"),
+        nifti_transform=before.get("nifti_transform", "auto"),
+    ).image
+
+
+def _require_its_own(case: FinishedCase, image: MetaTensor, path: Path) -> None:
+    recorded = case.provenance.get("request", {}).get("input_sha256")
+    grids = (image.shape[1:], np.asarray(image.affine), case.shape, case.affine)
+    difference = grid_difference(*grids, whose="the case's", tolerance_mm=_SAME_PLACE_MM)
+    if difference is None and recorded not in (None, image_sha256(image)):
+        difference = "its HU are others"
+    if difference is not None:
+        raise DataError(f"{path} must be the CT that {case.name} was inferred from: {difference}; name that one")
+
+
+@contextmanager
+def _all_or_none(folder: Path) -> Iterator[Path]:
+    """A temporary folder whose files move into ``folder`` if all goes well."""
+    temporary = folder / ".report.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in sorted(temporary.iterdir()):
+            path.replace(folder / path.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

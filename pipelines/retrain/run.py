@@ -1,0 +1,373 @@
+"""``mose-med retrain``: fine-tune the champion on new data, compare on held-out patients, register, promote if better.
+
+<output_dir>/version-1.zip  the champion that the training starts from; champion.json says which it is
+             dataset.json   training and validation parts of new and old data, test part of the held-out data
+             finetune.json  network and preprocessing of the champion, settings of the fine-tuning
+             training/      the training, with evaluation and bundle of the challenger
+             result.json    decision, comparison, forgetting; report.md the same to read
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mose_med.data import Datalist, load_datalist
+from mose_med.data.datalist import PARTS
+from mose_med.errors import ConfigError
+from mose_med.handlers import TrainingRun
+from pipelines.common.device import choose_device
+from pipelines.common.provenance import file_sha256
+from pipelines.common.runs.content import Content, claim_with_content
+from pipelines.common.runs.run_folder import write_json
+from pipelines.common.runs.run_lock import only_run
+from pipelines.export.configs import model_settings, named_bundle
+from pipelines.models.comparison import (
+    Comparison,
+    Scoring,
+    SliceScores,
+    compare,
+    read_model_config,
+    require_alike,
+    score_model,
+)
+from pipelines.models.held_out import merge_datalists, require_held_out
+from pipelines.models.promotion import Mode, Outcome, PromotionRule, promote
+from pipelines.models.registry import ModelVersion, Registry
+from pipelines.models.report import comparison_table
+from pipelines.train.run import TrainOptions
+from pipelines.train.torchrun import Process
+from pipelines.train.tracked_training import BUNDLE_NAME, sync_training, train_and_evaluate
+
+__all__ = ["RetrainOptions", "RetrainResult", "retrain"]
+
+RESULT_NAME = "result.json"
+REPORT_NAME = "report.md"
+
+_CHAMPION_NAME = "champion.json"
+_FINE_TUNING = {"max_epochs": 20, "learning_rate": 1e-4, "final_learning_rate": 1e-5, "gamma_start": 1.0}
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RetrainOptions:
+    """What ``mose-med retrain`` can be told.
+
+    Attributes:
+        datalist: new data.
+        output_dir: folder of the retraining.
+        model: name of the registered model.
+        tracking_uri: store of the model: server, folder or URI; None for the environment's, or the folder ``registry``.
+        old_datalist: data that the champion has seen; its test part tells what was forgotten.
+        merge: train on the old data, too.
+        held_out: datalist whose test part champion and challenger are compared on; None for the new data's own.
+        configs: overlays on the bundle's train.yaml, on top of the settings of the fine-tuning.
+        bundle: which bundle the model belongs to; None for what the champion says.
+        max_epochs: of the fine-tuning; None for 20, or as configured.
+        promote: ``auto``, ``never`` or ``force``.
+        margin: GED that the challenger may be higher by; None asks for a lower one.
+        ece_margin: percentage points that its ECE may be higher by.
+        num_samples: samples a slice in the comparison.
+        seed: of training and samples.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads; None for PyTorch's own choice.
+        overwrite: replace a retraining made with other options.
+        accept_version: go on with a retraining that another version began.
+        quiet: draw no progress bar.
+    """
+
+    datalist: Path
+    output_dir: Path
+    model: str = "mose_med"
+    tracking_uri: str | None = None
+    old_datalist: Path | None = None
+    merge: bool = True
+    held_out: Path | None = None
+    configs: tuple[str, ...] = ()
+    bundle: str | None = None
+    max_epochs: int | None = None
+    promote: Mode = "auto"
+    margin: float | None = None
+    ece_margin: float = 0.0
+    num_samples: int = 16
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    overwrite: bool = False
+    accept_version: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """What a retraining came to.
+
+    Attributes:
+        version: number of the challenger.
+        champion: number of the version it was compared with.
+        promoted: whether the alias was moved to the challenger.
+        reason: why, or why not.
+        overtaken_by: version that another promotion put in its place at the same moment.
+        comparison: of the two on the held-out patients.
+        forgetting: of the two on the test part of the old data, if there is one.
+    """
+
+    version: int
+    champion: int
+    promoted: bool
+    reason: str
+    overtaken_by: int | None
+    comparison: dict[str, Any]
+    forgetting: dict[str, Any] | None
+
+
+@only_run()
+def retrain(options: RetrainOptions) -> RetrainResult:
+    """Retrain, or return what the same options have come to before.
+
+    Raises:
+        ConfigError: if there is no champion, data and champion do not fit each other, or a patient is on both sides.
+        DataError: if the store cannot be reached, or a file is damaged.
+        MoseError: whatever the training refuses.
+    """
+    _require_one_process()
+    rule = PromotionRule(options.promote, options.margin, options.ece_margin)
+    data = _Data(options)
+    finished = options.output_dir / RESULT_NAME
+    if finished.is_file() and _claim(options, data):
+        _logger.info("%s is done", options.output_dir)
+        return RetrainResult(**json.loads(finished.read_text(encoding="utf-8")))
+    registry = Registry(options.model, options.tracking_uri)
+    _start(options, data, registry)
+    return _Retraining(options, data, registry).run(rule)
+
+
+def _require_one_process() -> None:
+    count = Process.from_environment().count
+    if count > 1:
+        raise ConfigError(f"retrain must run in one process, torchrun has started {count}: run it without torchrun")
+
+
+def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:
+    """Claim the folder and put the champion into it, once it is known to fit the data."""
+    champion = registry.champion()
+    with tempfile.TemporaryDirectory() as folder:
+        bundle = registry.download(champion, Path(folder) / _bundle_name(champion.number))
+        model = read_model_config(bundle)
+        for datalist in data.all():
+            require_alike(datalist, model, _named(champion))
+        _bundle_of_model(options, bundle)
+        resumed = _claim(options, data)
+        if resumed and (options.output_dir / _CHAMPION_NAME).is_file():
+            return
+        shutil.move(bundle, options.output_dir / bundle.name)
+    write_json(options.output_dir / _CHAMPION_NAME, {"version": champion.number})
+
+
+def _claim(options: RetrainOptions, data: _Data) -> bool:
+    return claim_with_content(
+        options.output_dir,
+        data.record(),
+        data.content,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+    )
+
+
+class _Data:
+    """The datalists, read and found to fit each other."""
+
+    def __init__(self, options: RetrainOptions) -> None:
+        self.options = options
+        self.new = load_datalist(options.datalist)
+        self.old = None if options.old_datalist is None else load_datalist(options.old_datalist)
+        self.held_out_path = options.held_out or options.datalist
+        self.held_out = load_datalist(self.held_out_path)
+        for part in ("training", "validation"):
+            self.new.part(part)
+        known = [datalist for datalist in (self.new, self.old) if datalist is not None]
+        require_held_out(self.held_out, known)
+        if self.old is not None and self.old.parts["test"]:
+            require_held_out(self.old, [self.new])
+
+    def all(self) -> list[Datalist]:
+        """Every datalist that is used."""
+        return [datalist for datalist in (self.new, self.old, self.held_out) if datalist is not None]
+
+    def learnt_from(self) -> list[Path]:
+        """Files of the data to train on."""
+        old = self.options.old_datalist
+        return [self.options.datalist, *([old] if old is not None and self.options.merge else [])]
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of the datalists, by role."""
+        files = {"datalist": self.options.datalist, "old_datalist": self.options.old_datalist}
+        files["held_out"] = self.held_out_path
+        return {f"{name}_sha256": file_sha256(path) for name, path in files.items() if path is not None}
+
+    def record(self) -> dict[str, Any]:
+        """What decides the result, but for the champion: a retraining may move that itself."""
+        names = ("model", "merge", "bundle", "max_epochs", "promote", "margin", "ece_margin")
+        settings = {name: getattr(self.options, name) for name in (*names, "num_samples", "seed", "threads")}
+        return settings | {"configs_sha256": [_overlay(name) for name in self.options.configs]} | self.hashes()
+
+    @cached_property
+    def content(self) -> Content:
+        """What images and masks hold."""
+        datalists = {"": self.new, "old ": self.old, "held-out ": self.held_out}
+        named = {role: datalist for role, datalist in datalists.items() if datalist is not None}
+        return Content.of_datalist(self.options.output_dir, named, PARTS)
+
+
+class _Retraining:
+    """One retraining of a champion that is there, on data that fit."""
+
+    def __init__(self, options: RetrainOptions, data: _Data, registry: Registry) -> None:
+        self.options = options
+        self.data = data
+        self.registry = registry
+        record = json.loads((options.output_dir / _CHAMPION_NAME).read_text(encoding="utf-8"))
+        self.parent = registry.version(record["version"])
+        self.start = self._bundle_of(self.parent)
+        device = str(choose_device(options.device))
+        self.scoring = Scoring(options.num_samples, options.seed, device, quiet=options.quiet)
+        self._scores: dict[tuple[Path, str], SliceScores] = {}
+
+    def run(self, rule: PromotionRule) -> RetrainResult:
+        """Train, register, compare, promote, report."""
+        training = self._train()
+        bundle = training / BUNDLE_NAME
+        run = TrainingRun.open(training)
+        run.set_tags({"parent_version": str(self.parent.number), "model": self.options.model})
+        run.finish()
+        copy = sync_training(training, self.registry.uri)
+        challenger = self.registry.register(bundle, self._lineage(run), copy)
+        outcome = promote(self.registry, challenger, rule, lambda champion: self._compare(champion, bundle))
+        forgetting = self._forgetting(outcome.champion, bundle)
+        result = _result(challenger, outcome, forgetting)
+        self.registry.set_tags(challenger, _verdict(outcome, forgetting))
+        self._write(result, outcome, forgetting, run)
+        return result
+
+    def _bundle_of(self, version: ModelVersion) -> Path:
+        return self.registry.download(version, self.options.output_dir / _bundle_name(version.number))
+
+    def _train(self) -> Path:
+        options, folder = self.options, self.options.output_dir
+        datalist = merge_datalists(folder / "dataset.json", self.data.learnt_from(), self.data.held_out_path)
+        settings = folder / "finetune.json"
+        write_json(settings, _FINE_TUNING | model_settings(read_model_config(self.start)))
+        train_and_evaluate(
+            TrainOptions(
+                datalist,
+                folder / "training",
+                configs=(str(settings), *options.configs),
+                bundle=_bundle_of_model(options, self.start),
+                max_epochs=options.max_epochs,
+                seed=options.seed,
+                device=options.device,
+                threads=options.threads,
+                tracking=True,
+                tracking_uri=self.registry.uri,
+                initial_weights=self.start,
+                overwrite=options.overwrite,
+                accept_version=options.accept_version,
+                quiet=options.quiet,
+            )
+        )
+        return folder / "training"
+
+    def _lineage(self, run: TrainingRun) -> dict[str, str]:
+        commit = run.snapshot().run.data.tags.get("git_commit", "")
+        parent = {"parent_version": str(self.parent.number), "git_commit": commit}
+        return parent | self.data.hashes() | {"merged_with_old": str(self.options.merge and self.data.old is not None)}
+
+    def _compare(self, champion: ModelVersion, challenger: Path) -> Comparison:
+        return self._on(self.data.held_out, champion, challenger)
+
+    def _forgetting(self, champion: ModelVersion, challenger: Path) -> Comparison | None:
+        old = self.data.old
+        return None if old is None or not old.parts["test"] else self._on(old, champion, challenger)
+
+    def _on(self, datalist: Datalist, champion: ModelVersion, challenger: Path) -> Comparison:
+        before = self._scored(self._bundle_of(champion), _named(champion), datalist)
+        after = self._scored(challenger, "the challenger", datalist)
+        patients = [entry.patient_id for entry in datalist.part("test")]
+        return compare(before, after, patients, f"test part of {datalist.name}")
+
+    def _scored(self, weights: Path, name: str, datalist: Datalist) -> SliceScores:
+        key = (weights, f"{datalist.root} {datalist.name}")
+        if key not in self._scores:
+            self._scores[key] = score_model(weights, name, datalist, "test", self.scoring)
+        return self._scores[key]
+
+    def _write(self, result: RetrainResult, outcome: Outcome, forgetting: Comparison | None, run: TrainingRun) -> None:
+        folder = self.options.output_dir
+        names = (_named(outcome.champion), f"version {result.version}")
+        verdict = f"{'Promoted' if result.promoted else 'Not promoted'}: {result.reason}."
+        parts = [f"# Retraining of {self.options.model}", verdict, comparison_table(outcome.comparison, names)]
+        if forgetting is not None:
+            parts += ["## Forgetting", comparison_table(forgetting, names)]
+        (folder / REPORT_NAME).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        run.add_artifact(folder / REPORT_NAME, "comparison")
+        run.log_metrics(_changes("comparison", outcome.comparison))
+        if forgetting is not None:
+            run.log_metrics(_changes("forgetting", forgetting))
+        sync_training(run.folder, self.registry.uri)
+        write_json(folder / RESULT_NAME, asdict(result))
+        _logger.info("version %d of %s: %s", result.version, self.options.model, verdict)
+
+
+def _overlay(config: str) -> str:
+    """SHA-256 of an overlay that is a file; the name of one that is of this version."""
+    return file_sha256(Path(config)) if Path(config).is_file() else config
+
+
+def _bundle_name(number: int) -> str:
+    return f"version-{number}.zip"
+
+
+def _bundle_of_model(options: RetrainOptions, champion: Path) -> str:
+    return options.bundle or named_bundle(champion)
+
+
+def _result(challenger: ModelVersion, outcome: Outcome, forgetting: Comparison | None) -> RetrainResult:
+    return RetrainResult(
+        version=challenger.number,
+        champion=outcome.champion.number,
+        promoted=outcome.decision.promote and outcome.overtaken_by is None,
+        reason=outcome.decision.reason,
+        overtaken_by=outcome.overtaken_by,
+        comparison=outcome.comparison.to_dict(),
+        forgetting=None if forgetting is None else forgetting.to_dict(),
+    )
+
+
+def _verdict(outcome: Outcome, forgetting: Comparison | None) -> dict[str, str]:
+    """Tags of the version."""
+    tags = {
+        "compared_with": str(outcome.champion.number),
+        "decision": ("promoted" if outcome.decision.promote else "not promoted") + f": {outcome.decision.reason}",
+        "comparison": json.dumps(outcome.comparison.to_dict()),
+    }
+    if forgetting is not None:
+        tags["forgetting"] = json.dumps(forgetting.to_dict())
+    if outcome.overtaken_by is not None:
+        tags["overtaken_by"] = str(outcome.overtaken_by)
+    return tags
+
+
+def _changes(kind: str, comparison: Comparison) -> dict[str, float]:
+    names: Sequence[str] = ("ged", "matched_iou", "ece_percent")
+    return {f"{kind}/{name}_change": getattr(comparison, name).change for name in names}
+
+
+def _named(version: ModelVersion) -> str:
+    return f"version {version.number}"

@@ -1,0 +1,42 @@
+"""Weights that a training starts from, in place of random ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from monai.bundle import ConfigParser
+
+from mose_med.checkpoint import build_network, read_checkpoint
+from mose_med.errors import ConfigError
+from pipelines.common.weights import weights_file
+
+__all__ = ["load_initial_weights"]
+
+
+def load_initial_weights(parser: ConfigParser, source: Path) -> None:
+    """Put the weights of a checkpoint or bundle into the network of a training that has not begun.
+
+    What the weights have learnt from is kept in the checkpoints of the training.
+
+    Call it before any other part is built: an average of the weights, for one, begins with what it finds.
+
+    Raises:
+        ConfigError: if architecture, preprocessing or classes are not those of the training.
+        DataError: if the file is damaged.
+    """
+    with weights_file(source) as path:
+        checkpoint = read_checkpoint(path)
+    model = parser.get_parsed_content("model_config")
+    model.preprocessing.require_equal(checkpoint.config.preprocessing, str(source))
+    for name in ("classes", "num_raters"):
+        mine, theirs = getattr(model, name), getattr(checkpoint.config, name)
+        if (tuple(mine) if name == "classes" else mine) != theirs:
+            raise ConfigError(f"{source} has {name} {theirs}, the config says {mine}: start from other weights")
+    weights = build_network(checkpoint, f"checkpoint {source}").state_dict()
+    try:
+        parser.get_parsed_content("network_def").load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
+        raise ConfigError(f"{source} has another network than the config: {reason}") from error
+    kept = parser.get_parsed_content("checkpoints").learnt_from
+    kept += [record for record in checkpoint.learnt_from if record not in kept]

@@ -1,0 +1,296 @@
+"""``mose-med train``: run the training of a bundle in a folder of its own, or go on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+from mose_med.checkpoint import read_checkpoint
+from mose_med.data import Datalist, load_datalist
+from mose_med.errors import ConfigError, MissingDependencyError, MoseError
+from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
+from mose_med.handlers.tracking.training_run import require_mlflow
+from mose_med.model_files import model_sha256
+from pipelines.common.console import stderr
+from pipelines.common.device import choose_device
+from pipelines.common.memory import causes_of, lost_process, ran_out_of_memory
+from pipelines.common.runs.content import Content, claim_with_content
+from pipelines.common.runs.run_lock import alone_in
+from pipelines.common.tracking_store import store_uri
+from pipelines.common.weights import weights_file
+from pipelines.train.config import compose, config_files
+from pipelines.train.initial_weights import load_initial_weights
+from pipelines.train.torchrun import Process
+
+__all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
+
+#: The merged configuration of the training, in its folder.
+CONFIG_NAME = "train.yaml"
+
+_TRACKING_URI = "tracking_uri"
+_T = TypeVar("_T")
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What ``mose-med train`` can be told.
+
+    Attributes:
+        datalist: dataset.json of a prepare command.
+        output_dir: folder of the training.
+        configs: overlays on the bundle's train.yaml, files or names of its own.
+        bundle: which bundle.
+        max_epochs: epochs in all; None as configured.
+        max_minutes: stop at the end of an epoch before this time has passed; None as configured.
+        seed: of everything random.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads; None for PyTorch's own choice.
+        tracking: track with MLflow, in a store of the folder's own; without MLflow, train untracked and say so.
+        tracking_uri: MLflow server, or folder or URI of another store, that gets a copy of the run; None for none.
+        initial_weights: checkpoint or bundle whose weights the training starts from; None for random ones.
+        overwrite: replace a training made with other options.
+        accept_version: go on with a training that another version began.
+        quiet: draw no progress bar.
+    """
+
+    datalist: Path
+    output_dir: Path
+    configs: tuple[str, ...] = ()
+    bundle: str = "lidc"
+    max_epochs: int | None = None
+    max_minutes: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    threads: int | None = None
+    tracking: bool = False
+    tracking_uri: str | None = None
+    initial_weights: Path | None = None
+    overwrite: bool = False
+    accept_version: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training came to.
+
+    Attributes:
+        best_checkpoint: weights of the epoch with the lowest validation GED.
+        best_ged: that GED.
+        best_epoch: that epoch, counted from 1.
+        epochs: how many were done in all.
+        max_epochs: how many there shall be; more than ``epochs`` if the time was up.
+        output_dir: folder of the training.
+    """
+
+    best_checkpoint: Path
+    best_ged: float
+    best_epoch: int
+    epochs: int
+    max_epochs: int
+    output_dir: Path
+
+
+def train(options: TrainOptions) -> TrainResult:
+    """Train, or go on with a training of the same options.
+
+    Raises:
+        ConfigError: if an option, the configuration, the datalist or an earlier checkpoint does not fit.
+        DataError: if a slice cannot be read, or a checkpoint not be written or read.
+        MissingDependencyError: if ``tracking_uri`` names a store and MLflow is not installed.
+        MoseError: if the loss becomes NaN or infinite, or memory runs out.
+    """
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    process = Process.from_environment()
+    options = _trackable(options, process)
+    paths = config_files(
+        options.bundle,
+        options.configs,
+        tracking=options.tracking and process.is_first,
+        several_processes=process.count > 1,
+    )
+    values = _values(options)
+    config = compose(paths, values)
+    datalist = load_datalist(options.datalist).require(num_raters=config["num_raters"], classes=config["classes"])
+    for part in ("training", "validation"):
+        datalist.part(part)
+    if config["val_interval"] > config["max_epochs"]:
+        raise ConfigError(
+            f"val_interval must be <= max_epochs = {config['max_epochs']}, got {config['val_interval']}: "
+            "without a validation there is no best checkpoint"
+        )
+    batch_size = config["batch_size"]
+    workflow = _named_errors(lambda: _workflow(paths, values), batch_size, building=True)
+    start = options.initial_weights
+    if start is not None:
+        _named_errors(lambda: load_initial_weights(workflow.parser, start), batch_size, building=True)
+    _named_errors(lambda: _try_parts(workflow), batch_size, building=True)
+    with ExitStack() as folder:
+        finished = process.first_does(lambda: _claimed(options, config, datalist, process.count, folder))
+        if finished is None:
+            finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
+        workflow.finalize()
+    return finished
+
+
+def _trackable(options: TrainOptions, process: Process) -> TrainOptions:
+    """The options; without tracking where MLflow is missing and no store of one's own was named."""
+    if not options.tracking:
+        return options
+    try:
+        require_mlflow()
+    except MissingDependencyError as error:
+        if options.tracking_uri is not None:
+            raise
+        if process.is_first:
+            _logger.warning("training without tracking: %s", error)
+        return replace(options, tracking=False)
+    return options
+
+
+def _claimed(
+    options: TrainOptions, config: dict[str, Any], datalist: Datalist, processes: int, folder: ExitStack
+) -> TrainResult | None:
+    """Result of an earlier training with these options, if it is done; else the folder is ready for this one.
+
+    No other run may write there until ``folder`` is left.
+    """
+    folder.enter_context(alone_in(options.output_dir))
+    content = Content.of_datalist(options.output_dir, {"": datalist}, ("training", "validation"))
+    if claim_with_content(
+        options.output_dir,
+        _record(options, config, processes),
+        content,
+        overwrite=options.overwrite,
+        accept_version=options.accept_version,
+    ):
+        result = _finished(options.output_dir, config["max_epochs"])
+        if result is not None:
+            _logger.info("%s is done: %d epochs, best GED %.4f", options.output_dir, result.epochs, result.best_ged)
+            return result
+    config.pop(_TRACKING_URI, None)  # may hold a password
+    ConfigParser.export_config_file(config, str(options.output_dir / CONFIG_NAME), fmt="yaml", sort_keys=False)
+    return None
+
+
+def _values(options: TrainOptions) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "datalist": str(options.datalist.resolve()),
+        "output_dir": str(options.output_dir.resolve()),
+        "seed": options.seed,
+        "device_name": str(choose_device(options.device)),
+    }
+    chosen: dict[str, Any] = {"max_epochs": options.max_epochs, "max_minutes": options.max_minutes}
+    chosen |= {_TRACKING_URI: store_uri(options.tracking_uri) if options.tracking else None}
+    return values | {name: value for name, value in chosen.items() if value is not None}
+
+
+def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
+    """What decides the weights, for :func:`claim_with_content`."""
+    elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
+    settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
+    digest = hashlib.sha256(options.datalist.read_bytes()).hexdigest()
+    record = {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
+    if options.initial_weights is not None:
+        with weights_file(options.initial_weights) as weights:
+            record["initial_weights_sha256"] = model_sha256(weights)
+    if processes > 1:
+        record["processes"] = processes
+    return record
+
+
+def _workflow(paths: list[Path], values: dict[str, Any]) -> ConfigWorkflow:
+    for name in ("ignite", "monai.bundle.workflows", "mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors reach the user once, as one line
+    files = [str(path) for path in paths]
+    workflow = ConfigWorkflow(config_file=files, logging_file=False, workflow_type="train", **values)
+    workflow.initialize()
+    return workflow
+
+
+def _try_parts(workflow: ConfigWorkflow) -> None:
+    """Build what can be wrong before anything is written."""
+    for name in ("network_def", "loss", "lr_scheduler", "batch_norm", "annealing_handler", "time_limit"):
+        workflow.parser.get_parsed_content(name)
+    for part in ("train", "validate"):
+        workflow.parser.get_parsed_content(f"{part}::dataset")[0]
+
+
+def _run(workflow: ConfigWorkflow, options: TrainOptions, max_epochs: int, process: Process) -> TrainResult:
+    trainer = workflow.parser.get_parsed_content("train::trainer")
+    progress = None if options.quiet or not process.is_first else TrainingProgress(stderr)
+    try:
+        if progress is not None:
+            progress.attach(trainer)
+        workflow.run()
+    finally:
+        if progress is not None:
+            progress.close()
+    keeper = workflow.parser.get_parsed_content("checkpoints")
+    return TrainResult(
+        best_checkpoint=options.output_dir / BEST_NAME,
+        best_ged=keeper.best_value,
+        best_epoch=keeper.best_epoch,
+        epochs=trainer.state.epoch,
+        max_epochs=max_epochs,
+        output_dir=options.output_dir,
+    )
+
+
+def _finished(folder: Path, max_epochs: int) -> TrainResult | None:
+    """Result of a training that has done all its epochs, else None."""
+    if not (folder / LAST_NAME).is_file():
+        return None
+    last = read_checkpoint(folder / LAST_NAME)
+    if last.epoch < max_epochs:
+        return None
+    best, epoch = last.metrics["best_value"], int(last.metrics["best_epoch"])
+    return TrainResult(folder / BEST_NAME, best, epoch, last.epoch, max_epochs, folder)
+
+
+def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = False) -> _T:
+    """Call ``step``; of the errors that MONAI wraps into its own, raise the one that names what is wrong.
+
+    While the parts are built, an error that is not of this project is one of the configuration, too.
+    """
+    try:
+        return step()
+    except MoseError as error:
+        raise _said_in_worker(error) from None
+    except Exception as error:
+        causes = causes_of(error)
+        for cause in causes:
+            if isinstance(cause, MoseError):
+                raise _said_in_worker(cause) from None
+        if ran_out_of_memory(error):
+            raise MoseError(
+                f"memory ran out in the training with batch_size {batch_size}: set a smaller batch_size or "
+                "network::samples_per_expert, or add --config amp; the last checkpoint is intact"
+            ) from error
+        if lost_process(error):
+            raise MoseError(
+                "a process that loads data was ended, as the system does when memory runs out: set a smaller "
+                "num_workers (0 loads in the training's own process); the last checkpoint is intact"
+            ) from error
+        if building:
+            reason = " ".join(str(causes[-1]).split())
+            raise ConfigError(f"the configuration cannot be built: {reason}") from error
+        raise
+
+
+def _said_in_worker(error: MoseError) -> MoseError:
+    """The error itself; of one that a loading process has sent with its traceback, what it said."""
+    lines = str(error).splitlines()
+    if len(lines) < 2 or "in DataLoader worker process" not in lines[0]:
+        return error
+    return type(error)(lines[-1].partition(": ")[2])

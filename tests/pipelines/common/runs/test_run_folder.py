@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mose_med.errors import ConfigError
+from pipelines.common.runs import run_folder
+from pipelines.common.runs.run_folder import claim_folder
+
+
+def test_same_options_resume(tmp_path: Path):
+    assert not claim_folder(tmp_path / "run", {"seed": 1, "path": Path("a")})
+    assert claim_folder(tmp_path / "run", {"seed": 1, "path": Path("a")})
+
+
+def test_other_options_are_refused_by_name(tmp_path: Path):
+    claim_folder(tmp_path / "run", {"seed": 1})
+    with pytest.raises(ConfigError, match="was made with seed=1, not 2: name another or add --overwrite"):
+        claim_folder(tmp_path / "run", {"seed": 2})
+
+
+def test_overwrite_empties_a_run_of_ours(tmp_path: Path):
+    claim_folder(tmp_path / "run", {"seed": 1})
+    (tmp_path / "run" / "old.txt").touch()
+    assert not claim_folder(tmp_path / "run", {"seed": 2}, overwrite=True)
+    assert not (tmp_path / "run" / "old.txt").exists()
+
+
+KILLED_WHILE_EMPTYING = """
+import os, pathlib, signal, sys
+from pipelines.common.runs import run_folder
+
+folder, steps = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+def die_after(function):
+    def counted(*arguments, **named):
+        global steps
+        steps -= 1
+        if steps < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*arguments, **named)
+    return counted
+os.unlink, os.rmdir = die_after(os.unlink), die_after(os.rmdir)
+run_folder.claim_folder(folder, {"seed": 2}, overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_run_that_was_killed_while_it_emptied_a_folder_can_go_on(tmp_path: Path, steps: int):
+    folder = tmp_path / "run"
+    claim_folder(folder, {"seed": 1})
+    for case in ("a", "b"):
+        (folder / case).mkdir()
+        (folder / case / "maps.nii.gz").touch()
+    (folder / "summary.csv").touch()
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_EMPTYING, folder, str(steps)], check=False)
+    assert killed.returncode == (-signal.SIGKILL if steps < 5 else 0)
+    if steps < 5:
+        with pytest.raises(ConfigError, match="was being emptied when a run was stopped: name another or add"):
+            claim_folder(folder, {"seed": 1})
+    claim_folder(folder, {"seed": 2}, overwrite=True)
+    assert [path.name for path in folder.iterdir()] == ["options.json"]
+    assert claim_folder(folder, {"seed": 2})
+
+
+def test_a_strangers_folder_is_never_emptied(tmp_path: Path):
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ConfigError, match=r"is not empty and has no options.json: name another"):
+        claim_folder(tmp_path, {"seed": 2}, overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path):
+    (tmp_path / "run").touch()
+    with pytest.raises(ConfigError, match="is a file: name another"):
+        claim_folder(tmp_path / "run", {})
+
+
+@pytest.fixture
+def version(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Function that makes this another version of the project."""
+    return lambda number: monkeypatch.setattr(run_folder, "__version__", number)
+
+
+def test_a_folder_of_another_version_is_told_by_name(tmp_path: Path, version):
+    version("0.2.0")
+    claim_folder(tmp_path / "run", {"seed": 1})
+    version("0.3.0")
+    with pytest.raises(
+        ConfigError, match=r"was made by version 0\.2\.0, this is 0\.3\.0: name another or add --overwrite"
+    ):
+        claim_folder(tmp_path / "run", {"seed": 1})
+    with pytest.raises(ConfigError, match="name another, or add --accept-version to go on or --overwrite to begin"):
+        claim_folder(tmp_path / "run", {"seed": 1}, accept_version=False)
+    assert claim_folder(tmp_path / "run", {"seed": 1}, accept_version=True)
+
+
+def test_a_folder_of_the_first_version_goes_on_where_it_is_accepted(tmp_path: Path, version):
+    (tmp_path / "options.json").write_text('{"seed": 1, "gone": 0}')
+    version("0.2.0")
+    with pytest.raises(ConfigError, match=r"was made by version 0\.1\.0, this is 0\.2\.0"):
+        claim_folder(tmp_path, {"seed": 1, "new": 0})
+    assert claim_folder(tmp_path, {"seed": 1, "new": 0}, accept_version=True)
+    with pytest.raises(ConfigError, match="was made with seed=1, not 2"):
+        claim_folder(tmp_path, {"seed": 2, "new": 0}, accept_version=True)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+from pathlib import Path
+
+import pytest
+
+from mose_med.errors import DataError
+from mose_med.io import Source
+from pipelines.common.case_names import add_to_case_map, case_key, case_name, record_case
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_the_key_is_made_once_and_is_private(tmp_path: Path):
+    key = case_key(tmp_path)
+    assert case_key(tmp_path) == key
+    assert len(key) == 32
+    assert mode(tmp_path / "private") == 0o700
+    assert mode(tmp_path / "private" / "case.key") == 0o600
+
+
+def test_names_depend_on_key_and_identity_alone():
+    pairs = [(key, identity) for key in (bytes(32), b"1" * 32) for identity in ("1.2.3", "1.2.4")]
+    digests = [hmac.new(key, identity.encode(), hashlib.sha256).hexdigest() for key, identity in pairs]
+    assert [case_name(key, identity) for key, identity in pairs] == [f"case-{digest[:12]}" for digest in digests]
+    assert len(set(digests)) == 4
+
+
+@pytest.mark.parametrize("content", ["no key", "ab12"])
+def test_a_damaged_key_is_refused(tmp_path: Path, content: str):
+    case_key(tmp_path)
+    (tmp_path / "private" / "case.key").write_text(content)
+    with pytest.raises(DataError, match=r"case.key must hold .*: restore it, or infer into another folder"):
+        case_key(tmp_path)
+
+
+def test_the_map_is_sorted_and_keeps_one_row_a_case(tmp_path: Path):
+    for case, series in (("case-b", "1"), ("case-a", "2"), ("case-b", "3")):
+        record_case(tmp_path, case, str(tmp_path / "study"), Source("dicom", "patient", "9", series))
+    file = tmp_path / "private" / "case_map.csv"
+    with file.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["case"], row["series_uid"]) for row in rows] == [("case-a", "2"), ("case-b", "3")]
+    assert rows[0]["source"] == str(tmp_path / "study")
+    assert mode(file) == 0o600
+
+
+def test_the_map_keeps_what_other_runs_entered(tmp_path: Path):
+    record_case(tmp_path, "case-a", tmp_path / "one", Source("dicom", "patient", "9", "1"))
+    unread = ("unread-b", str(tmp_path / "two"), "", "", "")
+    add_to_case_map(tmp_path, [unread])
+    add_to_case_map(tmp_path, [("case-b", *unread[1:])])
+    with (tmp_path / "private" / "case_map.csv").open(newline="") as stream:
+        assert [row["case"] for row in csv.DictReader(stream)] == ["case-a", "case-b"]

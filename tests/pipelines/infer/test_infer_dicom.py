@@ -1,0 +1,129 @@
+"""DICOM objects, and what tells whose a case is, as ``infer`` writes them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from mose_med.errors import DataError, GeometryError
+from mose_med.io import read_ct
+from pipelines.infer.run import InferOptions, infer
+
+OBJECTS = ["seg.dcm", "probability_seg.dcm", "report_sr.dcm"]
+
+
+@pytest.fixture
+def options(tmp_path: Path, ball_study: Path, bright_checkpoint: Path) -> InferOptions:
+    """Inference of the ball with DICOM objects."""
+    centre = np.asarray(read_ct(ball_study).affine) @ [14, 11, 6, 1]
+    nodules = tmp_path / "nodules.csv"
+    nodules.write_text("nodule_id,x_ras_mm,y_ras_mm,z_ras_mm\nball,{},{},{}\n".format(*centre[:3]))
+    return InferOptions(ball_study, tmp_path / "out", bright_checkpoint, nodules, dicom_seg=True, quiet=True)
+
+
+def test_objects_are_written_into_the_folder_of_the_case(options: InferOptions):
+    folder = infer(options).folder
+    record = json.loads((folder / "dicom.json").read_text())
+    assert record["files"] == OBJECTS
+    labels = [item.SegmentLabel for item in pydicom.dcmread(folder / "seg.dcm").SegmentSequence]
+    assert labels == record["segments"]
+    assert set(labels) | set(record["empty_segments"]) == {"Consensus", "Expert 1", "Expert 2", "Lesion 1"}
+    weights = json.loads((folder / "provenance.json").read_text())["options"]["weights_sha256"]
+    algorithm = pydicom.dcmread(folder / "seg.dcm").SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmParameters == f"weights_sha256={weights}"
+
+
+def test_the_same_request_gives_the_same_objects_and_another_seed_other_uids(options: InferOptions):
+    first = infer(options).folder
+    again = infer(dataclasses.replace(options, output_dir=options.output_dir / "again")).folder
+    other = infer(dataclasses.replace(options, output_dir=options.output_dir / "other", seed=1)).folder
+    for name in OBJECTS:
+        assert (first / name).read_bytes() == (again / name).read_bytes()
+        uids = {pydicom.dcmread(folder / name).SOPInstanceUID for folder in (first, other)}
+        assert len(uids) == 2
+
+
+def test_without_the_option_there_is_no_object(options: InferOptions):
+    folder = infer(dataclasses.replace(options, dicom_seg=False)).folder
+    assert [path.name for path in folder.iterdir() if path.suffix == ".dcm" or path.name == "dicom.json"] == []
+
+
+def test_a_series_without_uids_is_refused_before_anything_is_written(options: InferOptions, edit_dicom):
+    for path in options.source.iterdir():
+        edit_dicom(path, SOPInstanceUID="")
+    with pytest.raises(DataError, match=r"image 013 has no SOPInstanceUID, which a DICOM object must name"):
+        infer(options)
+    assert not options.output_dir.exists()
+
+
+def test_a_series_that_is_resampled_is_refused(options: InferOptions):
+    sorted(options.source.iterdir())[6].unlink()
+    with pytest.raises(
+        GeometryError, match=r"--dicom-seg needs the slices as they are, got a series that was made good"
+    ):
+        infer(dataclasses.replace(options, slice_spacing="resample"))
+    assert not options.output_dir.exists()
+
+
+def test_a_nifti_volume_is_refused(options: InferOptions, tmp_path: Path):
+    image = read_ct(options.source)
+    nib.save(nib.Nifti1Image(image.numpy()[0], np.asarray(image.affine)), tmp_path / "ct.nii.gz")
+    with pytest.raises(DataError, match="--dicom-seg goes with DICOM input, got nifti: leave out --dicom-seg, or"):
+        infer(dataclasses.replace(options, source=tmp_path / "ct.nii.gz"))
+    assert not options.output_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        ({"SpecificCharacterSet": "ISO_IR 999"}, "a slice has a SpecificCharacterSet that DICOM does not know"),
+        ({"SOPClassUID": ""}, "a slice has no SOPClassUID, which a DICOM object must name"),
+    ],
+)
+def test_an_obstacle_can_be_skipped_and_all_else_is_written(options: InferOptions, edit_dicom, caplog, tags, told: str):
+    for path in options.source.iterdir():
+        edit_dicom(path, **tags)
+    with pytest.raises(DataError, match=r"image 013 has .*: leave out --dicom-seg, or add --dicom-seg-obstacle skip"):
+        infer(options)
+    assert not options.output_dir.exists()
+    folder = infer(dataclasses.replace(options, dicom_seg_obstacle="skip")).folder
+    assert json.loads((folder / "dicom.json").read_text()) == {"files": [], "obstacle": told}
+    assert (folder / "consensus.nii.gz").exists()
+    assert f"no DICOM objects are written, all else is: {told}" in caplog.text
+
+
+def test_the_way_with_obstacles_is_no_other_request(options: InferOptions):
+    infer(options)
+    assert infer(dataclasses.replace(options, dicom_seg_obstacle="skip")).resumed
+
+
+def test_identity_is_kept_where_it_is_asked_for(options: InferOptions):
+    result = infer(dataclasses.replace(options, keep_identity=True))
+    source = json.loads((result.folder / "provenance.json").read_text())["source"]
+    header = pydicom.dcmread(next(options.source.iterdir()))
+    assert source == {
+        "source": str(options.source),
+        "patient_id": header.PatientID,
+        "study_uid": header.StudyInstanceUID,
+        "series_uid": header.SeriesInstanceUID,
+    }
+    with (options.output_dir / "summary.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    assert list(row)[:6] == ["case", *source, "lesion"]
+    assert {name: row[name] for name in source} == source
+
+
+def test_identity_changes_nothing_else(options: InferOptions, write_ct_series: Callable[..., list[Path]]):
+    kept = infer(dataclasses.replace(options, output_dir=options.output_dir / "kept", keep_identity=True)).folder
+    plain = infer(dataclasses.replace(options, output_dir=options.output_dir / "plain")).folder
+    for path in plain.glob("*.nii.gz"):
+        assert path.read_bytes() == (kept / path.name).read_bytes()
+    assert "source" not in json.loads((plain / "provenance.json").read_text())

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+from pipelines.infer.options import InferOptions, ResultOptions
+from pipelines.infer.reading import CaseRequest
+
+
+def test_what_decides_a_result_is_told_apart_from_the_run():
+    options = InferOptions(Path("ct.nii"), Path("out"), seed=7, device="cpu", quiet=True)
+    assert options.result_options() == ResultOptions(seed=7)
+    assert options.to_dict() == ResultOptions(seed=7).to_dict()
+    assert not {"source", "output_dir", "device", "quiet"} & set(options.to_dict())
+
+
+def test_a_request_can_be_sent_to_another_process():
+    request = CaseRequest(Path("study"), Path("nodules.csv"), "1.2", ResultOptions(samples=2))
+    assert pickle.loads(pickle.dumps(request)) == request
