@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mose_med.io.nifti import gzip_writer
 from mose_med.io.nifti.gzip_writer import GzipWriter
-from mose_med.io.nifti.images import gzip_writer
 
 
 def written(pieces: list[np.ndarray | int]) -> bytes:

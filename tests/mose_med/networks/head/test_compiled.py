@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from mose_med.networks.head import compiled
+from mose_med.networks.head import heads as head
 from mose_med.networks.head.compiled import can_compile, compiled_logits
-from mose_med.networks.head.heads import compiled
-from mose_med.networks.head.heads import heads as head
 from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits
 from mose_med.networks.mose import MoSE
 

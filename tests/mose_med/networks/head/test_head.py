@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mose_med.networks import MoSE
-from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead, tiled
+from mose_med.networks.head import tiled
+from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import NoiseInjection
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mose_med.networks.head.heads import tile_pool, tiled
+from mose_med.networks.head import tile_pool, tiled
 from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits, tiled_moments
 
 

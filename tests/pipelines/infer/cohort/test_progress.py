@@ -5,11 +5,11 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from pipelines.infer.run.cohort import progress
 from rich.console import Console
 from rich.text import Text
 
 from pipelines.common.console import configure_logging
+from pipelines.infer.cohort import progress
 from pipelines.infer.cohort.pace import Pace
 from pipelines.infer.cohort.progress import cohort_progress, pace_words
 from tests.fixtures.cohort import HandClock
