@@ -46,6 +46,8 @@ class MarginalMoSE(MoSE):
         return weighted.sum(dim=1).view(of_experts.shape[:1] + of_experts.shape[2:])
 
     def samples_from(self, image: Tensor, deviates: Tensor) -> ExpertSamples:
-        r"""Samples of an image (B, in_channels, \*spatial) for standard normal deviates (K, S, L), S as one likes."""
+        r"""Samples of an image (B, in_channels, \*spatial) at standard normal numbers (K, S, L) or (B, K, S, L)."""
         codes = self.priors.mean.unsqueeze(1) + self.priors.std().unsqueeze(1) * deviates
-        return self.expert_samples(image, codes.unsqueeze(0).expand(image.shape[0], -1, -1, -1))
+        if codes.dim() == 3:
+            codes = codes.unsqueeze(0)
+        return self.expert_samples(image, codes.expand(image.shape[0], -1, -1, -1))

@@ -18,8 +18,10 @@ from mose_med.networks.gating import Gating, GroupedGating, UniformGating
 from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import CodeMaps, NoiseInjection
 from mose_med.networks.priors import CodeChoice, ExpertPriors
+from mose_med.networks.protocol import checked_deviates
+from mose_med.networks.registry import register
 from mose_med.networks.unet import Features, UNet
-from mose_med.samples import ExpertSamples, WeightedSamples
+from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
 
 __all__ = ["Backbone", "MoSE"]
 
@@ -37,6 +39,7 @@ class Backbone(Protocol):
     stride: int
 
 
+@register("mose")
 class MoSE(nn.Module):
     """Distribution of segmentations of an image, as K experts that each draw samples.
 
@@ -103,6 +106,8 @@ class MoSE(nn.Module):
         self.out_channels = out_channels
         self.num_experts = num_experts
         self.latent_dim = latent_dim
+        self.noise_dim = latent_dim
+        self.is_deterministic = experts == "deterministic"
         self.samples_per_expert = samples_per_expert
         self.backbone: Any
         if backbone == "unet":
@@ -128,6 +133,7 @@ class MoSE(nn.Module):
         generator: torch.Generator | None = None,
         latents: Tensor | None = None,
         codes: CodeChoice = "random",
+        target: RaterMasks | None = None,
     ) -> ExpertSamples:
         r"""Draw S samples from every expert: the compact form.
 
@@ -138,6 +144,7 @@ class MoSE(nn.Module):
             latents: codes, shape (K, S, L) for the whole batch or (B, K, S, L); they replace the draw.
             codes: how they are drawn: ``"random"``; ``"stratified"``, one in each S-th part of the prior; or
                 ``"quadrature"``, fixed points that stand for the prior.
+            target: not looked at: the samples are the same in training.
 
         Raises:
             ShapeError: if the image or the latents do not fit.
@@ -149,6 +156,21 @@ class MoSE(nn.Module):
         else:
             latents = self._checked_latents(latents, len(image), samples_per_expert)
         return self.expert_samples(image, latents)
+
+    def samples_from(self, image: Tensor, deviates: Tensor) -> ExpertSamples:
+        r"""Samples of an image at standard normal numbers: those of their codes.
+
+        Args:
+            image: shape (B, in_channels, \*spatial), any sides >= 1.
+            deviates: shape (K, S, L) for the whole batch or (B, K, S, L).
+
+        Raises:
+            ShapeError: if the image or the deviates do not fit.
+        """
+        self._check_image(image)
+        codes = self.priors.at(checked_deviates(self, deviates, len(image)))
+        samples: ExpertSamples = self(image, latents=codes)
+        return samples
 
     def sample(self, image: Tensor, num_samples: int, generator: torch.Generator | None = None) -> WeightedSamples:
         r"""Draw an expert and then a code for each sample: the standard form, equal weights 1/N.

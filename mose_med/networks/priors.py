@@ -69,8 +69,8 @@ def quadrature_deviates(samples: int, latent_dim: int, kind: Quadrature = DEFAUL
 
 def _ranks(samples: int, latent_dim: int) -> Tensor:
     """Rank of every point (S, L) among the S in each coordinate."""
-    if latent_dim == 1:
-        return torch.arange(samples)[:, None]
+    if latent_dim <= 1:
+        return torch.arange(samples)[:, None][:, :latent_dim]
     engine = torch.quasirandom.SobolEngine(latent_dim, scramble=True, seed=_SOBOL_SEED)  # type: ignore[no-untyped-call]
     half = engine.draw(max(samples // 2, 1), dtype=torch.float64)[: samples // 2]
     centre = half.new_full((samples % 2, latent_dim), 0.5)
@@ -108,7 +108,7 @@ class ExpertPriors(nn.Module):
         return torch.zeros_like(self.mean) if log_std is None else log_std.exp() + self.min_std
 
     def at(self, deviates: Tensor) -> Tensor:
-        """Codes of every expert at normal deviates (S, L): shape (K, S, L)."""
+        """Codes of every expert at normal deviates (S, L), (K, S, L) or (B, K, S, L): shape (K, S, L), (B, K, S, L)."""
         return self.mean[:, None] + self.std()[:, None] * deviates.to(self.mean)
 
     def draw(
