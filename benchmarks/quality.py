@@ -9,6 +9,7 @@ the training part and scored on the validation part, which also chooses the epoc
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import statistics
 from collections.abc import Sequence
@@ -53,10 +54,11 @@ def main() -> None:
 
 def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) -> dict[str, Any]:
     """Train a row with a seed, unless it is done, and score its best epoch on validation."""
-    folder = work / "rows" / f"{_slug(recipe.name)}_seed-{seed}"
+    chosen = yaml.safe_dump({**PROTOCOL_S, **recipe.settings})
+    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays)}_seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings.yaml"
-    settings.write_text(yaml.safe_dump({**PROTOCOL_S, **recipe.settings}), encoding="utf-8")
+    settings.write_text(chosen, encoding="utf-8")
     trained = train(
         TrainOptions(
             datalist=datalist,
@@ -119,8 +121,9 @@ def _shown(score: dict[str, float] | None) -> str:
     return f"{score['mean']:.4f}" + (f" ± {score['std']:.4f}" if score["std"] else "")
 
 
-def _slug(name: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in name).split())
+def _digest(*texts: str) -> str:
+    """Names a training by what it is told, so that a row of several tables is trained once."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
 if __name__ == "__main__":
