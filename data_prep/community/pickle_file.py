@@ -9,37 +9,30 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from data_prep.community.nodules import BrokenNodule, CommunityNodule, CommunitySlice
-from data_prep.community.restricted_pickle import StoredArray, StoredValues, open_pickle
+from data_prep.community.restricted_pickle import StoredArray, StoredValues, read_pickle
 from mose_med.errors import DataError
 
-__all__ = ["open_pickle_nodules"]
+__all__ = ["read_pickle_nodules"]
 
 _KEY = re.compile(r"(?P<nodule>.+)_slice(?P<number>\d+)")
 
 
-@contextmanager
-def open_pickle_nodules(path: Path, scratch_dir: Path) -> Iterator[Iterator[CommunityNodule | BrokenNodule]]:
+def read_pickle_nodules(path: Path) -> Iterator[CommunityNodule | BrokenNodule]:
     """Nodules of the file, in the order of their ids; a nodule that cannot be used says why.
 
     Args:
         path: of the pickle.
-        scratch_dir: where the contents of arrays are put meanwhile.
 
     Raises:
         DataError: if the file is damaged, holds something else or is refused.
     """
-    with open_pickle(path, scratch_dir) as content:
-        if not isinstance(content, dict) or not content:
-            raise DataError(f"{path} must hold a dictionary of slices, got {type(content).__name__}")
-        yield _nodules(content)
-
-
-def _nodules(content: Mapping[object, object]) -> Iterator[CommunityNodule | BrokenNodule]:
+    content = read_pickle(path)
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"{path} must hold a dictionary of slices, got {type(content).__name__}")
     slices: defaultdict[str, dict[int, str]] = defaultdict(dict)
     for key in content:
         match = _KEY.fullmatch(str(key))

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from data_prep.community.nodules import (
     SliceStack,
     slice_stacks,
 )
-from data_prep.community.pickle_file import open_pickle_nodules
+from data_prep.community.pickle_file import read_pickle_nodules
 from data_prep.datalist import write_datalist, write_run
 from data_prep.split import read_split, require_training_and_validation, split_by_hash
 from mose_med.data.datalist import PARTS
@@ -117,7 +117,7 @@ def prepare_community(options: PrepareCommunityOptions) -> PreparedDatalist:
         shutil.rmtree(folder / "nodules", ignore_errors=True)
         tally, failures = _Tally(), Failures(keep_going=options.keep_going)
         split = None if options.split_csv is None else read_split(options.split_csv)
-        with _open_nodules(options, folder) as nodules, progress_bar(options.quiet) as progress:
+        with _open_nodules(options) as nodules, progress_bar(options.quiet) as progress:
             for nodule in progress.track(nodules, description="Preparing nodules", total=None):
                 with failures.case(nodule.nodule_id):
                     if isinstance(nodule, BrokenNodule):
@@ -127,13 +127,8 @@ def prepare_community(options: PrepareCommunityOptions) -> PreparedDatalist:
     return newly_prepared(options.output_dir, counts, len(failures))
 
 
-@contextmanager
-def _open_nodules(
-    options: PrepareCommunityOptions, scratch_dir: Path
-) -> Iterator[Iterator[CommunityNodule | BrokenNodule]]:
-    opened = open_hdf5_nodules(options.file) if options.is_hdf5 else open_pickle_nodules(options.file, scratch_dir)
-    with opened as nodules:
-        yield nodules
+def _open_nodules(options: PrepareCommunityOptions) -> AbstractContextManager[Iterator[CommunityNodule | BrokenNodule]]:
+    return open_hdf5_nodules(options.file) if options.is_hdf5 else nullcontext(read_pickle_nodules(options.file))
 
 
 def _part(nodule: CommunityNodule, options: PrepareCommunityOptions, split: dict[str, str] | None) -> str | None:

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from data_prep.community.nodules import BrokenNodule, file_name, slice_stacks
-from data_prep.community.pickle_file import open_pickle_nodules
+from data_prep.community.pickle_file import read_pickle_nodules
 from mose_med.errors import DataError
 
 
 def read(path: Path) -> list[Any]:
     """Nodules of a file with their stacks, and errors."""
-    with open_pickle_nodules(path, path.parent) as nodules:
-        return [n.error if isinstance(n, BrokenNodule) else (n, list(slice_stacks(n))) for n in nodules]
+    nodules = read_pickle_nodules(path)
+    return [n.error if isinstance(n, BrokenNodule) else (n, list(slice_stacks(n))) for n in nodules]
 
 
 def test_slices_of_a_nodule_are_stacked_by_number(community_slices, write_pickle):
@@ -47,8 +47,7 @@ def test_missing_number_begins_another_stack(community_slices, write_pickle):
 
 def test_offset_of_the_masks_is_undone(community_slices, write_pickle):
     path = write_pickle(community_slices)
-    with open_pickle_nodules(path, path.parent) as nodules:
-        (stack,) = slice_stacks(next(nodules), undo_mask_offset=True)
+    (stack,) = slice_stacks(next(read_pickle_nodules(path)), undo_mask_offset=True)
     before = community_slices["0000_slice9"]["masks"][1]
     rows, cols = np.nonzero(before)
     np.testing.assert_array_equal(np.argwhere(stack.masks[:, :, 0, 1].T), np.stack([rows + 1, cols + 1], axis=1))
