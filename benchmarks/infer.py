@@ -40,7 +40,8 @@ from torch import Tensor, nn
 
 from mose_med.checkpoint import Checkpoint, ModelConfig, write_checkpoint
 from mose_med.inferers import infer_case
-from mose_med.inferers.sampling import draw_case_latents, region_room, sample_region
+from mose_med.inferers.noise import draw_case_noise
+from mose_med.inferers.sampling import region_room, sample_region
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.views import search_view
 from mose_med.inferers.windows import network_input, oriented_volume
@@ -126,7 +127,7 @@ def compute(options: argparse.Namespace) -> list[dict[str, Any]]:
     view = search_view(volume, None, PREPROCESSING.roi_size, 0.25)
     network = MoSE().eval().to(memory_format=torch.channels_last)
     baseline = Baseline().eval().to(memory_format=torch.channels_last)
-    latents = draw_case_latents(network, 16 // network.num_experts, 0, seed=0)
+    noise = draw_case_noise(network, 16 // network.num_experts, 0, seed=0)
 
     def ours() -> None:
         sample_region(
@@ -134,10 +135,10 @@ def compute(options: argparse.Namespace) -> list[dict[str, Any]]:
             volume,
             view.windows,
             view.box,
-            latents,
+            noise,
             preprocessing=PREPROCESSING,
             sw_batch_size=16,
-            storage=Storage(region_room(view.box, volume, latents)),
+            storage=Storage(region_room(view.box, volume, noise)),
         )
 
     def one_pass() -> None:

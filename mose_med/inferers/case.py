@@ -17,8 +17,9 @@ from mose_med.inferers.distribution import CaseDistribution
 from mose_med.inferers.further_samples import FurtherSamples
 from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions, same_lesions_told
 from mose_med.inferers.nearest import nearest_shares
+from mose_med.inferers.noise import draw_case_noise
 from mose_med.inferers.regions import Region
-from mose_med.inferers.sampling import draw_case_latents, region_room, sample_region
+from mose_med.inferers.sampling import region_room, sample_region
 from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
@@ -33,15 +34,15 @@ from mose_med.lesion_rules import (
     LesionRules,
     require_overlap,
 )
-from mose_med.networks import MoSE
 from mose_med.networks.priors import DEFAULT_CODES, Codes
+from mose_med.networks.protocol import StochasticNetwork, device_of, require_stochastic
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["infer_case"]
 
 
 def infer_case(
-    network: MoSE,
+    network: StochasticNetwork,
     image: MetaTensor,
     *,
     preprocessing: Preprocessing,
@@ -63,7 +64,8 @@ def infer_case(
     """Infer the distribution of segmentations of one case.
 
     Args:
-        network: 2D, one input channel; used in eval mode, on its own device.
+        network: 2D, one input channel; used in eval mode, on its own device. Any network of the protocol
+            :class:`~mose_med.networks.StochasticNetwork`.
         image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine``, in any orientation.
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
@@ -95,6 +97,7 @@ def infer_case(
         DataError: if a position lies outside the image, or there are no lungs.
 
     Example:
+        >>> from mose_med.networks import MoSE
         >>> network = MoSE(channels=(4, 8), num_experts=2)
         >>> image = MetaTensor(torch.zeros(1, 20, 20, 5), affine=torch.eye(4))
         >>> result = infer_case(network, image, preprocessing=Preprocessing(roi_size=(16, 16)), nodules=[(9, 9, 2)])
@@ -111,8 +114,8 @@ def infer_case(
         views = _listed_views(image, volume, nodules, preprocessing.roi_size, depth_mm)
     else:
         views = [search_view(volume, inside, preprocessing.roi_size, overlap)]
-    latents = draw_case_latents(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
-    storage = Storage(sum(region_room(view.box, volume, latents) for view in views), scratch_dir)
+    noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
+    storage = Storage(sum(region_room(view.box, volume, noise) for view in views), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)
     searched = None if inside is None else np.asarray(volume.steps.undo(inside), dtype=bool)
@@ -125,19 +128,19 @@ def infer_case(
                 volume,
                 view.windows,
                 view.box,
-                latents,
+                noise,
                 preprocessing=preprocessing,
                 sw_batch_size=sw_batch_size,
                 storage=storage,
             )
             further = FurtherSamples(
-                network, volume, view, latents, affine, shape, preprocessing, sw_batch_size, scratch_dir
+                network, volume, view, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir
             )
             numbers = (network.num_experts, samples_per_expert)
             source = LesionSource(sampled, affine, shape, numbers, storage, further.around)
             found = find_lesions(source, rules, listed=view.listed, inside=searched)
             lesions += found
-            regions.append(choose_standard_samples(sampled, found, affine, latents.uniforms, storage.release))
+            regions.append(choose_standard_samples(sampled, found, affine, noise.uniforms, storage.release))
     return CaseDistribution(
         shape=shape,
         affine=affine,
@@ -173,7 +176,10 @@ def _listed_views(
     return nodule_views(volume, np.asarray(nodules, dtype=np.float64), roi_size, depth_mm)
 
 
-def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int, num_standard: int, codes: str) -> None:
+def _check_arguments(
+    network: StochasticNetwork, samples_per_expert: int, sw_batch_size: int, num_standard: int, codes: str
+) -> None:
+    require_stochastic(network)
     if codes not in get_args(Codes):
         raise ConfigError(f"codes must be 'quadrature' or 'random', got {codes!r}")
     for name, value, least in (
@@ -189,7 +195,7 @@ def _check_arguments(network: MoSE, samples_per_expert: int, sw_batch_size: int,
 
 
 @contextmanager
-def _ready(network: MoSE) -> Iterator[None]:
+def _ready(network: StochasticNetwork) -> Iterator[None]:
     """The network in eval mode; on a CPU with its channels last in memory, where it convolves a fifth faster.
 
     Afterwards every module is in the mode, and every kernel the tensor, that it was before.
@@ -198,7 +204,7 @@ def _ready(network: MoSE) -> Iterator[None]:
     kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4]
     given = [kernel.data for kernel in kernels]
     network.eval()
-    if network.priors.mean.device.type == "cpu":
+    if device_of(network).type == "cpu":
         for kernel in kernels:
             kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
     try:

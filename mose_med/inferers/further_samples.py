@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.inferers.lesions import LesionSource
+from mose_med.inferers.noise import CaseNoise
 from mose_med.inferers.regions import Box
-from mose_med.inferers.sampling import CaseLatents, box_on_view, region_room, sample_region
+from mose_med.inferers.sampling import box_on_view, region_room, sample_region
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.views import View
 from mose_med.inferers.windows import OrientedVolume, Window
-from mose_med.networks import MoSE
+from mose_med.networks.protocol import StochasticNetwork
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["FurtherSamples"]
@@ -31,7 +32,7 @@ class FurtherSamples:
         network: in eval mode.
         volume: the case as the network looks at it.
         view: that the lesions lie in.
-        latents: of the case; without further codes there are no samples.
+        noise: of the case; without further noise there are no samples.
         affine: of the input's grid.
         image_shape: of the input's grid.
         preprocessing: of the network.
@@ -39,10 +40,10 @@ class FurtherSamples:
         scratch_dir: of a temporary file; the system's own if None.
     """
 
-    network: MoSE
+    network: StochasticNetwork
     volume: OrientedVolume
     view: View
-    latents: CaseLatents
+    noise: CaseNoise
     affine: NDArray[np.float64]
     image_shape: tuple[int, int, int]
     preprocessing: Preprocessing
@@ -55,27 +56,28 @@ class FurtherSamples:
 
     def around(self, near: Box) -> LesionSource | None:
         """Samples in a box of the input's grid that lies in the view; None where they are not to be had."""
-        codes = self.latents.more
-        if codes is None:
+        noise = self.noise.more
+        if noise is None:
             return None
         box = box_on_view(near, self.volume, self.view.box)
         windows = [window for window in set(self.view.windows) if self._window_box(window).overlaps(box)]
         if len(windows) > self._left:
             return None
         self._left -= len(windows)
-        latents = CaseLatents(codes, codes.shape[1], np.zeros(0))
-        storage = Storage(region_room(box, self.volume, latents), self.scratch_dir)
+        storage = Storage(region_room(box, self.volume, noise), self.scratch_dir)
         region = sample_region(
             self.network,
             self.volume,
             windows,
             box,
-            latents,
+            noise,
             preprocessing=self.preprocessing,
             sw_batch_size=self.sw_batch_size,
             storage=storage,
         )
-        return LesionSource(region, self.affine, self.image_shape, (codes.shape[0], codes.shape[1]), storage)
+        return LesionSource(
+            region, self.affine, self.image_shape, (len(noise.deviates), noise.samples_per_expert), storage
+        )
 
     def _window_box(self, window: Window) -> Box:
         (i, j), k, (height, width) = window.start, window.slice_index, self.preprocessing.roi_size

@@ -9,81 +9,34 @@ its expert is the mean of these probabilities over the expert's samples, before 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mose_med.inferers.blending import BlendedSlice, blended_slices, interpolated_slice
+from mose_med.inferers.noise import CaseNoise
 from mose_med.inferers.predicting import predictions
 from mose_med.inferers.regions import Box, Region, pack
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.windows import OrientedVolume, Window
-from mose_med.networks import MoSE
-from mose_med.networks.priors import DEFAULT_CODES, Codes, quadrature_deviates
+from mose_med.networks.protocol import StochasticNetwork
 from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import box_on_grid, box_on_slice
 
-__all__ = ["SAMPLES_FOR_QUANTILES", "CaseLatents", "box_on_view", "draw_case_latents", "region_room", "sample_region"]
+__all__ = ["box_on_view", "region_room", "sample_region"]
 
 #: Slices after which the pages of a region that is kept in a file are let go.
 _RELEASE_SLICES = 8
-#: Quadrature points per expert that quantiles of volumes need: their variance is .95 of the Gaussian's.
-SAMPLES_FOR_QUANTILES = 25
 #: Types of the arrays of a region, in their order.
 _DTYPES = (np.uint8, np.float16, np.float16, np.uint8)
 
 
-class CaseLatents(NamedTuple):
-    """Everything random of a case.
-
-    Attributes:
-        codes: (K, S + N', L): S codes per expert, then for each of the N' samples of the standard form the code that it
-            has should it come from that expert: one normal deviate a sample, shared by the experts.
-        samples_per_expert: S.
-        uniforms: (N',), each picks the expert of a sample of the standard form.
-        more: (K, V, L), further codes for the quantiles of volumes; None where the compact form has enough, or draws
-            its codes at random.
-    """
-
-    codes: Tensor
-    samples_per_expert: int
-    uniforms: NDArray[np.float64]
-    more: Tensor | None = None
-
-    @property
-    def num_standard(self) -> int:
-        """N', samples in the standard form."""
-        return len(self.uniforms)
-
-
-def draw_case_latents(
-    network: MoSE, samples_per_expert: int, num_standard: int, seed: int, codes: Codes = DEFAULT_CODES
-) -> CaseLatents:
-    """Draw on the CPU, from the seed alone; the codes of the compact form do not depend on ``num_standard``.
-
-    Quadrature points depend on nothing; the standard form is random all the same.
-    """
-    generator, priors = torch.Generator().manual_seed(seed), network.priors
-    if codes == "random":
-        compact, more = network.draw_latents(1, samples_per_expert, generator)[0], None
-    else:
-        compact = priors.at(quadrature_deviates(samples_per_expert, network.latent_dim))
-        enough = samples_per_expert >= SAMPLES_FOR_QUANTILES or priors.log_std is None
-        more = None if enough else priors.at(quadrature_deviates(SAMPLES_FOR_QUANTILES, network.latent_dim)).detach()
-    standard = priors.at(torch.randn(num_standard, network.latent_dim, generator=generator))
-    uniforms = torch.rand(num_standard, dtype=torch.float64, generator=generator)
-    return CaseLatents(torch.cat([compact, standard], dim=1).detach(), samples_per_expert, uniforms.numpy(), more)
-
-
 def sample_region(
-    network: MoSE,
+    network: StochasticNetwork,
     volume: OrientedVolume,
     windows: Sequence[Window],
     box: Box,
-    latents: CaseLatents,
+    noise: CaseNoise,
     *,
     preprocessing: Preprocessing,
     sw_batch_size: int,
@@ -96,7 +49,7 @@ def sample_region(
         volume: the case as the network looks at it.
         windows: all windows that have a voxel of the box.
         box: of the oriented grid.
-        latents: of the case.
+        noise: of the case.
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
         storage: that has :func:`region_room` left for the region.
@@ -106,15 +59,13 @@ def sample_region(
         samples of the standard form would have from it.
     """
     seen = _box_on_volume(box, volume)
-    region = _empty_region(_box_on_image(box, volume), latents, storage)
+    region = _empty_region(_box_on_image(box, volume), noise, storage)
     means, bits, gating, standard = (
         volume.steps.apply(array)
         for array in (region.expert_means, region.sample_bits, region.gating, region.standard_bits)
     )
-    compact = latents.samples_per_expert
-    for blend in blended_slices(
-        predictions(network, volume, windows, box, latents.codes, preprocessing, sw_batch_size), box
-    ):
+    compact = noise.samples_per_expert
+    for blend in blended_slices(predictions(network, volume, windows, box, noise, preprocessing, sw_batch_size), box):
         blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
         foreground = blend.foreground
         means[:, :, k] = foreground[:, :compact].mean(axis=1).transpose(1, 2, 0)
@@ -151,21 +102,21 @@ def box_on_view(box: Box, volume: OrientedVolume, within: Box) -> Box:
     return Box((*low, seen.start[2]), (*high, seen.stop[2])).intersection(within)
 
 
-def region_room(box: Box, volume: OrientedVolume, latents: CaseLatents) -> int:
+def region_room(box: Box, volume: OrientedVolume, noise: CaseNoise) -> int:
     """Bytes of storage that the region of a box of the oriented grid takes."""
-    shapes = _shapes(_box_on_image(box, volume), latents)
+    shapes = _shapes(_box_on_image(box, volume), noise)
     return sum(Storage.room(shape, dtype) for shape, dtype in zip(shapes, _DTYPES, strict=True))
 
 
-def _shapes(box: Box, latents: CaseLatents) -> list[tuple[int, ...]]:
+def _shapes(box: Box, noise: CaseNoise) -> list[tuple[int, ...]]:
     """Of the arrays of a region, in their order."""
-    experts, compact = len(latents.codes), latents.samples_per_expert
-    channels = (-(-experts * compact // 8), experts, experts, -(-experts * latents.num_standard // 8))
+    experts, compact = len(noise.deviates), noise.samples_per_expert
+    channels = (-(-experts * compact // 8), experts, experts, -(-experts * noise.num_standard // 8))
     return [(*box.shape, number) for number in channels]
 
 
-def _empty_region(box: Box, latents: CaseLatents, storage: Storage) -> Region:
-    bits, means, gating, standard = _shapes(box, latents)
+def _empty_region(box: Box, noise: CaseNoise, storage: Storage) -> Region:
+    bits, means, gating, standard = _shapes(box, noise)
     return Region(
         box=box,
         sample_bits=storage.zeros(bits, np.uint8),

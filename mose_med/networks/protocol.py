@@ -10,12 +10,14 @@ Members that a network may have besides those of :class:`StochasticNetwork`, eac
 
 - ``samples_per_expert``: S where nothing else says it, 4 without.
 - ``noise_fields``: noise in the image, see :class:`NoiseField`; none without.
+- ``samples_of_parts(image, deviates, parts)``: samples of a part of each image alone, where that is cheaper; yields
+  :class:`PartSamples`, so that each image comes once. Networks with fields have none.
 - ``is_deterministic``: all samples of an expert are the same; without, whether there is no noise to draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, Self, get_args
 
 import torch
@@ -27,19 +29,28 @@ from mose_med.samples import ExpertSamples, RaterMasks
 
 __all__ = [
     "NoiseField",
+    "Part",
+    "PartSampler",
+    "PartSamples",
     "StochasticNetwork",
     "checked_deviates",
     "checked_fields",
     "default_samples",
+    "device_of",
     "draw_fields",
     "field_sides",
     "is_deterministic",
     "noise_fields",
+    "part_sampler",
     "require_stochastic",
     "samples_of",
     "standard_deviates",
 ]
 
+#: Rows and columns of an image.
+Part = tuple[slice, slice]
+#: Samples of parts of images, see the optional member ``samples_of_parts``.
+PartSampler = Callable[[Tensor, Tensor, Sequence[Part]], Iterable["PartSamples"]]
 _DEFAULT_SAMPLES = 4
 _REQUIRED = ("spatial_dims", "in_channels", "num_experts", "noise_dim", "samples_from")
 
@@ -62,6 +73,14 @@ class NoiseField(NamedTuple):
     channels: int
     stride: int = 1
     through_slices: bool = False
+
+
+class PartSamples(NamedTuple):
+    """Samples of one part of some images: ``members`` of the batch, the part, and the samples cropped to it."""
+
+    members: list[int]
+    part: Part
+    samples: ExpertSamples
 
 
 class StochasticNetwork(Protocol):
@@ -131,6 +150,17 @@ def noise_fields(network: object) -> tuple[NoiseField, ...]:
 def default_samples(network: object) -> int:
     """S where nothing else says it."""
     return int(getattr(network, "samples_per_expert", _DEFAULT_SAMPLES))
+
+
+def device_of(network: StochasticNetwork) -> torch.device:
+    """Where a network's parameters are; the CPU for a network without any."""
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+
+
+def part_sampler(network: object) -> PartSampler | None:
+    """The network's own way to samples of parts of images; None if it has none."""
+    found: PartSampler | None = getattr(network, "samples_of_parts", None)
+    return found
 
 
 def is_deterministic(network: StochasticNetwork) -> bool:
