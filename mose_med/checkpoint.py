@@ -14,16 +14,17 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mose_med.errors import ConfigError, DataError
 from mose_med.files.whole_files import keep_as, remove_left_over, written_whole
 from mose_med.model_config import ModelConfig
 from mose_med.model_files import MODEL_CONFIG_NAME
-from mose_med.networks import MoSE
+from mose_med.networks.protocol import StochasticNetwork
+from mose_med.networks.registry import network_class
 
 __all__ = [
     "FORMAT",
@@ -36,6 +37,8 @@ __all__ = [
     "write_weights",
 ]
 
+Network = TypeVar("Network", bound=nn.Module)
+
 #: Version of the file layout.
 FORMAT = 1
 #: Entries that weights alone keep beside them.
@@ -46,8 +49,9 @@ _BESIDE = ("epoch", "metrics", "calibration", "learnt_from")
 class Checkpoint:
     """Contents of a checkpoint file; every state is a dict as PyTorch's ``state_dict`` gives it.
 
-    ``calibration`` says what ``mose-med calibrate`` fitted: its temperatures, which are in the weights, and its scores.
-    ``learnt_from`` holds a record of each training that the weights come from, see :mod:`mose_med.data.learnt_from`.
+    ``loss`` is what the loss keeps between steps; None if it keeps nothing. ``calibration`` says what
+    ``mose-med calibrate`` fitted: its temperatures, which are in the weights, and its scores. ``learnt_from`` holds a
+    record of each training that the weights come from, see :mod:`mose_med.data.learnt_from`.
     """
 
     model: dict[str, Tensor]
@@ -61,6 +65,7 @@ class Checkpoint:
     metrics: dict[str, float] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
     learnt_from: list[dict[str, Any]] = field(default_factory=list)
+    loss: dict[str, Any] | None = None
 
 
 def write_checkpoint(
@@ -158,14 +163,14 @@ def _meaning_beside(weights: Path) -> dict[str, Any]:
     return {"config": found} | {name: found[name] for name in (*_BESIDE, "format") if name in found}
 
 
-def build_network(checkpoint: Checkpoint, source: str = "the checkpoint") -> MoSE:
-    """The network of a checkpoint with its weights (the averaged ones where there are any), in eval mode.
+def build_network(checkpoint: Checkpoint, source: str = "the checkpoint") -> StochasticNetwork:
+    """The registered network of a checkpoint with its weights (the averaged ones where there are any), in eval mode.
 
     Raises:
-        ConfigError: if the weights do not fit the architecture that the checkpoint names.
+        ConfigError: if no network has the name, or the weights do not fit the architecture that the checkpoint names.
     """
     try:
-        network = MoSE(**checkpoint.config.network)
+        network: StochasticNetwork = network_class(checkpoint.config.network_name)(**checkpoint.config.network)
     except TypeError as error:
         raise ConfigError(f"{source} names a network setting that does not exist: {error}") from error
     try:
@@ -176,7 +181,7 @@ def build_network(checkpoint: Checkpoint, source: str = "the checkpoint") -> MoS
     return network.eval()
 
 
-def load_weights(network: MoSE, path: str | os.PathLike[str], config: ModelConfig) -> MoSE:
+def load_weights(network: Network, path: str | os.PathLike[str], config: ModelConfig) -> Network:
     """Give a network the weights of a checkpoint file, the averaged ones where there are any.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mose_med.errors import ConfigError
-from mose_med.networks import MoSE
+from mose_med.networks.registry import DEFAULT_NETWORK, network_class
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["ModelConfig"]
@@ -20,25 +20,29 @@ class ModelConfig:
     """What the weights mean.
 
     Attributes:
-        network: keyword arguments of :class:`~mose_med.networks.MoSE`, sequences as lists, as JSON and YAML hold them.
+        network: keyword arguments of the network's class, sequences as lists, as JSON and YAML hold them. A ``name``
+            among them is :attr:`network_name`.
         preprocessing: what the network was shown.
         classes: name of every class, background first.
         num_raters: most annotations an image of the training data had.
+        network_name: of the class, see :mod:`mose_med.networks.registry`.
     """
 
     network: dict[str, Any]
     preprocessing: Preprocessing
     classes: tuple[str, ...]
     num_raters: int
+    network_name: str = DEFAULT_NETWORK
 
     def __post_init__(self) -> None:
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in self.network.items()}
+        object.__setattr__(self, "network_name", plain.pop("name", self.network_name))
         object.__setattr__(self, "network", plain)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types only."""
         return {
-            "network": dict(self.network),
+            "network": {"name": self.network_name, **self.network},
             "preprocessing": self.preprocessing.to_dict(),
             "classes": list(self.classes),
             "num_raters": self.num_raters,
@@ -57,8 +61,8 @@ class ModelConfig:
             ConfigError: if they differ.
         """
         mine, theirs = (json.loads(json.dumps(config.to_dict())) for config in (self, other))
-        here, there = (_network_defaults() | config["network"] for config in (mine, theirs))
-        for name in sorted(set(here) | set(there)):
+        here, there = (_network_defaults(self.network_name) | config["network"] for config in (mine, theirs))
+        for name in ("name", *sorted(set(here) | set(there))):
             if here.get(name) != there.get(name):
                 raise ConfigError(f"{source} has network {name}={there.get(name)}, the config says {here.get(name)}")
         self.preprocessing.require_equal(other.preprocessing, source)
@@ -77,8 +81,9 @@ class ModelConfig:
         )
 
 
-def _network_defaults() -> dict[str, Any]:
-    """Settings of a network that names none, as JSON holds them."""
-    parameters = inspect.signature(MoSE).parameters.values()
-    defaults: dict[str, Any] = json.loads(json.dumps({parameter.name: parameter.default for parameter in parameters}))
+def _network_defaults(name: str) -> dict[str, Any]:
+    """Settings of a network that names none, as JSON holds them; those without a default are left out."""
+    parameters = inspect.signature(network_class(name)).parameters.values()
+    plain = {found.name: found.default for found in parameters if found.default is not found.empty}
+    defaults: dict[str, Any] = json.loads(json.dumps(plain))
     return defaults

@@ -28,6 +28,7 @@ class MultiRaterBatch:
         fixed: draw the same codes for every batch and epoch, as a validation that is to be compared over epochs needs.
         codes: how they are drawn, see :class:`~mose_med.networks.MoSE`.
         augmentation: dictionary transform of the batch, on its device.
+        with_target: also hand the target to the network, which some see in training.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class MultiRaterBatch:
         fixed: bool = False,
         codes: str = "random",
         augmentation: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+        with_target: bool = False,
     ) -> None:
         self.seed = seed
         self.rank = rank
@@ -46,6 +48,7 @@ class MultiRaterBatch:
         self.fixed = fixed
         self.codes = codes
         self.augmentation = augmentation
+        self.with_target = with_target
         self._generator = torch.Generator()
         self.set_epoch(0)
 
@@ -84,4 +87,7 @@ class MultiRaterBatch:
         arguments: dict[str, Any] = {"generator": self._generator, "samples_per_expert": self.samples_per_expert}
         if self.codes != "random":
             arguments["codes"] = self.codes
-        return maps["image"], RaterMasks(maps["label"], weights), (), arguments
+        target = RaterMasks(maps["label"], weights)
+        if self.with_target:
+            arguments["target"] = target
+        return maps["image"], target, (), arguments

@@ -75,6 +75,7 @@ class CheckpointKeeper:
         learnt_from: records of this training and of those that its initial weights come from, see
             :mod:`mose_med.data.learnt_from`; they are kept.
         metric: name in ``engine.state.metrics``; lower is better. Epochs without it are never the best.
+        loss: whose state between steps is kept, where it has some: a module with buffers.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class CheckpointKeeper:
         seed: int,
         learnt_from: Sequence[dict[str, Any]] = (),
         metric: str = "val_ged",
+        loss: object = None,
     ) -> None:
         self.folder = Path(folder)
         self.network = network
@@ -101,6 +103,7 @@ class CheckpointKeeper:
         self.seed = seed
         self.learnt_from = list(learnt_from)
         self.metric = metric
+        self.loss = loss
         self.best_epoch = 0
         self.best_value = math.inf
 
@@ -142,6 +145,7 @@ class CheckpointKeeper:
                 epoch=epoch,
                 metrics=metrics | {"best_value": self.best_value, "best_epoch": float(self.best_epoch)},
                 learnt_from=self.learnt_from,
+                loss=self._loss_state() or None,
             ),
             previous=PREVIOUS_NAME,
         )
@@ -167,12 +171,19 @@ class CheckpointKeeper:
         self.scheduler.load_state_dict(checkpoint.scheduler or {})
         for name, schedule in self.annealing.items():
             schedule.load_state_dict((checkpoint.annealing or {})[name])
+        if checkpoint.loss and isinstance(self.loss, nn.Module):
+            self.loss.load_state_dict(checkpoint.loss)
         torch.set_rng_state((checkpoint.rng or {})["torch"])
         self.best_value = checkpoint.metrics["best_value"]
         self.best_epoch = int(checkpoint.metrics["best_epoch"])
         engine.state.epoch = checkpoint.epoch
         engine.state.iteration = checkpoint.epoch * (engine.state.epoch_length or 0)
         _logger.info("going on after epoch %d of %s", checkpoint.epoch, path.name)
+
+    def _loss_state(self) -> dict[str, torch.Tensor]:
+        if not isinstance(self.loss, nn.Module):
+            return {}
+        return {name: value.detach().cpu().clone() for name, value in self.loss.state_dict().items()}
 
     def _weights(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
@@ -194,6 +205,9 @@ class CheckpointKeeper:
         kept = sorted(checkpoint.annealing or {})
         if kept != sorted(self.annealing):
             raise ConfigError(f"{path} anneals {kept}, the config says {sorted(self.annealing)}: {way_out}")
+        kept, mine = sorted(checkpoint.loss or {}), sorted(self._loss_state())
+        if kept != mine:
+            raise ConfigError(f"{path} holds the loss state {kept}, the config's loss has {mine}: {way_out}")
         seed = (checkpoint.rng or {}).get("seed")
         if seed != self.seed:
             raise ConfigError(f"{path} was trained with seed {seed}, the config says {self.seed}: {way_out}")

@@ -3,6 +3,7 @@
 from mose_med.inferers.autocast import AutocastInferer
 from mose_med.inferers.case import infer_case
 from mose_med.inferers.distribution import CaseDistribution, MapFormat
+from mose_med.inferers.drawing import SamplesInferer
 from mose_med.inferers.lesions import Lesion, LesionEntropy
 from mose_med.inferers.lungs import lung_mask
 from mose_med.inferers.regions import Box, Region
@@ -20,6 +21,7 @@ __all__ = [
     "NoduleWindows",
     "Region",
     "RegionName",
+    "SamplesInferer",
     "VolumeDistribution",
     "Window",
     "infer_case",

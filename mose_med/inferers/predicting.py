@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from mose_med.inferers.blending import Prediction
 from mose_med.inferers.noise import CaseNoise
 from mose_med.inferers.regions import Box
 from mose_med.inferers.windows import OrientedVolume, Window, network_input
-from mose_med.networks.protocol import Part, PartSampler, StochasticNetwork, device_of, part_sampler, samples_of
+from mose_med.networks.encoded import EncodedImages, Part, encoded
+from mose_med.networks.protocol import StochasticNetwork, device_of, samples_of
 from mose_med.preprocessing import Preprocessing
 
 __all__ = ["predictions"]
@@ -45,13 +47,13 @@ def predictions(
     """
     ordered, size, device = sorted(set(windows)), preprocessing.roi_size, device_of(network)
     parts, deviates = [_part(window, box, size) for window in ordered], noise.deviates.to(device)
-    sampler = part_sampler(network) if max(map(_area, parts)) < _SMALL_PART * size[0] * size[1] else None
+    small = max(map(_area, parts)) < _SMALL_PART * size[0] * size[1] and not noise.fields.declared
     for first in range(0, len(ordered), sw_batch_size):
         batch = ordered[first : first + sw_batch_size]
         with torch.inference_mode():
             images = network_input(volume, batch, preprocessing).to(device)
-            if sampler is not None:
-                found = _foreground_of_parts(sampler, images, deviates, parts[first : first + sw_batch_size])
+            if small:
+                found = _of_parts(encoded(network, images), deviates, parts[first : first + sw_batch_size], size)
             else:
                 fields = [field.to(device) for field in noise.fields.at(batch, size)]
                 samples = samples_of(network, images, deviates, fields)
@@ -72,16 +74,16 @@ def _area(part: Part) -> int:
     return int((rows.stop - rows.start) * (columns.stop - columns.start))
 
 
-def _foreground_of_parts(
-    sampler: PartSampler, images: Tensor, deviates: Tensor, parts: Sequence[Part]
+def _of_parts(
+    images: EncodedImages, deviates: Tensor, parts: Sequence[Part], size: tuple[int, int]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Foreground (B, K, S, H, W), 0 outside the parts, and expert probabilities (B, K)."""
-    foreground = np.zeros((len(images), *deviates.shape[:2], *images.shape[2:]), dtype=np.float32)
-    expert_probs = np.zeros((len(images), len(deviates)), dtype=np.float32)
-    for members, part, samples in sampler(images, deviates, parts):
+    foreground = np.zeros((len(parts), *deviates.shape[:2], *size), dtype=np.float32)
+    for part, group in groupby(range(len(parts)), key=lambda index: parts[index]):
+        members = list(group)
+        samples = images.samples(deviates, members=members, part=part)
         foreground[members, :, :, part[0], part[1]] = _to_numpy(_foreground(samples.logits))
-        expert_probs[members] = _to_numpy(samples.expert_probs)
-    return foreground, expert_probs
+    return foreground, _to_numpy(images.expert_probs())
 
 
 def _to_numpy(values: Tensor) -> NDArray[np.float32]:

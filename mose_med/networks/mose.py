@@ -5,8 +5,7 @@ Axes: B batch, K experts, S samples per expert, N samples in all, C classes, L l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -15,11 +14,13 @@ from torch.nn import functional as F
 
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.networks.deeplab import DeepLabV3Plus
+from mose_med.networks.encoded import EncodedImages, PlainImages
+from mose_med.networks.encoded_mose import EncodedByMoSE
 from mose_med.networks.gating import Gating, GroupedGating, UniformGating
 from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import CodeMaps, NoiseInjection
 from mose_med.networks.priors import CodeChoice, ExpertPriors
-from mose_med.networks.protocol import Part, PartSamples, checked_deviates
+from mose_med.networks.protocol import checked_deviates
 from mose_med.networks.registry import register
 from mose_med.networks.unet import Features, UNet
 from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
@@ -169,43 +170,18 @@ class MoSE(nn.Module):
             ShapeError: if the image or the deviates do not fit.
         """
         self._check_image(image)
-        codes = self.priors.at(checked_deviates(self, deviates, len(image)))
-        samples: ExpertSamples = self(image, latents=codes)
+        checked_deviates(self, deviates, len(image))
+        samples: ExpertSamples = self(image, latents=self.priors.at(deviates))
         return samples
 
-    def samples_of_parts(self, image: Tensor, deviates: Tensor, parts: Sequence[Part]) -> Iterator[PartSamples]:
-        r"""Samples of a part of each image: features are computed of all of it, and decoded where they are asked for.
+    def encoded(self, image: Tensor) -> EncodedImages:
+        """Images whose features are computed once; a subclass with another way to its samples goes that way."""
+        own = type(self).forward is MoSE.forward and type(self).samples_from is MoSE.samples_from
+        return EncodedByMoSE(self, image) if own else PlainImages(self, image)
 
-        Args:
-            image: shape (B, in_channels, \*spatial).
-            deviates: shape (K, S, L).
-            parts: one an image.
-
-        Yields:
-            Samples of the images that share a part.
-        """
-        runs = [list(group) for _, group in groupby(range(len(parts)), key=lambda index: parts[index])]
-        if self.noise_is_early or not self._decodes_by_voxel():
-            whole = self.samples_from(image, deviates)
-            for members in runs:
-                part = parts[members[0]]
-                cropped = whole.logits[members][..., part[0], part[1]]
-                yield PartSamples(members, part, ExpertSamples(cropped, whole.expert_probs[members]))
-            return
-        features, codes = self.features(image), self.priors.at(deviates)
-        expert_probs = self.gating(features.global_feature)
-        for members in runs:
-            part = parts[members[0]]
-            dense = features.dense_feature[members][..., part[0], part[1]].contiguous()
-            of_part = Features(features.global_feature[members], dense, [])
-            latents = codes.flatten(0, 1).expand(len(members), -1, -1)
-            logits = self.decode(of_part, latents, list(dense.shape[2:]))
-            by_expert = logits.view(len(members), *codes.shape[:2], *logits.shape[2:])
-            yield PartSamples(members, part, ExpertSamples(by_expert, expert_probs[members]))
-
-    def _decodes_by_voxel(self) -> bool:
-        """Whether a part of the logits needs that part of the features alone; not if a subclass has another way."""
-        return type(self).forward is MoSE.forward and type(self).samples_from is MoSE.samples_from
+    def temperatures(self) -> dict[str, nn.Module]:
+        """What calibration tempers."""
+        return {"gating": self.gating, "logits": self.head}
 
     def sample(self, image: Tensor, num_samples: int, generator: torch.Generator | None = None) -> WeightedSamples:
         r"""Draw an expert and then a code for each sample: the standard form, equal weights 1/N.

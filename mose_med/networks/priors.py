@@ -134,9 +134,12 @@ class ExpertPriors(nn.Module):
 
     def draw_from(self, experts: Tensor, generator: torch.Generator | None = None) -> Tensor:
         r"""Draw one code from the expert that each entry of ``experts`` (\*shape) names: shape (\*shape, L)."""
-        noise = torch.randn(*experts.shape, self.mean.shape[1], generator=generator)
+        return self.chosen(experts, torch.randn(*experts.shape, self.mean.shape[1], generator=generator))
+
+    def chosen(self, experts: Tensor, deviates: Tensor) -> Tensor:
+        r"""Codes of the experts (\*shape) at normal deviates (\*shape, L): shape (\*shape, L)."""
         chosen = experts.to(self.mean.device)
-        return self.mean[chosen] + self.std()[chosen] * noise.to(self.mean)
+        return self.mean[chosen] + self.std()[chosen] * deviates.to(self.mean)
 
 
 def stratified_deviates(shape: tuple[int, int, int, int], generator: torch.Generator | None = None) -> Tensor:

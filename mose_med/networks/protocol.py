@@ -10,14 +10,14 @@ Members that a network may have besides those of :class:`StochasticNetwork`, eac
 
 - ``samples_per_expert``: S where nothing else says it, 4 without.
 - ``noise_fields``: noise in the image, see :class:`NoiseField`; none without.
-- ``samples_of_parts(image, deviates, parts)``: samples of a part of each image alone, where that is cheaper; yields
-  :class:`PartSamples`, so that each image comes once. Networks with fields have none.
+- ``temperatures()``: the modules that ``mose-med calibrate`` tempers, by the names ``"gating"`` and ``"logits"``.
+- ``encoded(image)``: what does not depend on the noise computed once, see :mod:`mose_med.networks.encoded`.
 - ``is_deterministic``: all samples of an expert are the same; without, whether there is no noise to draw.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, Self, get_args
 
 import torch
@@ -29,9 +29,6 @@ from mose_med.samples import ExpertSamples, RaterMasks
 
 __all__ = [
     "NoiseField",
-    "Part",
-    "PartSampler",
-    "PartSamples",
     "StochasticNetwork",
     "checked_deviates",
     "checked_fields",
@@ -41,16 +38,12 @@ __all__ = [
     "field_sides",
     "is_deterministic",
     "noise_fields",
-    "part_sampler",
     "require_stochastic",
     "samples_of",
     "standard_deviates",
+    "tempered_modules",
 ]
 
-#: Rows and columns of an image.
-Part = tuple[slice, slice]
-#: Samples of parts of images, see the optional member ``samples_of_parts``.
-PartSampler = Callable[[Tensor, Tensor, Sequence[Part]], Iterable["PartSamples"]]
 _DEFAULT_SAMPLES = 4
 _REQUIRED = ("spatial_dims", "in_channels", "num_experts", "noise_dim", "samples_from")
 
@@ -73,14 +66,6 @@ class NoiseField(NamedTuple):
     channels: int
     stride: int = 1
     through_slices: bool = False
-
-
-class PartSamples(NamedTuple):
-    """Samples of one part of some images: ``members`` of the batch, the part, and the samples cropped to it."""
-
-    members: list[int]
-    part: Part
-    samples: ExpertSamples
 
 
 class StochasticNetwork(Protocol):
@@ -128,7 +113,7 @@ class StochasticNetwork(Protocol):
 
     def eval(self) -> Self: ...  # noqa: D102
 
-    def to(self, device: torch.device) -> Self: ...  # noqa: D102
+    def to(self, device: torch.device | str) -> Self: ...  # noqa: D102
 
 
 def require_stochastic(network: object) -> None:
@@ -157,10 +142,16 @@ def device_of(network: StochasticNetwork) -> torch.device:
     return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
 
-def part_sampler(network: object) -> PartSampler | None:
-    """The network's own way to samples of parts of images; None if it has none."""
-    found: PartSampler | None = getattr(network, "samples_of_parts", None)
-    return found
+def tempered_modules(network: object) -> dict[str, nn.Module]:
+    """Modules with a temperature that calibration fits, by what it decides: ``gating``, ``logits``.
+
+    Raises:
+        ConfigError: if the network has none.
+    """
+    temperatures: Callable[[], dict[str, nn.Module]] | None = getattr(network, "temperatures", None)
+    if temperatures is None:
+        raise ConfigError(f"network {type(network).__name__} has no temperatures: it cannot be calibrated")
+    return temperatures()
 
 
 def is_deterministic(network: StochasticNetwork) -> bool:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mose_med.metrics import Reliability
-from mose_med.networks import MoSE
 from mose_med.networks.priors import Codes
+from mose_med.networks.protocol import StochasticNetwork, device_of, tempered_modules
 from mose_med.samples import RaterMasks
 from pipelines.calibrate.gating import GatingScores, expert_probs_by_temperature, gating_scores, within_experts
 from pipelines.calibrate.grid import NEUTRAL, TEMPERATURES, lowest
@@ -58,8 +58,11 @@ class CalibrationFit:
         draw: of the samples.
     """
 
-    def __init__(self, network: MoSE, batches: Batches, folds: Tensor, counted: CountedClasses, draw: Draw) -> None:
+    def __init__(
+        self, network: StochasticNetwork, batches: Batches, folds: Tensor, counted: CountedClasses, draw: Draw
+    ) -> None:
         self._network = network
+        self._gating = tempered_modules(network).get("gating")
         self._folds = folds
         self._count = int(folds.max()) + 1
         self._within: list[Tensor] = []
@@ -133,7 +136,7 @@ class CalibrationFit:
         for batch in batches:
             raters, prediction = self._predicted(batch, first)
             samples = prediction.compact(*draw)
-            probs = expert_probs_by_temperature(self._network, prediction.global_feature)
+            probs = expert_probs_by_temperature(self._gating, prediction.encoded)
             scores.append(gating_scores(samples, probs, raters, counted))
             self._within.append(within_experts(samples.weights, probs.shape[2]))
             first += len(raters.masks)
@@ -144,13 +147,13 @@ class CalibrationFit:
         for batch, within in zip(batches, self._within, strict=True):
             raters, prediction = self._predicted(batch, first)
             samples = prediction.experts(*draw)
-            probs = expert_probs_by_temperature(self._network, prediction.global_feature)
+            probs = expert_probs_by_temperature(self._gating, prediction.encoded)
             observed = rater_probs(raters, samples.logits.shape[3])
             folds = self._folds[first : first + len(observed)]
             self._table.add(samples, within, probs, observed, folds)
             first += len(observed)
 
     def _predicted(self, batch: dict[str, Any], first: int) -> tuple[RaterMasks, BatchPrediction]:
-        device = self._network.priors.mean.device
+        device = device_of(self._network)
         raters = RaterMasks(batch["label"].to(device), batch["rater_weights"].to(device))
         return raters, BatchPrediction(self._network, batch["image"].to(device), first)

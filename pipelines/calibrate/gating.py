@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mose_med.metrics.energy_distance import mask_distances, weighted_energy_distance
 from mose_med.metrics.matching import best_coupling
-from mose_med.networks import MoSE
+from mose_med.networks.encoded import EncodedImages
 from mose_med.networks.temperature import temper
 from mose_med.samples import RaterMasks
 from pipelines.calibrate.grid import TEMPERATURES
@@ -29,13 +29,20 @@ class GatingScores(NamedTuple):
     matched_iou: Tensor
 
 
-def expert_probs_by_temperature(network: MoSE, global_feature: Tensor) -> Tensor:
-    """Gating probabilities at each of :data:`TEMPERATURES`, (T, B, K); the network is left at temperature 1."""
+def expert_probs_by_temperature(gating: nn.Module | None, images: EncodedImages) -> Tensor:
+    """Expert probabilities at each of :data:`TEMPERATURES`, (T, B, K); the network is left at temperature 1.
+
+    Args:
+        gating: what is tempered; None for a network without experts.
+        images: of the network.
+    """
+    if gating is None:
+        return images.expert_probs().expand(len(TEMPERATURES), -1, -1)
     probs = []
     for value in TEMPERATURES:
-        temper(network.gating, value)
-        probs.append(network.gating(global_feature))
-    temper(network.gating, 1.0)
+        temper(gating, value)
+        probs.append(images.expert_probs())
+    temper(gating, 1.0)
     return torch.stack(probs)
 
 

@@ -18,6 +18,7 @@ from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
 from mose_med.model_files import model_sha256
 from mose_med.networks.priors import DEFAULT_CODES, Codes
+from mose_med.networks.protocol import tempered_modules
 from mose_med.networks.temperature import temper
 from mose_med.report.reliability import write_reliability
 from pipelines.calibrate.fit import CalibrationFit, Draw
@@ -140,7 +141,8 @@ def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[Calibrat
     datalist = load_datalist(options.datalist)
     require_fit(datalist, checkpoint.config, options.checkpoint)
     network = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(choose_device(options.device))
-    temper(network, 1.0)
+    for module in tempered_modules(network).values():
+        temper(module, 1.0)
     images = scored_dataset(datalist, options.part, checkpoint.config)
     warn_of_training_data(checkpoint, images.data, f"checkpoint {options.checkpoint}")
     patients = [entry.patient_id for entry in images.data]
@@ -164,8 +166,8 @@ def _tempered(checkpoint: Checkpoint, temperatures: Temperatures, source: Path) 
 
     def state(weights: dict[str, Tensor]) -> dict[str, Tensor]:
         network = build_network(replace(checkpoint, model=weights, ema=None), f"checkpoint {source}")
-        temper(network.gating, temperatures.gating)
-        temper(network.head, temperatures.logits)
+        for name, module in tempered_modules(network).items():
+            temper(module, getattr(temperatures, name))
         return dict(network.state_dict())
 
     ema = None if checkpoint.ema is None else state(checkpoint.ema)

@@ -1,4 +1,4 @@
-"""Samples of a network for a batch of slices, in both forms, over features that are computed once.
+"""Samples of a network for a batch of slices, in both forms, over what the network computes once.
 
 Everything random of a slice is drawn from (seed, index of the slice), so that no result depends on the batch size or on
 which other slices are evaluated. Quadrature codes of the compact form depend on neither.
@@ -6,15 +6,15 @@ which other slices are evaluated. Quadrature codes of the compact form depend on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mose_med.networks import MoSE
-from mose_med.networks.priors import DEFAULT_CODES, Codes, quadrature_deviates
-from mose_med.networks.unet import Features
+from mose_med.networks.encoded import encoded
+from mose_med.networks.priors import DEFAULT_CODES, Codes
+from mose_med.networks.protocol import StochasticNetwork, draw_fields, standard_deviates
 from mose_med.samples import ExpertSamples, WeightedSamples
 from mose_med.seeds import stream_seed
 
@@ -47,61 +47,68 @@ class BatchPrediction:
         first: index of the first slice of the batch.
     """
 
-    def __init__(self, network: MoSE, images: Tensor, first: int) -> None:
+    def __init__(self, network: StochasticNetwork, images: Tensor, first: int) -> None:
         self._network = network
         self._first = first
-        self._spatial = list(images.shape[2:])
-        self._features = network.features(images)
-        self.expert_probs: Tensor = network.gating(self._features.global_feature)
+        self._images = images
+        self.encoded = encoded(network, images)
+        self.expert_probs: Tensor = self.encoded.expert_probs()
 
     def compact(self, num_samples: int, seed: int, codes: Codes = DEFAULT_CODES) -> SampleSet:
         """Compact form: as many samples of each expert as fit ``num_samples``, at least one."""
-        latents, weights = self._compact_codes(num_samples, seed, codes)
-        return self._sample_set(latents, weights)
+        deviates = self._deviates(num_samples, seed, codes)
 
-    @property
-    def global_feature(self) -> Tensor:
-        """What the gating looks at."""
-        return self._features.global_feature
+        def drawn(rows: slice) -> WeightedSamples:
+            fields = self._fields("compact fields", seed, rows, deviates.shape[2])
+            return self.encoded.samples(deviates[rows], fields, members=rows).weighted()
+
+        return self._sample_set(drawn, deviates.shape[1] * deviates.shape[2])
 
     def standard(self, num_samples: int, seed: int) -> SampleSet:
         """Standard form: equally probable samples, an expert drawn for each."""
-        probs, latents = self.expert_probs.cpu(), []
+        probs, chosen, deviates = self.expert_probs.cpu(), [], []
         for row in range(len(probs)):
             generator = _generator("standard samples", seed, self._first + row)
-            experts = torch.multinomial(probs[row : row + 1], num_samples, replacement=True, generator=generator)
-            latents.append(self._network.priors.draw_from(experts, generator))
+            chosen.append(torch.multinomial(probs[row : row + 1], num_samples, replacement=True, generator=generator))
+            deviates.append(torch.randn(1, num_samples, self._network.noise_dim, generator=generator))
+        experts, noise = torch.cat(chosen), torch.cat(deviates).to(self._images.device)
         weights = self.expert_probs.new_full((len(probs), num_samples), 1.0 / num_samples)
-        return self._sample_set(torch.cat(latents), weights)
+
+        def drawn(rows: slice) -> WeightedSamples:
+            fields = self._fields("standard fields", seed, rows, num_samples)
+            return WeightedSamples(self.encoded.chosen(experts[rows], noise[rows], fields, members=rows), weights[rows])
+
+        return self._sample_set(drawn, num_samples)
 
     def experts(self, num_samples: int, seed: int, codes: Codes = DEFAULT_CODES) -> ExpertSamples:
         """The samples of :meth:`compact` as logits, by expert."""
-        latents, _ = self._compact_codes(num_samples, seed, codes)
-        logits = self._network.decode(self._features, latents, self._spatial)
-        by_expert = logits.view(*self.expert_probs.shape, -1, *logits.shape[2:])
-        return ExpertSamples(by_expert, self.expert_probs)
+        deviates, everyone = self._deviates(num_samples, seed, codes), slice(0, len(self._images))
+        return self.encoded.samples(deviates, self._fields("compact fields", seed, everyone, deviates.shape[2]))
 
-    def _compact_codes(self, num_samples: int, seed: int, codes: Codes) -> tuple[Tensor, Tensor]:
-        """Codes (B, N, L) and weights (B, N), one expert after the other."""
-        images, experts = self.expert_probs.shape
-        each = max(1, num_samples // experts)
+    def _deviates(self, num_samples: int, seed: int, codes: Codes) -> Tensor:
+        """Of the compact form, (B, K, S, D)."""
+        each = max(1, num_samples // self._network.num_experts)
         if codes == "quadrature":
-            points = quadrature_deviates(each, self._network.latent_dim)
-            latents = self._network.priors.at(points).expand(images, -1, -1, -1)
+            deviates = standard_deviates(self._network, each, len(self._images), choice=codes)
         else:
-            generators = (_generator("compact samples", seed, self._first + row) for row in range(images))
-            latents = torch.cat([self._network.draw_latents(1, each, generator) for generator in generators])
-        return latents.flatten(1, 2), (self.expert_probs / each).repeat_interleave(each, dim=1)
+            rows = range(len(self._images))
+            generators = (_generator("compact samples", seed, self._first + row) for row in rows)
+            deviates = torch.cat([standard_deviates(self._network, each, 1, generator) for generator in generators])
+        return deviates.to(self._images.device)
 
-    def _sample_set(self, latents: Tensor, weights: Tensor) -> SampleSet:
-        step = max(1, _SAMPLES_AT_ONCE // latents.shape[1])
-        return joined([self._part(latents, weights, rows) for rows in _spans(len(latents), step)])
+    def _fields(self, purpose: str, seed: int, rows: slice, samples: int) -> tuple[Tensor, ...]:
+        """Fields of some images, each from a generator of its own."""
+        drawn = [
+            draw_fields(
+                self._network, self._images[row : row + 1], samples, _generator(purpose, seed, self._first + row)
+            )
+            for row in range(rows.start, rows.stop)
+        ]
+        return tuple(torch.cat(parts) for parts in zip(*drawn, strict=True))
 
-    def _part(self, latents: Tensor, weights: Tensor, rows: slice) -> SampleSet:
-        found = self._features
-        features = Features(found.global_feature[rows], found.dense_feature[rows], [skip[rows] for skip in found.skips])
-        logits = self._network.decode(features, latents[rows], self._spatial)
-        return sample_set(WeightedSamples(logits, weights[rows]))
+    def _sample_set(self, drawn: Callable[[slice], WeightedSamples], samples: int) -> SampleSet:
+        step = max(1, _SAMPLES_AT_ONCE // samples)
+        return joined([sample_set(drawn(rows)) for rows in _spans(len(self._images), step)])
 
 
 def sample_set(samples: WeightedSamples) -> SampleSet:
@@ -119,7 +126,7 @@ def joined(sets: Sequence[SampleSet]) -> SampleSet:
 
 
 def _spans(length: int, step: int) -> Iterator[slice]:
-    return (slice(start, start + step) for start in range(0, length, step))
+    return (slice(start, min(start + step, length)) for start in range(0, length, step))
 
 
 def _generator(purpose: str, seed: int, index: int) -> torch.Generator:

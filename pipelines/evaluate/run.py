@@ -18,7 +18,7 @@ from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
 from mose_med.model_files import model_sha256
-from mose_med.networks import MoSE
+from mose_med.networks import StochasticNetwork
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
@@ -177,7 +177,7 @@ class _Run:
             self.checkpoint_sha256 = model_sha256(weights)
         self.datalist = load_datalist(options.datalist)
         require_fit(self.datalist, checkpoint.config, options.checkpoint)
-        self.network: MoSE = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(self.device)
+        self.network: StochasticNetwork = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(self.device)
         self.slices = scored_dataset(self.datalist, options.part, checkpoint.config)
         self.slices[0]
         self.training: ScoredDataset | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from mose_med.checkpoint import Checkpoint, ModelConfig
 from mose_med.data.pictures import CITYSCAPES_MEAN, CITYSCAPES_STD
+from mose_med.networks.marginal import marginal_network
 from pipelines.evaluate.files import Evaluation, markdown_table
 
 __all__ = ["model_card"]
@@ -24,18 +25,22 @@ only those that you trust.
 _USE = """## Use with PyTorch alone
 
 `models/model.ts` needs nothing but PyTorch. It takes {what} and returns the probability of every class.
-`samples_from` takes standard normal numbers (experts, samples, latent_dim) and returns the logits of every expert's
-samples and the probabilities of the experts.
-
+{samples_from}
 ```python
 import torch
 
 model = torch.jit.load("models/model.ts", map_location="cpu")
 {image}with torch.inference_mode():
     probability = model(image)  # (1, {classes}, {height}, {width}): {class_names}
-    logits, expert_probs = model.samples_from(image, torch.randn({experts}, 8, {latent_dim}))
+"""
+_SAMPLES_FROM = """`samples_from` takes standard normal numbers (experts, samples, latent_dim) and returns the logits of
+every expert's samples and the probabilities of the experts.
+"""
+_SAMPLES = """    logits, expert_probs = model.samples_from(image, torch.randn({experts}, 8, {latent_dim}))
 masks = logits.argmax(dim=3)  # (1, {experts}, 8, {height}, {width}): 8 outlines of every expert
 ```
+"""
+_PROBABILITY = """```
 """
 
 _WINDOW = """image_hu = torch.full((1, 1, {height}, {width}), -800.0)  # yours, i to the patient's left, j to posterior
@@ -101,18 +106,19 @@ def _calibration(found: dict[str, Any] | None) -> str:
 
 
 def _use(checkpoint: Checkpoint) -> str:
-    config, network = checkpoint.config, checkpoint.config.network
+    config, network = checkpoint.config, marginal_network(checkpoint.config.to_dict()["network"])
     height, width = config.preprocessing.roi_size
-    picture = network.get("in_channels", 1) >= 3
-    return _USE.format(
+    picture = network.in_channels >= 3
+    return (_USE + (_SAMPLES if network.scripts_samples else _PROBABILITY)).format(
         what="a picture" if picture else "a preprocessed window",
         image=_picture(config) if picture else _window(config),
+        samples_from=_SAMPLES_FROM if network.scripts_samples else "",
         height=height,
         width=width,
         classes=len(config.classes),
         class_names=", ".join(config.classes),
-        experts=network.get("num_experts", 4),
-        latent_dim=network.get("latent_dim", 1),
+        experts=network.num_experts,
+        latent_dim=network.noise_dim,
     )
 
 

@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from mose_med.checkpoint import ModelConfig
 from mose_med.errors import ConfigError
 from mose_med.files.zip_files import named_zip_errors
+from mose_med.networks.registry import DEFAULT_NETWORK
 from pipelines.train.config import SEVERAL_PROCESSES, TRACKING, bundle_configs, compose, config_files
 
 __all__ = ["OVERLAYS", "bundle_metadata", "config_texts", "model_settings", "named_bundle"]
@@ -107,6 +108,8 @@ def model_settings(model: ModelConfig) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(json.dumps(model.to_dict()))
     for text in _code(values):
         raise ConfigError(f"the model's own settings hold {text!r}, which a config file would run as code")
+    if values["network"]["name"] == DEFAULT_NETWORK:  # as the bundles' own files have it
+        del values["network"]["name"]
     return values | {"preprocessing": {"_target_": _PREPROCESSING} | values["preprocessing"]}
 
 

@@ -19,7 +19,7 @@ import torch
 
 from mose_med.checkpoint import read_checkpoint
 from mose_med.errors import MoseError
-from mose_med.networks import MarginalMoSE
+from mose_med.networks.marginal import marginal_network
 from pipelines.common.processes import keep_current_folder_out
 
 __all__ = ["METADATA_RECORD", "torchscript_bytes"]
@@ -29,7 +29,7 @@ METADATA_RECORD = "metadata.json"
 
 
 def torchscript_bytes(checkpoint: Path, metadata: Path) -> bytes:
-    """Script a checkpoint's :class:`~mose_med.networks.MarginalMoSE` in a fresh interpreter.
+    """Script a checkpoint's marginal network in a fresh interpreter.
 
     Args:
         checkpoint: with the weights to use under ``model``.
@@ -51,9 +51,9 @@ def torchscript_bytes(checkpoint: Path, metadata: Path) -> bytes:
 
 def _scripted(checkpoint: Path) -> torch.jit.ScriptModule:
     found = read_checkpoint(checkpoint)
-    network = MarginalMoSE(**found.config.network)
+    network = marginal_network(found.config.to_dict()["network"])
     network.load_state_dict(found.model)
-    return torch.jit.script(network.eval())
+    return network.eval().to_torchscript(torch.zeros(1, network.in_channels, *found.config.preprocessing.roi_size))
 
 
 def _without_debug_records(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:

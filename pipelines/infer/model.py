@@ -10,7 +10,7 @@ import torch
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.errors import ConfigError
 from mose_med.model_files import model_sha256
-from mose_med.networks import MoSE
+from mose_med.networks import StochasticNetwork
 from pipelines.common.device import choose_device
 from pipelines.common.shipped_weights import chosen_checkpoint
 from pipelines.common.weights import weights_file
@@ -21,7 +21,7 @@ __all__ = ["LoadedModel", "load_model"]
 class LoadedModel(NamedTuple):
     """A network in eval mode on its device, what its weights mean, and the hash of their file."""
 
-    network: MoSE
+    network: StochasticNetwork
     config: ModelConfig
     weights_sha256: str
 
