@@ -1,7 +1,8 @@
 """Which maps the folder of a case has, and how they are stored: light to import, without PyTorch.
 
 Maps are asked for by kind: ``masks`` are the samples of every expert (and those in the standard form, where they are
-drawn), ``foreground_probability`` the mean of each expert; the others are named as their files are.
+drawn), ``foreground_probability`` the mean of each expert; the others are named as their files are. A network without
+experts (K = 1) has its samples in ``sample_masks``, and none of the maps that tell experts apart.
 
 Probabilities and entropies (nats) are stored as int16, in steps of :data:`STEP`, with the step as ``scl_slope`` of the
 NIfTI header: every reader gives numbers from 0 to 1 back. A value is off by half a step at most, 1/2048; half a step
@@ -15,11 +16,26 @@ from typing import Literal
 
 from mose_med.errors import ConfigError
 
-__all__ = ["DEFAULT_OUTPUTS", "MAP_STORAGES", "OUTPUTS", "STEP", "MapStorage", "kind_of_map", "outputs_in_order"]
+__all__ = [
+    "DEFAULT_OUTPUTS",
+    "MAP_STORAGES",
+    "OUTPUTS",
+    "SAMPLE_MASKS",
+    "STEP",
+    "MapStorage",
+    "kind_of_map",
+    "maps_of_kind",
+    "outputs_in_order",
+]
 
 #: Kinds of maps, and those that are written unless others are asked for.
 DEFAULT_OUTPUTS = ("masks", "probability", "consensus", "entropy")
 OUTPUTS = (*DEFAULT_OUTPUTS, "entropy_between_experts", "foreground_probability", "expert_probs")
+
+#: Masks of the samples of a network without experts.
+SAMPLE_MASKS = "sample_masks"
+#: Kinds that only a network with experts has.
+_OF_EXPERTS = ("entropy_between_experts", "foreground_probability", "expert_probs")
 
 MapStorage = Literal["scaled", "full"]
 MAP_STORAGES: tuple[MapStorage, ...] = ("scaled", "full")
@@ -35,7 +51,20 @@ def kind_of_map(name: str) -> str:
         ('masks', 'foreground_probability', 'expert_probs')
     """
     kind = name.partition("_")[2] if name.startswith("expert-") else name
-    return "masks" if kind == "samples" else kind
+    return "masks" if kind in ("samples", SAMPLE_MASKS) else kind
+
+
+def maps_of_kind(kind: str, num_experts: int) -> list[str]:
+    """Names of the maps of a kind; a network without experts has samples, and nothing that tells experts apart.
+
+    Example:
+        >>> maps_of_kind("masks", 2), maps_of_kind("masks", 1), maps_of_kind("expert_probs", 1)
+        (['expert-1_samples', 'expert-2_samples'], ['sample_masks'], [])
+    """
+    if num_experts == 1:
+        return [SAMPLE_MASKS] if kind == "masks" else [] if kind in _OF_EXPERTS else [kind]
+    what = {"masks": "samples", "foreground_probability": "foreground_probability"}.get(kind)
+    return [kind] if what is None else [f"expert-{k + 1}_{what}" for k in range(num_experts)]
 
 
 def outputs_in_order(kinds: Iterable[str]) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 Maps are named as the files of a case folder are: ``expert-1_samples`` (i, j, k, S) and
 ``expert-1_foreground_probability`` for each expert, ``expert_probs`` (i, j, k, K), ``probability``, ``consensus``,
 ``entropy`` and ``entropy_between_experts`` (nats), and ``samples`` (i, j, k, N') where the standard form was asked
-for. Outside every window the network did not look: all maps are 0 there. Each listed position has a region of its own;
-where regions share voxels, a voxel is that of the nearest position, and :meth:`CaseDistribution.alone` has the rest.
+for. Without experts (K = 1) the samples are ``sample_masks``, and no map tells experts apart. Outside every window the
+network did not look: all maps are 0 there. Each listed position has a region of its own; where regions share voxels, a
+voxel is that of the nearest position, and :meth:`CaseDistribution.alone` has the rest.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mose_med.case_maps import maps_of_kind
 from mose_med.errors import ConfigError
 from mose_med.geometry import translated
 from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
@@ -166,18 +168,21 @@ class CaseDistribution:
         """Of each map the format, and what its channels are of a region."""
         samples, experts = self.samples_per_expert, range(self.num_experts)
         scalar, sampled = MapFormat(self.shape, np.float32), MapFormat((*self.shape, samples), np.uint8)
+        named = partial(maps_of_kind, num_experts=self.num_experts)
         maps: dict[str, tuple[MapFormat, list[_OfRegion]]] = {
-            f"expert-{k + 1}_samples": (sampled, [partial(_mask, n=k * samples + s) for s in range(samples)])
-            for k in experts
+            name: (sampled, [partial(_mask, n=k * samples + s) for s in range(samples)])
+            for k, name in enumerate(named("masks"))
         }
-        for k in experts:
-            maps[f"expert-{k + 1}_foreground_probability"] = (scalar, [partial(_expert_mean, n=k)])
+        for k, name in enumerate(named("foreground_probability")):
+            maps[name] = (scalar, [partial(_expert_mean, n=k)])
         form = MapFormat((*self.shape, self.num_experts), np.float32)
-        maps["expert_probs"] = (form, [partial(_expert_prob, n=k) for k in experts])
+        for name in named("expert_probs"):
+            maps[name] = (form, [partial(_expert_prob, n=k) for k in experts])
         maps["probability"] = (scalar, [Region.probability])
         maps["consensus"] = (MapFormat(self.shape, np.uint8), [Region.consensus])
         maps["entropy"] = (scalar, [entropy])
-        maps["entropy_between_experts"] = (scalar, [entropy_between_experts])
+        for name in named("entropy_between_experts"):
+            maps[name] = (scalar, [entropy_between_experts])
         if self.num_standard:
             form = MapFormat((*self.shape, self.num_standard), np.uint8)
             maps["samples"] = (form, [partial(_standard_mask, n=n) for n in range(self.num_standard)])

@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from mose_med.case_maps import maps_of_kind
 from mose_med.geometry import Affine
 from mose_med.report.lesion_volumes import LesionVolumes
 
@@ -46,14 +47,15 @@ class MapLayer(NamedTuple):
 
 def map_layers(num_experts: int) -> list[MapLayer]:
     """The maps of a case with K experts: those of the whole mixture first."""
-    entropy = math.log(2)
+    entropy, of_all = math.log(2), "probability, all experts" if num_experts > 1 else "probability"
     layers = [
-        MapLayer("probability", "probability, all experts", "", 1.0, "viridis"),
+        MapLayer("probability", of_all, "", 1.0, "viridis"),
         MapLayer("entropy", "entropy", "nats", entropy, "plasma"),
-        MapLayer("entropy_between_experts", "entropy between experts", "nats", entropy, "plasma"),
     ]
-    for k in range(1, num_experts + 1):
-        layers.append(MapLayer(f"expert-{k}_foreground_probability", f"probability, expert {k}", "", 1.0, "viridis"))
+    for name in maps_of_kind("entropy_between_experts", num_experts):
+        layers.append(MapLayer(name, "entropy between experts", "nats", entropy, "plasma"))
+    for k, name in enumerate(maps_of_kind("foreground_probability", num_experts), start=1):
+        layers.append(MapLayer(name, f"probability, expert {k}", "", 1.0, "viridis"))
     return layers
 
 
@@ -84,7 +86,8 @@ def _maps(volumes: LesionVolumes) -> Iterator[tuple[MapLayer, NDArray[np.float32
     if between is not None:
         values["entropy_between_experts"] = between
     if means is not None:
-        values |= {f"expert-{k + 1}_foreground_probability": means[..., k] for k in range(means.shape[3])}
+        names = maps_of_kind("foreground_probability", means.shape[3])
+        values |= {name: means[..., k] for k, name in enumerate(names)}
     return ((layer, values[layer.name]) for layer in map_layers(volumes.samples.shape[3]) if layer.name in values)
 
 

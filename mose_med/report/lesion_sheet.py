@@ -105,26 +105,27 @@ def write_lesion_sheet(
     view = lesion_view(volumes, lesion, columns)
     sheet = _Sheet(columns)
     sheet.title(lesion, case)
-    sheet.heading(
-        0,
-        "axial slices from feet to head: each expert's samples in its colour, the consensus broad and white",
-    )
+    whose, what = ("each expert's samples in its colour", "each expert's samples with the expert's probability, all")
+    if experts == 1:
+        whose, what = "samples in colour", "samples, all"
+    sheet.heading(0, f"axial slices from feet to head: {whose}, the consensus broad and white")
     for axes, k in zip(sheet.panels(0), view.slices, strict=False):
         _show_image(axes, volumes, view, k, _slice_title(volumes, k, view.middle))
         _outline(axes, [volumes.consensus[:, :, k]], volumes, view, CONSENSUS_COLOUR, 2.6)
         for expert in range(experts):
             _outline_samples(axes, volumes, view, k, expert)
-    sheet.heading(1, "the middle slice: CT, each expert's samples with the expert's probability, all experts together")
+    sheet.heading(1, f"the middle slice: CT, {what} {'experts ' if experts > 1 else ''}together")
     first, *others = sheet.panels(1)
     _show_image(first, volumes, view, view.middle, "CT")
     _scale_bar(first, view)
     for expert in range(experts):
-        title = f"expert {expert + 1}: {100 * lesion.expert_probs[expert]:.0f} %"
+        title = f"expert {expert + 1}: {100 * lesion.expert_probs[expert]:.0f} %" if experts > 1 else "samples"
         _show_image(others[expert], volumes, view, view.middle, title, expert_colour(expert))
         _outline_samples(others[expert], volumes, view, view.middle, expert)
     _show_map(others[experts], volumes, volumes.probability, view, "probability", "viridis", 1.0)
     _show_map(others[experts + 1], volumes, volumes.entropy, view, "entropy, nats", "inferno", math.log(2))
-    _draw_experts(sheet.chart(0.0, 0.3), lesion)
+    if experts > 1:
+        _draw_experts(sheet.chart(0.0, 0.3), lesion)
     _draw_volume(sheet.chart(0.34, 0.38), lesion)
     sheet.facts(0.76, lesion, volumes)
     sheet.save(path)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mose_med.case_maps import maps_of_kind
 from mose_med.geometry import Affine, Reorientation, mm_to_index, reorientation, spacing_mm, translated
 from mose_med.inferers.regions import Box
 from mose_med.io.case.finished import FinishedCase, Position
@@ -82,10 +83,9 @@ def read_lesion_volumes(
     boxes = [view.undo(steps, case.shape) for view in views]
     read = partial(_oriented, case, boxes=boxes, numbers=list(places_mm), steps=steps)
     maps = {name: read(name) for name in _MAPS}
-    experts = range(1, case.num_experts + 1)
-    samples = [read(f"expert-{k}_samples") for k in experts]
-    means = [read(f"expert-{k}_foreground_probability") for k in experts if case.has("foreground_probability")]
-    between = read("entropy_between_experts") if case.has("entropy_between_experts") else None
+    samples = [read(name) for name in maps_of_kind("masks", case.num_experts)]
+    means = [read(name) for name in case.maps("foreground_probability")]
+    (between,) = map(read, case.maps("entropy_between_experts")) if case.maps("entropy_between_experts") else (None,)
     return [
         LesionVolumes(
             affine=translated(affine, view.start),

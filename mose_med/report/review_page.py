@@ -143,6 +143,11 @@ def _lesion_description(lesion: FoundLesion, holder: int, volumes: LesionVolumes
     }
 
 
+def _number_of_samples(case: FinishedCase) -> str:
+    samples = f"{case.samples_per_expert} samples"
+    return f"{case.num_experts} experts x {samples}" if case.num_experts > 1 else samples
+
+
 def _made(case: FinishedCase) -> list[tuple[str, str]]:
     """What made the case, for the foot of the page; an entry that the provenance lacks is passed over."""
     source, options = case.provenance.get("input", {}), case.provenance.get("options", {})
@@ -151,7 +156,7 @@ def _made(case: FinishedCase) -> list[tuple[str, str]]:
     lines = [
         ("case", case.name),
         ("study", f"{' x '.join(map(str, case.shape))} voxels of {spacing} mm, {source.get('orientation', '')}"),
-        ("samples", f"{case.num_experts} experts x {case.samples_per_expert} samples, seed {options.get('seed', '?')}"),
+        ("samples", f"{_number_of_samples(case)}, seed {options.get('seed', '?')}"),
         ("maps not in this case", _left_out(case)),
         ("weights", f"SHA-256 {options['weights_sha256']}" if "weights_sha256" in options else ""),
         ("programs", ", ".join(f"{name} {version}" for name, version in versions.items())),

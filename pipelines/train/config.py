@@ -122,8 +122,9 @@ def _check_names(path: Path, known: Mapping[str, Any]) -> None:
 
 
 def _is_checked(key: str, value: Mapping[Any, Any]) -> bool:
-    """Whether the names in a mapping are those of the base: another object has its own, and ``+`` adds new ones."""
-    return "_target_" not in value and not key.startswith("+")
+    """Whether the names in a mapping are those of the base; not of another object or network, nor what ``+`` adds."""
+    other = "_target_" in value or (key == "network" and "name" in value)
+    return not other and not key.startswith("+")
 
 
 def _names(

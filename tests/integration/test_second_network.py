@@ -49,7 +49,7 @@ def case(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("study")
     values = np.where(disc((16, 15), 5), 0, -800)[..., None].repeat(6, axis=2).astype(np.int16)
     nib.save(nib.Nifti1Image(values, AFFINE), root / "study.nii")
-    (root / "nodules.csv").write_text(f"x,y,z\n{-0.7 * 16},{-0.7 * 15},5\n", encoding="utf-8")
+    (root / "nodules.csv").write_text(f"x_ras_mm,y_ras_mm,z_ras_mm\n{-0.7 * 16},{-0.7 * 15},5\n", encoding="utf-8")
     arguments = [root / "study.nii", "--checkpoint", trained / "best.pt", "--output-dir", root / "out"]
     arguments += ["--nodules", root / "nodules.csv", "--outputs", "all", "--report", "--form", "standard"]
     assert run("infer", *arguments, "--device", "cpu", "--samples", "3") == ExitCode.DONE
@@ -85,13 +85,23 @@ def test_it_cannot_be_calibrated(trained: Path, tiny_datalist: Path, tmp_path: P
     )
 
 
-def test_it_becomes_a_bundle(trained: Path, tmp_path: Path):
-    assert run("export", "bundle", trained / "best.pt", tmp_path / "tiny.zip") == ExitCode.DONE
+def test_it_becomes_a_bundle(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    installed(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{Path(__file__).parents[2]}")
+    arguments = ["--checkpoint", trained / "best.pt", "--output-file", tmp_path / "tiny.zip"]
+    assert run("export", "bundle", *arguments) == ExitCode.DONE
     with zipfile.ZipFile(tmp_path / "tiny.zip") as bundle:
         bundle.extractall(tmp_path)
     image = torch.rand(1, 1, SIZE, SIZE)
     probs = torch.jit.load(tmp_path / "tiny/models/model.ts")(image)
     torch.testing.assert_close(probs.sum(dim=1), torch.ones(1, SIZE, SIZE))
+
+
+def installed(site: Path) -> None:
+    """What an installed package leaves that declares the network: another process finds it by its name."""
+    (site / "tiny-1.dist-info").mkdir(parents=True)
+    (site / "tiny-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny\nVersion: 1\n")
+    (site / "tiny-1.dist-info" / "entry_points.txt").write_text(f"[mose_med.networks]\ntiny = {MODULE}:TinyNetwork\n")
 
 
 def test_its_case_is_read_back(case: Path):

@@ -18,7 +18,7 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, kind_of_map
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, SAMPLE_MASKS, kind_of_map, maps_of_kind
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, mm_to_index
 from mose_med.inferers.lesions import LesionEntropy
@@ -101,7 +101,11 @@ class FinishedCase:
 
     def has(self, kind: str) -> bool:
         """Whether the folder has the maps of a kind."""
-        return all((self.folder / f"{name}.nii.gz").is_file() for name in _map_names(kind, self.num_experts))
+        return all((self.folder / f"{name}.nii.gz").is_file() for name in maps_of_kind(kind, self.num_experts))
+
+    def maps(self, kind: str) -> list[str]:
+        """Names of the maps of a kind, if the folder has them."""
+        return maps_of_kind(kind, self.num_experts) if self.has(kind) else []
 
     def left_out(self) -> list[str]:
         """Kinds of maps that the folder does not have; ``--outputs`` writes them."""
@@ -186,12 +190,12 @@ def open_case(folder: Path, name: str | None = None) -> FinishedCase:
     """
     if not folder.is_dir():
         raise DataError(f"case folder {folder} does not exist")
-    i, j, k, samples_per_expert = _stored(folder, _FIRST_SAMPLES).shape
+    i, j, k, samples_per_expert = _stored(folder, _first_samples(folder)).shape
     records = _read_json(folder, LESIONS_NAME).get("lesions", [])
     provenance = _read_json(folder, PROVENANCE_NAME)
     num_experts = _num_experts(folder, provenance)
     for kind in DEFAULT_OUTPUTS:
-        for map_name in _map_names(kind, num_experts):
+        for map_name in maps_of_kind(kind, num_experts):
             _require_map(folder, map_name)
     return FinishedCase(
         folder=folder,
@@ -209,21 +213,22 @@ def _affine(folder: Path, provenance: Mapping[str, Any]) -> Affine:
     """The affine that was inferred on; maps carry both transforms of a NIfTI input, of which it is one."""
     recorded = provenance.get("input", {}).get("affine_ras_mm")
     if recorded is None:
-        recorded = nib.load(folder / f"{_FIRST_SAMPLES}.nii.gz").affine
+        recorded = nib.load(folder / f"{_first_samples(folder)}.nii.gz").affine
     return np.asarray(recorded, dtype=np.float64)
 
 
+def _first_samples(folder: Path) -> str:
+    """Map of the samples, the first expert's if there are several."""
+    return SAMPLE_MASKS if (folder / f"{SAMPLE_MASKS}.nii.gz").is_file() else _FIRST_SAMPLES
+
+
 def _num_experts(folder: Path, provenance: Mapping[str, Any]) -> int:
-    """K as the record of the model has it; without one, as many as have samples."""
+    """K as the record of the model has it; without one, as many as have samples; 1 where none is told apart."""
+    if _first_samples(folder) == SAMPLE_MASKS:
+        return 1
     recorded = provenance.get("model", {}).get("network", {}).get("num_experts")
     numbers = (path.name.partition("_")[0].removeprefix("expert-") for path in folder.glob("expert-*_samples.nii.gz"))
     return recorded if isinstance(recorded, int) else max(int(number) for number in numbers if number.isdecimal())
-
-
-def _map_names(kind: str, num_experts: int) -> list[str]:
-    """Names of the maps of a kind."""
-    what = {"masks": "samples", "foreground_probability": "foreground_probability"}.get(kind)
-    return [kind] if what is None else [f"expert-{k + 1}_{what}" for k in range(num_experts)]
 
 
 def _require(folder: Path, name: str, way_out: str = "") -> Path:

@@ -18,6 +18,18 @@ from pipelines.evaluate.scored_data import CountedClasses
 
 COUNTED = CountedClasses((1,), None, (1,))
 FEATURE = torch.randn(3, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Shown:
+    """Images whose global feature is :data:`FEATURE`."""
+
+    def __init__(self, network: MoSE) -> None:
+        self.network = network
+
+    def expert_probs(self) -> Tensor:
+        return self.network.gating(FEATURE)
+
+
 EVEN = torch.full((3, 2, 2), 0.5)
 
 
@@ -46,7 +58,7 @@ def raters_at(network: MoSE, temperature: float) -> RaterMasks:
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_the_temperature_of_the_gating_is_found(network: MoSE, temperature: float):
-    probs = expert_probs_by_temperature(network, FEATURE)
+    probs = expert_probs_by_temperature(network.gating, Shown(network))
     scores = gating_scores(expert_masks(), probs, raters_at(network, temperature), COUNTED)
     assert TEMPERATURES[lowest(scores.ged.mean(dim=1))] == temperature
     assert float(network.gating.temperature.value) == 1.0
@@ -54,7 +66,7 @@ def test_the_temperature_of_the_gating_is_found(network: MoSE, temperature: floa
 
 def test_scores_at_every_temperature_are_those_of_the_metrics(network: MoSE):
     samples, raters = expert_masks(), raters_at(network, 0.5)
-    probs = expert_probs_by_temperature(network, FEATURE)
+    probs = expert_probs_by_temperature(network.gating, Shown(network))
     found = gating_scores(samples, probs, raters, COUNTED)
     for index in (0, NEUTRAL, 33):
         pair = (samples.masks, raters.masks, probs[index].repeat_interleave(2, dim=1) / 2, raters.weights)

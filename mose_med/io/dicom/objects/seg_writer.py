@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import RLELossless
 
+from mose_med.case_maps import maps_of_kind
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.dicom.objects.common import ABNORMALITY, LUNG, NODULE, CaseObjects, without_run_traces
 
@@ -67,8 +68,8 @@ class Segments(NamedTuple):
 def case_segments(distribution: CaseDistribution) -> Segments:
     """All segments of a case."""
     found: dict[str, _Slices] = {"Consensus": _above(distribution, "probability", _MODE_THRESHOLD)}
-    for expert in range(1, distribution.num_experts + 1):
-        name = f"expert-{expert}_foreground_probability"
+    means = maps_of_kind("foreground_probability", distribution.num_experts)
+    for expert, name in enumerate(means, start=1):
         found[f"Expert {expert}"] = _above(distribution, name, _MODE_THRESHOLD)
     for lesion in distribution.lesions:
         found[lesion_label(lesion)] = _lesion(lesion, distribution)

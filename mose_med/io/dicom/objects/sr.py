@@ -122,7 +122,9 @@ def _measurements(lesion: Lesion) -> Sequence[hd.sr.Measurement]:
         (codes.SCT.NinetyFifthPercentile, volume.p95),
     )
     measurements = [_measurement(codes.SCT.Volume, value, _MILLILITRE, derivation=code) for code, value in spread]
-    for expert, (mean, probability) in enumerate(zip(volume.by_expert, lesion.expert_probs, strict=True), start=1):
+    several = len(lesion.expert_probs) > 1
+    experts = zip(volume.by_expert, lesion.expert_probs, strict=True) if several else ()
+    for expert, (mean, probability) in enumerate(experts, start=1):
         method = private_code(f"EXPERT-{expert}", f"Expert {expert} of the mixture")
         measurements += [
             _measurement(codes.SCT.Volume, mean, _MILLILITRE, derivation=codes.SCT.Mean, method=method),
