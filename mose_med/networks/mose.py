@@ -6,7 +6,7 @@ Axes: B batch, K experts, S samples per expert, N samples in all, C classes, L l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,8 @@ class MoSE(nn.Module):
         (torch.Size([1, 3, 2, 2, 9, 6]), torch.Size([1, 3]))
     """
 
+    __jit_unused_properties__: ClassVar = ["is_deterministic"]
+
     def __init__(
         self,
         spatial_dims: int = 2,
@@ -109,7 +111,6 @@ class MoSE(nn.Module):
         self.num_experts = num_experts
         self.latent_dim = latent_dim
         self.noise_dim = latent_dim
-        self.is_deterministic = experts == "deterministic"
         self.samples_per_expert = samples_per_expert
         self.backbone: Any
         if backbone == "unet":
@@ -158,6 +159,11 @@ class MoSE(nn.Module):
         else:
             latents = self._checked_latents(latents, len(image), samples_per_expert)
         return self.expert_samples(image, latents)
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether all samples of an expert are the same."""
+        return self.priors.log_std is None
 
     def samples_from(self, image: Tensor, deviates: Tensor) -> ExpertSamples:
         r"""Samples of an image at standard normal numbers: those of their codes.

@@ -117,4 +117,4 @@ def test_files_and_report_speak_of_samples(case: Path):
         r"<(script|style)\b.*?</\1>|<[^>]*>", "", (case / "report.html").read_text(encoding="utf-8"), flags=re.S
     )
     assert "expert" not in page.lower()
-    assert "sample 3" in page
+    assert "3 samples, seed 0" in page

@@ -159,3 +159,27 @@ def test_a_damaged_last_checkpoint_is_named_and_the_one_before_goes_on(tmp_path:
     resumed, whole = Training(tmp_path).run(4), Training(tmp_path / "whole").run(4)
     assert_close(resumed.network.state_dict(), whole.network.state_dict(), rtol=0, atol=0)
     assert read_checkpoint(tmp_path / "previous.pt").epoch == 3
+
+
+def keeper(training: Training, loss: object) -> CheckpointKeeper:
+    training.keeper.loss = loss
+    return training.keeper
+
+
+def test_what_a_loss_keeps_between_steps_is_restored_bit_by_bit(tmp_path: Path):
+    first, second = Training(tmp_path), Training(tmp_path)
+    loss, later = torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    loss(torch.randn(5, 3))
+    keeper(first, loss)
+    keeper(second, later)
+    first.run(1)
+    second.keeper.restore(second.engine)
+    assert all(torch.equal(value, later.state_dict()[name]) for name, value in loss.state_dict().items())
+
+
+def test_a_loss_with_another_state_is_refused(tmp_path: Path):
+    Training(tmp_path).run(1)
+    other = Training(tmp_path)
+    keeper(other, torch.nn.BatchNorm1d(3))
+    with pytest.raises(ConfigError, match=r"holds the loss state \[\], the config's loss has \['bias', "):
+        other.keeper.restore(other.engine)
