@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from mose_med.checkpoint import build_network, read_checkpoint
-from mose_med.io.finished_case import open_case
+from mose_med.io.case.finished import open_case
 from pipelines.cli import invoke
-from pipelines.console import ExitCode
+from pipelines.common.console import ExitCode
 from tests.fixtures.second_network import TinyNetwork
 from tests.fixtures.training import AFFINE, SIZE, disc
 
