@@ -39,6 +39,7 @@ ALLOWED = {
     "networks": BOTTOM,
     "losses": BOTTOM,
     "metrics": BOTTOM,
+    "baselines": BOTTOM | {"networks", "losses", "metrics"},
     "model_files": set(),
     "model_config": BOTTOM | {"networks"},
     "checkpoint": BOTTOM | MODEL | {"networks"},

@@ -30,7 +30,13 @@ DEFAULT_NETWORK = "mose"
 
 #: Networks of this project, "module:class"; a module is imported when its network is asked for.
 _OWN = {
+    "hierarchical_probabilistic_unet": (
+        "mose_med.baselines.hierarchical_probabilistic_unet:HierarchicalProbabilisticUNet"
+    ),
+    "hu_variability": "mose_med.baselines.hu_variability:HuVariability",
     "mose": "mose_med.networks.mose:MoSE",
+    "phiseg": "mose_med.baselines.phiseg:PHiSeg",
+    "probabilistic_unet": "mose_med.baselines.probabilistic_unet:ProbabilisticUNet",
 }
 _registered: dict[str, type[Any]] = {}
 Network = TypeVar("Network", bound=type)
