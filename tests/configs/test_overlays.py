@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from monai.bundle import ConfigParser
 from monai.transforms import Identityd, ScaleIntensityd
 
 from configs.assemble import ROOT, bundles
 from mose_med.errors import ConfigError
+from mose_med.samples import RaterMasks
 from pipelines.train.config import config_files, overlay_names
 
+BASELINES = ("hierarchical_probabilistic_unet", "hu_variability", "phiseg", "probabilistic_unet")
+LOSSES = ("ablation_pairwise", "standard_form", *BASELINES)
 #: Pairs of overlays that each bring an object of their own, and its name.
 CONTRADICTING = {
-    frozenset({"ablation_pairwise", "standard_form"}): "loss",
+    **{frozenset(pair): "loss" for pair in combinations(LOSSES, 2)},
     frozenset({"cosine", "linear"}): "lr_scheduler",
 }
 CHEAP = ("loss", "annealing_handler", "train::inferer", "train::prepare_batch", "guard", "time_limit")
@@ -76,6 +81,22 @@ def test_an_overlay_gives_settings_of_a_network_that_exists(bundle: str, overlay
     settings = parser.get_parsed_content("network")
     if settings["backbone"] == "unet":  # ResNet-101 is too large for a test of a setting
         MoSE(**settings)
+
+
+@pytest.mark.parametrize("others", [(), ("demo",)])
+@pytest.mark.parametrize("bundle", ["lidc", "lidc_small"])
+@pytest.mark.parametrize(
+    "overlay", ["hierarchical_probabilistic_unet", "hu_variability", "phiseg", "probabilistic_unet"]
+)
+def test_a_baseline_takes_a_training_step(bundle: str, overlay: str, others: tuple[str, ...]):
+    parser = parsed(bundle, overlay, *others, **{"network::channels": [4, 4, 6, 8, 8]})
+    network, loss, optimizer = (parser.get_parsed_content(name) for name in ("network_def", "loss", "optimizer"))
+    raters = RaterMasks(torch.zeros(2, 4, 32, 32, dtype=torch.long), torch.full((2, 4), 0.25))
+    value = loss(network(torch.randn(2, 1, 32, 32), target=raters), raters)
+    value.backward()
+    optimizer.step()
+    assert value.isfinite()
+    assert parser.get_parsed_content("model_config").network["name"] == overlay
 
 
 def test_transforms_of_ones_own_take_the_places_that_the_docs_name(tmp_path: Path, tiny_datalist: Path):
