@@ -43,6 +43,7 @@ ALLOWED = {
     "model_files": set(),
     "model_config": BOTTOM | {"networks"},
     "checkpoint": BOTTOM | MODEL | {"networks"},
+    "combined_models": BOTTOM | MODEL | {"checkpoint"},
     "inferers": BOTTOM | {"networks", "metrics"},
     "io": BOTTOM | {"inferers"},
     "data": BOTTOM | {"io"},

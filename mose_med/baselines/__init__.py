@@ -1,1 +1,1 @@
-"""The methods that MoSE is compared with: a module each, with the network and its loss."""
+"""The other methods that the paper compares with, and what people use beside them: networks and their losses."""

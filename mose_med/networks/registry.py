@@ -30,13 +30,23 @@ DEFAULT_NETWORK = "mose"
 
 #: Networks of this project, "module:class"; a module is imported when its network is asked for.
 _OWN = {
+    "calibrated_adversarial_refinement": (
+        "mose_med.baselines.calibrated_adversarial_refinement:CalibratedAdversarialRefinement"
+    ),
+    "deterministic_unet": "mose_med.baselines.deterministic_unet:DeterministicUNet",
+    "ensemble": "mose_med.baselines.ensemble:Ensemble",
     "hierarchical_probabilistic_unet": (
         "mose_med.baselines.hierarchical_probabilistic_unet:HierarchicalProbabilisticUNet"
     ),
     "hu_variability": "mose_med.baselines.hu_variability:HuVariability",
+    "mc_dropout": "mose_med.baselines.mc_dropout:MonteCarloDropout",
     "mose": "mose_med.networks.mose:MoSE",
     "phiseg": "mose_med.baselines.phiseg:PHiSeg",
     "probabilistic_unet": "mose_med.baselines.probabilistic_unet:ProbabilisticUNet",
+    "stochastic_segmentation_network": (
+        "mose_med.baselines.stochastic_segmentation_network:StochasticSegmentationNetwork"
+    ),
+    "test_time_augmentation": "mose_med.baselines.augmented:AugmentedNetwork",
 }
 _registered: dict[str, type[Any]] = {}
 Network = TypeVar("Network", bound=type)

@@ -21,6 +21,14 @@ from pipelines.train.config import config_files, overlay_names
 BASELINES = ("hierarchical_probabilistic_unet", "hu_variability", "phiseg", "probabilistic_unet")
 LOSSES = ("ablation_pairwise", "standard_form", *BASELINES)
 #: Pairs of overlays that each bring an object of their own, and its name.
+LOSSES = (
+    "ablation_pairwise",
+    "calibrated_adversarial_refinement",
+    "deterministic_unet",
+    "mc_dropout",
+    "standard_form",
+    "stochastic_segmentation_network",
+)
 CONTRADICTING = {
     **{frozenset(pair): "loss" for pair in combinations(LOSSES, 2)},
     frozenset({"cosine", "linear"}): "lr_scheduler",

@@ -1,0 +1,185 @@
+r"""Stochastic segmentation network (Monteiro et al., NeurIPS 2020): logits with a low-rank normal distribution.
+
+.. math:: \eta = \mu(x) + F(x)\, \epsilon_r + \sqrt{D(x)} \odot \epsilon, \qquad
+          \ell = -\log \frac{1}{M} \sum_m \exp \log p(y \mid \eta_m)
+
+The factor's deviates :math:`\epsilon_r` are those of the whole case, the diagonal's :math:`\epsilon` belong to the
+voxel: windows that overlap agree on both.
+
+Departure: samples are put together from the factor and the diagonal, as in the authors' code for LIDC. The covariance
+is never factorised, as in their later code, where the Cholesky factor becomes singular on LIDC.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mose_med.baselines.likelihood import drawn_rater, log_likelihoods
+from mose_med.baselines.phiseg_unet import LIDC_CHANNELS, PhisegUNet
+from mose_med.baselines.sampled_network import SampledNetwork, require
+from mose_med.networks.protocol import NoiseField, checked_fields, standard_deviates
+from mose_med.networks.registry import register
+from mose_med.samples import ExpertSamples, RaterMasks
+
+__all__ = ["DrawnSamples", "LogitDistribution", "StochasticSegmentationLoss", "StochasticSegmentationNetwork"]
+
+#: Least variance of a logit.
+_EPSILON = 1e-5
+
+
+class LogitDistribution(NamedTuple):
+    r"""Normal distribution of logits: ``mean`` and ``variance`` (B, C, \*spatial), ``factor`` (B, C, r, \*spatial)."""
+
+    mean: Tensor
+    variance: Tensor
+    factor: Tensor
+
+
+class DrawnSamples(NamedTuple):
+    """What the loss takes: samples, and the index (B,) of the rater drawn for each image."""
+
+    samples: ExpertSamples
+    rater: Tensor
+
+
+@register("stochastic_segmentation_network")
+class StochasticSegmentationNetwork(SampledNetwork):
+    """PHiSeg's U-Net and three 1x1 heads: mean, logarithm of the diagonal, and factor of the covariance.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        out_channels: C, classes with the background.
+        channels: channels of each level, finest first.
+        rank: r, columns of the factor.
+        samples_per_expert: S unless a call says otherwise.
+        training_samples: M, samples of the loss.
+
+    Raises:
+        ConfigError: if a setting does not fit.
+
+    Example:
+        >>> network = StochasticSegmentationNetwork(channels=(4, 8), rank=3).eval()
+        >>> network(torch.zeros(1, 1, 9, 6), samples_per_expert=5).logits.shape
+        torch.Size([1, 1, 5, 2, 9, 6])
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 2,
+        channels: Sequence[int] = LIDC_CHANNELS,
+        rank: int = 10,
+        samples_per_expert: int = 16,
+        training_samples: int = 20,
+    ) -> None:
+        super().__init__(
+            spatial_dims,
+            in_channels,
+            out_channels,
+            noise_dim=rank,
+            samples_per_expert=samples_per_expert,
+            training_samples=training_samples,
+        )
+        require(rank >= 1, f"rank must be >= 1, got {rank}")
+        self.noise_fields = (NoiseField("diagonal", out_channels, stride=1, through_slices=False),)
+        self.trunk = PhisegUNet(spatial_dims, in_channels, channels)
+        head = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+        self.mean = head(channels[0], out_channels, kernel_size=1)
+        self.log_variance = head(channels[0], out_channels, kernel_size=1)
+        self.factor = head(channels[0], out_channels * rank, kernel_size=1)
+
+    def distribution(self, image: Tensor) -> LogitDistribution:
+        """Distribution of an image's logits, in single precision also under autocast."""
+        features = self.trunk(image)
+        with torch.autocast(image.device.type, enabled=False):
+            features = features.to(self.mean.weight.dtype)
+            variance = self.log_variance(features).exp() + _EPSILON
+            factor = self.factor(features).unflatten(1, (self.out_channels, self.noise_dim))
+            return LogitDistribution(self.mean(features), variance, factor)
+
+    def samples_from(self, image: Tensor, deviates: Tensor, fields: Sequence[Tensor] | None = None) -> ExpertSamples:
+        """Samples of given numbers; arguments are those of :meth:`SampledNetwork.samples_from`."""
+        deviates = self.checked_deviates(image, deviates)
+        mean, variance, factor = self.distribution(image)
+        with torch.autocast(image.device.type, enabled=False):
+            logits = mean[:, None, None] + torch.einsum("bcr...,bksr->bksc...", factor, deviates.to(factor.dtype))
+            if fields is not None:
+                (noise,) = checked_fields(self, fields, image, deviates.shape[2])
+                logits = logits + variance.sqrt()[:, None, None] * noise.to(variance.dtype)
+        return ExpertSamples(logits, mean.new_ones(len(image), 1))
+
+    def forward(
+        self,
+        image: Tensor,
+        *,
+        samples_per_expert: int | None = None,
+        generator: torch.Generator | None = None,
+        target: RaterMasks | None = None,
+    ) -> ExpertSamples | DrawnSamples:
+        """Samples; with a target, M of them and the rater that the loss compares them with."""
+        if target is None:
+            found: ExpertSamples = super().forward(image, samples_per_expert=samples_per_expert, generator=generator)
+            return found
+        self.check_image(image)
+        samples = self.wanted_samples(samples_per_expert, training=True)
+        deviates = standard_deviates(self, samples, len(image), generator)
+        shape = (len(image), 1, samples, self.out_channels, *image.shape[2:])
+        noise = _normal_on_device(shape, generator, image.device)
+        return DrawnSamples(self.samples_from(image, deviates, [noise]), drawn_rater(target, generator))
+
+
+def _normal_on_device(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Noise of every voxel, from a seed that the CPU generator gives.
+
+    Drawn on the CPU, it would cost a training step on an accelerator more than the network does.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.randn(*shape, generator=torch.Generator(device).manual_seed(seed), device=device)
+
+
+class StochasticSegmentationLoss(nn.Module):
+    r"""Negative log-likelihood of a mask, estimated with M samples, mean over the images.
+
+    Args:
+        raters: ``"one"``, drawn at random for every image and step, as in the paper; or ``"all"``: the expectation over
+            that draw, of less noise.
+        ignore_index: label of voxels that do not count.
+
+    Attributes:
+        components: ``likelihood``, the loss of the last call without gradient.
+
+    Raises:
+        ConfigError: if there is no such choice of raters.
+    """
+
+    def __init__(self, raters: Literal["one", "all"] = "one", ignore_index: int | None = None) -> None:
+        super().__init__()
+        require(raters in ("one", "all"), f"raters must be 'one' or 'all', got {raters!r}")
+        self.raters = raters
+        self.ignore_index = ignore_index
+        self.components: dict[str, Tensor] = {}
+
+    def forward(self, output: DrawnSamples, rater_masks: RaterMasks) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            output: of the network, with the target.
+            rater_masks: the target.
+        """
+        masks, weights = rater_masks
+        if self.raters == "one":
+            masks = masks[torch.arange(len(masks), device=masks.device), output.rater].unsqueeze(1)
+            weights = torch.ones_like(weights[:, :1])
+        logits = output.samples.logits.flatten(1, 2)
+        each = log_likelihoods(logits, masks, self.ignore_index)
+        mixture = each.logsumexp(dim=1) - math.log(logits.shape[1])
+        loss = -(weights.to(mixture.dtype) * mixture).sum(dim=1).mean()
+        self.components = {"likelihood": loss.detach()}
+        return loss
