@@ -12,15 +12,18 @@ import argparse
 import hashlib
 import json
 import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from benchmarks.machine import machine
 from benchmarks.quality_data import prepare_nodules
 from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
+from mose_med.checkpoint import build_network, read_checkpoint
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.run import COMPACT, STANDARD, EvaluateOptions, evaluate
 from pipelines.train.run import TrainOptions, train
@@ -55,7 +58,8 @@ def main() -> None:
 def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) -> dict[str, Any]:
     """Train a row with a seed, unless it is done, and score its best epoch on validation."""
     chosen = yaml.safe_dump({**PROTOCOL_S, **recipe.settings})
-    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays)}_seed-{seed}"
+    model = [recipe.model] if recipe.model else []
+    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model)}_seed-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings.yaml"
     settings.write_text(chosen, encoding="utf-8")
@@ -64,7 +68,7 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
             datalist=datalist,
             output_dir=folder / "training",
             bundle="lidc_small",
-            configs=(*recipe.overlays, str(settings)),
+            configs=(*recipe.overlays, str(settings), *model),
             seed=seed,
             threads=threads,
         )
@@ -79,7 +83,22 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
             threads=threads,
         )
     )
-    return {"best_epoch": trained.best_epoch, **_numbers(evaluation)}
+    return {"best_epoch": trained.best_epoch, **_numbers(evaluation), **_costs(trained.best_checkpoint)}
+
+
+def _costs(checkpoint: Path) -> dict[str, float]:
+    """Parameters, and seconds on one thread for 16 samples of 8 images of 64 x 64, the least of three."""
+    network = build_network(read_checkpoint(checkpoint)).to(memory_format=torch.channels_last)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    image = torch.zeros(8, 1, 64, 64)
+    deviates = torch.randn(network.num_experts, max(1, 16 // network.num_experts), network.noise_dim)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with torch.inference_mode():
+            network.samples_from(image, deviates)
+        seconds.append(time.perf_counter() - start)
+    return {"parameters": float(parameters), "seconds of 16 samples of 8 images": min(seconds)}
 
 
 def _numbers(evaluation: Evaluation) -> dict[str, Any]:

@@ -52,11 +52,13 @@ class Recipe:
         name: of the row.
         overlays: of the bundle, by name.
         settings: over them.
+        model: overlay of another model, over the settings; None for MoSE.
     """
 
     name: str
     overlays: tuple[str, ...] = ("linear",)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
 
 
 def _experts(number: int, each: int) -> dict[str, Any]:
@@ -64,6 +66,9 @@ def _experts(number: int, each: int) -> dict[str, Any]:
 
 
 _BETTER = Recipe("as published, better schedule and all symmetries", ("cosine",), {**_SCHEDULE, **_SYMMETRIES})
+
+#: The other methods learn from one rater a step, and have more steps for it.
+_OF_MODELS = {"max_epochs": 20, "val_interval": 5, "gamma_epochs": 10}
 
 #: Rows by table; each is trained under protocol S unless its settings say otherwise.
 TABLES: Mapping[str, tuple[Recipe, ...]] = {
@@ -95,5 +100,17 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe("noise after a third", ("linear", "noise_third")),
         Recipe("noise after two thirds", ("linear", "noise_two_thirds")),
         Recipe("DeepLabv3+", ("linear", "backbone_deeplabv3plus")),
+    ),
+    "models": (
+        Recipe("MoSE, 4 experts of 4 samples", settings=_OF_MODELS),
+        Recipe("MoSE, 16 experts of 1 sample", ("linear",), {**_OF_MODELS, **_experts(16, 1)}),
+        Recipe("Probabilistic U-Net", settings=_OF_MODELS, model="probabilistic_unet"),
+        Recipe("Hierarchical Probabilistic U-Net", settings=_OF_MODELS, model="hierarchical_probabilistic_unet"),
+        Recipe("PHiSeg", settings=_OF_MODELS, model="phiseg"),
+        Recipe("Stochastic segmentation network", settings=_OF_MODELS, model="stochastic_segmentation_network"),
+        Recipe("Adversarial refinement", settings=_OF_MODELS, model="calibrated_adversarial_refinement"),
+        Recipe("Variability as a target, after Hu", settings=_OF_MODELS, model="hu_variability"),
+        Recipe("U-Net", settings=_OF_MODELS, model="deterministic_unet"),
+        Recipe("Monte Carlo dropout", settings=_OF_MODELS, model="mc_dropout"),
     ),
 }

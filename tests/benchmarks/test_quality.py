@@ -58,8 +58,13 @@ def test_an_archive_is_prepared_once(archive: Path, tmp_path: Path):
 def test_every_row_is_a_training_of_the_bundle(recipe: Recipe, tmp_path: Path):
     settings = tmp_path / "settings.yaml"
     settings.write_text(yaml.safe_dump({**PROTOCOL_S, **recipe.settings}))
-    config = compose(config_files("lidc_small", (*recipe.overlays, str(settings)), tracking=False), {})
-    assert config["max_epochs"] == 14
+    config = compose(
+        config_files(
+            "lidc_small", (*recipe.overlays, str(settings), *([recipe.model] if recipe.model else [])), tracking=False
+        ),
+        {},
+    )
+    assert config["max_epochs"] == recipe.settings.get("max_epochs", 14)
     assert config["network"]["num_experts"] * config["val_samples_per_expert"] in (10, 12, 16)
 
 

@@ -18,17 +18,11 @@ from mose_med.errors import ConfigError
 from mose_med.samples import RaterMasks
 from pipelines.train.config import config_files, overlay_names
 
-BASELINES = ("hierarchical_probabilistic_unet", "hu_variability", "phiseg", "probabilistic_unet")
-LOSSES = ("ablation_pairwise", "standard_form", *BASELINES)
+LATENT = ("hierarchical_probabilistic_unet", "hu_variability", "phiseg", "probabilistic_unet")
+UNETS = ("deterministic_unet", "mc_dropout")
+OTHERS = ("calibrated_adversarial_refinement", "stochastic_segmentation_network")
+LOSSES = ("ablation_pairwise", "standard_form", *LATENT, *UNETS, *OTHERS)
 #: Pairs of overlays that each bring an object of their own, and its name.
-LOSSES = (
-    "ablation_pairwise",
-    "calibrated_adversarial_refinement",
-    "deterministic_unet",
-    "mc_dropout",
-    "standard_form",
-    "stochastic_segmentation_network",
-)
 CONTRADICTING = {
     **{frozenset(pair): "loss" for pair in combinations(LOSSES, 2)},
     frozenset({"cosine", "linear"}): "lr_scheduler",
@@ -93,18 +87,17 @@ def test_an_overlay_gives_settings_of_a_network_that_exists(bundle: str, overlay
 
 @pytest.mark.parametrize("others", [(), ("demo",)])
 @pytest.mark.parametrize("bundle", ["lidc", "lidc_small"])
-@pytest.mark.parametrize(
-    "overlay", ["hierarchical_probabilistic_unet", "hu_variability", "phiseg", "probabilistic_unet"]
-)
+@pytest.mark.parametrize("overlay", [*LATENT, *UNETS, *OTHERS])
 def test_a_baseline_takes_a_training_step(bundle: str, overlay: str, others: tuple[str, ...]):
-    parser = parsed(bundle, overlay, *others, **{"network::channels": [4, 4, 6, 8, 8]})
+    sizes = {"network::channels": [4, 4, 6, 8, 8], "preprocessing::roi_size": [32, 32]}
+    parser = parsed(bundle, overlay, *others, **sizes)
     network, loss, optimizer = (parser.get_parsed_content(name) for name in ("network_def", "loss", "optimizer"))
     raters = RaterMasks(torch.zeros(2, 4, 32, 32, dtype=torch.long), torch.full((2, 4), 0.25))
     value = loss(network(torch.randn(2, 1, 32, 32), target=raters), raters)
     value.backward()
     optimizer.step()
     assert value.isfinite()
-    assert parser.get_parsed_content("model_config").network["name"] == overlay
+    assert parser.get_parsed_content("model_config").network_name == overlay
 
 
 def test_transforms_of_ones_own_take_the_places_that_the_docs_name(tmp_path: Path, tiny_datalist: Path):
