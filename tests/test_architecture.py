@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BOTTOM = {"errors", "geometry", "lesion_rules", "samples", "overlap"}
+BOTTOM = {"errors", "geometry", "lesion_rules", "options", "samples", "overlap"}
 BOTTOM |= {
     "case_maps",
     "files",
@@ -30,6 +30,7 @@ ALLOWED = {
     "errors": set(),
     "files": {"errors"},
     "geometry": {"errors"},
+    "options": {"errors"},
     "lesion_rules": {"errors"},
     "samples": {"errors", "geometry"},
     "overlap": {"errors", "geometry"},

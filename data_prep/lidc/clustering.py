@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from data_prep.crop_options import MAX_RATERS
 from data_prep.lidc.annotations import Annotation, Scan
 
 __all__ = ["MAX_RATERS", "cluster_annotations"]
-
-#: Four radiologists read every scan.
-MAX_RATERS = 4
 
 _TOLERANCE_FACTOR = 0.9
 _MIN_TOLERANCE = 0.1

@@ -8,16 +8,15 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
+from data_prep.crop_options import CropOptions
 from data_prep.lidc.annotations import Scan, patient_ids, patient_of_uid
-from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.negatives import crop_negatives
 from data_prep.lidc.nodules import Nodule, NoduleRun, crop_runs, find_nodules
 from data_prep.lidc.series import Series, find_series
-from data_prep.window import require_spacing
 from mose_med.errors import ConfigError, DataError
 from mose_med.geometry import index_to_mm
 
@@ -34,42 +33,6 @@ logger = logging.getLogger(__name__)
 _CACHED_SLICES = 64
 #: How far below the root a patient's folder is looked for: download folder, collection, patient.
 _DEPTH = 3
-
-Slices = Literal["all", "max-area"]
-
-
-@dataclass(frozen=True)
-class CropOptions:
-    """What is cut out of a patient.
-
-    Attributes:
-        roi_size: window in voxels along i and j.
-        min_raters: leave out nodules that fewer readers marked.
-        slices: every annotated slice of a nodule, or the one whose masks have the largest area in all.
-        negatives: slices without any nodule, of every scan.
-        seed: of the choice of negatives.
-        spacing_mm: of the window's voxels in the slice; None is each scan's own.
-    """
-
-    roi_size: tuple[int, int] = (128, 128)
-    min_raters: int = 1
-    slices: Slices = "all"
-    negatives: int = 0
-    seed: int = 0
-    spacing_mm: float | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.roi_size) < 1:
-            raise ConfigError(f"crop must be >= 1 voxel, got {min(self.roi_size)}")
-        if not 1 <= self.min_raters <= MAX_RATERS:
-            raise ConfigError(f"min_raters must be between 1 and {MAX_RATERS}, got {self.min_raters}")
-        if self.slices not in get_args(Slices):
-            raise ConfigError(f"slices must be one of {', '.join(get_args(Slices))}, got {self.slices!r}")
-        if self.negatives < 0:
-            raise ConfigError(f"negatives must be >= 0, got {self.negatives}")
-        if self.seed < 0:
-            raise ConfigError(f"seed must be >= 0, got {self.seed}")
-        require_spacing(self.spacing_mm)
 
 
 @dataclass(frozen=True)

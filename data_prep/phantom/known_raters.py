@@ -19,7 +19,6 @@ and the image shows it: its HU are those of lung plus contrast times :math:`p(x)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from mose_med.errors import ConfigError
+from data_prep.phantom.appearance import KnownAppearance
 from mose_med.geometry import Affine
 
 __all__ = ["STYLES", "KnownAppearance", "KnownNodule", "draw_nodule"]
@@ -39,30 +38,6 @@ _IN_PLANE_MM = 0.7
 _SLICE_MM = 2.0
 _LARGEST_MISSING_SHARE = 0.4
 _HARMONICS = (2, 3, 5)
-
-
-@dataclass(frozen=True)
-class KnownAppearance:
-    """How phantoms look and how far their raters disagree.
-
-    Attributes:
-        roi_size: voxels along i and j.
-        noise_hu: standard deviation of the noise.
-        contrast_hu: of a voxel that all raters would mark, above lung.
-        disagreement_mm: half the distance of the two styles' outlines.
-    """
-
-    roi_size: tuple[int, int] = (128, 128)
-    noise_hu: float = 28.0
-    contrast_hu: float = 900.0
-    disagreement_mm: float = 1.5
-
-    def __post_init__(self) -> None:
-        for name in ("noise_hu", "disagreement_mm"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be >= 0, got {getattr(self, name):g}")
-        if self.contrast_hu <= 0:
-            raise ConfigError(f"contrast_hu must be > 0, got {self.contrast_hu:g}")
 
 
 class KnownNodule(NamedTuple):

@@ -19,13 +19,10 @@ from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.masks import slice_mask
 from data_prep.lidc.nodules import Nodule, find_nodules
 from data_prep.phantom.anatomy import AIR_HU, LUNG_HU, SOFT_TISSUE_HU, Chest, Pocket, vessel_share
+from data_prep.phantom.appearance import CONTRAST_HU, NOISE_HU
 from mose_med.seeds import numpy_stream
 
-__all__ = ["CONTRAST_HU", "NOISE_HU", "RenderedSlice", "render_scan"]
-
-#: Standard deviation of the noise, and contrast of a solid nodule above lung, unless they are chosen.
-NOISE_HU = 28.0
-CONTRAST_HU = SOFT_TISSUE_HU - LUNG_HU
+__all__ = ["RenderedSlice", "render_scan"]
 
 _SHAPE = (512, 512)
 #: Density, as a share of soft tissue, by the number of readers that cover the voxel.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from rich.progress import Progress
@@ -17,13 +17,13 @@ from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, writ
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
 from mose_med.model_files import model_sha256
-from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import tempered_modules
 from mose_med.networks.temperature import temper
 from mose_med.report.reliability import write_reliability
 from pipelines.calibrate.fit import CalibrationFit, Draw
 from pipelines.calibrate.folds import patient_folds
 from pipelines.calibrate.grid import TEMPERATURES
+from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
 from pipelines.common.console import stderr
 from pipelines.common.device import choose_device
@@ -40,41 +40,6 @@ _STAGES = ("before", "after", "cross_fitted")
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class CalibrateOptions:
-    """What ``mose-med calibrate`` can be told.
-
-    Attributes:
-        datalist: dataset.json of a prepare command.
-        checkpoint: weights written by ``mose-med train``, or a bundle (folder or zip) that holds them.
-        output_file: checkpoint to write; ``.calibration.json`` and ``.reliability.png`` come beside it.
-        part: of the split that the temperatures are fitted on.
-        folds: of patients, for the cross-fitted scores.
-        num_samples: of every image, in the compact form.
-        codes: of the samples: ``quadrature`` points of each expert's Gaussian, or ``random`` ones.
-        seed: of random codes.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads; None for PyTorch's own choice.
-        batch_size: images that are read and scored at once; no result depends on it.
-        overwrite: replace the files.
-        quiet: draw no progress bar.
-    """
-
-    datalist: Path
-    checkpoint: Path
-    output_file: Path
-    part: str = "validation"
-    folds: int = 5
-    num_samples: int = 16
-    codes: Codes = DEFAULT_CODES
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    batch_size: int = 16
-    overwrite: bool = False
-    quiet: bool = False
-
-
 def calibrate(options: CalibrateOptions) -> Calibration:
     """Fit both temperatures and write a checkpoint that holds them.
 
@@ -86,7 +51,6 @@ def calibrate(options: CalibrateOptions) -> Calibration:
         MoseError: if memory runs out.
     """
     _check_output(options.output_file, options.overwrite)
-    _check_options(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     checkpoint, sha256 = _read(options.checkpoint)
@@ -113,14 +77,6 @@ def undo_calibration(checkpoint: Path, output_file: Path, *, overwrite: bool = F
     found, _ = _read(checkpoint)
     write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
     _logger.info("%s is not calibrated", output_file)
-
-
-def _check_options(options: CalibrateOptions) -> None:
-    for name, least in (("folds", 2), ("num_samples", 1), ("batch_size", 1), ("seed", 0)):
-        if getattr(options, name) < least:
-            raise ConfigError(f"{name} must be >= {least}, got {getattr(options, name)}")
-    if options.codes not in get_args(Codes):
-        raise ConfigError(f"codes must be quadrature or random, got {options.codes!r}")
 
 
 def _check_output(path: Path, overwrite: bool) -> None:

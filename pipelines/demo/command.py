@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from pipelines.common.options import Device, OutputDir, Overwrite, Quiet, Seed, Split, Threads, command
+from pipelines.common.command import command
+from pipelines.demo.options import DemoOptions
 
 __all__ = ["register"]
 
@@ -17,19 +15,8 @@ def register(app: typer.Typer) -> None:
     command(app)(demo)
 
 
-def demo(
-    output_dir: OutputDir = Path("demo"),
-    lidc_root: Annotated[
-        Path | None, typer.Option(help="LIDC-IDRI copy; without it, a phantom with real contours.", show_default=False)
-    ] = None,
-    split: Split = None,
-    seed: Seed = 0,
-    device: Device = "auto",
-    threads: Threads = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
+def demo(options: DemoOptions) -> None:
     """Everything once, end to end: annotated CT in, per-expert masks, entropy maps and measured scores out."""
-    from pipelines.demo.run import DemoOptions, run_demo
+    from pipelines.demo.run import run_demo
 
-    run_demo(DemoOptions(output_dir, lidc_root, split, seed, device, threads, overwrite, quiet))
+    run_demo(options)

@@ -26,6 +26,7 @@ from mose_med.handlers import STORE_NAME
 from mose_med.io import read_ct
 from pipelines.common.console import stderr
 from pipelines.common.runs.run_folder import write_json
+from pipelines.demo.options import DemoOptions
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.run import RELIABILITY_NAME, SAMPLES_NAME, EvaluateOptions, evaluate
 from pipelines.infer.run import InferOptions, InferResult, infer
@@ -37,31 +38,6 @@ __all__ = ["DemoOptions", "run_demo"]
 
 #: Overlay of the bundle that fits the demo's minutes.
 OVERLAY = "demo"
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """What to run.
-
-    Attributes:
-        output_dir: a folder for each stage is made below it.
-        lidc_root: LIDC-IDRI copy; None for a phantom.
-        split_csv: patients to use and their parts; None for the phantom's own.
-        seed: of the phantom, of training, evaluation and inference.
-        device: auto, cpu, cuda or cuda:N.
-        threads: CPU threads; None for all cores.
-        overwrite: replace what other options made.
-        quiet: no progress, no closing table.
-    """
-
-    output_dir: Path
-    lidc_root: Path | None = None
-    split_csv: Path | None = None
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    overwrite: bool = False
-    quiet: bool = False
 
 
 @dataclass

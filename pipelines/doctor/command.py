@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from pipelines.common.command import command
 from pipelines.common.console import ExitCode
-from pipelines.common.options import Quiet, command
+from pipelines.doctor.options import DoctorOptions
 
 __all__ = ["register"]
 
@@ -18,11 +16,8 @@ def register(app: typer.Typer) -> None:
     command(app)(doctor)
 
 
-def doctor(
-    data: Annotated[Path, typer.Option(help="Folder that mose-med prepare wrote.", show_default=False)],
-    quiet: Quiet = False,
-) -> ExitCode:
+def doctor(options: DoctorOptions) -> ExitCode:
     """Verify a prepared data set: hashes, geometry, masks, duplicates across parts. Exit 2 if anything is wrong."""
-    from pipelines.doctor.run import DoctorOptions, examine
+    from pipelines.doctor.run import examine
 
-    return examine(DoctorOptions(data))
+    return examine(options)

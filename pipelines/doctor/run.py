@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
 from rich.console import Console
 
 from data_prep.verification import Finding, verify
 from mose_med.errors import ConfigError
 from pipelines.common.console import ExitCode
+from pipelines.doctor.options import DoctorOptions
 
 __all__ = ["DoctorOptions", "examine"]
-
-
-@dataclass(frozen=True)
-class DoctorOptions:
-    """What ``mose-med doctor`` is asked to do.
-
-    Attributes:
-        data: folder that ``mose-med prepare`` wrote.
-    """
-
-    data: Path
 
 
 def examine(options: DoctorOptions) -> ExitCode:

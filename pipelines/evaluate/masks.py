@@ -33,6 +33,7 @@ from pipelines.common.provenance import file_sha256
 from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder, write_json
 from pipelines.common.runs.run_lock import only_run
 from pipelines.evaluate.mask_files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
+from pipelines.evaluate.options import EvaluateMasksOptions
 from pipelines.evaluate.scored_masks import SCORED_NAME, ScoredCase, ScoredCases
 
 __all__ = ["EvaluateMasksOptions", "MaskEvaluation", "evaluate_masks"]
@@ -44,34 +45,6 @@ _METRICS = {
     "matched_dice": matched_dice,
     "maximum_dice": maximum_dice,
 }
-
-
-@dataclass(frozen=True)
-class EvaluateMasksOptions:
-    """What to compare.
-
-    Attributes:
-        predictions: folder of predicted masks: ``<case>.nii.gz`` with samples along the fourth axis, or ``<case>/``
-            with a file a sample.
-        references: folder of the raters' masks, likewise; cases may have different numbers of raters.
-        output_dir: folder of the evaluation.
-        classes: class ids that count.
-        prediction_weights: JSON or CSV of weights by case; None for equal ones.
-        reference_weights: likewise.
-        threads: CPU threads; None for PyTorch's own choice.
-        overwrite: replace an evaluation made with other options.
-        quiet: draw no progress bar.
-    """
-
-    predictions: Path
-    references: Path
-    output_dir: Path
-    classes: tuple[int, ...] = (1,)
-    prediction_weights: Path | None = None
-    reference_weights: Path | None = None
-    threads: int | None = None
-    overwrite: bool = False
-    quiet: bool = False
 
 
 @dataclass(frozen=True)

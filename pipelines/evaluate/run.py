@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from rich.progress import Progress, TaskID
@@ -16,10 +15,8 @@ from torch.utils.data import DataLoader
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
-from mose_med.errors import ConfigError
 from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
-from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
 from mose_med.samples import RaterMasks, usage_from_probs
@@ -40,6 +37,7 @@ from pipelines.evaluate.files import (
     write_evaluation,
     write_slices,
 )
+from pipelines.evaluate.options import EvaluateOptions
 from pipelines.evaluate.prediction import BatchPrediction, SampleSet
 from pipelines.evaluate.scored_data import (
     CountedClasses,
@@ -67,48 +65,6 @@ SAMPLES_NAME = "samples.png"
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What ``mose-med evaluate`` can be told.
-
-    Attributes:
-        datalist: dataset.json of a prepare command.
-        checkpoint: weights written by ``mose-med train``, or a bundle (folder or zip) that holds them.
-        output_dir: folder of the evaluation.
-        part: of the split: training, validation or test.
-        num_samples: how many samples a slice; several numbers give a row each. The compact form takes as many of each
-            expert as fit, at least one: 50 samples of four experts are 48.
-        codes: of the compact form: ``quadrature`` points of each expert's Gaussian, beside which random codes get a row
-            of their own, or ``random``.
-        seed: of the first draw of samples.
-        num_seeds: how many seeds, counted up from ``seed``; scores are their mean and spread.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads; None for PyTorch's own choice.
-        batch_size: slices that are read and scored at once; no score depends on it.
-        overwrite: replace an evaluation made with other options.
-        quiet: draw no progress bar.
-    """
-
-    datalist: Path
-    checkpoint: Path
-    output_dir: Path
-    part: str = "test"
-    num_samples: tuple[int, ...] = (16,)
-    codes: Codes = DEFAULT_CODES
-    seed: int = 0
-    num_seeds: int = 1
-    device: str = "auto"
-    threads: int | None = None
-    batch_size: int = 16
-    overwrite: bool = False
-    quiet: bool = False
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """All seeds."""
-        return tuple(range(self.seed, self.seed + self.num_seeds))
-
-
 @only_run()
 def evaluate(options: EvaluateOptions) -> Evaluation:
     """Score a checkpoint, or return the scores that the same options gave before.
@@ -121,7 +77,6 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """
-    _check_options(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     run = _Run(options)
@@ -153,31 +108,19 @@ def _told(evaluation: Evaluation, options: EvaluateOptions) -> Evaluation:
     return evaluation
 
 
-def _check_options(options: EvaluateOptions) -> None:
-    numbers = options.num_samples
-    if not numbers or min(numbers) < 1 or len(set(numbers)) != len(numbers):
-        raise ConfigError(f"num_samples must be different numbers >= 1, at least one, got {numbers}")
-    for name in ("num_seeds", "batch_size"):
-        if getattr(options, name) < 1:
-            raise ConfigError(f"{name} must be >= 1, got {getattr(options, name)}")
-    if options.codes not in get_args(Codes):
-        raise ConfigError(f"codes must be quadrature or random, got {options.codes!r}")
-    if options.seed < 0:
-        raise ConfigError(f"seed must be >= 0, got {options.seed}")
-
-
 class _Run:
     """One evaluation: its inputs, read and found to fit each other, and its scores."""
 
     def __init__(self, options: EvaluateOptions) -> None:
         self.options = options
         self.device = choose_device(options.device)
-        with weights_file(options.checkpoint) as weights:
+        self.weights = options.weights
+        with weights_file(self.weights) as weights:
             checkpoint = read_checkpoint(weights, self.device)
             self.checkpoint_sha256 = model_sha256(weights)
         self.datalist = load_datalist(options.datalist)
-        require_fit(self.datalist, checkpoint.config, options.checkpoint)
-        self.network: StochasticNetwork = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(self.device)
+        require_fit(self.datalist, checkpoint.config, self.weights)
+        self.network: StochasticNetwork = build_network(checkpoint, f"checkpoint {self.weights}").to(self.device)
         self.slices = scored_dataset(self.datalist, options.part, checkpoint.config)
         self.slices[0]
         self.training: ScoredDataset | None = None
@@ -186,7 +129,7 @@ class _Run:
             self.training[0]
         else:
             _logger.info("the datalist has no training part: the mean training mask is left out")
-        warn_of_training_data(checkpoint, self.slices.data, f"checkpoint {options.checkpoint}")
+        warn_of_training_data(checkpoint, self.slices.data, f"checkpoint {self.weights}")
         self.num_classes = len(self.datalist.classes)
         self.counted = CountedClasses.of(self.datalist)
         self.scores: dict[tuple[str, int], list[MethodScores]] = {}
@@ -304,7 +247,7 @@ class _Run:
         """Add the scores to the tracked run of the training, if there is one."""
         folder = self.options.output_dir
         kept = [folder / name for name in (METRICS_NAME, TABLE_NAME, RELIABILITY_NAME, SAMPLES_NAME)]
-        record_evaluation(self.options.checkpoint, self.options.datalist, evaluation, kept)
+        record_evaluation(self.weights, self.options.datalist, evaluation, kept)
 
     def _write_examples(self, path: Path, caption: str) -> None:
         scores = next(by_seed[0] for (method, _), by_seed in self.scores.items() if method == COMPACT)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from pipelines.evaluate.files import METRICS_NAME, Evaluation, read_evaluation
 from pipelines.export.archive import write_archive
 from pipelines.export.card import model_card
 from pipelines.export.configs import config_texts
+from pipelines.export.options import ExportBundleOptions
 from pipelines.export.torchscript import torchscript_bytes
 from pipelines.train.config import bundle_configs
 from pipelines.train.run import CONFIG_NAME
@@ -34,25 +35,6 @@ from pipelines.train.run import CONFIG_NAME
 __all__ = ["ExportBundleOptions", "export_bundle"]
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExportBundleOptions:
-    """What ``mose-med export bundle`` is asked to do.
-
-    Attributes:
-        checkpoint: weights written by ``mose-med train``; in its folder, the settings of the training are found, too.
-        output_file: the zip file.
-        evaluation: folder of ``mose-med evaluate`` with the scores of this checkpoint; None for none.
-        bundle: which bundle the model belongs to; None for that of the training, or lidc.
-        overwrite: replace the file.
-    """
-
-    checkpoint: Path
-    output_file: Path
-    evaluation: Path | None = None
-    bundle: str | None = None
-    overwrite: bool = False
 
 
 def export_bundle(options: ExportBundleOptions) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from pipelines.common.provenance import file_sha256
 from pipelines.common.runs.content import Content, claim_with_content
 from pipelines.common.runs.run_folder import write_json
 from pipelines.common.runs.run_lock import only_run
+from pipelines.export.options import ExportNnunetOptions
 from pipelines.prepare.folder import progress_bar, written_whole
 
 __all__ = ["ExportNnunetOptions", "export_nnunet"]
@@ -35,35 +35,8 @@ __all__ = ["ExportNnunetOptions", "export_nnunet"]
 logger = logging.getLogger(__name__)
 
 _CONTENT_NAME = "dataset.json"
-_METHODS = ("majority", "staple")
 _ENDING = ".nii.gz"
 _FOLDERS = {"training": "Tr", "validation": "Tr", "test": "Ts"}
-
-
-@dataclass(frozen=True)
-class ExportNnunetOptions:
-    """What ``mose-med export nnunet`` is asked to do.
-
-    Attributes:
-        datalist: ``dataset.json`` of a prepare command.
-        output_dir: folder to write, ``nnUNet_raw/Dataset501_LIDC`` for instance.
-        consensus: how one mask is made of those of the raters. Raters of weight 0 have no say; the others count by
-            their weight in a majority, and alike in STAPLE.
-        channel: name of the image channel; nnU-Net normalises ``CT`` by HU, any other by each image's own mean.
-        overwrite: replace an output folder made with other options.
-        quiet: no progress bar.
-    """
-
-    datalist: Path
-    output_dir: Path
-    consensus: ConsensusMethod = "majority"
-    channel: str = "CT"
-    overwrite: bool = False
-    quiet: bool = False
-
-    def __post_init__(self) -> None:
-        if self.consensus not in _METHODS:
-            raise ConfigError(f"consensus must be one of {', '.join(_METHODS)}, got {self.consensus!r}")
 
 
 @only_run(beside=True)

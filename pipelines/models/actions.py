@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError
 from pipelines.common.device import choose_device
 from pipelines.models.comparison import Comparison, Scoring, SliceScores, compare, read_model_config, score_model
+from pipelines.models.options import CompareOptions
 from pipelines.models.registry import PROMOTED_OVER, ModelVersion, Registry
 
 __all__ = ["CompareOptions", "compare_versions", "register_bundle", "roll_back"]
-
-
-@dataclass(frozen=True)
-class CompareOptions:
-    """What ``mose-med models compare`` can be told.
-
-    Attributes:
-        first: number of a version.
-        second: number of another.
-        datalist: of the slices.
-        part: of the datalist.
-        num_samples: samples a slice.
-        seed: of the samples.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        quiet: draw no progress bar.
-    """
-
-    first: int
-    second: int
-    datalist: Path
-    part: str = "test"
-    num_samples: int = 16
-    seed: int = 0
-    device: str = "auto"
-    quiet: bool = False
 
 
 def register_bundle(registry: Registry, bundle: Path, *, champion: bool) -> ModelVersion:

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,51 +19,19 @@ from data_prep.datalist import write_datalist, write_volume
 from data_prep.split import require_training_and_validation
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, mode_probabilities
 from mose_med.data.datalist import PARTS
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import DataError
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_folder import OPTIONS_NAME
 from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
-from pipelines.prepare.options import CaseOptions
+from pipelines.prepare.source_options import PrepareCityscapesOptions
 
 __all__ = ["PrepareCityscapesOptions", "prepare_cityscapes"]
 
 _CITATION = "Cityscapes: Cordts et al. 2016, www.cityscapes-dataset.com, its own licence; not to be passed on."
 _FOLDER = "frames"
-
-
-@dataclass(frozen=True)
-class PrepareCityscapesOptions(CaseOptions):
-    """What ``mose-med prepare cityscapes`` is asked to do.
-
-    Attributes:
-        root: folder that holds ``leftImg8bit`` and ``gtFine``.
-        output_dir: folder of the datalist.
-        predictions: folder of another model's predictions (PNG of label ids, named after their frame), which become a
-            fourth channel of the input; None for none.
-        size: rows and columns to rescale to.
-    """
-
-    root: Path
-    output_dir: Path
-    predictions: Path | None = None
-    size: tuple[int, int] = (256, 512)
-
-    def __post_init__(self) -> None:
-        if min(self.size) < 1:
-            raise ConfigError(f"size must be two numbers of pixels >= 1, got {self.size}")
-
-    def record(self) -> dict[str, Any]:
-        """What decides the result."""
-        return {
-            "source": "cityscapes",
-            "root": str(self.root.resolve()),
-            "predictions": None if self.predictions is None else str(self.predictions.resolve()),
-            "size": list(self.size),
-            "keep_going": self.keep_going,
-        }
 
 
 @only_run(beside=True)

@@ -24,64 +24,19 @@ from data_prep.community.pickle_file import read_pickle_nodules
 from data_prep.datalist import write_datalist, write_run
 from data_prep.split import read_split, require_training_and_validation, split_by_hash
 from mose_med.data.datalist import PARTS
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import DataError
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
-from pipelines.prepare.options import SplitOptions
+from pipelines.prepare.source_options import PrepareCommunityOptions
 
 __all__ = ["PrepareCommunityOptions", "prepare_community"]
 
 logger = logging.getLogger(__name__)
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _NAME = "LIDC-IDRI slices of the community"
-
-
-@dataclass(frozen=True)
-class PrepareCommunityOptions(SplitOptions):
-    """What ``mose-med prepare community`` is asked to do.
-
-    The split is of series, whose UIDs stand for patients. An HDF5 file has parts of its own.
-
-    Attributes:
-        file: ``data_lidc.pickle`` or ``data_lidc.hdf5``, told apart by their first bytes.
-        output_dir: folder of the datalist.
-        undo_mask_offset: move the masks of the pickle by (1, 1), since they sit one pixel off (-1, -1).
-    """
-
-    file: Path
-    output_dir: Path
-    undo_mask_offset: bool = False
-
-    def __post_init__(self) -> None:
-        if not self.file.is_file():
-            raise ConfigError(f"file {self.file} does not exist: name data_lidc.pickle or data_lidc.hdf5")
-        if not self.is_hdf5:
-            return
-        if self.undo_mask_offset:
-            raise ConfigError(f"undo_mask_offset is for the pickle, but {self.file} is an HDF5 file: leave it out")
-        if self.split_csv is not None or self.split_salt:
-            raise ConfigError(f"{self.file} has parts of its own: leave out split_csv and split_salt")
-
-    @property
-    def is_hdf5(self) -> bool:
-        """Whether the file is an HDF5 file."""
-        with self.file.open("rb") as file:
-            return file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
-
-    def record(self) -> dict[str, Any]:
-        """What decides the result."""
-        named = {} if self.split_csv is None else read_split(self.split_csv)
-        return {
-            "source": "community",
-            "file": str(self.file.resolve()),
-            "undo_mask_offset": self.undo_mask_offset,
-            "split": self.split_record(named),
-            "keep_going": self.keep_going,
-        }
 
 
 @dataclass

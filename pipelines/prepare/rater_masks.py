@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,7 @@ from data_prep.rater_masks.cases import RaterCase, find_cases, rater_names
 from data_prep.rater_masks.lesions import LesionCrop, crop_lesions
 from data_prep.rater_masks.volumes import RatedVolume, load_case
 from data_prep.split import require_training_and_validation
-from data_prep.window import require_spacing
 from mose_med.data.datalist import PARTS
-from mose_med.errors import ConfigError
 from mose_med.files.file_tree import files_below
 from pipelines.common.case_names import case_key, case_name, private_folder, write_private
 from pipelines.common.data_files import files_of_image
@@ -36,64 +34,13 @@ from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
-from pipelines.prepare.options import SplitOptions
+from pipelines.prepare.source_options import PrepareRaterMasksOptions
 
 __all__ = ["PrepareRaterMasksOptions", "prepare_rater_masks"]
 
 logger = logging.getLogger(__name__)
 
 _ID_MAP_NAME = "id_map.csv"
-_MAX_CLASSES = 255
-
-
-@dataclass(frozen=True)
-class PrepareRaterMasksOptions(SplitOptions):
-    """What ``mose-med prepare rater-masks`` is asked to do; the split is by original ids.
-
-    Attributes:
-        source: folder of cases or CSV file, as :mod:`data_prep.rater_masks.cases` says.
-        output_dir: folder of the datalist.
-        classes: names of the values 0, 1 and so on in the masks, background first.
-        roi_size: window in voxels along i and j.
-        spacing_mm: of the window's voxels in the slice; None is each image's own.
-        keep_ids: write ids as they are; if not, cases and patients get the keyed hash of their id, raters a number,
-            and ``private/id_map.csv`` links them back.
-        name: of the data set.
-        layer: of masks of 3D Slicer, the name of the segment or the number of the layer to read.
-        acquisition: number of the acquisition to read of DICOM images that hold the same places more than once.
-    """
-
-    source: Path
-    output_dir: Path
-    classes: tuple[str, ...] = ("background", "lesion")
-    roi_size: tuple[int, int] = (128, 128)
-    spacing_mm: float | None = None
-    keep_ids: bool = False
-    name: str = "rater masks"
-    layer: str | None = None
-    acquisition: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 2 <= len(self.classes) <= _MAX_CLASSES or len(set(self.classes)) < len(self.classes):
-            raise ConfigError(f"classes must be at least two different names, background first, got {self.classes}")
-        if min(self.roi_size) < 1:
-            raise ConfigError(f"roi_size must be two sizes >= 1, got {self.roi_size}")
-        require_spacing(self.spacing_mm)
-
-    def record(self, split: Mapping[str, str]) -> dict[str, Any]:
-        """What decides the result, without telling ids or paths."""
-        return {
-            "source": "rater-masks",
-            "classes": list(self.classes),
-            "roi_size": list(self.roi_size),
-            "spacing_mm": "native" if self.spacing_mm is None else self.spacing_mm,
-            "keep_ids": self.keep_ids,
-            "name": self.name,
-            "layer": self.layer,
-            "split": self.split_record(split),
-            "keep_going": self.keep_going,
-            **({} if self.acquisition is None else {"acquisition": self.acquisition}),
-        }
 
 
 @dataclass

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-from pipelines.common.options import Quiet, command
+from pipelines.common.command import command
+from pipelines.report.options import ReportOptions
 
 __all__ = ["register"]
 
@@ -17,24 +15,8 @@ def register(app: typer.Typer) -> None:
     command(app)(report)
 
 
-def report(
-    case_dir: Annotated[
-        Path, typer.Argument(help="Folder of a case that mose-med infer finished.", show_default=False)
-    ],
-    image: Annotated[
-        Path,
-        typer.Option(help="CT that the case was inferred from: DICOM folder or zip, or NIfTI.", show_default=False),
-    ],
-    series: Annotated[
-        str | None, typer.Option(help="SeriesInstanceUID to read.", show_default="the one with most axial slices")
-    ] = None,
-    acquisition: Annotated[
-        int | None, typer.Option(min=0, help="Acquisition to read of the series.", show_default="all slices")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a page that is there.")] = False,
-    quiet: Quiet = False,
-) -> None:
+def report(options: ReportOptions) -> None:
     """A page to look at a finished case in a browser, without a network, and a picture of each lesion."""
-    from pipelines.report.run import ReportOptions, report
+    from pipelines.report.run import report
 
-    report(ReportOptions(case_dir, image, series, overwrite, quiet, acquisition))
+    report(options)

@@ -6,7 +6,6 @@ import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,32 +19,12 @@ from mose_med.report.niivue import require_niivue
 from mose_med.report.review import PAGE_NAME, write_review
 from pipelines.common.provenance import image_sha256
 from pipelines.common.runs.run_lock import alone_in
+from pipelines.report.options import ReportOptions
 
 __all__ = ["ReportOptions", "report"]
 
 _SAME_PLACE_MM = 0.01
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What to report on.
-
-    Attributes:
-        case_dir: finished folder of a case.
-        image: the CT it was inferred from, a DICOM folder or zip, or a NIfTI file.
-        series: SeriesInstanceUID to read; the one with most axial slices if None.
-        overwrite: replace a page that is there.
-        quiet: do not say where the page is.
-        acquisition: number of the acquisition to read of the series; all its slices if None.
-    """
-
-    case_dir: Path
-    image: Path
-    series: str | None = None
-    overwrite: bool = False
-    quiet: bool = False
-    acquisition: int | None = None
 
 
 def report(options: ReportOptions) -> Path:

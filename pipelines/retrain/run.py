@@ -39,9 +39,10 @@ from pipelines.models.comparison import (
     score_model,
 )
 from pipelines.models.held_out import merge_datalists, require_held_out
-from pipelines.models.promotion import Mode, Outcome, PromotionRule, promote
+from pipelines.models.promotion import Outcome, PromotionRule, promote
 from pipelines.models.registry import ModelVersion, Registry
 from pipelines.models.report import comparison_table
+from pipelines.retrain.options import RetrainOptions
 from pipelines.train.run import TrainOptions
 from pipelines.train.torchrun import Process
 from pipelines.train.tracked_training import BUNDLE_NAME, sync_training, train_and_evaluate
@@ -54,55 +55,6 @@ REPORT_NAME = "report.md"
 _CHAMPION_NAME = "champion.json"
 _FINE_TUNING = {"max_epochs": 20, "learning_rate": 1e-4, "final_learning_rate": 1e-5, "gamma_start": 1.0}
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RetrainOptions:
-    """What ``mose-med retrain`` can be told.
-
-    Attributes:
-        datalist: new data.
-        output_dir: folder of the retraining.
-        model: name of the registered model.
-        tracking_uri: store of the model: server, folder or URI; None for the environment's, or the folder ``registry``.
-        old_datalist: data that the champion has seen; its test part tells what was forgotten.
-        merge: train on the old data, too.
-        held_out: datalist whose test part champion and challenger are compared on; None for the new data's own.
-        configs: overlays on the bundle's train.yaml, on top of the settings of the fine-tuning.
-        bundle: which bundle the model belongs to; None for what the champion says.
-        max_epochs: of the fine-tuning; None for 20, or as configured.
-        promote: ``auto``, ``never`` or ``force``.
-        margin: GED that the challenger may be higher by; None asks for a lower one.
-        ece_margin: percentage points that its ECE may be higher by.
-        num_samples: samples a slice in the comparison.
-        seed: of training and samples.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads; None for PyTorch's own choice.
-        overwrite: replace a retraining made with other options.
-        accept_version: go on with a retraining that another version began.
-        quiet: draw no progress bar.
-    """
-
-    datalist: Path
-    output_dir: Path
-    model: str = "mose_med"
-    tracking_uri: str | None = None
-    old_datalist: Path | None = None
-    merge: bool = True
-    held_out: Path | None = None
-    configs: tuple[str, ...] = ()
-    bundle: str | None = None
-    max_epochs: int | None = None
-    promote: Mode = "auto"
-    margin: float | None = None
-    ece_margin: float = 0.0
-    num_samples: int = 16
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    overwrite: bool = False
-    accept_version: bool = False
-    quiet: bool = False
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from pipelines.common.tracking_store import store_uri
 from pipelines.common.weights import weights_file
 from pipelines.train.config import compose, config_files
 from pipelines.train.initial_weights import load_initial_weights
+from pipelines.train.options import TrainOptions
 from pipelines.train.torchrun import Process
 
 __all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
@@ -38,45 +39,6 @@ CONFIG_NAME = "train.yaml"
 _TRACKING_URI = "tracking_uri"
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What ``mose-med train`` can be told.
-
-    Attributes:
-        datalist: dataset.json of a prepare command.
-        output_dir: folder of the training.
-        configs: overlays on the bundle's train.yaml, files or names of its own.
-        bundle: which bundle.
-        max_epochs: epochs in all; None as configured.
-        max_minutes: stop at the end of an epoch before this time has passed; None as configured.
-        seed: of everything random.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: CPU threads; None for PyTorch's own choice.
-        tracking: track with MLflow, in a store of the folder's own; without MLflow, train untracked and say so.
-        tracking_uri: MLflow server, or folder or URI of another store, that gets a copy of the run; None for none.
-        initial_weights: checkpoint or bundle whose weights the training starts from; None for random ones.
-        overwrite: replace a training made with other options.
-        accept_version: go on with a training that another version began.
-        quiet: draw no progress bar.
-    """
-
-    datalist: Path
-    output_dir: Path
-    configs: tuple[str, ...] = ()
-    bundle: str = "lidc"
-    max_epochs: int | None = None
-    max_minutes: float | None = None
-    seed: int = 0
-    device: str = "auto"
-    threads: int | None = None
-    tracking: bool = False
-    tracking_uri: str | None = None
-    initial_weights: Path | None = None
-    overwrite: bool = False
-    accept_version: bool = False
-    quiet: bool = False
 
 
 @dataclass(frozen=True)

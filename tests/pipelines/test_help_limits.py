@@ -17,10 +17,9 @@ from data_prep.phantom import DEMO_SPLIT_CSV
 from data_prep.phantom.known_raters import KnownAppearance
 from data_prep.split import read_split
 from mose_med.handlers.epochs import TimeLimit
-from pipelines.calibrate import run as calibrate
-from pipelines.calibrate.run import CalibrateOptions
+from pipelines.calibrate.options import CalibrateOptions
 from pipelines.cli import app, invoke
-from pipelines.evaluate.run import EvaluateOptions, _check_options
+from pipelines.evaluate.options import EvaluateOptions
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.options import ResultOptions
 from pipelines.models.promotion import PromotionRule
@@ -106,11 +105,11 @@ def cohort_options(name: str) -> Callable[[Any], object]:
 
 
 def evaluate_options(name: str) -> Callable[[Any], object]:
-    return lambda value: _check_options(EvaluateOptions(_NOWHERE, _NOWHERE, _NOWHERE, **{name: value}))
+    return lambda value: EvaluateOptions(_NOWHERE, _NOWHERE, _NOWHERE, **{name: value})
 
 
 def calibrate_options(name: str) -> Callable[[Any], object]:
-    return lambda value: calibrate._check_options(CalibrateOptions(_NOWHERE, _NOWHERE, _NOWHERE, **{name: value}))
+    return lambda value: CalibrateOptions(_NOWHERE, _NOWHERE, _NOWHERE, **{name: value})
 
 
 #: What checks a number in the code, by command and option, or by option alone where all commands take it alike.

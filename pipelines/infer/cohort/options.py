@@ -2,67 +2,65 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from mose_med.errors import ConfigError
+from mose_med.options import Option
+from pipelines.common.options import RUN_PANEL, AcceptVersion, Device, Overwrite, Quiet
 from pipelines.common.shipped_weights import chosen_checkpoint
-from pipelines.infer.options import ResultOptions
+from pipelines.infer.options import ResultOptions, ShippedOrCheckpoint
 from pipelines.infer.store import is_url
 
 __all__ = ["CohortOptions"]
 
+_Option = functools.partial(Option, panel="Many cases")
+
 
 @dataclass(frozen=True)
 class CohortOptions(ResultOptions):
-    """Which cases to infer, where, and who works on them.
+    """Which cases to infer, where, and who works on them; ``threads`` are those of each worker."""
 
-    Attributes:
-        output_dir: folder or URL that gets one folder a case.
-        checkpoint: weights, made by ``mose-med train``.
-        input_dir: folder to search for cases.
-        manifest: CSV that lists cases, instead of ``input_dir``.
-        case_depth: levels below ``input_dir`` at which each folder is one case; None finds out.
-        shard: ``i/n``, the part of the cohort that this run does; None does all.
-        private_dir: gets ``private/`` instead of ``output_dir``; must be given if that is a URL.
-        engine: ``local`` for processes of this machine, ``ray`` for a Ray cluster.
-        workers: processes or actors; None takes one for each GPU, or as many as CPU cores allow.
-        in_flight: cases that a worker has in hand at once.
-        ray_address: of an existing cluster; None starts one on this machine.
-        gpu_share: part of a GPU that an actor takes.
-        start_timeout_s: seconds that a worker may take to load the model.
-        case_timeout_s: seconds that a case may have of its worker, from reading to its folder; None waits for ever.
-        retry_failed: try again what failed before.
-        dry_run: say what would be done, and do nothing.
-        device: ``auto``, ``cpu`` or ``cuda[:n]``.
-        threads: CPU threads of each worker.
-        quiet: do not show progress.
-        overwrite: replace results that were made with other options.
-        accept_version: go on in an output that another version made; every case tells which version made it.
-    """
-
-    output_dir: str
-    checkpoint: Path | None = None
-    input_dir: Path | None = None
-    manifest: Path | None = None
-    case_depth: int | None = None
-    shard: str | None = None
-    private_dir: Path | None = None
-    engine: Literal["local", "ray"] = "local"
-    workers: int | None = None
-    in_flight: int = 3
-    ray_address: str | None = None
-    gpu_share: float = 1.0
-    start_timeout_s: float = 600.0
-    case_timeout_s: float | None = None
-    retry_failed: bool = False
-    dry_run: bool = False
-    device: str = "auto"
-    threads: int = 1
-    quiet: bool = False
-    overwrite: bool = False
-    accept_version: bool = False
+    output_dir: Annotated[str, Option("Folder or URL that gets one folder a case.")]
+    checkpoint: ShippedOrCheckpoint = None
+    input_dir: Annotated[Path | None, _Option("Folder to search for cases: DICOM folders, zips, NIfTI files.")] = None
+    manifest: Annotated[Path | None, _Option("CSV of cases: path; case, series, nodules, lung_mask as wanted.")] = None
+    case_depth: Annotated[
+        int | None,
+        _Option("Levels below --input-dir at which a folder is one case.", default_text="by content", at_least=1),
+    ] = None
+    shard: Annotated[str | None, _Option("i/n: do the i-th of n parts.")] = None
+    private_dir: Annotated[Path | None, _Option("Gets private/ where the output is a URL.")] = None
+    engine: Annotated[Literal["local", "ray"], _Option("Processes of this machine, or a Ray cluster.")] = "local"
+    workers: Annotated[
+        int | None, _Option("Processes or actors.", default_text="one a GPU, or CPU cores / threads", at_least=1)
+    ] = None
+    in_flight: Annotated[int, _Option("Cases a worker has in hand; 1 needs least memory.", at_least=1)] = 3
+    ray_address: Annotated[
+        str | None, _Option("Address of a Ray cluster.", default_text="one of this machine is started")
+    ] = None
+    gpu_share: Annotated[float, _Option("Part of a GPU that a Ray actor takes.", above=0, at_most=1)] = 1.0
+    start_timeout_s: Annotated[
+        float, _Option("Seconds that a worker may take to load the model.", name="start_timeout", above=0)
+    ] = 600.0
+    case_timeout_s: Annotated[
+        float | None,
+        _Option(
+            "Seconds that a case may take, from reading to its folder.",
+            name="case_timeout",
+            default_text="no limit",
+            above=0,
+        ),
+    ] = None
+    retry_failed: Annotated[bool, _Option("Try again what failed before.")] = False
+    dry_run: Annotated[bool, _Option("Count what would be done; do nothing.")] = False
+    device: Device = "auto"
+    threads: Annotated[int, Option("CPU threads of each worker.", panel=RUN_PANEL, at_least=1)] = 1
+    quiet: Quiet = False
+    overwrite: Overwrite = False
+    accept_version: AcceptVersion = False
 
     @property
     def home(self) -> Path:
@@ -87,19 +85,6 @@ class CohortOptions(ResultOptions):
         super().check()
         if (self.input_dir is None) == (self.manifest is None):
             raise ConfigError("give either input_dir or manifest")
-        for name, value, least in (
-            ("case_depth", self.case_depth, 1),
-            ("workers", self.workers, 1),
-            ("in_flight", self.in_flight, 1),
-            ("threads", self.threads, 1),
-        ):
-            if value is not None and value < least:
-                raise ConfigError(f"{name} must be >= {least}, got {value}")
-        for name, limit_s in (("case_timeout_s", self.case_timeout_s), ("start_timeout_s", self.start_timeout_s)):
-            if limit_s is not None and not limit_s > 0:
-                raise ConfigError(f"{name} must be > 0, got {limit_s}")
-        if not 0 < self.gpu_share <= 1:
-            raise ConfigError(f"gpu_share must be in (0, 1], got {self.gpu_share}")
         if is_url(self.output_dir) and self.private_dir is None:
             raise ConfigError(
                 f"private_dir must be given with the output {self.output_dir}: it holds names of patients"

@@ -55,9 +55,9 @@ def test_too_few_are_counted_and_named(phantom_lidc_root: Path):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"roi_size": (0, 0)}, "crop must be >= 1 voxel, got 0"),
+        ({"roi_size": (0, 0)}, r"roi_size must be >= 1, got \(0, 0\)"),
         ({"min_raters": 5}, "min_raters must be between 1 and 4, got 5"),
-        ({"slices": "some"}, "slices must be one of all, max-area, got 'some'"),
+        ({"slices": "some"}, "slices must be all or max-area, got 'some'"),
         ({"negatives": -1}, "negatives must be >= 0, got -1"),
         ({"seed": -1}, "seed must be >= 0, got -1"),
     ],

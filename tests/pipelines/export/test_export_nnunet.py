@@ -83,5 +83,5 @@ def test_missing_image_leaves_nothing(options: ExportNnunetOptions):
 
 
 def test_unknown_consensus_is_refused(options: ExportNnunetOptions):
-    with pytest.raises(ConfigError, match="consensus must be one of majority, staple, got 'mean'"):
+    with pytest.raises(ConfigError, match="consensus must be majority or staple, got 'mean'"):
         replace(options, consensus="mean")

@@ -223,8 +223,8 @@ def test_killed_run_goes_on_to_the_same_result(options: PrepareLidcOptions, prep
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"missing_raters": "none"}, "missing_raters must be one of empty, drop, got 'none'"),
-        ({"labels": "two"}, "labels must be one of all, one, got 'two'"),
+        ({"missing_raters": "none"}, "missing_raters must be empty or drop, got 'none'"),
+        ({"labels": "two"}, "labels must be all or one, got 'two'"),
         ({"window_hu": (400.0, -1000.0)}, "window_hu must be \\(low, high\\) with low < high"),
         ({"jobs": 0}, "jobs must be >= 1, got 0"),
     ],

@@ -1,0 +1,182 @@
+"""How an option is declared: once, as a field of a dataclass, for the command line, Python and recorded files alike.
+
+A field is ``name: Annotated[type, Option(help, limits)] = default``. :func:`check_options`, called by the dataclass
+when it is built, keeps the limits and the choices of a ``Literal``; ``pipelines.common.command`` makes a command of the
+same fields. This module is light to import.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from mose_med.errors import ConfigError
+
+__all__ = ["Declared", "Limits", "Option", "check_options", "declared_options", "typed_options", "without_none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Which numbers an option takes; NaN and infinity are none.
+
+    Example:
+        >>> limits = Limits(at_least=0, below=1)
+        >>> str(limits), limits.holds(0.5), limits.holds(1)
+        ('>= 0 and < 1', True, False)
+        >>> limits.interval
+        '0<=x<1'
+    """
+
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    below: float | None = None
+
+    def holds(self, value: float) -> bool:
+        """Whether a number is inside."""
+        return (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    @property
+    def interval(self) -> str:
+        """As the help shows it."""
+        low = ((self.at_least, "<="), (self.above, "<"))
+        high = ((self.at_most, "<="), (self.below, "<"))
+        shown = [f"{end:g}{sign}" for end, sign in low if end is not None] + ["x"]
+        return "".join(shown + [f"{sign}{end:g}" for end, sign in high if end is not None])
+
+    def __str__(self) -> str:
+        if self.at_least is not None and self.at_most is not None:
+            return f"between {self.at_least:g} and {self.at_most:g}"
+        signs = ((">=", self.at_least), (">", self.above), ("<=", self.at_most), ("<", self.below))
+        return " and ".join(f"{sign} {end:g}" for sign, end in signs if end is not None)
+
+
+@dataclass(frozen=True)
+class Option(Limits):
+    """One option of a command.
+
+    Attributes:
+        help: one sentence or two.
+        name: on the command line, where it is not that of the field; without dashes.
+        panel: of the help page; the first one if empty.
+        default_text: what the help shows for the default; nothing for None and for required options if empty.
+        typed: what is typed, where it is not the type of the field.
+        parse: from what is typed to the value of the field.
+        default: what is shown as the default, where it is not that of the field.
+        metavar: what the help shows for the value.
+        is_argument: stands without a flag.
+        can_be_negated: a switch that has ``--no-name`` besides; those that are on have it anyway.
+        envvar: variable of the environment that is read where nothing is typed.
+    """
+
+    help: str = ""
+    name: str | None = None
+    panel: str | None = None
+    default_text: str | None = None
+    typed: Any = None
+    parse: Callable[[Any], Any] | None = None
+    default: Any = None
+    metavar: str | None = None
+    is_argument: bool = False
+    can_be_negated: bool = False
+    envvar: str | None = None
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A field of a dataclass that has limits or is an option.
+
+    Attributes:
+        field: its name.
+        kind: its type, without what is annotated.
+        limits: of its value, or the option.
+        default: of the field; ``dataclasses.MISSING`` if it has none.
+    """
+
+    field: str
+    kind: Any
+    limits: Limits
+    default: Any
+
+    @property
+    def option(self) -> Option | None:
+        """What the command line makes of it; None if it cannot be typed."""
+        return self.limits if isinstance(self.limits, Option) else None
+
+    @property
+    def name(self) -> str:
+        """On the command line, with underscores."""
+        return (self.option and self.option.name) or self.field
+
+    def check(self, value: Any) -> None:
+        """Check a value.
+
+        Raises:
+            ConfigError: naming the field, the rule and the value.
+        """
+        if value is None:
+            return
+        kind = without_none(self.kind)
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        if choices and value not in choices:
+            listed = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
+            raise ConfigError(f"{self.field} must be {listed}, got {value!r}")
+        values = value if isinstance(value, tuple) else (value,)
+        numbers = [number for number in values if isinstance(number, int | float)]
+        if str(self.limits) and not all(map(self.limits.holds, numbers)):
+            raise ConfigError(f"{self.field} must be {self.limits}, got {value}")
+
+
+def without_none(kind: Any) -> Any:
+    """The type of an optional value."""
+    if get_origin(kind) in (Union, types.UnionType):
+        kinds = [inner for inner in get_args(kind) if inner is not type(None)]
+        return functools.reduce(lambda one, other: one | other, kinds)
+    return kind
+
+
+def declared_options(options: type) -> tuple[Declared, ...]:
+    """All fields with limits or options; those of the class itself before those it inherits."""
+    return _of_class(options)
+
+
+@functools.cache
+def _of_class(options: Any) -> tuple[Declared, ...]:
+    hints = get_type_hints(options, include_extras=True)
+    fields = {field.name: field for field in dataclasses.fields(options)}
+    order = dict.fromkeys(name for part in options.__mro__ for name in inspect.get_annotations(part))
+    return tuple(_declared(name, hints[name], fields[name].default) for name in order if name in fields)
+
+
+def _declared(name: str, hint: Any, default: Any) -> Declared:
+    kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    # Of an alias that is annotated again, the outer note counts.
+    limits = next((note for note in reversed(notes) if isinstance(note, Limits)), Limits())
+    return Declared(name, kind, limits, default)
+
+
+def check_options(options: object) -> None:
+    """Check every field of a dataclass against its limits and choices.
+
+    Raises:
+        ConfigError: naming the first field that does not fit, the rule and the value.
+    """
+    for declared in declared_options(type(options)):
+        declared.check(getattr(options, declared.field))
+
+
+def typed_options(options: type) -> Iterator[Declared]:
+    """The fields that a command takes."""
+    return (declared for declared in declared_options(options) if declared.option is not None)

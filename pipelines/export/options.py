@@ -1,0 +1,45 @@
+"""Options of ``mose-med export``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from mose_med.options import Option, check_options
+from pipelines.common.options import RUN_PANEL, Checkpoint, Datalist, OutputDir, Overwrite, Quiet
+
+__all__ = ["ExportBundleOptions", "ExportNnunetOptions"]
+
+
+@dataclass(frozen=True)
+class ExportBundleOptions:
+    """What is exported; beside the checkpoint, the settings of its training are found, too."""
+
+    checkpoint: Checkpoint
+    output_file: Annotated[Path, Option("Zip file to write.")]
+    evaluation: Annotated[
+        Path | None, Option("Folder of mose-med evaluate with the scores of this checkpoint, for the model card.")
+    ] = None
+    bundle: Annotated[
+        str | None, Option("Which bundle the model belongs to.", default_text="that of the training, or lidc")
+    ] = None
+    overwrite: Annotated[bool, Option("Replace the zip file.", panel=RUN_PANEL)] = False
+    quiet: Quiet = False
+
+
+@dataclass(frozen=True)
+class ExportNnunetOptions:
+    """What is exported. Raters of weight 0 have no say; others count by weight in a majority, and alike in STAPLE."""
+
+    datalist: Datalist
+    output_dir: OutputDir
+    consensus: Annotated[Literal["majority", "staple"], Option("How one mask is made of those of all raters.")] = (
+        "majority"
+    )
+    channel: Annotated[str, Option("Name of the image channel; nnU-Net treats CT by HU.")] = "CT"
+    overwrite: Overwrite = False
+    quiet: Quiet = False
+
+    def __post_init__(self) -> None:
+        check_options(self)

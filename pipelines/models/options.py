@@ -1,0 +1,85 @@
+"""Options of ``mose-med models``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mose_med.options import Option, check_options
+from pipelines.common.options import Datalist, Device, ModelName, Overwrite, Quiet, Seed, TrackingUri
+
+__all__ = [
+    "CompareOptions",
+    "DownloadOptions",
+    "ListOptions",
+    "RegisterOptions",
+    "RollbackOptions",
+    "StoreOptions",
+    "SyncOptions",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreOptions:
+    """Which model, in which store."""
+
+    model: ModelName = "mose_med"
+    tracking_uri: TrackingUri = None
+    quiet: Quiet = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class RegisterOptions(StoreOptions):
+    """What becomes a version."""
+
+    bundle: Annotated[Path, Option("Zip file of mose-med export bundle.", is_argument=True)]
+    champion: Annotated[bool, Option("Make it the champion; the first version always is.")] = False
+
+
+@dataclass(frozen=True)
+class ListOptions(StoreOptions):
+    """What is listed."""
+
+
+@dataclass(frozen=True)
+class CompareOptions(StoreOptions):
+    """Which versions are compared on what."""
+
+    first: Annotated[int, Option("Number of a version.", at_least=1, is_argument=True)]
+    second: Annotated[int, Option("Number of another version.", at_least=1, is_argument=True)]
+    datalist: Datalist
+    part: Annotated[str, Option("training, validation or test.")] = "test"
+    num_samples: Annotated[int, Option("Samples per slice.", name="samples", at_least=1)] = 16
+    seed: Seed = 0
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class RollbackOptions(StoreOptions):
+    """What becomes the champion again."""
+
+    to: Annotated[
+        int | None, Option("Version to go back to.", default_text="the one it was promoted over", at_least=1)
+    ] = None
+
+
+@dataclass(frozen=True)
+class DownloadOptions(StoreOptions):
+    """Which version is written where."""
+
+    output_file: Annotated[Path, Option("Zip file to write.")]
+    version: Annotated[int | None, Option("Which version.", default_text="the champion", at_least=1)] = None
+    overwrite: Overwrite = False
+
+
+@dataclass(frozen=True)
+class SyncOptions:
+    """Which trainings are copied where."""
+
+    trainings: Annotated[tuple[Path, ...], Option("Output folders of mose-med train.", is_argument=True)]
+    tracking_uri: TrackingUri = None
+    quiet: Quiet = False

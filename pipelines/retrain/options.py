@@ -1,0 +1,60 @@
+"""Options of ``mose-med retrain``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from mose_med.options import Option, check_options
+from pipelines.common.options import (
+    AcceptVersion,
+    Datalist,
+    Device,
+    ModelName,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Seed,
+    Threads,
+    TrackingUri,
+)
+
+__all__ = ["RetrainOptions"]
+
+
+@dataclass(frozen=True)
+class RetrainOptions:
+    """What is trained on what, and when the result becomes the champion."""
+
+    datalist: Datalist
+    output_dir: OutputDir
+    model: ModelName = "mose_med"
+    tracking_uri: TrackingUri = None
+    old_datalist: Annotated[Path | None, Option("Data that the champion has seen.")] = None
+    merge: Annotated[bool, Option("Train on the old data, too.")] = True
+    held_out: Annotated[
+        Path | None,
+        Option("Datalist whose test part the two are compared on.", default_text="that of --datalist"),
+    ] = None
+    configs: Annotated[tuple[str, ...], Option("Overlay on the settings of the fine-tuning.", name="config")] = ()
+    bundle: Annotated[str | None, Option("Which bundle the model belongs to.", default_text="that of the champion")] = (
+        None
+    )
+    max_epochs: Annotated[int | None, Option("Epochs in all.", default_text="20", at_least=1)] = None
+    promote: Annotated[Literal["auto", "never", "force"], Option("auto: if GED is better and ECE no worse.")] = "auto"
+    margin: Annotated[
+        float | None,
+        Option("GED that the challenger may be higher by.", default_text="it must be lower", above=0),
+    ] = None
+    ece_margin: Annotated[float, Option("Percentage points that its ECE may be higher by.", at_least=0)] = 0.0
+    num_samples: Annotated[int, Option("Samples per slice in the comparison.", name="samples", at_least=1)] = 16
+    seed: Seed = 0
+    device: Device = "auto"
+    threads: Threads = None
+    overwrite: Overwrite = False
+    accept_version: AcceptVersion = False
+    quiet: Quiet = False
+
+    def __post_init__(self) -> None:
+        check_options(self)

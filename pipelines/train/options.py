@@ -1,0 +1,61 @@
+"""Options of ``mose-med train``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from mose_med.options import Option, check_options
+from pipelines.common.options import (
+    AcceptVersion,
+    Bundle,
+    Datalist,
+    Device,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Seed,
+    Threads,
+    TrackingUri,
+)
+
+__all__ = ["TrainOptions"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What is trained on what; without MLflow, a training is not tracked, and says so."""
+
+    datalist: Datalist
+    output_dir: OutputDir
+    configs: Annotated[
+        tuple[str, ...],
+        Option("Overlay on the bundle's train.yaml: a file or a name such as demo.", name="config"),
+    ] = ()
+    bundle: Bundle = "lidc"
+    max_epochs: Annotated[int | None, Option("Epochs in all.", default_text="as configured", at_least=1)] = None
+    max_minutes: Annotated[
+        float | None,
+        Option("Stop at the end of an epoch before this time has passed.", default_text="no limit", above=0),
+    ] = None
+    seed: Seed = 0
+    device: Device = "auto"
+    threads: Threads = None
+    tracking: Annotated[
+        bool,
+        Option(
+            "Track with MLflow in an embedded SQLite store; with the evaluation and the bundle of the best epoch.",
+            default=True,
+        ),
+    ] = False
+    tracking_uri: TrackingUri = None
+    initial_weights: Annotated[
+        Path | None, Option("Checkpoint or bundle to start from.", default_text="random weights")
+    ] = None
+    overwrite: Overwrite = False
+    accept_version: AcceptVersion = False
+    quiet: Quiet = False
+
+    def __post_init__(self) -> None:
+        check_options(self)
