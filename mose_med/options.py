@@ -12,13 +12,13 @@ import functools
 import inspect
 import math
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mose_med.errors import ConfigError
 
-__all__ = ["Declared", "Limits", "Option", "check_options", "declared_options", "typed_options", "without_none"]
+__all__ = ["Declared", "Limits", "Option", "check_options", "declared_options", "without_none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,8 +175,3 @@ def check_options(options: object) -> None:
     """
     for declared in declared_options(type(options)):
         declared.check(getattr(options, declared.field))
-
-
-def typed_options(options: type) -> Iterator[Declared]:
-    """The fields that a command takes."""
-    return (declared for declared in declared_options(options) if declared.option is not None)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from pipelines.calibrate import command as calibrate
-from pipelines.common.console import ExitCode
+from pipelines.common.command import JSON_FLAG
+from pipelines.common.command_result import result_document
+from pipelines.common.console import ExitCode, stderr
 from pipelines.common.processes import keep_current_folder_out
 from pipelines.demo import command as demo
 from pipelines.doctor import command as doctor
@@ -25,7 +28,6 @@ __all__ = ["app", "invoke", "main"]
 app = typer.Typer(
     name="mose-med",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -34,16 +36,28 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     keep_current_folder_out()
-    app(prog_name="mose-med")
+    sys.exit(invoke(sys.argv[1:]))
 
 
 def invoke(arguments: list[str]) -> int:
     """Run the command line ``arguments`` (without the program's name) and return the exit code."""
+    as_json = JSON_FLAG in arguments
     try:
-        app(arguments, prog_name="mose-med")
+        return int(app(arguments, prog_name="mose-med", standalone_mode=not as_json) or ExitCode.DONE)
     except SystemExit as stop:
         return int(stop.code or 0)
-    return int(ExitCode.DONE)
+    except typer.TyperException as error:
+        return _say_usage(error)
+
+
+def _say_usage(error: typer.TyperException) -> int:
+    """What was typed wrong, for programs and for people."""
+    context = getattr(error, "ctx", None)
+    line = " ".join(error.format_message().split())
+    stderr.print(f"mose-med: {line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    name = context.command_path.partition(" ")[2] if context is not None else ""
+    sys.stdout.write(result_document(name, ExitCode.BAD_INPUT, error=line) + "\n")
+    return int(ExitCode.BAD_INPUT)
 
 
 def _version(wanted: bool) -> None:

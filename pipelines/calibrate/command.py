@@ -15,17 +15,24 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, choose=_chosen)(calibrate)
+    command(
+        app,
+        choose=_chosen,
+        examples=(
+            "mose-med calibrate --checkpoint run/best.pt --datalist data/dataset.json --output-file run/calibrated.pt",
+            "mose-med calibrate --checkpoint run/calibrated.pt --undo --output-file run/plain.pt",
+        ),
+    )(calibrate)
 
 
-def calibrate(options: CalibrateOptions | UndoCalibrationOptions) -> None:
+def calibrate(options: CalibrateOptions | UndoCalibrationOptions) -> Any:
     """Fit temperatures of gating and logits, so that probabilities mean what they say; writes a checkpoint."""
     from pipelines.calibrate.run import calibrate, undo_calibration
 
     if isinstance(options, UndoCalibrationOptions):
         undo_calibration(options.checkpoint, options.output_file, overwrite=options.overwrite)
-    else:
-        calibrate(options)
+        return None
+    return calibrate(options)
 
 
 def _chosen(given: dict[str, Any]) -> type:

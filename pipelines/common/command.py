@@ -2,76 +2,120 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import inspect
+import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, redirect_stdout
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
 
 from mose_med.errors import ConfigError
-from mose_med.options import Declared, Limits, Option, declared_options, without_none
+from pipelines.common.command_result import Outcome, result_document
 from pipelines.common.console import ExitCode, configure_logging, run_command
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.common.options import RUN_PANEL
+from pipelines.common.signature import built, parameters, typed_options
 
-__all__ = ["command", "refuse_others"]
+__all__ = ["JSON_FLAG", "command", "refuse_others"]
 
+#: Switch of every command.
+JSON_FLAG = "--json"
+
+_KEYWORD = inspect.Parameter.KEYWORD_ONLY
 _LogFile = Annotated[
     Path | None,
     typer.Option(help="Also write the log to this file.", show_default=False, rich_help_panel=RUN_PANEL),
 ]
 _Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.", rich_help_panel=RUN_PANEL)]
-_KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_Json = Annotated[
+    bool,
+    typer.Option(
+        JSON_FLAG, help="Print one JSON object on standard output; all text goes to stderr.", rich_help_panel=RUN_PANEL
+    ),
+]
 _COMMON = (
     inspect.Parameter("log_file", _KEYWORD, default=None, annotation=_LogFile),
     inspect.Parameter("debug", _KEYWORD, default=False, annotation=_Debug),
+    inspect.Parameter("as_json", _KEYWORD, default=False, annotation=_Json),
 )
+#: Fields that name what a command writes.
+_OUTPUTS = ("output_dir", "output_file", "case_dir")
+#: Name of the command that is being run.
+_running: ContextVar[str] = ContextVar("running", default="")
 
 #: Chooses one of several dataclasses by what was typed, by name; it may add what follows from that.
 Chooser = Callable[[dict[str, Any]], type]
 
 
 def command(
-    group: typer.Typer, name: str | None = None, *, choose: Chooser | None = None
-) -> Callable[[Callable[[Any], ExitCode | None]], None]:
+    group: typer.Typer, name: str | None = None, *, choose: Chooser | None = None, examples: tuple[str, ...] = ()
+) -> Callable[[Callable[[Any], Any]], None]:
     """Make a function a command of ``group``.
 
     The function takes one dataclass of options, or one of several, as its annotation says; their fields become the
-    options of the command, each name once. The command gets ``--log-file`` and ``--debug`` besides, configures logging,
-    and exits with the code that the function returns (None: done) or that its error stands for.
+    options of the command, each name once. What it returns is the result that ``--json`` prints, or an
+    :class:`Outcome` with an exit code. The command gets ``--log-file``, ``--debug`` and ``--json`` besides, configures
+    logging, and exits with the code that its error stands for.
 
     Args:
         group: the application, or a group of it.
         name: of the command; that of the function if None.
         choose: which dataclass is meant, where there are several.
+        examples: command lines, at the end of the help page.
     """
 
-    def register(function: Callable[[Any], ExitCode | None]) -> None:
-        (annotation,) = (p.annotation for p in inspect.signature(function, eval_str=True).parameters.values())
+    def register(function: Callable[[Any], Any]) -> None:
+        (annotation,) = (each.annotation for each in inspect.signature(function, eval_str=True).parameters.values())
         kinds = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
 
         @functools.wraps(function)
-        def run(*, log_file: Path | None, debug: bool | None, **typed: Any) -> None:
+        def run(*, log_file: Path | None, debug: bool | None, as_json: bool | None, **typed: Any) -> None:
             given = {name: value for name, value in typed.items() if value is not None}
 
-            def logged() -> ExitCode | None:
+            def work() -> Any:
                 calm_mlflow()
                 configure_logging(quiet=given.get("quiet", False), log_file=log_file, debug=bool(debug))
-                return function(_built(kinds[0] if choose is None else choose(given), given))
+                return function(built(kinds[0] if choose is None else choose(given), given))
 
-            raise typer.Exit(run_command(logged, debug=bool(debug)))
+            raise typer.Exit(_run(work, given, debug=bool(debug), as_json=bool(as_json)))
 
-        parameters = [*_parameters(kinds), *_COMMON]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        group.command(name, cls=_Command)(run)
+        signature = [*parameters(kinds), *_COMMON]
+        run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature}
+        epilog = "\n\n".join(("Examples:", *examples)) if examples else None
+        group.command(name, cls=_Command, epilog=epilog)(run)
 
     return register
+
+
+def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_json: bool) -> ExitCode:
+    """Do the work; print the JSON object if it is wanted, to what is standard output now."""
+    outcome, errors = Outcome(None), list[str]()
+
+    def finish() -> ExitCode:
+        nonlocal outcome
+        result = work()
+        outcome = result if isinstance(result, Outcome) else Outcome(result, getattr(result, "exit_code", 0))
+        return ExitCode(outcome.exit_code)
+
+    stdout = sys.stdout
+    with ExitStack() as stack:
+        if as_json:
+            stack.enter_context(redirect_stdout(sys.stderr))
+        code = run_command(finish, debug=debug, told=errors.append)
+    if as_json:
+        output = next((given[name] for name in _OUTPUTS if name in given), None)
+        error = errors[0] if errors else None
+        result = None if errors else outcome.result or {}
+        stdout.write(result_document(_running.get(), code, error=error, result=result, output=output) + "\n")
+        stdout.flush()
+    return code
 
 
 def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
@@ -80,113 +124,10 @@ def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
     Raises:
         ConfigError: naming the first.
     """
-    known = {declared.name for declared in _typed(options)}
+    known = {declared.name for declared in typed_options(options)}
     for name in given:
         if name not in known:
             raise ConfigError(f"--{name.replace('_', '-')} {reason.format(name=name)}")
-
-
-def _typed(options: type) -> Iterator[Declared]:
-    """Options of a dataclass, and of those that are its fields."""
-    for declared in declared_options(options):
-        if dataclasses.is_dataclass(declared.kind):
-            yield from _typed(declared.kind)  # type: ignore[arg-type]
-        elif declared.option is not None:
-            yield declared
-
-
-def _built(options: type, given: Mapping[str, Any]) -> Any:
-    """The dataclass with what was typed; all else is at its default, or None where there is none."""
-    values: dict[str, Any] = {}
-    for declared in declared_options(options):
-        if dataclasses.is_dataclass(declared.kind):
-            values[declared.field] = _built(declared.kind, given)  # type: ignore[arg-type]
-        elif declared.option is not None and declared.name in given:
-            values[declared.field] = _value(declared, given[declared.name])
-        elif declared.option is not None and declared.option.default is not None:
-            values[declared.field] = _value(declared, declared.option.default)
-        elif declared.default is dataclasses.MISSING:
-            values[declared.field] = None
-    return options(**values)
-
-
-def _value(declared: Declared, typed: Any) -> Any:
-    parse = None if declared.option is None else declared.option.parse
-    if parse is not None:
-        return parse(typed)
-    return tuple(typed) if isinstance(typed, list) else typed
-
-
-def _parameters(kinds: Sequence[type]) -> list[inspect.Parameter]:
-    """Of the command: every option once, as it is first declared; required ones first, those of the run last."""
-    found: dict[str, inspect.Parameter] = {}
-    for declared in (declared for kind in kinds for declared in _typed(kind)):
-        found.setdefault(declared.name, _parameter(declared, required=_is_required(declared, kinds)))
-    return sorted(found.values(), key=_rank)
-
-
-def _rank(parameter: inspect.Parameter) -> int:
-    panel = get_args(parameter.annotation)[1].rich_help_panel
-    return 2 if panel == RUN_PANEL else int(parameter.default is not inspect.Parameter.empty)
-
-
-def _is_required(declared: Declared, kinds: Sequence[type]) -> bool:
-    """Whether an option must be given whichever of several dataclasses is meant."""
-    for kind in kinds:
-        found = next((each for each in _typed(kind) if each.name == declared.name), None)
-        if found is None or found.default is not dataclasses.MISSING or _may_be_none(found):
-            return False
-    return True
-
-
-def _may_be_none(declared: Declared) -> bool:
-    return without_none(declared.kind) is not declared.kind
-
-
-def _parameter(declared: Declared, *, required: bool) -> inspect.Parameter:
-    option = declared.option or Option()
-    kind = without_none(declared.kind) if option.typed is None else option.typed
-    default = declared.default if option.default is None else option.default
-    several = get_origin(kind) is tuple and get_args(kind)[1:] == (...,)
-    if several:
-        kind = list[get_args(kind)[0]]  # type: ignore[misc]
-        default = list(default) if isinstance(default, tuple) else default
-    missing = default is None or default is dataclasses.MISSING or default == []
-    shown = option.default_text or not (missing or required)
-    settings: dict[str, Any] = {"help": option.help, "metavar": option.metavar, "show_default": shown}
-    settings |= {"rich_help_panel": option.panel, **_limits(kind, option)}
-    info = typer.Argument(**settings) if option.is_argument else _flags(declared, kind, default, option, settings)
-    if missing and not required:
-        default, kind = None, Union[kind, None]  # noqa: UP007 - a type made at run time
-    value = inspect.Parameter.empty if required else default
-    return inspect.Parameter(declared.name, _KEYWORD, default=value, annotation=Annotated[kind, info])
-
-
-def _flags(declared: Declared, kind: Any, default: Any, option: Option, settings: Mapping[str, Any]) -> Any:
-    flag = f"--{declared.name.replace('_', '-')}"
-    names = [flag] if kind is bool and not default and not option.can_be_negated else []
-    if option.can_be_negated:
-        names = [f"{flag}/--no-{flag[2:]}"]
-    variable: dict[str, Any] = {} if option.envvar is None else {"envvar": option.envvar, "show_envvar": True}
-    return typer.Option(*names, **settings, **variable)  # type: ignore[misc]
-
-
-def _limits(kind: Any, option: Option) -> dict[str, Any]:
-    """How the command line keeps the limits of a number."""
-    if not str(option):
-        return {}
-    if kind is float:
-        return {"callback": _real_number(option), "metavar": f"FLOAT {option.interval}"}
-    return {"min": option.at_least, "max": option.at_most} if int in (kind, *get_args(kind)) else {}
-
-
-def _real_number(limits: Limits) -> Callable[[float | None], float | None]:
-    def check(value: float | None) -> float | None:
-        if value is not None and not limits.holds(value):
-            raise typer.BadParameter(f"{value:g} is not in the range {limits.interval}.")
-        return value
-
-    return check
 
 
 class _Command(TyperCommand):
@@ -200,6 +141,7 @@ class _Command(TyperCommand):
         """Give every value a flag of its own and parse; what neither was typed nor is in the environment is None."""
         flags = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         positional = any(parameter.param_type_name == "argument" for parameter in self.params)
+        _running.set(ctx.command_path.partition(" ")[2])
         rest = super().parse_args(ctx, args if positional else _one_value_a_flag(args, flags))
         for name in ctx.params:
             source = ctx.get_parameter_source(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 import traceback
@@ -133,7 +134,9 @@ def _show_warning(
     logging.getLogger(__name__).log(logging.WARNING if told else logging.DEBUG, "%s (%s)", text, package)
 
 
-def run_command(command: Callable[[], ExitCode | None], *, debug: bool = False) -> ExitCode:
+def run_command(
+    command: Callable[[], ExitCode | None], *, debug: bool = False, told: Callable[[str], None] | None = None
+) -> ExitCode:
     """Run ``command`` and turn whatever it raises into an exit code and, at most, one line on stderr.
 
     SIGTERM ends it as Ctrl-C does: it tidies up, and no process that it started outlives it.
@@ -141,26 +144,28 @@ def run_command(command: Callable[[], ExitCode | None], *, debug: bool = False) 
     Args:
         command: returns its exit code; None means done.
         debug: show tracebacks.
+        told: gets the line as well.
     """
+    report = functools.partial(_report, debug=debug, told=told)
     try:
         with ended_by_signals():
             result = command()
     except MoseError as error:
-        return _report(str(error), ExitCode.BAD_INPUT, debug)
+        return report(str(error), ExitCode.BAD_INPUT)
     except KeyboardInterrupt as stop:
         end_children()
         code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
-        return _report(f"{code.name.lower()}: run the same command again to go on", code, debug=False)
+        return _report(f"{code.name.lower()}: run the same command again to go on", code, debug=False, told=told)
     except OSError as error:
-        return _report(_describe_os_error(error), ExitCode.BAD_INPUT, debug)
+        return report(_describe_os_error(error), ExitCode.BAD_INPUT)
     except Exception as error:
         if ran_out_of_memory(error):
-            return _report(_describe_memory(error), ExitCode.BAD_INPUT, debug)
+            return report(_describe_memory(error), ExitCode.BAD_INPUT)
         if lost_process(error):
-            return _report(_LOST_PROCESS, ExitCode.BAD_INPUT, debug)
+            return report(_LOST_PROCESS, ExitCode.BAD_INPUT)
         where = "--debug" if named_log_file() is None else "the log file"
         message = f"internal error: {type(error).__name__}: {error} ({where} shows where; please report it)"
-        return _report(message, ExitCode.INTERNAL_ERROR, debug)
+        return report(message, ExitCode.INTERNAL_ERROR)
     return ExitCode.DONE if result is None else result
 
 
@@ -174,9 +179,11 @@ def _describe_os_error(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
-def _report(message: str, code: ExitCode, debug: bool) -> ExitCode:
+def _report(message: str, code: ExitCode, *, debug: bool, told: Callable[[str], None] | None) -> ExitCode:
     """Say what ended the command in one line; the log file is told without words that may name a patient's files."""
     line = without_credentials(" ".join(part.strip() for part in message.splitlines()))
+    if told is not None:
+        told(line)
     if debug:
         sys.stderr.write(without_credentials(traceback.format_exc()))
     record = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": _without_names(code)}

@@ -12,7 +12,10 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app)(demo)
+    command(
+        app,
+        examples=("mose-med demo", "mose-med demo --lidc-root LIDC-IDRI --output-dir demo --device cuda"),
+    )(demo)
 
 
 def demo(options: DemoOptions) -> None:

@@ -17,19 +17,25 @@ _PAIRS = {EvaluateOptions: ("datalist", "checkpoint"), EvaluateMasksOptions: ("p
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, choose=_chosen)(evaluate)
+    command(
+        app,
+        choose=_chosen,
+        examples=(
+            "mose-med evaluate --datalist data/dataset.json --checkpoint run/best.pt --output-dir scores",
+            "mose-med evaluate --predictions masks --references raters --output-dir scores",
+        ),
+    )(evaluate)
 
 
-def evaluate(options: EvaluateOptions | EvaluateMasksOptions) -> None:
+def evaluate(options: EvaluateOptions | EvaluateMasksOptions) -> Any:
     """GED, M-IoU and calibration of a checkpoint on a datalist, or of any tool's masks against references."""
     if isinstance(options, EvaluateMasksOptions):
         from pipelines.evaluate.masks import evaluate_masks
 
-        evaluate_masks(options)
-    else:
-        from pipelines.evaluate.run import evaluate
+        return evaluate_masks(options)
+    from pipelines.evaluate.run import evaluate
 
-        evaluate(options)
+    return evaluate(options)
 
 
 def _chosen(given: dict[str, Any]) -> type:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from pipelines.common.command import command
@@ -14,19 +16,31 @@ def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
     group = typer.Typer(no_args_is_help=True, help="Write models and data in the form that other programs take.")
     app.add_typer(group, name="export")
-    command(group)(bundle)
-    command(group)(nnunet)
+    command(
+        group,
+        examples=(
+            "mose-med export bundle --checkpoint run/best.pt --output-file lung.zip",
+            "mose-med export bundle --checkpoint run/best.pt --evaluation run/evaluation --output-file lung.zip",
+        ),
+    )(bundle)
+    command(
+        group,
+        examples=(
+            "mose-med export nnunet --datalist data/dataset.json --output-dir nnUNet_raw/Dataset501_LIDC",
+            "mose-med export nnunet --datalist data/dataset.json --output-dir Dataset501_LIDC --consensus staple",
+        ),
+    )(nnunet)
 
 
-def bundle(options: ExportBundleOptions) -> None:
+def bundle(options: ExportBundleOptions) -> dict[str, Any]:
     """A trained model as one zip: weights, TorchScript that needs PyTorch alone, configs, model card, SHA-256."""
     from pipelines.export.bundle import export_bundle
 
-    export_bundle(options)
+    return {"bundle": export_bundle(options)}
 
 
-def nnunet(options: ExportNnunetOptions) -> None:
+def nnunet(options: ExportNnunetOptions) -> dict[str, Any]:
     """A datalist in nnU-Net's raw layout: imagesTr, labelsTr, dataset.json."""
     from pipelines.export.nnunet import export_nnunet
 
-    export_nnunet(options)
+    return {"folder": export_nnunet(options)}

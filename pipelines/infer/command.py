@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import typer
 
 from mose_med.errors import ConfigError
+from mose_med.lesion_rules import LESIONS_NAME
 from pipelines.common.command import command, refuse_others
+from pipelines.common.command_result import Outcome
 from pipelines.common.console import ExitCode
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.options import InferOptions, ListSeriesOptions
@@ -17,10 +20,17 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, choose=_chosen)(infer)
+    command(
+        app,
+        choose=_chosen,
+        examples=(
+            "mose-med infer study.zip --nodules nodules.csv --output-dir results --report",
+            "mose-med infer --input-dir studies --output-dir results --workers 2 --case-timeout 600",
+        ),
+    )(infer)
 
 
-def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> ExitCode:
+def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
     """Every plausible outline of the lesions with its probability, as NIfTI on the study's own grid.
 
     Lesions are those of --nodules, or else what is found in the lungs.
@@ -33,16 +43,17 @@ def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> ExitCode
 
         if options.source is None:
             raise ConfigError("--list-series needs INPUT, a DICOM folder or zip")
-        print_series(options.source, slice_spacing=options.slice_spacing, gantry_tilt=options.gantry_tilt)
-    elif isinstance(options, CohortOptions):
+        found = print_series(options.source, slice_spacing=options.slice_spacing, gantry_tilt=options.gantry_tilt)
+        return {"series": found}
+    if isinstance(options, CohortOptions):
         from pipelines.infer.cohort.run import infer_cohort
 
-        return ExitCode.SOME_CASES_FAILED if infer_cohort(options).failed else ExitCode.DONE
-    else:
-        from pipelines.infer.run import infer
+        result = infer_cohort(options)
+        return Outcome(result, ExitCode.SOME_CASES_FAILED if result.failed else ExitCode.DONE)
+    from pipelines.infer.run import infer
 
-        infer(options)
-    return ExitCode.DONE
+    done = infer(options)
+    return done._asdict() | json.loads((done.folder / LESIONS_NAME).read_text(encoding="utf-8"))
 
 
 def _chosen(given: dict[str, Any]) -> type:

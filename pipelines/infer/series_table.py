@@ -21,8 +21,8 @@ _COLUMNS = ("number", "series UID", "description", "kernel", "slices", "spacing 
 
 def print_series(
     source: Path, *, slice_spacing: Literal["refuse", "resample"], gantry_tilt: Literal["refuse", "correct"]
-) -> None:
-    """Print the CT series of a DICOM input to stdout, the one that is read by default first.
+) -> list[SeriesSummary]:
+    """Print the CT series of a DICOM input to stdout, the one that is read by default first, and return them.
 
     Raises:
         ConfigError: if the input is a volume in one file.
@@ -31,10 +31,12 @@ def print_series(
     if is_volume(source):
         raise ConfigError(f"--list-series goes with a DICOM folder or zip, got the volume {source}")
     table = Table(*_COLUMNS, box=None, pad_edge=False)
-    for summary in list_series(source, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt):
+    found = list(list_series(source, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt))
+    for summary in found:
         table.add_row(*map(Text, _row(summary)))
     # Lines are never folded or cut, however narrow the terminal: UIDs are there to be copied.
     Console(width=_WIDTH).print(table)
+    return found
 
 
 def _row(summary: SeriesSummary) -> tuple[str, ...]:

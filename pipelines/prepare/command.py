@@ -8,7 +8,6 @@ import typer
 
 from mose_med.errors import ConfigError
 from pipelines.common.command import command
-from pipelines.common.console import ExitCode
 from pipelines.prepare.options import (
     AuditLidcOptions,
     PrepareKnownPhantomOptions,
@@ -28,56 +27,62 @@ def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
     group = typer.Typer(no_args_is_help=True, help="Turn a source into a datalist of multi-rater slices.")
     app.add_typer(group, name="prepare")
-    command(group, choose=_whether_to_audit)(lidc)
-    command(group, choose=_form)(phantom)
-    command(group)(community)
-    command(group, "rater-masks")(rater_masks)
-    command(group)(cityscapes)
+    command(group, choose=_form, examples=_examples("phantom", "phantom", "known --form datalist"))(phantom)
+    command(group, choose=_whether_to_audit, examples=_examples("lidc --lidc-root LIDC-IDRI", "data", "data --jobs 4"))(
+        lidc
+    )
+    command(group, "rater-masks", examples=_examples("rater-masks cases", "data", "data --classes background,tumour"))(
+        rater_masks
+    )
+    command(group, examples=_examples("community data_lidc.hdf5", "data", "data --keep-going"))(community)
+    command(group, examples=_examples("cityscapes --root cityscapes", "data", "data --predictions labels"))(cityscapes)
 
 
-def lidc(options: PrepareLidcOptions | AuditLidcOptions) -> ExitCode:
+def _examples(source: str, *ends: str) -> tuple[str, ...]:
+    return tuple(f"mose-med prepare {source} --output-dir {end}" for end in ends)
+
+
+def lidc(options: PrepareLidcOptions | AuditLidcOptions) -> Any:
     """LIDC-IDRI annotations and CT to multi-rater slices (needs the extra lidc)."""
     if isinstance(options, AuditLidcOptions):
         from pipelines.prepare.audit import audit_lidc
 
-        audit_lidc(options.crops, split_csv=options.split_csv, split_salt=options.split_salt)
-        return ExitCode.DONE
+        return audit_lidc(options.crops, split_csv=options.split_csv, split_salt=options.split_salt)
     from pipelines.prepare.lidc import prepare_lidc
 
-    return prepare_lidc(options).exit_code
+    return prepare_lidc(options)
 
 
-def phantom(options: PreparePhantomOptions | PrepareKnownPhantomOptions) -> None:
+def phantom(options: PreparePhantomOptions | PrepareKnownPhantomOptions) -> Any:
     """CT phantoms: DICOM in LIDC's folder layout (needs the extra lidc), or a datalist with its exact truth."""
     if isinstance(options, PrepareKnownPhantomOptions):
         from pipelines.prepare.known_phantom import prepare_known_phantom
 
-        prepare_known_phantom(options)
-    else:
-        from pipelines.prepare.phantom import prepare_phantom
+        return prepare_known_phantom(options)
+    from pipelines.prepare.phantom import prepare_phantom
 
-        prepare_phantom(options)
+    return {"folder": prepare_phantom(options)}
 
 
-def community(options: PrepareCommunityOptions) -> ExitCode:
+def community(options: PrepareCommunityOptions) -> Any:
     """LIDC slices as they circulate in the community (HDF5 needs the extra community)."""
     from pipelines.prepare.community import prepare_community
 
-    return prepare_community(options).exit_code
+    return prepare_community(options)
 
 
-def rater_masks(options: PrepareRaterMasksOptions) -> ExitCode:
+def rater_masks(options: PrepareRaterMasksOptions) -> Any:
     """One's own images with masks of one or more raters (NIfTI, NRRD, MetaImage, DICOM SEG), and how far they agree."""
     from pipelines.prepare.rater_masks import prepare_rater_masks
 
-    return prepare_rater_masks(options).exit_code
+    return prepare_rater_masks(options)
 
 
-def cityscapes(options: PrepareCityscapesOptions) -> ExitCode:
+def cityscapes(options: PrepareCityscapesOptions) -> Any:
     """Multimodal Cityscapes: street scenes whose five class flips give 32 modes of known probability."""
     from pipelines.prepare.cityscapes import prepare_cityscapes
 
-    return prepare_cityscapes(options).exit_code
+    return prepare_cityscapes(options)
 
 
 def _whether_to_audit(given: dict[str, Any]) -> type:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from pipelines.common.command import command
@@ -12,11 +14,17 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app)(report)
+    command(
+        app,
+        examples=(
+            "mose-med report results/case-1 --image study.zip",
+            "mose-med report results/case-1 --image ct.nii.gz --overwrite",
+        ),
+    )(report)
 
 
-def report(options: ReportOptions) -> None:
+def report(options: ReportOptions) -> dict[str, Any]:
     """A page to look at a finished case in a browser, without a network, and a picture of each lesion."""
     from pipelines.report.run import report
 
-    report(options)
+    return {"page": report(options)}

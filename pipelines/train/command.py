@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import typer
 
 from pipelines.common.command import command
@@ -12,11 +14,17 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app)(train)
+    command(
+        app,
+        examples=(
+            "mose-med train --datalist data/dataset.json --output-dir run --bundle lidc_small",
+            "mose-med train --datalist data/dataset.json --output-dir run --max-epochs 50 --device cuda",
+        ),
+    )(train)
 
 
-def train(options: TrainOptions) -> None:
+def train(options: TrainOptions) -> Any:
     """Train MoSE with the optimal-transport loss; the best checkpoint is the one of lowest validation GED."""
     from pipelines.train.tracked_training import train_and_evaluate
 
-    train_and_evaluate(options)
+    return train_and_evaluate(options)
