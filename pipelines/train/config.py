@@ -17,7 +17,15 @@ from monai.bundle import ConfigParser
 
 from mose_med.errors import ConfigError
 
-__all__ = ["SEVERAL_PROCESSES", "TRACKING", "bundle_configs", "compose", "config_files", "overlay_names"]
+__all__ = [
+    "SEVERAL_PROCESSES",
+    "TRACKING",
+    "bundle_configs",
+    "compose",
+    "config_files",
+    "overlay_names",
+    "setting_names",
+]
 
 #: Overlay of every bundle that turns tracking on.
 TRACKING = "mlflow"
@@ -113,8 +121,8 @@ def _check_names(path: Path, known: Mapping[str, Any]) -> None:
         raise ConfigError(f"config {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"config {path} must hold settings by name, got {type(content).__name__}")
-    names = set(_names(known))
-    for name in _names(content, into=_is_checked):
+    names = set(setting_names(known))
+    for name in setting_names(content, into=_is_checked):
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f": did you mean {close[0]!r}?" if close else ""
@@ -127,7 +135,7 @@ def _is_checked(key: str, value: Mapping[Any, Any]) -> bool:
     return not other and not key.startswith("+")
 
 
-def _names(
+def setting_names(
     content: Mapping[Any, Any], prefix: str = "", into: Callable[[str, Mapping[Any, Any]], bool] = lambda *_: True
 ) -> Iterator[str]:
     """``network``, ``network::channels`` and so on, of every setting in the mappings that ``into`` accepts."""
@@ -135,4 +143,4 @@ def _names(
         name = prefix + str(key).removeprefix("+").replace("#", "::")
         yield name
         if isinstance(value, Mapping) and into(str(key), value):
-            yield from _names(value, f"{name}::", into)
+            yield from setting_names(value, f"{name}::", into)

@@ -56,6 +56,10 @@ class TrainOptions:
     overwrite: Overwrite = False
     accept_version: AcceptVersion = False
     quiet: Quiet = False
+    settings: Annotated[
+        tuple[str, ...],
+        Option("One setting, name=value, as `mose-med config list` names it; may be repeated.", name="set"),
+    ] = ()
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -27,8 +27,10 @@ from pipelines.common.runs.run_lock import alone_in
 from pipelines.common.tracking_store import store_uri
 from pipelines.common.weights import weights_file
 from pipelines.train.config import compose, config_files
+from pipelines.train.extension import allow_more_epochs
 from pipelines.train.initial_weights import load_initial_weights
 from pipelines.train.options import TrainOptions
+from pipelines.train.settings import data_settings, typed_settings, with_settings
 from pipelines.train.torchrun import Process
 
 __all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
@@ -81,11 +83,12 @@ def train(options: TrainOptions) -> TrainResult:
         tracking=options.tracking and process.is_first,
         several_processes=process.count > 1,
     )
-    values = _values(options)
-    config = compose(paths, values)
-    datalist = load_datalist(options.datalist).require(num_raters=config["num_raters"], classes=config["classes"])
+    datalist = load_datalist(options.datalist)
     for part in ("training", "validation"):
         datalist.part(part)
+    values = _values(options) | _settings(options, paths, datalist)
+    config = with_settings(compose(paths, {}), values)
+    datalist.require(num_raters=config["num_raters"], classes=config["classes"])
     if config["val_interval"] > config["max_epochs"]:
         raise ConfigError(
             f"val_interval must be <= max_epochs = {config['max_epochs']}, got {config['val_interval']}: "
@@ -129,9 +132,12 @@ def _claimed(
     """
     folder.enter_context(alone_in(options.output_dir))
     content = Content.of_datalist(options.output_dir, {"": datalist}, ("training", "validation"))
+    record = _record(options, config, processes)
+    if not options.overwrite:
+        allow_more_epochs(options.output_dir, record)
     if claim_with_content(
         options.output_dir,
-        _record(options, config, processes),
+        record,
         content,
         overwrite=options.overwrite,
         accept_version=options.accept_version,
@@ -155,6 +161,13 @@ def _values(options: TrainOptions) -> dict[str, Any]:
     chosen: dict[str, Any] = {"max_epochs": options.max_epochs, "max_minutes": options.max_minutes}
     chosen |= {_TRACKING_URI: store_uri(options.tracking_uri) if options.tracking else None}
     return values | {name: value for name, value in chosen.items() if value is not None}
+
+
+def _settings(options: TrainOptions, paths: list[Path], datalist: Datalist) -> dict[str, Any]:
+    """What was typed, and what the data say where nothing else does."""
+    config = compose(paths, {})
+    typed = typed_settings(options.settings, config)
+    return typed | data_settings(datalist, compose(paths[:1], {}), with_settings(config, typed))
 
 
 def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
