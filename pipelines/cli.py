@@ -6,17 +6,20 @@ import sys
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from pipelines.calibrate import command as calibrate
 from pipelines.common.command import JSON_FLAG
 from pipelines.common.command_result import result_document
 from pipelines.common.console import ExitCode, stderr
 from pipelines.common.processes import keep_current_folder_out
+from pipelines.config import command as config
 from pipelines.demo import command as demo
 from pipelines.doctor import command as doctor
 from pipelines.evaluate import command as evaluate
 from pipelines.export import command as export
 from pipelines.infer import command as infer
+from pipelines.info import command as info
 from pipelines.models import command as models
 from pipelines.prepare import command as prepare
 from pipelines.report import command as report
@@ -25,7 +28,20 @@ from pipelines.train import command as train
 
 __all__ = ["app", "invoke", "main"]
 
+#: As the work goes: look, prepare, train, judge, use, keep up, hand on.
+_IN_ORDER = (doctor, info, demo, prepare, config, train, evaluate, calibrate, infer, report, retrain, models, export)
+
+
+class _InOrder(TyperGroup):
+    """The commands in the order of the work."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Names of the commands."""
+        return [module.__name__.split(".")[1] for module in _IN_ORDER]
+
+
 app = typer.Typer(
+    cls=_InOrder,
     name="mose-med",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -77,5 +93,5 @@ def _root(
     """Distributions of segmentations: learn what several experts would draw, and how probable each outline is."""
 
 
-for _module in (demo, prepare, train, calibrate, evaluate, infer, report, retrain, models, export, doctor):
+for _module in _IN_ORDER:
     _module.register(app)

@@ -22,7 +22,7 @@ from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.common.options import RUN_PANEL
 from pipelines.common.signature import built, parameters, typed_options
 
-__all__ = ["JSON_FLAG", "command", "refuse_others"]
+__all__ = ["JSON_FLAG", "command", "options_of", "refuse_others"]
 
 #: Switch of every command.
 JSON_FLAG = "--json"
@@ -86,12 +86,19 @@ def command(
             raise typer.Exit(_run(work, given, debug=bool(debug), as_json=bool(as_json)))
 
         signature = [*parameters(kinds), *_COMMON]
+        run.kinds = kinds  # type: ignore[attr-defined]
         run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature}
         epilog = "\n\n".join(("Examples:", *examples)) if examples else None
         group.command(name, cls=_Command, epilog=epilog)(run)
 
     return register
+
+
+def options_of(command: object) -> tuple[type, ...]:
+    """Dataclasses of a command's options."""
+    kinds: tuple[type, ...] = getattr(command, "kinds", ())
+    return kinds
 
 
 def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_json: bool) -> ExitCode:

@@ -18,9 +18,11 @@ __all__ = [
     "KeepGoing",
     "ModelName",
     "OutputDir",
+    "Overlays",
     "Overwrite",
     "Quiet",
     "Seed",
+    "Settings",
     "SplitCsv",
     "SplitSalt",
     "Threads",
@@ -38,6 +40,13 @@ CodesName = Annotated[
     Literal["quadrature", "random"], Option("Codes of the samples: points that stand for each expert, or draws.")
 ]
 SplitCsv = Annotated[Path | None, Option("CSV of patient_id,part; without it, by hash of the patient.", name="split")]
+Overlays = Annotated[
+    tuple[str, ...], Option("Overlay on the bundle's train.yaml: a file or a name such as demo.", name="config")
+]
+Settings = Annotated[
+    tuple[str, ...],
+    Option("One setting, name=value, as `mose-med config list` names it; may be repeated.", name="set"),
+]
 SplitSalt = Annotated[str, Option("Changes which patients the hash puts where.")]
 KeepGoing = Annotated[
     bool, Option("Record a case that cannot be used in failed.csv and go on; exit 1.", panel=RUN_PANEL)

@@ -14,7 +14,12 @@ __all__ = ["DoctorOptions"]
 
 @dataclass(frozen=True)
 class DoctorOptions:
-    """What is examined."""
+    """What is examined: a data set, or else the environment."""
 
-    data: Annotated[Path, Option("Folder that mose-med prepare wrote.")]
+    data: Annotated[
+        Path | None, Option("Folder that mose-med prepare wrote.", default_text="the environment is checked")
+    ] = None
+    folder: Annotated[
+        Path, Option("Where results would go: disk, write access and locks are tried there, without --data.")
+    ] = Path()
     quiet: Quiet = False

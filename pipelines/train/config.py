@@ -21,6 +21,7 @@ __all__ = [
     "SEVERAL_PROCESSES",
     "TRACKING",
     "bundle_configs",
+    "bundle_names",
     "compose",
     "config_files",
     "overlay_names",
@@ -41,11 +42,14 @@ def bundle_configs(bundle: str) -> Path:
         ConfigError: if there is no such bundle.
     """
     root = Path(str(files("configs")))
-    folder = root / bundle / "configs"
-    if not (folder / "train.yaml").is_file():
-        known = ", ".join(sorted(path.parents[1].name for path in root.glob("*/configs/train.yaml")))
-        raise ConfigError(f"bundle must be one of {known}, got {bundle!r}")
-    return folder
+    if bundle not in bundle_names():
+        raise ConfigError(f"bundle must be one of {', '.join(bundle_names())}, got {bundle!r}")
+    return root / bundle / "configs"
+
+
+def bundle_names() -> tuple[str, ...]:
+    """Bundles of this project that can be trained."""
+    return tuple(sorted(path.parents[1].name for path in Path(str(files("configs"))).glob("*/configs/train.yaml")))
 
 
 def config_files(

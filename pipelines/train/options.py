@@ -13,9 +13,11 @@ from pipelines.common.options import (
     Datalist,
     Device,
     OutputDir,
+    Overlays,
     Overwrite,
     Quiet,
     Seed,
+    Settings,
     Threads,
     TrackingUri,
 )
@@ -29,10 +31,7 @@ class TrainOptions:
 
     datalist: Datalist
     output_dir: OutputDir
-    configs: Annotated[
-        tuple[str, ...],
-        Option("Overlay on the bundle's train.yaml: a file or a name such as demo.", name="config"),
-    ] = ()
+    configs: Overlays = ()
     bundle: Bundle = "lidc"
     max_epochs: Annotated[int | None, Option("Epochs in all.", default_text="as configured", at_least=1)] = None
     max_minutes: Annotated[
@@ -56,10 +55,7 @@ class TrainOptions:
     overwrite: Overwrite = False
     accept_version: AcceptVersion = False
     quiet: Quiet = False
-    settings: Annotated[
-        tuple[str, ...],
-        Option("One setting, name=value, as `mose-med config list` names it; may be repeated.", name="set"),
-    ] = ()
+    settings: Settings = ()
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -15,10 +15,10 @@ from mose_med.errors import ConfigError
 from mose_med.io.nifti.damaged import named_nifti_errors
 from pipelines.train.config import setting_names
 
-__all__ = ["data_settings", "setting", "typed_settings", "with_settings"]
+__all__ = ["OWN_OPTIONS", "data_settings", "setting", "typed_settings", "with_settings"]
 
 #: Settings that are options of their own.
-_OPTIONS = {
+OWN_OPTIONS = {
     "datalist": "--datalist",
     "output_dir": "--output-dir",
     "seed": "--seed",
@@ -53,8 +53,8 @@ def typed_settings(typed: Iterable[str], config: Mapping[str, Any]) -> dict[str,
         if not separator or not name:
             raise ConfigError(f"--set must be name=value, got {text!r}")
         name = name.replace("#", "::")
-        if name in _OPTIONS:
-            raise ConfigError(f"--set {name} has an option of its own: give {_OPTIONS[name]}")
+        if name in OWN_OPTIONS:
+            raise ConfigError(f"--set {name} has an option of its own: give {OWN_OPTIONS[name]}")
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "see `mose-med config list`"

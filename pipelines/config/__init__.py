@@ -1,0 +1,1 @@
+"""``mose-med config``: the settings that a training can have."""

@@ -1,0 +1,1 @@
+"""``mose-med info``: what is installed, and what it can do."""

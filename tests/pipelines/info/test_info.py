@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipelines.cli import app, invoke
+from tests.pipelines.test_help_limits import commands
+
+
+def test_info_describes_every_command_by_its_declaration(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["result"]
+    assert set(found["commands"]) == {path for path, _ in commands(app)}
+    (samples,) = [each for each in found["commands"]["calibrate"]["options"] if each["name"] == "--samples"]
+    assert (samples["field"], samples["limits"], samples["default"]) == ("num_samples", "1<=x", 16)
+    assert found["devices"][0]["name"] == "cpu"
+
+
+def test_commands_stand_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]):
+    invoke(["--help"])
+    shown = [
+        line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("│ ") and line[2] != " "
+    ]
+    wanted = ["prepare", "train", "evaluate", "calibrate", "infer", "report", "retrain", "models", "export"]
+    assert [name for name in shown if name in wanted] == wanted
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands(app)])
+def test_every_command_has_two_examples(path: str, capsys: pytest.CaptureFixture[str]):
+    invoke([*path.split(), "--help"])
+    assert capsys.readouterr().out.count(f"mose-med {path}") >= 2
+
+
+def test_config_lists_settings_and_shows_what_is_merged(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["config", "list"]) == 0
+    listed = capsys.readouterr().out
+    assert "learning_rate: 0.001" in listed
+    assert "network::num_experts: 4" in listed
+    assert invoke(["config", "show", "--config", "cosine", "--set", "network::num_experts=8", "--json"]) == 0
+    config = json.loads(capsys.readouterr().out)["result"]["config"]
+    assert (config["network"]["num_experts"], config["lr_scheduler"]["T_max"]) == (8, "@max_epochs")
