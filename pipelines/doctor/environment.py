@@ -98,7 +98,7 @@ def _torch() -> Iterator[Check]:
 
 
 def _codecs() -> Iterator[Check]:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
     missing = {name: pip for name, (uid, pip) in _CODECS.items() if not get_decoder(UID(uid)).is_available}
