@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -19,9 +20,7 @@ def test_info_describes_every_command_by_its_declaration(capsys: pytest.CaptureF
 
 def test_commands_stand_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]):
     invoke(["--help"])
-    shown = [
-        line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("│ ") and line[2] != " "
-    ]
+    shown = re.findall(r"^│ (\S+)", capsys.readouterr().out, flags=re.MULTILINE)
     wanted = ["prepare", "train", "evaluate", "calibrate", "infer", "report", "retrain", "models", "export"]
     assert [name for name in shown if name in wanted] == wanted
 
