@@ -26,14 +26,14 @@ from torch import Tensor
 from benchmarks.infer import AFFINE, NODULES, PREPROCESSING, SIDE, chest
 from benchmarks.machine import machine
 from benchmarks.read_ct import write_dicom
+from mose_med.api.model import Model
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import CaseRequest, read_case
+from mose_med.api.stages import Stages
 from mose_med.checkpoint import ModelConfig
 from mose_med.networks import MoSE
 from mose_med.samples import ExpertSamples
 from pipelines.infer.case import Destination, run_case
-from pipelines.infer.model import LoadedModel
-from pipelines.infer.options import ResultOptions
-from pipelines.infer.reading import CaseRequest, read_case
-from pipelines.infer.stages import Stages
 
 
 class StandIn(MoSE):
@@ -122,7 +122,7 @@ def case(name: str, network: MoSE, request: CaseRequest, folder: Path) -> dict[s
     stages = Stages()
     output = folder / name.replace(" ", "-")
     output.mkdir()
-    outcome = run_case(LoadedModel(network.eval(), config, ""), request, Destination(str(output), bytes(32)), stages)
+    outcome = run_case(Model(network.eval(), config, ""), request, Destination(str(output), bytes(32)), stages)
     files = list((output / outcome.case).iterdir())
     run = json.loads((output / outcome.case / "run.json").read_text())
     stand_in_s = network.seconds if isinstance(network, StandIn) else 0.0

@@ -23,8 +23,8 @@ from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.networks import MoSE
 from mose_med.report.sample_grid import write_sample_grid
-from pipelines.common.shipped_weights import chosen_checkpoint
-from pipelines.common.weights import weights_file
+from mose_med.weights.files import weights_file
+from mose_med.weights.shipped import chosen_checkpoint
 from pipelines.evaluate.examples import sample_panel
 from pipelines.evaluate.prediction import BatchPrediction
 from pipelines.evaluate.scored_data import CountedClasses

@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_OUTPUTS",
     "MAP_STORAGES",
     "OUTPUTS",
+    "PROVENANCE_NAME",
     "SAMPLE_MASKS",
     "STEP",
     "MapStorage",
@@ -27,6 +28,9 @@ __all__ = [
     "maps_of_kind",
     "outputs_in_order",
 ]
+
+#: File of a case that tells what made it.
+PROVENANCE_NAME = "provenance.json"
 
 #: Kinds of maps, and those that are written unless others are asked for.
 DEFAULT_OUTPUTS = ("masks", "probability", "consensus", "entropy")

@@ -1,16 +1,18 @@
-"""Files that are there whole or not at all: light to import, without PyTorch."""
+"""Files and folders that are there whole or not at all: light to import, without PyTorch."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["keep_as", "remove_left_over", "written_whole"]
+__all__ = ["folder_written_whole", "keep_as", "remove_left_over", "write_json", "written_whole"]
 
 #: What file systems say that cannot sync a folder.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -37,6 +39,48 @@ def written_whole(target: Path, *, durable: bool = False) -> Iterator[Path]:
         raise
     if durable:
         _sync_folder(target.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as readable JSON, atomically, also where several processes write the same file."""
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | None = None) -> Iterator[Path]:
+    """Give a temporary folder to write to, which takes the place of ``target`` if all goes well.
+
+    Args:
+        target: the folder; an empty one may be there already.
+        overwrite: replace a folder that is there.
+        temporary: to write to, in the folder of ``target``; a name of its own if None.
+
+    Raises:
+        FileExistsError: on leaving, if the folder is there and may not be overwritten.
+    """
+    temporary = temporary or _beside(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        _take_place(temporary, target, overwrite=overwrite)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
+    """Rename to a name that is free; a folder that is there is not touched unless it may be overwritten."""
+    try:
+        temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        if not overwrite:
+            raise FileExistsError(errno.EEXIST, "the folder is there already", folder.name) from error
+        old = temporary.with_name(f"{temporary.stem}.old{temporary.suffix}")
+        folder.rename(old)
+        temporary.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def keep_as(source: Path, target: Path) -> None:

@@ -10,7 +10,7 @@ voxel is that of the nearest position, and :meth:`CaseDistribution.alone` has th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
@@ -74,6 +74,30 @@ class CaseDistribution:
     def names(self) -> tuple[str, ...]:
         """Names of the dense maps."""
         return tuple(self._maps())
+
+    def named(self, nodule_ids: Sequence[str]) -> CaseDistribution:
+        """The same case, its lesions with the names of the listed positions.
+
+        Raises:
+            ConfigError: if there is not a name for each lesion.
+        """
+        if len(nodule_ids) != len(self.lesions):
+            raise ConfigError(f"nodule_ids must name {len(self.lesions)} lesions, got {len(nodule_ids)}")
+        named = (lesion._replace(nodule_id=name) for lesion, name in zip(self.lesions, nodule_ids, strict=True))
+        return replace(self, lesions=tuple(named))
+
+    def maps(self, kind: str) -> list[str]:
+        """Names of the maps of a kind (:mod:`mose_med.case_maps`): there are all."""
+        return list(maps_of_kind(kind, self.num_experts))
+
+    def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
+        """As :meth:`crop`, for some boxes, each in a lesion's own region where that shares voxels with another.
+
+        Raises:
+            ConfigError: if there is no map of that name, or no lesion of a number.
+        """
+        pairs = zip(boxes, numbers, strict=True)
+        return [(self.alone(n) if self.shares_region(n) else self).crop(name, box) for box, n in pairs]
 
     def alone(self, number: int) -> CaseDistribution:
         """The same case with one lesion and its own region alone, whatever else was listed.

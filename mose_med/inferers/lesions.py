@@ -43,7 +43,7 @@ class LesionEntropy(NamedTuple):
 
 
 class Lesion(NamedTuple):
-    """One listed nodule, or one lesion that was found.
+    """One listed nodule, or one lesion that was found; positions in RAS mm.
 
     Attributes:
         number: of the position in the list, or by volume, from 1.
@@ -57,7 +57,10 @@ class Lesion(NamedTuple):
         same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
             region, share more than half of the smaller's voxels. None if there is none.
         entropy: means over the component, or without one over the voxels within reach.
-        component: of the marginal above the threshold, in the lesion's own region; None without one.
+        component: of the marginal above the threshold, in the lesion's own region; None without one, and of a case
+            that was read back.
+        box: of the input's grid, holds the component and what every sample has there; None if it is not known.
+        nodule_id: of the list; empty where nothing was listed.
     """
 
     number: int
@@ -70,6 +73,23 @@ class Lesion(NamedTuple):
     same_as: int | None = None
     entropy: LesionEntropy = LesionEntropy(0.0, 0.0, 0.0)
     component: Patch | None = None
+    box: Box | None = None
+    nodule_id: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the list calls it; its number where it has no name."""
+        return self.nodule_id or str(self.number)
+
+    @property
+    def p_empty(self) -> float:
+        """Weight of the samples that have no voxel there."""
+        return self.volume_ml.p_empty
+
+    @property
+    def place_mm(self) -> tuple[float, float, float]:
+        """Where to look for it: the centroid, or its position where there is none."""
+        return self.centroid_mm or self.position_mm
 
 
 class LesionSource(NamedTuple):
@@ -169,11 +189,16 @@ def _volumes_ml(source: LesionSource, touching: Sequence[Touching]) -> NDArray[n
     return np.array([found.voxels for found in touching], dtype=np.float64).reshape(source.num_samples) * voxel_ml
 
 
-def _more_volumes_ml(source: LesionSource, support: Patch, touching: Sequence[Touching]) -> NDArray[np.float64] | None:
-    """Volume of a lesion in further samples, (K, V); None where there are none."""
+def _extent(support: Patch, touching: Sequence[Touching]) -> Box:
+    """Box of a lesion: its support, and what touches that in every sample."""
     box = support.box
     for found in touching:
         box = box if found.box is None else box.union(found.box)
+    return box
+
+
+def _more_volumes_ml(source: LesionSource, support: Patch, box: Box) -> NDArray[np.float64] | None:
+    """Volume of a lesion in further samples, (K, V); None where there are none."""
     margin = np.ceil(_AROUND_MM / spacing_mm(source.affine)).astype(int).tolist()
     more = source.more(box.grown(margin, source.region.box))
     return None if more is None else _volumes_ml(more, _in_samples(more, [support])[0])
@@ -182,7 +207,8 @@ def _more_volumes_ml(source: LesionSource, support: Patch, touching: Sequence[To
 def _measured(source: LesionSource, place: Place, touching: Sequence[Touching]) -> Lesion:
     means = _means(source, place)
     probs = np.asarray(means.expert_probs / float(means.expert_probs.sum()), dtype=np.float64)
-    volumes, more = _volumes_ml(source, touching), _more_volumes_ml(source, place.support, touching)
+    box = _extent(place.support, touching)
+    volumes, more = _volumes_ml(source, touching), _more_volumes_ml(source, place.support, box)
     return Lesion(
         number=place.number,
         position_mm=_triple(place.position_mm),
@@ -193,6 +219,7 @@ def _measured(source: LesionSource, place: Place, touching: Sequence[Touching]) 
         touches_edge=place.component is not None and _touches_unseen(source, place),
         entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
         component=place.component,
+        box=box,
     )
 
 

@@ -19,7 +19,7 @@ from mose_med.io.padding import warn_of_padding, without_padding
 from mose_med.io.study import Form, Study
 from mose_med.io.volumes import is_volume, read_volume
 
-__all__ = ["read_ct", "read_study"]
+__all__ = ["of_one_volume", "read_ct", "read_study"]
 
 _HEAD_BYTES = 4096
 _ZIP = b"PK"
@@ -86,9 +86,24 @@ def read_study(
     for option, value in (("series", series), ("acquisition", acquisition)):
         if value is not None:
             raise ConfigError(f"{option} goes with DICOM input, got {value!r} for a volume in one file: leave it out")
-    check_gantry_tilt(gantry_tilt)
     study = read_nifti(path, nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
-    return upright(_with_air_outside(study), str(path), gantry_tilt)
+    return of_one_volume(study, str(path), gantry_tilt)
+
+
+def of_one_volume(study: Study, source: str, gantry_tilt: GantryTilt) -> Study:
+    """The study of a volume in one piece: air where it holds no measurement, and axes at right angles.
+
+    Args:
+        study: as it was read.
+        source: what it is from, for messages.
+        gantry_tilt: as for :func:`read_ct`.
+
+    Raises:
+        ConfigError: if ``gantry_tilt`` does not fit.
+        GeometryError: if the volume is sheared and may not, or cannot, be corrected.
+    """
+    check_gantry_tilt(gantry_tilt)
+    return upright(_with_air_outside(study), source, gantry_tilt)
 
 
 def _require_dicom_or_zip(path: Path) -> None:

@@ -10,7 +10,7 @@ from mose_med.io.nifti.transforms import NiftiTransforms
 
 __all__ = ["Form", "Source", "Study"]
 
-Form = Literal["dicom", "nifti", "nrrd", "metaimage"]
+Form = Literal["dicom", "nifti", "nrrd", "metaimage", "memory"]
 
 
 class Source(NamedTuple):

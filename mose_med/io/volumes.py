@@ -22,7 +22,7 @@ from mose_med.io.nifti.file import read_nifti_volume
 from mose_med.io.nifti.images import is_nifti
 from mose_med.io.nifti.transforms import chosen_transform
 
-__all__ = ["VOLUME_SUFFIXES", "ItkContent", "Volume", "is_volume", "read_itk", "read_volume"]
+__all__ = ["VOLUME_SUFFIXES", "ItkContent", "Volume", "is_volume", "itk_content", "read_itk", "read_volume"]
 
 _VALUES_FILE = re.compile(rb"^ElementDataFile\s*=\s*(.*)$", re.MULTILINE)
 
@@ -85,7 +85,7 @@ def read_volume(path: Path) -> Volume:
     return volume._replace(affine=_checked(volume.affine, path))
 
 
-def _checked(affine: Affine, path: Path) -> Affine:
+def _checked(affine: Affine, path: Path | str) -> Affine:
     try:
         return checked_affine(affine)
     except GeometryError as error:
@@ -156,13 +156,26 @@ def read_itk(path: Path) -> ItkContent:
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
     if image.GetDimension() != 3:
         raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {image.GetSize()}")
+    return itk_content(image, str(path))
+
+
+def itk_content(image: SimpleITK.Image, source: str) -> ItkContent:
+    """What a SimpleITK image of three dimensions holds.
+
+    Args:
+        image: of one value a voxel or of several.
+        source: what it is from, for messages.
+
+    Raises:
+        GeometryError: if its affine is not invertible.
+    """
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
     array = SimpleITK.GetArrayFromImage(image)
     array = array.reshape(*array.shape[:3], -1).transpose(2, 1, 0, 3)
     return ItkContent(
-        array, _checked(LPS_TO_RAS @ affine, path), {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+        array, _checked(LPS_TO_RAS @ affine, source), {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     )
 
 

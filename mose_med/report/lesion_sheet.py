@@ -7,7 +7,7 @@ draws there; axes count mm from the lesion's place.
 from __future__ import annotations
 
 import math
-import os
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.geometry import index_to_mm, mm_to_index, spacing_mm
-from mose_med.io.case.finished import FoundLesion
+from mose_med.inferers import Lesion
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
+from mose_med.report.histogram import volume_histogram
 from mose_med.report.lesion_volumes import LesionVolumes
-from mose_med.report.volume_histogram import volume_histogram
 
-__all__ = ["LesionView", "lesion_view", "write_lesion_sheet"]
+__all__ = ["LesionFigure", "LesionView", "lesion_figure", "lesion_view"]
 
 #: Window of the CT, HU.
 _WINDOW = (-1350, 150)
@@ -61,7 +61,7 @@ class LesionView(NamedTuple):
     centre: tuple[float, float]
 
 
-def lesion_view(volumes: LesionVolumes, lesion: FoundLesion, columns: int) -> LesionView:
+def lesion_view(volumes: LesionVolumes, lesion: Lesion, columns: int) -> LesionView:
     """Choose the slices and the square: those around what the samples draw at the lesion's place.
 
     Args:
@@ -89,13 +89,23 @@ def lesion_view(volumes: LesionVolumes, lesion: FoundLesion, columns: int) -> Le
     )
 
 
-def write_lesion_sheet(
-    path: str | os.PathLike[str], lesion: FoundLesion, volumes: LesionVolumes, *, case: str = ""
-) -> None:
-    """Draw one lesion.
+class LesionFigure(Figure):
+    """A figure that a notebook shows by itself."""
+
+    def png(self) -> bytes:
+        """The figure as a PNG file; the same figure gives the same bytes."""
+        file = BytesIO()
+        self.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+        return file.getvalue()
+
+    def _repr_png_(self) -> bytes:
+        return self.png()
+
+
+def lesion_figure(lesion: Lesion, volumes: LesionVolumes, *, case: str = "") -> LesionFigure:
+    """Draw one lesion; where no CT is given, outlines lie over the marginal probability.
 
     Args:
-        path: PNG to write.
         lesion: its numbers.
         volumes: of the box around it.
         case: name of the case, for the title.
@@ -114,9 +124,10 @@ def write_lesion_sheet(
         _outline(axes, [volumes.consensus[:, :, k]], volumes, view, CONSENSUS_COLOUR, 2.6)
         for expert in range(experts):
             _outline_samples(axes, volumes, view, k, expert)
-    sheet.heading(1, f"the middle slice: CT, {what} {'experts ' if experts > 1 else ''}together")
+    below = "CT" if volumes.has_ct else "probability"
+    sheet.heading(1, f"the middle slice: {below}, {what} {'experts ' if experts > 1 else ''}together")
     first, *others = sheet.panels(1)
-    _show_image(first, volumes, view, view.middle, "CT")
+    _show_image(first, volumes, view, view.middle, below)
     _scale_bar(first, view)
     for expert in range(experts):
         title = f"expert {expert + 1}: {100 * lesion.expert_probs[expert]:.0f} %" if experts > 1 else "samples"
@@ -128,7 +139,7 @@ def write_lesion_sheet(
         _draw_experts(sheet.chart(0.0, 0.3), lesion)
     _draw_volume(sheet.chart(0.34, 0.38), lesion)
     sheet.facts(0.76, lesion, volumes)
-    sheet.save(path)
+    return sheet.figure
 
 
 class _Sheet:
@@ -138,7 +149,7 @@ class _Sheet:
         self._columns = columns
         self.width = 2 * _EDGE + columns * (_PANEL + _GAP) - _GAP
         self.height = _TOP + 2 * (_HEADING + _TITLE + _PANEL) + 0.25 + _CHARTS + 2.6 * _EDGE
-        self.figure = Figure(figsize=(self.width, self.height), facecolor="white")
+        self.figure = LesionFigure(figsize=(self.width, self.height), facecolor="white")
         FigureCanvasAgg(self.figure)
 
     def _top_of_row(self, row: int) -> float:
@@ -147,7 +158,7 @@ class _Sheet:
     def _box(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
         return left / self.width, bottom / self.height, width / self.width, height / self.height
 
-    def title(self, lesion: FoundLesion, case: str) -> None:
+    def title(self, lesion: Lesion, case: str) -> None:
         name = "" if lesion.name == str(lesion.number) else f" ({lesion.name})"
         y = 1 - 0.25 / self.height
         left, right = _EDGE / self.width, 1 - _EDGE / self.width
@@ -176,16 +187,13 @@ class _Sheet:
         axes.tick_params(labelsize=8)
         return axes
 
-    def facts(self, left: float, lesion: FoundLesion, volumes: LesionVolumes) -> None:
+    def facts(self, left: float, lesion: Lesion, volumes: LesionVolumes) -> None:
         inside = self.width - 2 * _EDGE
         labels, values = zip(*_facts(lesion, volumes), strict=True)
         y = (2.2 * _EDGE + _CHARTS) / self.height
         for offset, lines, colour in ((0.0, labels, "0.4"), (0.09, values, "0.05")):
             x = (_EDGE + (left + offset) * inside) / self.width
             self.figure.text(x, y, "\n".join(lines), fontsize=9, va="top", linespacing=1.6, color=colour)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        self.figure.savefig(path, dpi=_DPI, metadata={"Software": None})
 
 
 def _component_at(
@@ -228,7 +236,8 @@ def _show(axes: Axes, plane: NDArray[Any], volumes: LesionVolumes, view: LesionV
 def _show_image(
     axes: Axes, volumes: LesionVolumes, view: LesionView, k: int, title: str, colour: str | None = None
 ) -> None:
-    _show(axes, volumes.image[:, :, k], volumes, view, cmap="gray", vmin=_WINDOW[0], vmax=_WINDOW[1])
+    shown, (low, high) = (volumes.image, _WINDOW) if volumes.has_ct else (volumes.probability, (0, 1))
+    _show(axes, shown[:, :, k], volumes, view, cmap="gray", vmin=low, vmax=high)
     axes.set_title(title, fontsize=8.5, pad=3)
     if colour is not None:
         axes.plot([0, 1], [1, 1], transform=axes.transAxes, color=colour, linewidth=5, solid_capstyle="butt")
@@ -288,7 +297,7 @@ def _scale_bar(axes: Axes, view: LesionView) -> None:
     axes.text(left, low - 0.06 * view.half_mm, label, color="white", fontsize=8, va="bottom", path_effects=halo)
 
 
-def _draw_experts(axes: Axes, lesion: FoundLesion) -> None:
+def _draw_experts(axes: Axes, lesion: Lesion) -> None:
     count = len(lesion.expert_probs)
     shares = 100 * lesion.expert_probs
     bars = axes.barh(range(count), shares, color=[expert_colour(k) for k in range(count)], height=0.7)
@@ -298,8 +307,8 @@ def _draw_experts(axes: Axes, lesion: FoundLesion) -> None:
     axes.set_xlabel("probability of the expert, %", fontsize=8.5)
 
 
-def _draw_volume(axes: Axes, lesion: FoundLesion) -> None:
-    histogram = volume_histogram(lesion.samples_ml, lesion.expert_probs)
+def _draw_volume(axes: Axes, lesion: Lesion) -> None:
+    histogram = volume_histogram(lesion.volume_ml.samples, lesion.expert_probs)
     width = float(histogram.edges_ml[1])
     positions = np.concatenate([[-1.5 * width], histogram.edges_ml[:-1]])
     shares = 100 * np.concatenate([histogram.empty[:, None], histogram.by_expert], axis=1)
@@ -308,10 +317,10 @@ def _draw_volume(axes: Axes, lesion: FoundLesion) -> None:
         axes.bar(positions, of_expert, width * 0.92, base, align="edge", color=expert_colour(expert), edgecolor="white")
         base += of_expert
     top = max(float(base.max()), 1e-9)
-    low, median, high = lesion.quantiles_ml
-    axes.plot([low, high], [1.12 * top] * 2, color="0.1", linewidth=2.5, solid_capstyle="butt")
-    axes.plot(median, 1.12 * top, marker="|", markersize=10, markeredgewidth=1.8, color="0.1")
-    axes.plot(lesion.mean_ml, 1.12 * top, marker="o", markersize=5, color="white", markeredgecolor="0.1")
+    volume = lesion.volume_ml
+    axes.plot([volume.p05, volume.p95], [1.12 * top] * 2, color="0.1", linewidth=2.5, solid_capstyle="butt")
+    axes.plot(volume.p50, 1.12 * top, marker="|", markersize=10, markeredgewidth=1.8, color="0.1")
+    axes.plot(volume.mean, 1.12 * top, marker="o", markersize=5, color="white", markeredgecolor="0.1")
     axes.set(ylim=(0, 1.22 * top), xlim=(-1.8 * width, histogram.edges_ml[-1]))
     ticks = histogram.edges_ml[:: (len(histogram.edges_ml) - 1) // 4]
     axes.set_xticks([-1.04 * width, *ticks], ["empty", *(f"{tick:.3g}" for tick in ticks)])
@@ -319,13 +328,14 @@ def _draw_volume(axes: Axes, lesion: FoundLesion) -> None:
     axes.set_xlabel("volume, ml (line: 5 to 95 %, stroke: median, ring: mean)", fontsize=8.5)
 
 
-def _facts(lesion: FoundLesion, volumes: LesionVolumes) -> list[tuple[str, str]]:
-    low, median, high = (f"{volume:.3g}" for volume in lesion.quantiles_ml)
-    x, y, z = lesion.place_mm or (math.nan, math.nan, math.nan)
+def _facts(lesion: Lesion, volumes: LesionVolumes) -> list[tuple[str, str]]:
+    volume = lesion.volume_ml
+    low, median, high = (f"{quantile:.3g}" for quantile in (volume.p05, volume.p50, volume.p95))
+    x, y, z = lesion.place_mm
     facts = [
         ("volume", f"{median} ml (median)"),
         ("5 to 95 %", f"{low} to {high} ml"),
-        ("mean", f"{lesion.mean_ml:.3g} ml"),
+        ("mean", f"{volume.mean:.3g} ml"),
         ("P(empty)", f"{100 * lesion.p_empty:.1f} %"),
         ("place", f"L {-x:.1f}  P {-y:.1f}  S {z:.1f} mm"),
         ("voxels", " x ".join(f"{edge:.3g}" for edge in spacing_mm(volumes.affine)) + " mm"),

@@ -7,7 +7,7 @@ patient's left, j to posterior, k to superior.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from mose_med.case_maps import maps_of_kind
 from mose_med.geometry import Affine, Reorientation, mm_to_index, reorientation, spacing_mm, translated
-from mose_med.inferers.regions import Box
-from mose_med.io.case.finished import FinishedCase, Position
+from mose_med.inferers import Box, Lesion
+from mose_med.io.case.maps import CaseMaps
 
 __all__ = ["VIEW_MM", "LesionVolumes", "read_lesion_volumes", "view_box"]
 
@@ -31,7 +31,7 @@ class LesionVolumes(NamedTuple):
 
     Attributes:
         affine: of the box, RAS mm.
-        image: CT, HU.
+        image: CT, HU; not a number where no CT is given.
         samples: mask of every sample, (i, j, k, K, S).
         consensus: where the marginal is above one half.
         probability: marginal foreground probability.
@@ -49,8 +49,13 @@ class LesionVolumes(NamedTuple):
     expert_probability: NDArray[np.float32] | None = None
     entropy_between_experts: NDArray[np.float32] | None = None
 
+    @property
+    def has_ct(self) -> bool:
+        """Whether there is a CT to show."""
+        return not bool(np.isnan(self.image).any())
 
-def view_box(affine: Affine, shape: tuple[int, ...], place_mm: Position) -> Box:
+
+def view_box(affine: Affine, shape: tuple[int, ...], place_mm: tuple[float, float, float]) -> Box:
     """Box of fixed size in mm around a place, in a grid of LPS orientation, cut off at its edge.
 
     Example:
@@ -64,24 +69,24 @@ def view_box(affine: Affine, shape: tuple[int, ...], place_mm: Position) -> Box:
 
 
 def read_lesion_volumes(
-    case: FinishedCase, image_hu: NDArray[np.floating], places_mm: Mapping[int, Position]
+    case: CaseMaps, image_hu: NDArray[np.floating] | None, lesions: Sequence[Lesion]
 ) -> list[LesionVolumes]:
     """Read the boxes around several lesions, each in its own region; every file of the case is read once.
 
     Args:
-        case: a finished one.
-        image_hu: the CT it was inferred from, (i, j, k) on the grid of the case.
-        places_mm: by the numbers of the lesions, RAS mm.
+        case: in memory, or a finished one.
+        image_hu: the CT it was inferred from, (i, j, k) on the grid of the case; None for none.
+        lesions: of the case.
 
     Raises:
         DataError: if a map cannot be read.
     """
     steps = reorientation(case.affine, _ORIENTATION)
-    oriented = steps.apply(image_hu)
+    oriented = steps.apply(np.broadcast_to(np.float32(np.nan), case.shape) if image_hu is None else image_hu)
     affine = steps.affine(case.affine, case.shape)
-    views = [view_box(affine, oriented.shape, place) for place in places_mm.values()]
+    views = [view_box(affine, oriented.shape, lesion.place_mm) for lesion in lesions]
     boxes = [view.undo(steps, case.shape) for view in views]
-    read = partial(_oriented, case, boxes=boxes, numbers=list(places_mm), steps=steps)
+    read = partial(_oriented, case, boxes=boxes, numbers=[lesion.number for lesion in lesions], steps=steps)
     maps = {name: read(name) for name in _MAPS}
     samples = [read(name) for name in maps_of_kind("masks", case.num_experts)]
     means = [read(name) for name in case.maps("foreground_probability")]
@@ -105,6 +110,6 @@ _MAPS = ("consensus", "probability", "entropy")
 
 
 def _oriented(
-    case: FinishedCase, name: str, boxes: Sequence[Box], numbers: Sequence[int], steps: Reorientation
+    case: CaseMaps, name: str, boxes: Sequence[Box], numbers: Sequence[int], steps: Reorientation
 ) -> list[NDArray[np.generic]]:
     return [steps.apply(crop) for crop in case.own_crops(name, boxes, numbers)]

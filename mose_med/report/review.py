@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
-from mose_med.io.case.finished import FinishedCase, FoundLesion
-from mose_med.report.lesion_sheet import write_lesion_sheet
+from mose_med.inferers import Lesion
+from mose_med.io.case.folder import CaseFolder
+from mose_med.report.lesion_sheet import lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review_page import review_page
 
@@ -21,20 +22,20 @@ PAGE_NAME = "report.html"
 MAX_DRAWN = 20
 
 
-def sheet_name(lesion: FoundLesion) -> str:
+def sheet_name(lesion: Lesion) -> str:
     """Name of the sheet of a lesion."""
     return f"lesion-{lesion.number}.png"
 
 
-def drawn_lesions(lesions: Sequence[FoundLesion]) -> list[FoundLesion]:
+def drawn_lesions(lesions: Sequence[Lesion]) -> list[Lesion]:
     """The lesions to draw: the first of the list, as many as :data:`MAX_DRAWN`; those of a search run by volume.
 
-    A lesion that is the same as another, or that has no place, is left out.
+    A lesion that is the same as another is left out.
     """
-    return [lesion for lesion in lesions if lesion.same_as is None and lesion.place_mm is not None][:MAX_DRAWN]
+    return [lesion for lesion in lesions if lesion.same_as is None][:MAX_DRAWN]
 
 
-def write_review(folder: Path, case: FinishedCase, image_hu: NDArray[np.floating]) -> list[Path]:
+def write_review(folder: Path, case: CaseFolder, image_hu: NDArray[np.floating]) -> list[Path]:
     """Write ``report.html`` and the sheets ``lesion-1.png`` ...
 
     Args:
@@ -52,11 +53,11 @@ def write_review(folder: Path, case: FinishedCase, image_hu: NDArray[np.floating
     if image_hu.shape != case.shape:
         raise DataError(f"image must have the shape of the case, {case.shape}, got {image_hu.shape}: name its own CT")
     lesions = drawn_lesions(case.lesions)
-    places = {lesion.number: lesion.place_mm for lesion in lesions if lesion.place_mm is not None}
-    volumes = read_lesion_volumes(case, image_hu, places)
+    volumes = read_lesion_volumes(case, image_hu, lesions)
     by_number = {lesion.number: of_lesion for lesion, of_lesion in zip(lesions, volumes, strict=True)}
     page = folder / PAGE_NAME
     page.write_text(review_page(case, by_number), encoding="utf-8")
     for lesion in lesions:
-        write_lesion_sheet(folder / sheet_name(lesion), lesion, by_number[lesion.number], case=case.name)
+        figure = lesion_figure(lesion, by_number[lesion.number], case=case.name)
+        (folder / sheet_name(lesion)).write_bytes(figure.png())
     return [page, *(folder / sheet_name(lesion) for lesion in lesions)]

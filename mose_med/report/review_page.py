@@ -19,12 +19,13 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 
 from mose_med.case_maps import kind_of_map
 from mose_med.geometry import mm_to_index, spacing_mm
-from mose_med.io.case.finished import FinishedCase, FoundLesion
+from mose_med.inferers import Lesion
+from mose_med.io.case.folder import CaseFolder
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
 from mose_med.report.embedding import embedded_volumes, gzip_base64, map_layers
+from mose_med.report.histogram import VolumeHistogram, volume_histogram
 from mose_med.report.lesion_volumes import VIEW_MM, LesionVolumes
 from mose_med.report.niivue import niivue_module
-from mose_med.report.volume_histogram import VolumeHistogram, volume_histogram
 
 __all__ = ["MAX_VOLUME_BYTES", "review_page"]
 
@@ -46,12 +47,12 @@ _ZOOM = (1.0, 3.0)
 class _Entry(NamedTuple):
     """A lesion as the template shows it; ``view`` says whether the viewer has its volumes."""
 
-    lesion: FoundLesion
+    lesion: Lesion
     histogram: VolumeHistogram
     view: bool
 
 
-def review_page(case: FinishedCase, volumes: Mapping[int, LesionVolumes]) -> str:
+def review_page(case: CaseFolder, volumes: Mapping[int, LesionVolumes]) -> str:
     """Compose the page.
 
     Args:
@@ -69,7 +70,7 @@ def review_page(case: FinishedCase, volumes: Mapping[int, LesionVolumes]) -> str
     }
     niivue = niivue_module()
     entries = [
-        _Entry(lesion, volume_histogram(lesion.samples_ml, lesion.expert_probs), lesion.number in shown)
+        _Entry(lesion, volume_histogram(lesion.volume_ml.samples, lesion.expert_probs), lesion.number in shown)
         for lesion in case.lesions
     ]
     return (
@@ -104,7 +105,7 @@ def _within_budget(volumes: Mapping[int, LesionVolumes]) -> dict[int, dict[str, 
 
 
 def _description(
-    case: FinishedCase, shown: Mapping[int, int | None], volumes: Mapping[int, LesionVolumes]
+    case: CaseFolder, shown: Mapping[int, int | None], volumes: Mapping[int, LesionVolumes]
 ) -> dict[str, Any]:
     """What the viewer needs to know besides the volumes, in plain types."""
     lesions = [lesion for lesion in case.lesions if lesion.number in shown]
@@ -126,11 +127,11 @@ def _description(
     }
 
 
-def _lesion_description(lesion: FoundLesion, holder: int, volumes: LesionVolumes) -> dict[str, Any]:
+def _lesion_description(lesion: Lesion, holder: int, volumes: LesionVolumes) -> dict[str, Any]:
     shape = volumes.image.shape
     place = np.asarray(lesion.place_mm, dtype=np.float64)
     focus = np.clip(np.rint(mm_to_index(volumes.affine, place)), 0, np.subtract(shape, 1))
-    diameter_mm = 10 * (6 / math.pi * max(lesion.quantiles_ml[2], 0.01)) ** (1 / 3)
+    diameter_mm = 10 * (6 / math.pi * max(lesion.volume_ml.p95, 0.01)) ** (1 / 3)
     side_mm = max(np.asarray(shape[:2]) * spacing_mm(volumes.affine)[:2])
     return {
         "number": lesion.number,
@@ -143,12 +144,12 @@ def _lesion_description(lesion: FoundLesion, holder: int, volumes: LesionVolumes
     }
 
 
-def _number_of_samples(case: FinishedCase) -> str:
+def _number_of_samples(case: CaseFolder) -> str:
     samples = f"{case.samples_per_expert} samples"
     return f"{case.num_experts} experts x {samples}" if case.num_experts > 1 else samples
 
 
-def _made(case: FinishedCase) -> list[tuple[str, str]]:
+def _made(case: CaseFolder) -> list[tuple[str, str]]:
     """What made the case, for the foot of the page; an entry that the provenance lacks is passed over."""
     source, options = case.provenance.get("input", {}), case.provenance.get("options", {})
     versions = case.provenance.get("versions", {})
@@ -164,7 +165,7 @@ def _made(case: FinishedCase) -> list[tuple[str, str]]:
     return [(label, value) for label, value in lines if value]
 
 
-def _left_out(case: FinishedCase) -> str:
+def _left_out(case: CaseFolder) -> str:
     """Kinds of maps that the page could show and the case does not have, and what writes them."""
     shown = {kind_of_map(layer.name) for layer in map_layers(case.num_experts)}
     kinds = [kind for kind in case.left_out() if kind in shown]

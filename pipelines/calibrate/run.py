@@ -15,22 +15,22 @@ from torch.utils.data import DataLoader
 
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
 from mose_med.data import load_datalist
+from mose_med.device import choose_device
 from mose_med.errors import ConfigError
+from mose_med.files.whole_files import write_json
 from mose_med.model_files import model_sha256
 from mose_med.networks.protocol import tempered_modules
 from mose_med.networks.temperature import temper
+from mose_med.provenance import tool_versions
 from mose_med.report.reliability import write_reliability
+from mose_med.weights.files import weights_file
 from pipelines.calibrate.fit import CalibrationFit, Draw
 from pipelines.calibrate.folds import patient_folds
 from pipelines.calibrate.grid import TEMPERATURES
 from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
 from pipelines.common.console import stderr
-from pipelines.common.device import choose_device
 from pipelines.common.memory import named_memory_errors
-from pipelines.common.provenance import tool_versions
-from pipelines.common.runs.run_folder import write_json
-from pipelines.common.weights import weights_file
 from pipelines.evaluate.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]

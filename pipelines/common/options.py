@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+from mose_med.api.options import RUN_PANEL, CodesName, Seed
 from mose_med.options import Option
 
 __all__ = [
@@ -29,16 +30,10 @@ __all__ = [
     "TrackingUri",
 ]
 
-#: Panel of the help page for what every command has.
-RUN_PANEL = "How it runs"
-
 Bundle = Annotated[str, Option("lidc, lidc_small or cityscapes.")]
 OutputDir = Annotated[Path, Option("Folder for everything that is written.")]
 Datalist = Annotated[Path, Option("dataset.json of a prepare command.")]
 Checkpoint = Annotated[Path, Option("Weights written by mose-med train, or a bundle that holds them.")]
-CodesName = Annotated[
-    Literal["quadrature", "random"], Option("Codes of the samples: points that stand for each expert, or draws.")
-]
 SplitCsv = Annotated[Path | None, Option("CSV of patient_id,part; without it, by hash of the patient.", name="split")]
 Overlays = Annotated[
     tuple[str, ...], Option("Overlay on the bundle's train.yaml: a file or a name such as demo.", name="config")
@@ -52,7 +47,6 @@ KeepGoing = Annotated[
     bool, Option("Record a case that cannot be used in failed.csv and go on; exit 1.", panel=RUN_PANEL)
 ]
 ModelName = Annotated[str, Option("Name of the registered model.")]
-Seed = Annotated[int, Option("Seed of everything random.", panel=RUN_PANEL, at_least=0)]
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:N.", panel=RUN_PANEL)]
 Threads = Annotated[int | None, Option("CPU threads; all cores if not given.", panel=RUN_PANEL, at_least=1)]
 TrackingUri = Annotated[

@@ -22,10 +22,10 @@ from data_prep.datalist import DATALIST_NAME, NODULES_NAME
 from data_prep.phantom import DEMO_SPLIT_CSV
 from data_prep.split import read_split
 from mose_med.errors import DataError
+from mose_med.files.whole_files import write_json
 from mose_med.handlers import STORE_NAME
 from mose_med.io import read_ct
 from pipelines.common.console import stderr
-from pipelines.common.runs.run_folder import write_json
 from pipelines.demo.options import DemoOptions
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.run import RELIABILITY_NAME, SAMPLES_NAME, EvaluateOptions, evaluate

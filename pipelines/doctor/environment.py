@@ -110,8 +110,8 @@ def _codecs() -> Iterator[Check]:
 
 
 def _weights() -> Iterator[Check]:
-    from pipelines.common.shipped_weights import SHIPPED_BUNDLE, shipped_bundle
-    from pipelines.common.weights import weights_sha256
+    from mose_med.weights.files import weights_sha256
+    from mose_med.weights.shipped import SHIPPED_BUNDLE, shipped_bundle
 
     try:
         yield Check("weights", "ok", f"{SHIPPED_BUNDLE}, sha256 {weights_sha256(shipped_bundle())[:12]}")

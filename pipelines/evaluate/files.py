@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.data import DatalistEntry
+from mose_med.files.whole_files import write_json
 from mose_med.metrics import Interval
-from pipelines.common.runs.run_folder import write_json
 from pipelines.evaluate.published import published_table
 from pipelines.evaluate.scores import MethodScores, ScoreRow, SliceScore, Spread, mean_score
 

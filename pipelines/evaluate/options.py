@@ -8,8 +8,8 @@ from typing import Annotated
 
 from mose_med.errors import ConfigError
 from mose_med.options import Limits, Option, check_options
+from mose_med.weights.shipped import chosen_checkpoint
 from pipelines.common.options import CodesName, Device, OutputDir, Overwrite, Quiet, Seed, Threads
-from pipelines.common.shipped_weights import chosen_checkpoint
 
 __all__ = ["EvaluateMasksOptions", "EvaluateOptions"]
 

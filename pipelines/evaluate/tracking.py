@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mose_med.errors import DataError, MissingDependencyError
 from mose_med.handlers import BEST_NAME, TrainingRun
-from pipelines.common.provenance import file_sha256
+from mose_med.provenance import file_sha256
 from pipelines.evaluate.files import Evaluation
 
 __all__ = ["record_evaluation"]

@@ -9,28 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from mose_med import __version__
+from mose_med.api.case import Case
+from mose_med.api.model import Model
+from mose_med.api.reading import CaseInput, CaseRequest, read_case
+from mose_med.api.stages import Stages
+from mose_med.case_maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError
-from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io import Source
 from pipelines.common.case_names import case_name
 from pipelines.common.memory import named_memory_errors
-from pipelines.common.runs.run_folder import differing_option, options_record, write_json
-from pipelines.infer.model import LoadedModel
-from pipelines.infer.reading import CaseInput, CaseRequest, read_case
-from pipelines.infer.stages import Stages
-from pipelines.infer.store import PROVENANCE_NAME, Destination, ResultStore
-from pipelines.infer.writers import WRITERS, InferredCase
+from pipelines.common.runs.run_folder import differing_option, options_record
+from pipelines.infer.store import Destination, ResultStore
 
 __all__ = ["CaseOutcome", "finish_case", "run_case"]
 
 _LOGGER = logging.getLogger(__name__)
-_RUN_NAME = "run.json"
 
 
 class CaseOutcome(NamedTuple):
@@ -51,7 +48,7 @@ class CaseOutcome(NamedTuple):
     provenance_sha256: str
 
 
-def run_case(model: LoadedModel, request: CaseRequest, destination: Destination, stages: Stages) -> CaseOutcome:
+def run_case(model: Model, request: CaseRequest, destination: Destination, stages: Stages) -> CaseOutcome:
     """Read, infer and write one case; ``stages`` tells how far it came, also after an error.
 
     Raises:
@@ -65,7 +62,7 @@ def run_case(model: LoadedModel, request: CaseRequest, destination: Destination,
 
 
 def finish_case(
-    model: LoadedModel, request: CaseRequest, read: CaseInput, destination: Destination, stages: Stages
+    model: Model, request: CaseRequest, read: CaseInput, destination: Destination, stages: Stages
 ) -> CaseOutcome:
     """Infer and write a case that was read, unless it is there already.
 
@@ -80,9 +77,9 @@ def finish_case(
         _LOGGER.info("%s is done already", case)
     else:
         with stages.enter("infer"), _named_memory_errors(request):
-            inferred = InferredCase(case, request, model, read, _distribution(model, request, read))
+            inferred = model.infer_input(request, read, stages)
         with stages.enter("write"):
-            _write(store, inferred, wanted, stages, overwrite=destination.overwrite)
+            _write(store, case, inferred, wanted, overwrite=destination.overwrite)
     provenance = store.read(f"{case}/{PROVENANCE_NAME}") or b""
     return CaseOutcome(case, read.study.source, resumed, stages.seconds, hashlib.sha256(provenance).hexdigest())
 
@@ -115,48 +112,11 @@ def _named_memory_errors(request: CaseRequest) -> AbstractContextManager[None]:
     )
 
 
-def _distribution(model: LoadedModel, request: CaseRequest, read: CaseInput) -> CaseDistribution:
-    options = request.options
-    return infer_case(
-        model.network,
-        read.study.image,
-        preprocessing=model.config.preprocessing,
-        nodules=None if read.nodules is None else [nodule.position_mm for nodule in read.nodules],
-        region=options.region if read.nodules is None else "nodules",
-        lungs=read.lungs,
-        samples_per_expert=options.samples,
-        seed=options.seed,
-        codes=options.codes,
-        sw_batch_size=options.sw_batch_size,
-        overlap=options.overlap,
-        depth_mm=options.depth_mm,
-        reach_mm=options.reach_mm,
-        lesion_threshold=options.lesion_threshold,
-        min_lesion_ml=options.min_lesion_ml,
-        num_standard=model.network.num_experts * options.samples if options.form == "standard" else 0,
-    )
-
-
-def _work(distribution: CaseDistribution) -> dict[str, int]:
-    """What the time of a case depends on."""
-    boxes = [region.box for region in distribution.regions]
-    slices = {k for box in boxes for k in range(box.start[2], box.stop[2])}
-    voxels = sum(math.prod(box.shape) for box in boxes)
-    return {"windows": distribution.num_windows, "region_slices": len(slices), "region_voxels": voxels}
-
-
-def _write(
-    store: ResultStore, inferred: InferredCase, wanted: dict[str, Any], stages: Stages, *, overwrite: bool
-) -> None:
+def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any], *, overwrite: bool) -> None:
     """Write the folder of a case; where another worker wrote the same case meanwhile, that one stays."""
-    case = inferred.name
     try:
         with store.publish(case, overwrite=overwrite) as folder:
-            for write in WRITERS:
-                write(folder, inferred)
-            dates = {"started": stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
-            seconds = stages.seconds | {"write_s": stages.elapsed_s()}
-            write_json(folder / _RUN_NAME, dates | seconds | _work(inferred.distribution))
+            inferred.write_files(folder, case)
     except FileExistsError as error:
         if not _is_done(store, case, wanted, overwrite=False):
             raise ConfigError(f"a folder {case} that no run made is in the way: remove it") from error

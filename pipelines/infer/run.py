@@ -10,20 +10,20 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mose_med.api.model import load_model
+from mose_med.api.reading import CaseRequest, read_case
+from mose_med.api.stages import Stages
+from mose_med.api.writers import dicom_files
 from pipelines.common.case_names import record_case
 from pipelines.common.console import stderr
 from pipelines.infer.case import finish_case
 from pipelines.infer.cohort.journal import failed_cases, known_records
 from pipelines.infer.dicomweb import open_archive, retrieved_study
 from pipelines.infer.lesion_lines import say_lesions
-from pipelines.infer.model import load_model
 from pipelines.infer.options import InferOptions
 from pipelines.infer.output import claimed_output
-from pipelines.infer.reading import CaseRequest, read_case
-from pipelines.infer.stages import Stages
 from pipelines.infer.store import Destination
 from pipelines.infer.tables import write_tables
-from pipelines.infer.writers import dicom_files
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.web import Archive
@@ -53,7 +53,7 @@ def infer(options: InferOptions) -> InferResult:
     stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))
     options.check()
     archive = None if options.dicomweb is None else open_archive(options.dicomweb, options.ca_bundle)
-    model = load_model(options.checkpoint, options.device, options.threads)
+    model = load_model(options.checkpoint, options.device, threads=options.threads)
     with _study(options, archive) as source:
         request = CaseRequest(
             source,

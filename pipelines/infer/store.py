@@ -19,8 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mose_med.case_maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError, MissingDependencyError
 from mose_med.files.file_tree import is_folder
+from mose_med.files.whole_files import folder_written_whole
 from pipelines.common.runs.run_folder import (
     EMPTYING,
     OPTIONS_NAME,
@@ -30,10 +32,8 @@ from pipelines.common.runs.run_folder import (
     way_out,
 )
 
-__all__ = ["PROVENANCE_NAME", "Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
+__all__ = ["Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
 
-#: The file whose presence says that a case is whole.
-PROVENANCE_NAME = "provenance.json"
 _TEMPORARY_SUFFIX = ".tmp"
 
 
@@ -176,12 +176,8 @@ class FolderStore(ResultStore):
     def publish(self, case: str, *, overwrite: bool) -> Iterator[Path]:
         """See :class:`ResultStore`."""
         temporary = self._temporary(case)
-        temporary.mkdir()
-        try:
+        with folder_written_whole(self.folder / case, overwrite=overwrite, temporary=temporary):
             yield temporary
-            _take_place(temporary, self.folder / case, overwrite=overwrite)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
 
     def clean(self, mark: str = "") -> None:
         """See :class:`ResultStore`."""
@@ -191,21 +187,6 @@ class FolderStore(ResultStore):
 
     def _temporary(self, name: str) -> Path:
         return self.folder / f".{name}.{self._mark}{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
-
-
-def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
-    """Rename to a name that is free; a folder that is there is not touched unless it may be overwritten."""
-    try:
-        temporary.rename(folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        if not overwrite:
-            raise FileExistsError(errno.EEXIST, "the case is there already", folder.name) from error
-        old = temporary.with_name(f"{temporary.stem}.old{_TEMPORARY_SUFFIX}")
-        folder.rename(old)
-        temporary.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 class UrlStore(ResultStore):

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
+from mose_med.case_maps import PROVENANCE_NAME
 from mose_med.lesion_rules import LESIONS_NAME
 from pipelines.common.case_names import CASE_MAP_COLUMNS
 from pipelines.common.runs.run_folder import OPTIONS_NAME
-from pipelines.infer.store import PROVENANCE_NAME, ResultStore
+from pipelines.infer.store import ResultStore
 
 __all__ = ["FAILED_COLUMNS", "FailedCase", "lesion_uncertainty", "write_tables"]
 

@@ -13,11 +13,11 @@ import typer
 from mose_med import __version__
 from mose_med.networks import registered_networks
 from mose_med.options import Declared, without_none
+from mose_med.weights.files import weights_sha256
+from mose_med.weights.shipped import SHIPPED_BUNDLE, shipped_bundle
 from pipelines.common.command import options_of
 from pipelines.common.installation import extras, installed_version
-from pipelines.common.shipped_weights import SHIPPED_BUNDLE, shipped_bundle
 from pipelines.common.signature import typed_options
-from pipelines.common.weights import weights_sha256
 from pipelines.train.config import bundle_names
 
 __all__ = ["describe", "lines"]

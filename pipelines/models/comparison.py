@@ -22,9 +22,9 @@ from mose_med.metrics import Interval, generalized_energy_distance, matched_iou,
 from mose_med.metrics.bootstrap import paired_bootstrap
 from mose_med.metrics.calibration import expected_errors
 from mose_med.samples import RaterMasks
+from mose_med.weights.files import weights_file
 from pipelines.common.console import stderr
 from pipelines.common.memory import named_memory_errors
-from pipelines.common.weights import weights_file
 from pipelines.evaluate.baselines import rater_probs
 from pipelines.evaluate.prediction import BatchPrediction
 from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data

@@ -9,7 +9,7 @@ from typing import Any
 
 from mose_med.data import Datalist, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError
-from pipelines.common.runs.run_folder import write_json
+from mose_med.files.whole_files import write_json
 
 __all__ = ["merge_datalists", "require_held_out"]
 

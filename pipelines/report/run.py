@@ -14,10 +14,10 @@ from monai.data import MetaTensor
 from mose_med.errors import ConfigError, DataError
 from mose_med.geometry import grid_difference
 from mose_med.io import read_study
-from mose_med.io.case.finished import FinishedCase, open_case
+from mose_med.io.case.folder import CaseFolder, open_folder
+from mose_med.provenance import image_sha256
 from mose_med.report.niivue import require_niivue
 from mose_med.report.review import PAGE_NAME, write_review
-from pipelines.common.provenance import image_sha256
 from pipelines.common.runs.run_lock import alone_in
 from pipelines.report.options import ReportOptions
 
@@ -40,7 +40,7 @@ def report(options: ReportOptions) -> Path:
         MissingDependencyError: if the package for the page is not installed.
     """
     require_niivue()
-    case = open_case(options.case_dir)
+    case = open_folder(options.case_dir)
     page = options.case_dir / PAGE_NAME
     if page.exists() and not options.overwrite:
         raise ConfigError(f"{page} is there already: add --overwrite to replace it")
@@ -52,7 +52,7 @@ def report(options: ReportOptions) -> Path:
     return page
 
 
-def _read_as_before(case: FinishedCase, options: ReportOptions) -> MetaTensor:
+def _read_as_before(case: CaseFolder, options: ReportOptions) -> MetaTensor:
     """The image, with uneven slices and a tilted gantry treated as they were for the case."""
     before = case.provenance.get("options", {})
     return read_study(
@@ -65,7 +65,7 @@ def _read_as_before(case: FinishedCase, options: ReportOptions) -> MetaTensor:
     ).image
 
 
-def _require_its_own(case: FinishedCase, image: MetaTensor, path: Path) -> None:
+def _require_its_own(case: CaseFolder, image: MetaTensor, path: Path) -> None:
     recorded = case.provenance.get("request", {}).get("input_sha256")
     grids = (image.shape[1:], np.asarray(image.affine), case.shape, case.affine)
     difference = grid_difference(*grids, whose="the case's", tolerance_mm=_SAME_PLACE_MM)

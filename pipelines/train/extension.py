@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.errors import ConfigError
+from mose_med.files.whole_files import write_json
 from pipelines.common.runs.content import CONTENT
-from pipelines.common.runs.run_folder import OPTIONS_NAME, differing_option, options_record, read_options, write_json
+from pipelines.common.runs.run_folder import OPTIONS_NAME, differing_option, options_record, read_options
 
 __all__ = ["allow_more_epochs"]
 

@@ -8,7 +8,7 @@ from monai.bundle import ConfigParser
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.errors import ConfigError
-from pipelines.common.weights import weights_file
+from mose_med.weights.files import weights_file
 
 __all__ = ["load_initial_weights"]
 

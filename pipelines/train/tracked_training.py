@@ -10,8 +10,8 @@ from mose_med.data import load_datalist
 from mose_med.errors import ConfigError, DataError
 from mose_med.handlers import TrainingRun
 from mose_med.handlers.tracking.run_upload import upload
+from mose_med.handlers.tracking.store_uri import store_uri
 from pipelines.common.mlflow_settings import calm_mlflow
-from pipelines.common.tracking_store import store_uri
 from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.export.bundle import ExportBundleOptions, export_bundle
 from pipelines.train.run import TrainOptions, TrainResult, train

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from mose_med.checkpoint import build_network, read_checkpoint
-from mose_med.io.case.finished import open_case
+from mose_med.io.case.folder import open_folder
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
 from tests.fixtures.second_network import TinyNetwork
@@ -105,7 +105,7 @@ def installed(site: Path) -> None:
 
 
 def test_its_case_is_read_back(case: Path):
-    found = open_case(case)
+    found = open_folder(case)
     assert (found.num_experts, found.samples_per_expert) == (1, 3)
     assert found.lesions[0].expert_probs.tolist() == [1.0]
 

@@ -16,12 +16,12 @@ from data_prep.lidc.collection import CropOptions
 from data_prep.phantom import DEMO_SPLIT_CSV
 from data_prep.phantom.known_raters import KnownAppearance
 from data_prep.split import read_split
+from mose_med.api.options import ResultOptions
 from mose_med.handlers.epochs import TimeLimit
 from pipelines.calibrate.options import CalibrateOptions
 from pipelines.cli import app, invoke
 from pipelines.evaluate.options import EvaluateOptions
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.options import ResultOptions
 from pipelines.models.promotion import PromotionRule
 from pipelines.prepare.known_phantom import PrepareKnownPhantomOptions
 from pipelines.prepare.lidc import PrepareLidcOptions

@@ -6,31 +6,26 @@ maps of its own region on the grid of its box: the maps of the case show the nea
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mose_med.case_maps import OUTPUTS, STEP, MapStorage, kind_of_map
-from mose_med.geometry import LPS_TO_RAS
-from mose_med.inferers import CaseDistribution, Lesion
+from mose_med.inferers import CaseDistribution
+from mose_med.io.case.lesions import lesions_text
 from mose_med.io.nifti.images import write_nifti
 from mose_med.io.nifti.transforms import NiftiTransforms
 from mose_med.lesion_rules import LESIONS_NAME
 
-__all__ = ["lesion_record", "own_folder", "write_case"]
-
-_DIGITS = 6
+__all__ = ["own_folder", "write_case"]
 
 
 def write_case(
     folder: Path,
     distribution: CaseDistribution,
-    nodule_ids: Sequence[str] | None = None,
     threads: int = 1,
     transforms: NiftiTransforms | None = None,
     *,
@@ -42,7 +37,6 @@ def write_case(
     Args:
         folder: of the case.
         distribution: of the case.
-        nodule_ids: name of each listed position; None numbers the lesions, as those of a search are.
         threads: that compute and compress, a map each.
         transforms: of the NIfTI input on whose grid the case lies; maps carry both of them, with their codes.
         maps: how probabilities and entropies are stored: ``scaled``, off by 1/2048 at most, or ``full``, as float32.
@@ -56,9 +50,7 @@ def write_case(
                 own, alone = own_folder(folder, lesion.number), distribution.own_maps(lesion.number)
                 own.mkdir()
                 list(pool.map(partial(_write_map, own, alone, transforms, maps), wanted))
-    names = [str(lesion.number) for lesion in distribution.lesions] if nodule_ids is None else nodule_ids
-    lesions = [lesion_record(lesion, name) for lesion, name in zip(distribution.lesions, names, strict=True)]
-    (folder / LESIONS_NAME).write_text(json.dumps({"lesions": lesions}, indent=2) + "\n", encoding="utf-8")
+    (folder / LESIONS_NAME).write_text(lesions_text(distribution.lesions), encoding="utf-8")
 
 
 def own_folder(folder: Path, number: int) -> Path:
@@ -80,41 +72,3 @@ def _write_map(
         transforms=transforms,
         step=STEP if scaled else None,
     )
-
-
-def lesion_record(lesion: Lesion, nodule_id: str) -> dict[str, Any]:
-    """One lesion in plain types; volumes in ml, positions in mm, entropies in nats."""
-    volume = lesion.volume_ml
-    return {
-        "lesion": lesion.number,
-        "nodule_id": nodule_id,
-        "position_mm": _position(lesion.position_mm),
-        "centroid_mm": None if lesion.centroid_mm is None else _position(lesion.centroid_mm),
-        "in_consensus": lesion.in_consensus,
-        "same_as_lesion": lesion.same_as,
-        "touches_edge": lesion.touches_edge,
-        "expert_probs": _rounded(lesion.expert_probs.tolist()),
-        "volume_ml": {
-            "mean": _rounded(volume.mean),
-            "p05": _rounded(volume.p05),
-            "p50": _rounded(volume.p50),
-            "p95": _rounded(volume.p95),
-            "quantile_samples": volume.quantile_samples,
-            "by_expert": _rounded(volume.by_expert.tolist()),
-            "samples": _rounded(volume.samples.tolist()),
-        },
-        "p_empty": _rounded(volume.p_empty),
-        "entropy": {name: _rounded(value) for name, value in lesion.entropy._asdict().items()},
-    }
-
-
-def _position(position_mm: tuple[float, float, float]) -> dict[str, list[float]]:
-    ras = list(position_mm)
-    lps = (LPS_TO_RAS[:3, :3] @ ras).tolist()
-    return {"lps": _rounded(lps), "ras": _rounded(ras)}
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rounded(entry) for entry in value]
-    return round(float(value), _DIGITS) + 0.0

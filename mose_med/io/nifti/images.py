@@ -20,12 +20,12 @@ from numpy.typing import DTypeLike, NDArray
 from mose_med.errors import DataError, GeometryError, ShapeError
 from mose_med.geometry import Affine, checked_affine, spacing_mm
 from mose_med.io.hu_volume import compact_hu
-from mose_med.io.nifti.file import read_nifti_volume
+from mose_med.io.nifti.file import NiftiVolume, read_nifti_volume
 from mose_med.io.nifti.gzip_writer import GzipWriter
 from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms, chosen_transform
 from mose_med.io.study import Form, Source, Study
 
-__all__ = ["ct_study", "is_nifti", "read_nifti", "write_nifti"]
+__all__ = ["ct_study", "is_nifti", "nifti_study", "read_nifti", "write_nifti"]
 
 _LOGGER = logging.getLogger(__name__)
 _SCANNER_COORDINATES = 1
@@ -56,8 +56,22 @@ def read_nifti(path: str | os.PathLike[str], transform: NiftiTransform = "auto")
         DataError: if the file is missing, damaged, not 3D, has several values a voxel or values that are not finite.
         GeometryError: if its affine is not invertible, its unit of length is not mm, or it lacks the transform.
     """
-    source = Path(path)
-    volume = read_nifti_volume(source)
+    return nifti_study(read_nifti_volume(Path(path)), str(path), transform)
+
+
+def nifti_study(volume: NiftiVolume, source: str, transform: NiftiTransform = "auto") -> Study:
+    """Study of what a NIfTI file holds.
+
+    Args:
+        volume: in HU.
+        source: what it is from, for messages.
+        transform: as for :func:`read_nifti`.
+
+    Raises:
+        ConfigError: if there is no such transform.
+        DataError: if it is not 3D, has several values a voxel or values that are not finite.
+        GeometryError: if its affine is not invertible, its unit of length is not mm, or it lacks the transform.
+    """
     # A fourth axis of one is what some tools write for a volume.
     shape = volume.array.shape
     if len(shape) != 3 and shape[3:] != (1,):
@@ -91,7 +105,7 @@ def _warn(transforms: NiftiTransforms, affine: Affine, shape: tuple[int, ...], c
         )
 
 
-def ct_study(path: Path, values: NDArray[np.generic], affine: NDArray[np.floating], form: Form) -> Study:
+def ct_study(path: Path | str, values: NDArray[np.generic], affine: NDArray[np.floating], form: Form) -> Study:
     """Study of a volume (i, j, k) of HU on a RAS-mm affine.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mose_med import __version__
 from mose_med.errors import ConfigError
-from mose_med.files.whole_files import written_whole
+from mose_med.files.whole_files import write_json
 from pipelines.common.runs.run_lock import PLACE_NAME
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "other_version",
     "read_options",
     "way_out",
-    "write_json",
 ]
 
 #: Name of the file, inside the folder, that holds the options.
@@ -162,9 +161,3 @@ def way_out(conflict: str, accept_version: bool | None = None) -> str:
     if accept_version is not None and conflict.startswith("was made by version"):
         return "name another, or add --accept-version to go on or --overwrite to begin anew"
     return "name another or add --overwrite"
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as readable JSON, atomically, also where several processes write the same file."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipelines.infer.stages import Stage
+from mose_med.api.stages import Stage
 
 __all__ = ["CaseClock"]
 

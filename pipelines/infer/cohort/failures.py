@@ -20,7 +20,7 @@ from mose_med.files.zip_files import named_zip_errors
 from pipelines.common.memory import ran_out_of_memory
 
 if TYPE_CHECKING:
-    from pipelines.infer.reading import CaseRequest
+    from mose_med.api.reading import CaseRequest
 
 __all__ = ["Failure", "describe", "lost_worker", "timed_out", "undescribed"]
 

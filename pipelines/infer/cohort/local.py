@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+from mose_med.api.stages import Stage
 from pipelines.common.processes import begin_process, spawn_context
 from pipelines.infer.cohort.clock import CaseClock
 from pipelines.infer.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.messages import WorkerSetup, told_start_error
-from pipelines.infer.stages import Stage
 
 __all__ = ["LocalEngine"]
 

@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
+from mose_med.api.options import ResultOptions
 from mose_med.errors import MoseError
 from pipelines.common.case_names import unread_case_name
 from pipelines.common.memory import ran_out_of_memory
 from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.failures import Failure
-from pipelines.infer.options import ResultOptions
 from pipelines.infer.store import Destination
 
 __all__ = ["Report", "WorkerSetup", "Written", "nameless_case", "told_start_error"]

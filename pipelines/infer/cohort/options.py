@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from mose_med.api.options import ResultOptions
 from mose_med.errors import ConfigError
 from mose_med.options import Option
+from mose_med.weights.shipped import chosen_checkpoint
 from pipelines.common.options import RUN_PANEL, AcceptVersion, Device, Overwrite, Quiet
-from pipelines.common.shipped_weights import chosen_checkpoint
-from pipelines.infer.options import ResultOptions, ShippedOrCheckpoint
+from pipelines.infer.options import ShippedOrCheckpoint
 from pipelines.infer.store import is_url
 
 __all__ = ["CohortOptions"]

@@ -6,12 +6,13 @@ import hashlib
 from enum import StrEnum
 from pathlib import Path
 
+from mose_med.case_maps import PROVENANCE_NAME
 from pipelines.infer.cohort.entries import Entry, Shard, find_entries, read_manifest
 from pipelines.infer.cohort.fingerprint import fingerprint
 from pipelines.infer.cohort.journal import Record
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.cohort.passed_over import PassedOver
-from pipelines.infer.store import PROVENANCE_NAME, ResultStore
+from pipelines.infer.store import ResultStore
 
 __all__ = ["State", "list_entries", "state_of"]
 

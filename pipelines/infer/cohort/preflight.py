@@ -63,8 +63,8 @@ def preflight(checkpoint: Path, device: str, limit_s: float) -> Preflight:
 
 def _answer(pipe: Connection, checkpoint: Path, device: str, log_file: Path | None) -> None:
     begin_process(log_file=log_file)
-    from pipelines.common.device import local_devices
-    from pipelines.infer.model import load_model
+    from mose_med.api.model import load_model
+    from mose_med.device import local_devices
 
     try:
         pipe.send(Preflight(load_model(checkpoint, "cpu").weights_sha256, local_devices(device)))

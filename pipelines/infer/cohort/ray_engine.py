@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
+from mose_med.api.stages import Stage
 from mose_med.errors import ConfigError, MissingDependencyError
 from pipelines.common.console import configure_logging
 from pipelines.common.processes import keep_current_folder_out
@@ -20,7 +21,6 @@ from pipelines.infer.cohort.clock import CaseClock
 from pipelines.infer.cohort.engine import Done, Engine, Event, Lost, Ready, Worker
 from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.messages import Report, WorkerSetup, told_start_error
-from pipelines.infer.stages import Stage
 
 __all__ = ["RayEngine"]
 

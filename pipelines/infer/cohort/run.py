@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
+from mose_med.weights.files import weights_sha256
 from pipelines.common.case_names import add_to_case_map, private_folder, write_private
 from pipelines.common.console import named_log_file, stderr
 from pipelines.common.runs.run_folder import way_out
-from pipelines.common.weights import weights_sha256
 from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.failures import Failure
 from pipelines.infer.cohort.fingerprint import fingerprint

@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
+from mose_med.api.model import load_model
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import CaseRequest
+from mose_med.api.stages import Stage, Stages
 from pipelines.infer.case import run_case
 from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.failures import describe, undescribed
 from pipelines.infer.cohort.fingerprint import fingerprint
 from pipelines.infer.cohort.messages import Report, WorkerSetup, Written, nameless_case
-from pipelines.infer.model import load_model
-from pipelines.infer.options import ResultOptions
-from pipelines.infer.reading import CaseRequest
-from pipelines.infer.stages import Stage, Stages
 
 __all__ = ["CaseWorker"]
 
@@ -59,7 +59,7 @@ class CaseWorker:
 
     def __init__(self, setup: WorkerSetup, announce: Callable[[int, Stage, bool], None]) -> None:
         self._setup = setup
-        self._model = load_model(setup.checkpoint, setup.device, setup.threads)
+        self._model = load_model(setup.checkpoint, setup.device, threads=setup.threads)
         self._locks = {stage: threading.Lock() for stage in get_args(Stage)}
         self._announce = announce
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import CaseRequest
 from mose_med.errors import DataError
 from mose_med.io import read_ct
-from pipelines.common.weights import weights_file
-from pipelines.export.archive import verify_zip
+from mose_med.weights.bundles import verify_zip
+from mose_med.weights.files import weights_file
 from pipelines.export.configs import named_bundle
 from pipelines.infer.cohort.failures import describe
-from pipelines.infer.options import ResultOptions
-from pipelines.infer.reading import CaseRequest
 
 _LOCAL, _CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
 

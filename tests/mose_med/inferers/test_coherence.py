@@ -16,7 +16,7 @@ from mose_med.errors import ConfigError
 from mose_med.inferers import infer_case
 from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.sliding import window_starts
-from mose_med.io.case.writing import lesion_record
+from mose_med.io.case.lesions import lesion_record
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 from mose_med.samples import ExpertSamples
@@ -124,8 +124,8 @@ def test_a_nodule_two_centimetres_away_changes_nothing_of_a_lesion(gated, noise,
         for places in ([first], [second], [first, second])
     )
     for of_list, own in zip(both.lesions, (*alone.lesions, *other.lesions), strict=True):
-        record = lesion_record(of_list._replace(number=1), "nodule")
-        assert json.dumps(record) == json.dumps(lesion_record(own, "nodule"))
+        record = lesion_record(of_list._replace(number=1))
+        assert json.dumps(record) == json.dumps(lesion_record(own))
     for number, own in enumerate((alone, other), start=1):
         for name in own.names:
             np.testing.assert_array_equal(both.alone(number).dense(name), own.dense(name))

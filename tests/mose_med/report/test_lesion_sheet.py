@@ -7,31 +7,34 @@ import pytest
 from matplotlib.image import imread
 
 from mose_med.geometry import index_to_mm, spacing_mm
-from mose_med.io.case.finished import FoundLesion, open_case
-from mose_med.report.lesion_sheet import lesion_view, write_lesion_sheet
+from mose_med.inferers import Lesion
+from mose_med.io.case.folder import open_folder
+from mose_med.report.lesion_sheet import lesion_figure, lesion_view
 from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
 from tests.fixtures.report import ReportCase
 
 
 @pytest.fixture(scope="module")
-def drawn(report_case: ReportCase) -> tuple[FoundLesion, LesionVolumes]:
-    case = open_case(report_case.folder)
+def drawn(report_case: ReportCase) -> tuple[Lesion, LesionVolumes]:
+    case = open_folder(report_case.folder)
     lesion = case.lesions[0]
-    (volumes,) = read_lesion_volumes(case, report_case.image.numpy()[0], {lesion.number: lesion.place_mm})
-    return lesion._replace(name="nodule"), volumes
+    (volumes,) = read_lesion_volumes(case, report_case.image.numpy()[0], [lesion])
+    return lesion._replace(nodule_id="nodule"), volumes
 
 
 def test_a_sheet_is_drawn_alike_twice(drawn, tmp_path: Path):
     for name in ("a.png", "b.png"):
-        write_lesion_sheet(tmp_path / name, *drawn, case="case-1")
+        (tmp_path / name).write_bytes(lesion_figure(*drawn, case="case-1").png())
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert imread(tmp_path / "a.png")[..., :3].std() > 0.1
 
 
 def test_other_samples_give_another_picture(drawn, tmp_path: Path):
     lesion, volumes = drawn
-    write_lesion_sheet(tmp_path / "a.png", lesion, volumes)
-    write_lesion_sheet(tmp_path / "b.png", lesion, volumes._replace(samples=np.zeros_like(volumes.samples)))
+    (tmp_path / "a.png").write_bytes(lesion_figure(lesion, volumes).png())
+    (tmp_path / "b.png").write_bytes(
+        lesion_figure(lesion, volumes._replace(samples=np.zeros_like(volumes.samples))).png()
+    )
     assert np.abs(imread(tmp_path / "a.png") - imread(tmp_path / "b.png")).max() > 0.3
 
 
@@ -56,9 +59,10 @@ def test_the_middle_slice_is_among_those_shown(drawn, columns: int):
 def test_a_lesion_that_no_sample_sees_is_shown_where_it_was_listed(drawn, tmp_path: Path):
     lesion, volumes = drawn
     nothing = volumes._replace(samples=np.zeros_like(volumes.samples), consensus=np.zeros_like(volumes.consensus))
-    lost = lesion._replace(centroid_mm=None, in_consensus=False, samples_ml=np.zeros((2, 3)), p_empty=1.0)
+    empty = lesion.volume_ml._replace(samples=np.zeros((2, 3)), p_empty=1.0)
+    lost = lesion._replace(centroid_mm=None, in_consensus=False, volume_ml=empty)
     view = lesion_view(nothing, lost, columns=5)
     place = index_to_mm(volumes.affine, np.array([*view.centre, view.middle]))
-    np.testing.assert_allclose(place, lost.listed_mm, atol=spacing_mm(volumes.affine).max())
-    write_lesion_sheet(tmp_path / "lost.png", lost, nothing)
+    np.testing.assert_allclose(place, lost.position_mm, atol=spacing_mm(volumes.affine).max())
+    (tmp_path / "lost.png").write_bytes(lesion_figure(lost, nothing).png())
     assert (tmp_path / "lost.png").stat().st_size > 10_000

@@ -9,15 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mose_med.geometry import index_to_mm, mm_to_index, spacing_mm
-from mose_med.io.case.finished import open_case
+from mose_med.io.case.folder import open_folder
 from mose_med.report.lesion_volumes import VIEW_MM, LesionVolumes, read_lesion_volumes, view_box
 from tests.fixtures.report import ReportCase, write_finished_case
 
 
 def volumes_of(report_case: ReportCase) -> list[LesionVolumes]:
-    case = open_case(report_case.folder)
-    places = {lesion.number: lesion.place_mm for lesion in case.lesions}
-    return read_lesion_volumes(case, report_case.image.numpy()[0], places)
+    case = open_folder(report_case.folder)
+    return read_lesion_volumes(case, report_case.image.numpy()[0], case.lesions)
 
 
 @given(

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mose_med.io.case.finished import FinishedCase, open_case
+from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.report import review_page as module
 from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
 from mose_med.report.niivue import niivue_module
@@ -55,19 +55,18 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def case(report_case: ReportCase) -> FinishedCase:
-    return open_case(report_case.folder)
+def case(report_case: ReportCase) -> CaseFolder:
+    return open_folder(report_case.folder)
 
 
 @pytest.fixture(scope="module")
-def volumes(case: FinishedCase, report_case: ReportCase) -> dict[int, LesionVolumes]:
-    places = {lesion.number: lesion.place_mm for lesion in case.lesions}
-    read = read_lesion_volumes(case, report_case.image.numpy()[0], places)
+def volumes(case: CaseFolder, report_case: ReportCase) -> dict[int, LesionVolumes]:
+    read = read_lesion_volumes(case, report_case.image.numpy()[0], case.lesions)
     return {lesion.number: of_lesion for lesion, of_lesion in zip(case.lesions, read, strict=True)}
 
 
 @pytest.fixture(scope="module")
-def html(case: FinishedCase, volumes: dict[int, LesionVolumes]) -> str:
+def html(case: CaseFolder, volumes: dict[int, LesionVolumes]) -> str:
     return review_page(case, volumes)
 
 
@@ -92,8 +91,8 @@ def test_maps_that_the_case_does_not_have_are_left_out_and_named(report_case: Re
     folder = Path(shutil.copytree(report_case.folder, tmp_path / "case"))
     for name in ("entropy_between_experts", "expert-1_foreground_probability", "expert-2_foreground_probability"):
         (folder / f"{name}.nii.gz").unlink()
-    case = open_case(folder)
-    (read,) = read_lesion_volumes(case, report_case.image.numpy()[0], {1: case.lesions[0].place_mm})
+    case = open_folder(folder)
+    (read,) = read_lesion_volumes(case, report_case.image.numpy()[0], case.lesions[:1])
     page = Page(review_page(case, {1: read}))
     assert [layer["name"] for layer in json.loads(page.scripts["review"])["maps"]] == ["probability", "entropy"]
     assert "entropy_between_experts, foreground_probability (`mose-med infer --outputs all` writes them)" in page.text
@@ -127,9 +126,9 @@ def test_every_layer_has_a_switch(page: Page):
     assert len(layers) == 1 + 2 * 3
 
 
-def test_numbers_of_the_lesions_are_shown(page: Page, case: FinishedCase):
+def test_numbers_of_the_lesions_are_shown(page: Page, case: CaseFolder):
     for lesion in case.lesions:
-        assert f"{lesion.quantiles_ml[1]:.3f} ml" in page.text
+        assert f"{lesion.volume_ml.p50:.3f} ml" in page.text
         assert f"{lesion.entropy.between:.3f} between experts" in page.text
         assert f"{100 * lesion.p_empty:.1f} %" in page.text
         x, y, z = lesion.centroid_mm
@@ -147,7 +146,7 @@ def test_controls_have_names(page: Page):
     assert all(chart["role"] == "img" and chart["aria-label"] for chart in charts)
 
 
-def test_the_same_case_gives_the_same_page(case: FinishedCase, volumes: dict[int, LesionVolumes], html: str):
+def test_the_same_case_gives_the_same_page(case: CaseFolder, volumes: dict[int, LesionVolumes], html: str):
     assert review_page(case, volumes) == html
 
 
@@ -158,7 +157,7 @@ def test_the_page_says_that_it_is_for_research_and_names_no_path(html: str, repo
 
 
 def test_volumes_beyond_the_budget_stay_out_and_their_numbers_stay_in(
-    case: FinishedCase, volumes: dict[int, LesionVolumes], monkeypatch: pytest.MonkeyPatch
+    case: CaseFolder, volumes: dict[int, LesionVolumes], monkeypatch: pytest.MonkeyPatch
 ):
     first = sum(map(len, module.embedded_volumes(volumes[2]).values()))
     monkeypatch.setattr(module, "MAX_VOLUME_BYTES", first + 100)
@@ -166,11 +165,11 @@ def test_volumes_beyond_the_budget_stay_out_and_their_numbers_stay_in(
     assert [lesion["number"] for lesion in json.loads(page.scripts["review"])["lesions"]] == [2]
     assert "volume-1-ct" not in page.scripts
     assert "holds the volumes of 1 of 2 lesions" in page.text
-    assert f"{case.lesions[0].mean_ml:.3f} ml" in page.text
+    assert f"{case.lesions[0].volume_ml.mean:.3f} ml" in page.text
     assert "1 more, in numbers" in page.text
 
 
-def test_a_lesion_that_is_the_same_as_another_shows_its_volumes(case: FinishedCase, volumes: dict[int, LesionVolumes]):
+def test_a_lesion_that_is_the_same_as_another_shows_its_volumes(case: CaseFolder, volumes: dict[int, LesionVolumes]):
     first, second = case.lesions
     twin = case.__class__(**{**vars(case), "lesions": (first, second._replace(same_as=1))})
     page = Page(review_page(twin, {1: volumes[1]}))
@@ -178,13 +177,13 @@ def test_a_lesion_that_is_the_same_as_another_shows_its_volumes(case: FinishedCa
     assert "Same as lesion 1" in page.text
 
 
-def test_a_case_without_lesions_has_a_page(case: FinishedCase):
+def test_a_case_without_lesions_has_a_page(case: CaseFolder):
     page = Page(review_page(case.__class__(**{**vars(case), "lesions": ()}), {}))
     assert "No lesion was found" in page.text
 
 
-def test_the_first_lesions_of_the_list_that_have_a_place_of_their_own_are_drawn(case: FinishedCase):
+def test_the_first_lesions_of_the_list_that_have_a_place_of_their_own_are_drawn(case: CaseFolder):
     first, second = case.lesions
     many = [first._replace(number=number) for number in range(3, 40)]
-    drawn = drawn_lesions([second._replace(same_as=1), second._replace(centroid_mm=None, listed_mm=None), *many])
+    drawn = drawn_lesions([second._replace(same_as=1), *many])
     assert [lesion.number for lesion in drawn] == list(range(3, 3 + MAX_DRAWN))

@@ -16,7 +16,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from mose_med.io.case.finished import FinishedCase, open_case
+from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.report.review import write_review
 from tests.fixtures.report import ReportCase
 
@@ -25,7 +25,7 @@ class OpenPage(NamedTuple):
     """The page in the browser."""
 
     browser: webdriver.Chrome
-    case: FinishedCase
+    case: CaseFolder
     url: str
 
     def picture(self) -> np.ndarray:
@@ -64,7 +64,7 @@ class OpenPage(NamedTuple):
 @pytest.fixture(scope="module")
 def open_page(report_case: ReportCase, browser: webdriver.Chrome, tmp_path_factory: pytest.TempPathFactory) -> OpenPage:
     folder = tmp_path_factory.mktemp("page")
-    case = open_case(report_case.folder)
+    case = open_folder(report_case.folder)
     page, *_ = write_review(folder, case, report_case.image.numpy()[0])
     for kind in ("browser", "performance"):
         browser.get_log(kind)

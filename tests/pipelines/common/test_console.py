@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from mose_med.device import choose_device
 from mose_med.errors import DataError
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode, configure_logging, named_log_file, run_command
-from pipelines.common.device import choose_device
 
 TOO_OLD = "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040)."
 

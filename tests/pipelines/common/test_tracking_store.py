@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from mose_med.errors import ConfigError
-from pipelines.common.tracking_store import named_store, store_uri
+from mose_med.handlers.tracking.store_uri import store_uri
+from pipelines.common.tracking_store import named_store
 
 
 @pytest.fixture

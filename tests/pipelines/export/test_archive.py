@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from mose_med.errors import DataError
-from pipelines.export.archive import SUMS_NAME, verify_folder, verify_zip, write_archive
+from mose_med.weights.bundles import SUMS_NAME, verify_folder, verify_zip
+from pipelines.export.archive import write_archive
 
 FILES = {"models/model.pt": b"weights", "docs/README.md": b"# Card"}
 

@@ -15,15 +15,15 @@ import yaml
 from ignite.handlers import Checkpoint as IgniteCheckpoint
 from monai.bundle import ConfigParser, ckpt_export
 
+from mose_med.api.model import load_model
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.errors import ConfigError, DataError
 from mose_med.networks import MarginalMoSE, MoSE
+from mose_med.weights.files import weights_file, weights_sha256
 from pipelines.cli import invoke
-from pipelines.common.weights import weights_file, weights_sha256
 from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.export.bundle import ExportBundleOptions, export_bundle
 from pipelines.export.configs import config_texts
-from pipelines.infer.model import load_model
 
 #: Run with PyTorch as the only package: no site folder, so that nothing installed there as a link is found either.
 TORCH_ALONE = """

@@ -14,7 +14,7 @@ import pytest
 
 from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.io import read_ct
-from mose_med.io.case.finished import open_case
+from mose_med.io.case.folder import open_folder
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
 from pipelines.common.runs.run_folder import read_options
@@ -82,7 +82,7 @@ def test_a_case_without_a_map_names_it_and_the_option_that_writes_it(options: In
     with pytest.raises(
         DataError, match=r"lacks entropy\.nii\.gz: run `mose-med infer` again, with entropy in --outputs"
     ):
-        open_case(folder)
+        open_folder(folder)
 
 
 def test_a_report_without_the_maps_that_it_shows_is_refused(options: InferOptions):
@@ -261,7 +261,7 @@ def test_a_crash_leaves_nothing_behind(options: InferOptions, monkeypatch, exist
     def crash(*_args: object, **_kwargs: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("pipelines.infer.writers.write_case", crash)
+    monkeypatch.setattr("mose_med.api.writers.write_case", crash)
     if existed:
         options.output_dir.mkdir()
     with pytest.raises(OSError, match="disk full"):

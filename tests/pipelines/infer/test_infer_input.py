@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mose_med.io import read_ct
-from mose_med.io.case.finished import open_case
+from mose_med.io.case.folder import open_folder
 from mose_med.lesion_rules import MIN_SCORE
 from pipelines.cli import app, invoke
 from pipelines.common.console import ExitCode
@@ -131,7 +131,7 @@ def test_results_carry_both_transforms_and_codes_of_nifti(infer, ball_hu, tmp_pa
     for name in ("get_sform", "get_qform"):
         np.testing.assert_allclose(getattr(after, name)(), getattr(before, name)(), atol=1e-5)
     assert provenance(folder)["input"]["affine_ras_mm"][0][3] == pytest.approx(11)
-    assert open_case(folder).affine[0, 3] == pytest.approx(11)
+    assert open_folder(folder).affine[0, 3] == pytest.approx(11)
 
 
 def test_positions_need_nifti_that_says_where_it_lies(infer, ball_hu, tmp_path: Path, infer_checkpoint, capsys):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mose_med.provenance import file_sha256
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
-from pipelines.common.provenance import file_sha256
 from pipelines.common.runs.run_folder import claim_folder
 from pipelines.infer.cohort.options import CohortOptions
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-from pipelines.infer.options import InferOptions, ResultOptions
-from pipelines.infer.reading import CaseRequest
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import CaseRequest
+from pipelines.infer.options import InferOptions
 
 
 def test_what_decides_a_result_is_told_apart_from_the_run():

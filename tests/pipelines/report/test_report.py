@@ -93,7 +93,7 @@ def test_a_crash_leaves_nothing_behind(options: ReportOptions, monkeypatch: pyte
         raise OSError("disk full")
 
     before = set(options.case_dir.iterdir())
-    monkeypatch.setattr("mose_med.report.review.write_lesion_sheet", crash)
+    monkeypatch.setattr("mose_med.report.review.lesion_figure", crash)
     with pytest.raises(OSError, match="disk full"):
         report(options)
     assert set(options.case_dir.iterdir()) == before

@@ -10,8 +10,8 @@ import pytest
 
 from mose_med.checkpoint import read_checkpoint
 from mose_med.errors import ConfigError, DataError
+from mose_med.weights.files import weights_file
 from pipelines.cli import invoke
-from pipelines.common.weights import weights_file
 from pipelines.models.actions import register_bundle
 from pipelines.models.registry import PROMOTED_OVER, Registry
 from pipelines.retrain.run import RetrainOptions, retrain

@@ -28,7 +28,7 @@ def result(bright_voxels, raw_preprocessing) -> CaseDistribution:
 
 
 def test_files_hold_the_dense_maps_on_the_input_grid(result: CaseDistribution, tmp_path: Path):
-    write_case(tmp_path, result, ["left"], threads=2, maps="full")
+    write_case(tmp_path, result.named(["left"]), threads=2, maps="full")
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.nii.gz" for name in result.names} | {"lesions.json"}
     for name in result.names:
         volume, form = nib.load(tmp_path / f"{name}.nii.gz"), result.format(name)

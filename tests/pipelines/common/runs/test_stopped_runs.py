@@ -49,7 +49,7 @@ def many(cohort: CohortOptions) -> list[object]:
 
 @signals
 def test_one_study_that_is_stopped_while_its_files_are_written_leaves_nothing(hold, study, number, tmp_path: Path):
-    program = hold(study, "pipelines.infer.case:write_json")
+    program = hold(study, "mose_med.api.writers:write_json")
     assert list((tmp_path / "out").glob(".case-*.tmp/probability.nii.gz"))
     assert program.signalled(number) == CODES[number]
     assert program.said().splitlines()[-1].endswith("run the same command again to go on")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import CaseRequest
 from mose_med.errors import ConfigError, DataError
 from pipelines.infer.cohort.failures import describe
-from pipelines.infer.options import ResultOptions
-from pipelines.infer.reading import CaseRequest
 
 
 @pytest.fixture

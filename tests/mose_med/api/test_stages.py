@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from pipelines.infer.stages import Stages
+from mose_med.api.stages import Stages
 
 
 def test_the_stage_that_failed_stays_known():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mose_med.report.volume_histogram import volume_histogram
+from mose_med.report.histogram import volume_histogram
 
 volumes = hnp.arrays(np.float64, (3, 4), elements=st.one_of(st.just(0.0), st.floats(1e-3, 1e3)))
 weights = hnp.arrays(np.float64, 3, elements=st.floats(0.01, 1))

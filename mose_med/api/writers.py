@@ -1,14 +1,16 @@
-"""The write stage: what goes into the folder of a case.
+"""What goes into the folder of a case.
 
-Each writer is given the folder and the inferred case and adds its files; a further kind of file (a DICOM object, a
-report) is a further function in ``WRITERS``, which writes nothing where the options do not ask for it.
+Each writer is given the folder, the inferred case and its name, and adds its files; a further kind of file (a DICOM
+object, a report) is a further function in ``WRITERS``, which writes nothing where the options do not ask for it.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,54 +20,65 @@ import torch
 from nibabel.orientations import aff2axcodes
 
 from mose_med import __version__
-from mose_med.case_maps import outputs_in_order
+from mose_med.api.reading import CaseInput, CaseRequest
+from mose_med.api.stages import Stages
+from mose_med.case_maps import PROVENANCE_NAME, outputs_in_order
+from mose_med.files.whole_files import write_json
 from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io import Study
 from mose_med.io.case.writing import write_case
 from mose_med.io.dicom.objects.case import write_dicom_case
 from mose_med.io.dicom.source import ModelIdentity, ObstacleError, SourceSeries
-from pipelines.common.provenance import tool_versions
-from pipelines.common.runs.run_folder import write_json
-from pipelines.infer.model import LoadedModel
-from pipelines.infer.reading import CaseInput, CaseRequest
-from pipelines.infer.store import PROVENANCE_NAME
+from mose_med.model_config import ModelConfig
+from mose_med.provenance import tool_versions
 
-__all__ = ["DICOM_NAME", "WRITERS", "InferredCase", "dicom_files"]
+__all__ = ["DICOM_NAME", "WRITERS", "InferredCase", "dicom_files", "record_of", "write_folder"]
 
 _LOGGER = logging.getLogger(__name__)
 #: Which DICOM objects and segments a case has.
 DICOM_NAME = "dicom.json"
+_RUN_NAME = "run.json"
 
 
 class InferredCase(NamedTuple):
-    """All that is known of a case when its folder is written."""
+    """All that is known of a case when its folder is written.
 
-    name: str
+    Attributes:
+        request: what was asked for.
+        input: what was read.
+        config: of the model.
+        weights_sha256: of the model.
+        environment: what besides options and versions can change the last bits of a result.
+        distribution: of the case.
+        stages: what has taken how long.
+    """
+
     request: CaseRequest
-    model: LoadedModel
     input: CaseInput
+    config: ModelConfig
+    weights_sha256: str
+    environment: dict[str, Any]
     distribution: CaseDistribution
+    stages: Stages
 
 
-def _write_maps(folder: Path, case: InferredCase) -> None:
-    nodules, options = case.input.nodules, case.request.options
-    names = None if nodules is None else [nodule.nodule_id for nodule in nodules]
-    transforms = case.input.study.transforms
+def _write_maps(folder: Path, case: InferredCase, name: str) -> None:
+    options, transforms = case.request.options, case.input.study.transforms
     threads, outputs = torch.get_num_threads(), outputs_in_order(options.outputs)
-    write_case(folder, case.distribution, names, threads, transforms, maps=options.maps, outputs=outputs)
+    write_case(folder, case.distribution, threads, transforms, maps=options.maps, outputs=outputs)
 
 
-def _record(case: InferredCase) -> dict[str, Any]:
-    """All that decided the files of a case."""
+def record_of(case: InferredCase) -> dict[str, Any]:
+    """All that decided the files of a case, in plain types."""
     study = case.input.study
     affine = np.asarray(study.image.affine, dtype=np.float64)
     return {
         "versions": tool_versions(),
-        "environment": case.model.environment() | {"sw_batch_size": case.request.options.sw_batch_size},
-        "options": case.request.options.folder_options(case.model.weights_sha256),
+        "environment": case.environment | {"sw_batch_size": case.request.options.sw_batch_size},
+        "options": case.request.options.folder_options(case.weights_sha256),
         "request": case.input.request(),
-        "model": case.model.config.to_dict(),
+        "model": case.config.to_dict(),
         "input": {
             "format": study.source.format,
             "shape": list(study.image.shape[1:]),
@@ -86,7 +99,7 @@ def _transforms(study: Study) -> dict[str, Any]:
     return {"nifti": codes | {"transforms_apart_mm": round(study.transforms.apart_mm(study.image.shape[1:]), 3)}}
 
 
-def _write_provenance(folder: Path, case: InferredCase) -> None:
+def _write_provenance(folder: Path, case: InferredCase, name: str) -> None:
     kept: dict[str, Any] = {}
     if case.request.options.keep_identity:
         who = case.input.study.source
@@ -96,10 +109,10 @@ def _write_provenance(folder: Path, case: InferredCase) -> None:
             "study_uid": who.study_uid,
             "series_uid": who.series_uid,
         }
-    write_json(folder / PROVENANCE_NAME, _record(case) | kept)
+    write_json(folder / PROVENANCE_NAME, record_of(case) | kept)
 
 
-def _write_dicom(folder: Path, case: InferredCase) -> None:
+def _write_dicom(folder: Path, case: InferredCase, name: str) -> None:
     if case.input.obstacle:
         write_json(folder / DICOM_NAME, {"files": [], "obstacle": case.input.obstacle})
     if case.input.series is not None:
@@ -113,8 +126,8 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
             folder,
             case.distribution,
             source=series,
-            model=ModelIdentity(__version__, case.model.weights_sha256),
-            request=json.dumps(_record(case)),
+            model=ModelIdentity(__version__, case.weights_sha256),
+            request=json.dumps(record_of(case)),
         )
     except ObstacleError as error:
         if case.request.options.dicom_seg_obstacle == "refuse":
@@ -129,18 +142,41 @@ def dicom_files(folder: Path) -> list[Path]:
     return [folder / name for name in json.loads((folder / DICOM_NAME).read_text(encoding="utf-8"))["files"]]
 
 
-def _write_report(folder: Path, case: InferredCase) -> None:
+def _write_report(folder: Path, case: InferredCase, name: str) -> None:
     if case.request.options.report:
-        from mose_med.io.case.finished import open_case
+        from mose_med.io.case.folder import open_folder
         from mose_med.report.review import write_review
 
-        write_review(folder, open_case(folder, case.name), case.input.study.image.as_tensor()[0].numpy())
+        write_review(folder, open_folder(folder, name), case.input.study.image.as_tensor()[0].numpy())
 
 
 #: In the order they write; the report is made of what the others wrote.
-WRITERS: tuple[Callable[[Path, InferredCase], None], ...] = (
+WRITERS: tuple[Callable[[Path, InferredCase, str], None], ...] = (
     _write_maps,
     _write_provenance,
     _write_dicom,
     _write_report,
 )
+
+
+def write_folder(folder: Path, case: InferredCase, name: str) -> None:
+    """Write all files of a case into an existing folder; ``run.json``, dates and timings, comes last.
+
+    Args:
+        folder: of the case.
+        case: that was inferred.
+        name: of the case, for its report.
+    """
+    for write in WRITERS:
+        write(folder, case, name)
+    dates = {"started": case.stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
+    seconds = case.stages.seconds | {"write_s": case.stages.elapsed_s()}
+    write_json(folder / _RUN_NAME, dates | seconds | _work(case.distribution))
+
+
+def _work(distribution: CaseDistribution) -> dict[str, int]:
+    """What the time of a case depends on."""
+    boxes = [region.box for region in distribution.regions]
+    slices = {k for box in boxes for k in range(box.start[2], box.stop[2])}
+    voxels = sum(math.prod(box.shape) for box in boxes)
+    return {"windows": distribution.num_windows, "region_slices": len(slices), "region_voxels": voxels}

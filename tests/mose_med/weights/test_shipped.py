@@ -8,9 +8,9 @@ import torch
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.errors import ConfigError
-from pipelines.common import shipped_weights
-from pipelines.common.shipped_weights import chosen_checkpoint, shipped_bundle
-from pipelines.common.weights import weights_file
+from mose_med.weights import shipped
+from mose_med.weights.files import weights_file
+from mose_med.weights.shipped import chosen_checkpoint, shipped_bundle
 
 LARGEST_MB = 15
 
@@ -43,15 +43,15 @@ def test_a_checkpoint_that_is_named_is_taken(tmp_path: Path):
 
 
 def test_what_is_taken_by_default_is_told_once(caplog: pytest.LogCaptureFixture):
-    shipped_weights._tell.cache_clear()
+    shipped._tell.cache_clear()
     with caplog.at_level(logging.INFO):
         assert chosen_checkpoint(None) == chosen_checkpoint(None) == shipped_bundle()
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "pipelines.common.shipped_weights"]
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "mose_med.weights.shipped"]
     assert line.startswith("weights: lidc_small ")
     assert "shipped with mose-med (sha256 " in line
 
 
 def test_an_installation_without_weights_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shipped_weights, "files", lambda package: tmp_path)
+    monkeypatch.setattr(shipped, "files", lambda package: tmp_path)
     with pytest.raises(ConfigError, match="weights of lidc_small are missing from this installation"):
         chosen_checkpoint(None)

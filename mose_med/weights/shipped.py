@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from mose_med.errors import ConfigError
-from pipelines.common.weights import BUNDLE_WEIGHTS, weights_sha256
+from mose_med.weights.files import BUNDLE_WEIGHTS, weights_sha256
 
 __all__ = ["SHIPPED_BUNDLE", "chosen_checkpoint", "shipped_bundle"]
 

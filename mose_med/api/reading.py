@@ -6,6 +6,7 @@ An option that changes how an input is read is a field of ``ResultOptions`` and 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,15 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mose_med.api.options import ResultOptions
 from mose_med.errors import DataError, GeometryError
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study
 from mose_med.io.dicom.source import WAY_OUT, ObstacleError, SourceSeries, read_source_series
 from mose_med.io.nodules.boxes import image_name
-from pipelines.common.provenance import file_sha256, image_sha256
-from pipelines.infer.options import ResultOptions
+from mose_med.provenance import file_sha256, image_sha256
 
-__all__ = ["CaseInput", "CaseRequest", "read_case"]
+__all__ = ["CaseInput", "CaseRequest", "read_case", "with_objects_source"]
 
 _LOGGER = logging.getLogger(__name__)
 _NONE_LISTED = "none listed"
@@ -32,7 +33,7 @@ class CaseRequest:
     """One case to infer; small and picklable, so that another process or machine can do it.
 
     Attributes:
-        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file.
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; of an image in memory a name for messages.
         nodules: CSV of positions in mm, or JSON of boxes; None searches the region that the options name.
         series: SeriesInstanceUID to read, or the number of the series; the first if None.
         options: what decides the result.
@@ -95,8 +96,15 @@ class CaseInput(NamedTuple):
         return [{"nodule_id": n.nodule_id, "position_ras_mm": list(n.position_mm)} for n in self.nodules or ()]
 
 
-def read_case(request: CaseRequest) -> CaseInput:
+def read_case(
+    request: CaseRequest, *, study: Study | None = None, nodules: Sequence[Nodule] | None = None
+) -> CaseInput:
     """Read the nodule list, the study and the lung mask, and check that they go together.
+
+    Args:
+        request: what to read.
+        study: that is in memory, instead of the one that is named.
+        nodules: likewise.
 
     Raises:
         ConfigError: if the series is not there.
@@ -104,36 +112,36 @@ def read_case(request: CaseRequest) -> CaseInput:
         GeometryError: if the geometry of the study or the grid of the lung mask does not fit.
     """
     options = request.options
-    nodules = None
-    if request.nodules is not None:
-        nodules = read_nodules(request.nodules, min_score=options.min_score, images=_image_names(request))
-        if not nodules:
-            _LOGGER.warning("the nodule list has no box: the result is without lesions")
-    study = read_study(
-        request.source,
-        request.series,
-        acquisition=request.acquisition,
-        slice_spacing=options.slice_spacing,
-        gantry_tilt=options.gantry_tilt,
-        nifti_transform=options.nifti_transform,
-    )
-    if nodules:
+    listed = _listed(request) if nodules is None else list(nodules)
+    if study is None:
+        study = read_study(
+            request.source,
+            request.series,
+            acquisition=request.acquisition,
+            slice_spacing=options.slice_spacing,
+            gantry_tilt=options.gantry_tilt,
+            nifti_transform=options.nifti_transform,
+        )
+    if listed:
         _require_place(request, study)
-        require_inside(study.image, [nodule.position_mm for nodule in nodules])
-    series, obstacle = _objects_source(request, study) if options.dicom_seg else (None, "")
-    read = CaseInput(
-        study,
-        nodules,
-        image_sha256(study.image),
-        series=series,
-        acquisition=request.acquisition,
-        obstacle=obstacle,
-    )
+        require_inside(study.image, [nodule.position_mm for nodule in listed])
+    read = CaseInput(study, listed, image_sha256(study.image), acquisition=request.acquisition)
+    read = with_objects_source(request, read)
     if request.lung_mask is None:
         return read
     return read._replace(
         lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
     )
+
+
+def _listed(request: CaseRequest) -> list[Nodule] | None:
+    """Positions of the list that the request names; None if it names none."""
+    if request.nodules is None:
+        return None
+    nodules = read_nodules(request.nodules, min_score=request.options.min_score, images=_image_names(request))
+    if not nodules:
+        _LOGGER.warning("the nodule list has no box: the result is without lesions")
+    return nodules
 
 
 def _require_place(request: CaseRequest, study: Study) -> None:
@@ -152,16 +160,23 @@ def _image_names(request: CaseRequest) -> list[str]:
     return [image_name(request.source.name), *([request.series] if request.series else [])]
 
 
-def _objects_source(request: CaseRequest, study: Study) -> tuple[SourceSeries | None, str]:
-    """The series to derive DICOM objects from, or what stands in the way where that is to be skipped."""
+def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
+    """The input with the series to derive DICOM objects from, or with what stands in the way, if objects are wanted.
+
+    Raises:
+        DataError: if no objects can be made, and that is not to be skipped.
+        GeometryError: likewise, for the geometry of the study.
+    """
+    if not request.options.dicom_seg:
+        return read._replace(series=None, obstacle="")
     try:
-        return _source_series(request, study), ""
+        return read._replace(series=_source_series(request, read.study), obstacle="")
     except (DataError, GeometryError) as error:
         if request.options.dicom_seg_obstacle == "refuse":
             raise
         obstacle = error.told if isinstance(error, ObstacleError) else str(error).removesuffix(f": {WAY_OUT}")
     _LOGGER.warning("no DICOM objects are written, all else is: %s", obstacle)
-    return None, obstacle
+    return read._replace(series=None, obstacle=obstacle)
 
 
 def _source_series(request: CaseRequest, study: Study) -> SourceSeries:

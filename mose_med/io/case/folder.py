@@ -11,72 +11,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, SAMPLE_MASKS, kind_of_map, maps_of_kind
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, PROVENANCE_NAME, SAMPLE_MASKS, kind_of_map, maps_of_kind
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, mm_to_index
-from mose_med.inferers.lesions import LesionEntropy
-from mose_med.inferers.regions import Box
+from mose_med.inferers import Box, Lesion
+from mose_med.io.case.lesions import lesion_of
 from mose_med.io.case.writing import own_folder
 from mose_med.io.nifti.damaged import named_nifti_errors
 from mose_med.io.nifti.header import scaled
 from mose_med.lesion_rules import LESIONS_NAME
 
-__all__ = ["PROVENANCE_NAME", "FinishedCase", "FoundLesion", "open_case"]
+__all__ = ["CaseFolder", "open_folder"]
 
-PROVENANCE_NAME = "provenance.json"
 _FIRST_SAMPLES = "expert-1_samples"
-
-Position = tuple[float, float, float]
-
-
-class FoundLesion(NamedTuple):
-    """One entry of ``lesions.json``; positions in RAS mm, volumes in ml.
-
-    Attributes:
-        number: of the lesion, from 1.
-        name: of the nodule that was listed, or the number where none was.
-        listed_mm: where it was listed; None if it was not.
-        centroid_mm: of its component in the consensus; None without one.
-        expert_probs: (K,), pooled over the lesion.
-        samples_ml: volume in every sample, (K, S).
-        mean_ml: weighted mean of the volumes.
-        quantiles_ml: their 5, 50 and 95 % quantiles.
-        p_empty: weight of the samples that have no voxel there.
-        in_consensus: whether the consensus has a component there.
-        touches_edge: whether its volume may be cut off.
-        same_as: number of an earlier lesion that is the same component.
-        entropy: mean entropy of its voxels; None where the record has none.
-    """
-
-    number: int
-    name: str
-    listed_mm: Position | None
-    centroid_mm: Position | None
-    expert_probs: NDArray[np.float64]
-    samples_ml: NDArray[np.float64]
-    mean_ml: float
-    quantiles_ml: tuple[float, float, float]
-    p_empty: float
-    in_consensus: bool
-    touches_edge: bool
-    same_as: int | None
-    entropy: LesionEntropy | None = None
-
-    @property
-    def place_mm(self) -> Position | None:
-        """Where to look for it: the centroid, or the listed position where there is none."""
-        return self.centroid_mm or self.listed_mm
 
 
 @dataclass(frozen=True)
-class FinishedCase:
+class CaseFolder:
     """A case folder that holds the maps that ``mose-med infer`` writes by default, or more.
 
     Attributes:
@@ -96,7 +54,7 @@ class FinishedCase:
     affine: Affine
     num_experts: int
     samples_per_expert: int
-    lesions: tuple[FoundLesion, ...]
+    lesions: tuple[Lesion, ...]
     provenance: Mapping[str, Any]
 
     def has(self, kind: str) -> bool:
@@ -159,7 +117,7 @@ class FinishedCase:
         return crops
 
 
-def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: FinishedCase) -> None:
+def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: CaseFolder) -> None:
     """Put what a folder of a lesion's own maps says of a box into its crop, and 0 elsewhere."""
     with _reading(own, name) as path:
         image = nib.load(path)
@@ -178,7 +136,7 @@ def _scaled(whole: NDArray[np.generic], stored: nib.arrayproxy.ArrayProxy) -> ND
     return scaled(whole, None if scaling == (1, 0) else scaling)
 
 
-def open_case(folder: Path, name: str | None = None) -> FinishedCase:
+def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
     """Open a finished case folder.
 
     Args:
@@ -197,14 +155,14 @@ def open_case(folder: Path, name: str | None = None) -> FinishedCase:
     for kind in DEFAULT_OUTPUTS:
         for map_name in maps_of_kind(kind, num_experts):
             _require_map(folder, map_name)
-    return FinishedCase(
+    return CaseFolder(
         folder=folder,
         name=name or folder.name,
         shape=(i, j, k),
         affine=_affine(folder, provenance),
         num_experts=num_experts,
         samples_per_expert=samples_per_expert,
-        lesions=tuple(_lesion(record, index + 1, folder) for index, record in enumerate(records)),
+        lesions=tuple(lesion_of(record, n, folder / LESIONS_NAME) for n, record in enumerate(records, start=1)),
         provenance=provenance,
     )
 
@@ -265,36 +223,3 @@ def _read_json(folder: Path, name: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{path} must hold a JSON object, got {type(content).__name__}")
     return content
-
-
-def _lesion(record: Mapping[str, Any], number: int, folder: Path) -> FoundLesion:
-    """One entry of ``lesions.json``; fields that are not shown are passed over."""
-    try:
-        number = int(record["lesion"])
-        volume = record["volume_ml"]
-        return FoundLesion(
-            number=number,
-            name=str(record.get("nodule_id") or number),
-            listed_mm=_ras(record.get("position_mm")),
-            centroid_mm=_ras(record.get("centroid_mm")),
-            expert_probs=np.asarray(record["expert_probs"], dtype=np.float64),
-            samples_ml=np.asarray(volume["samples"], dtype=np.float64),
-            mean_ml=float(volume["mean"]),
-            quantiles_ml=(float(volume["p05"]), float(volume["p50"]), float(volume["p95"])),
-            p_empty=float(record["p_empty"]),
-            in_consensus=bool(record["in_consensus"]),
-            touches_edge=bool(record.get("touches_edge", False)),
-            same_as=record.get("same_as_lesion"),
-            entropy=LesionEntropy(**record["entropy"]) if "entropy" in record else None,
-        )
-    except KeyError as error:
-        raise DataError(f"{folder / LESIONS_NAME}: lesion {number} lacks {error}") from error
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{folder / LESIONS_NAME}: lesion {number} does not fit: {error}") from error
-
-
-def _ras(position: Mapping[str, Sequence[float]] | None) -> Position | None:
-    if position is None:
-        return None
-    x, y, z = position["ras"]
-    return float(x), float(y), float(z)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from pipelines.common.provenance import image_sha256
+from mose_med.provenance import image_sha256
 
 AFFINE = np.diag([0.7, 0.7, 2.0, 1.0])
 

@@ -1,0 +1,255 @@
+"""One case: its lesions, and what is known of each of them, in memory or in a folder."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+
+from mose_med.api.crops import PlacedArray
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import with_objects_source
+from mose_med.api.writers import InferredCase, record_of, write_folder
+from mose_med.case_maps import maps_of_kind
+from mose_med.errors import ConfigError, DataError, ShapeError
+from mose_med.files.whole_files import folder_written_whole
+from mose_med.geometry import Affine, translated
+from mose_med.inferers import Lesion
+from mose_med.io import read_ct
+from mose_med.io.case.folder import CaseFolder, open_folder
+from mose_med.io.case.maps import CaseMaps
+from mose_med.io.memory import study_in_memory
+from mose_med.lesion_rules import LESIONS_NAME
+from mose_med.report import LesionFigure, lesion_figure, read_lesion_volumes
+
+__all__ = ["Case", "open_case"]
+
+#: Options that decide what is written of a case, not what is inferred.
+_OF_WRITING = ("dicom_seg", "dicom_seg_obstacle", "keep_identity", "maps", "outputs", "report")
+
+
+class Case:
+    """The distribution of segmentations of one study.
+
+    ``lesion=`` is the number of a lesion, from 1, as in all files of a case. Nothing is expanded to the size of the
+    study; what a folder holds is read when it is asked for.
+
+    Args:
+        maps: its lesions and maps, in memory or in a folder.
+        name: of the case.
+        inferred: what the maps were made of; None for a folder.
+    """
+
+    def __init__(self, maps: CaseMaps, name: str, inferred: InferredCase | None = None) -> None:
+        self._maps = maps
+        self._inferred = inferred
+        self.name = name
+
+    @classmethod
+    def of(cls, inferred: InferredCase) -> Case:
+        """A case that was inferred."""
+        return cls(inferred.distribution, "case", inferred)
+
+    @property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """The lesion of each listed position, or those that were found, the largest first."""
+        return self._maps.lesions
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the study's grid (i, j, k)."""
+        return self._maps.shape
+
+    @property
+    def affine(self) -> Affine:
+        """Of the study's grid, RAS mm, (4, 4)."""
+        return self._maps.affine
+
+    @property
+    def num_experts(self) -> int:
+        """K."""
+        return self._maps.num_experts
+
+    @property
+    def samples_per_expert(self) -> int:
+        """S."""
+        return self._maps.samples_per_expert
+
+    @cached_property
+    def provenance(self) -> Mapping[str, Any]:
+        """What made the case, in plain types."""
+        if isinstance(self._maps, CaseFolder):
+            return self._maps.provenance
+        return {} if self._inferred is None else record_of(self._inferred)
+
+    def samples(self, lesion: int = 1) -> PlacedArray:
+        """Masks of all samples, bool (K, S, i, j, k) with ``.affine``, cut to the lesion.
+
+        The box holds the lesion in every sample. A sample of expert k has the probability
+        ``lesions[lesion - 1].expert_probs[k] / S``.
+        """
+        names = maps_of_kind("masks", self.num_experts)
+        return self._placed(lesion, np.stack([np.moveaxis(self._crop(name, lesion), 3, 0) for name in names]) > 0)
+
+    def probability(self, lesion: int = 1) -> PlacedArray:
+        """Marginal foreground probability, float32 (i, j, k) with ``.affine``, cut to the lesion."""
+        return self._placed(lesion, self._crop("probability", lesion))
+
+    def entropy(self, lesion: int = 1) -> PlacedArray:
+        """Entropy of the marginal in nats, float32 (i, j, k) with ``.affine``, cut to the lesion."""
+        return self._placed(lesion, self._crop("entropy", lesion))
+
+    def _crop(self, name: str, lesion: int) -> NDArray[Any]:
+        (crop,) = self._maps.own_crops(name, [_box(self._lesion(lesion), self.name)], [lesion])
+        return crop
+
+    def _placed(self, lesion: int, values: NDArray[Any]) -> PlacedArray:
+        box = _box(self._lesion(lesion), self.name)
+        return PlacedArray.of(values, translated(self.affine, box.start))
+
+    def _lesion(self, number: int) -> Lesion:
+        if not 1 <= number <= len(self.lesions):
+            raise ConfigError(f"lesion must be the number of one of {len(self.lesions)} lesions, got {number}")
+        return self.lesions[number - 1]
+
+    def plot(self, lesion: int = 1, image: Any = None) -> LesionFigure:
+        """Draw a lesion: its slices with the outlines of all samples, every expert, and its volume.
+
+        Args:
+            lesion: its number.
+            image: the CT below the outlines, of any kind that :meth:`Model.infer` takes. A case that was inferred has
+                its own; one from a folder shows the marginal probability instead.
+        """
+        wanted = self._lesion(lesion)
+        (volumes,) = read_lesion_volumes(self._maps, self._image_hu(image), [wanted])
+        return lesion_figure(wanted, volumes, case=self.name)
+
+    def _image_hu(self, image: Any) -> NDArray[Any] | None:
+        if image is None and self._inferred is None:
+            return None
+        if image is None and self._inferred is not None:
+            ct = self._inferred.input.study.image
+        else:
+            ct = read_ct(image) if isinstance(image, str | os.PathLike) else study_in_memory(image).image
+        if tuple(ct.shape[1:]) != self.shape:
+            raise ShapeError(f"image must have the shape of the case, {self.shape}, got {tuple(ct.shape[1:])}")
+        return _values(ct)
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False, **options: Any) -> Path:
+        """Write the folder of the case as ``mose-med infer`` writes it, whole or not at all.
+
+        Args:
+            folder: of the case; its name is that of the case in the report.
+            overwrite: replace a folder that is there.
+            options: ``dicom_seg``, ``dicom_seg_obstacle``, ``keep_identity``, ``maps``, ``outputs``, ``report``, where
+                they are not those of :meth:`Model.infer`. A case from a folder is copied as it is.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ConfigError: if the folder is there, or an option does not fit.
+            DataError: if DICOM objects are wanted and cannot be made.
+        """
+        target = Path(folder)
+        case = self._with(options)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not overwrite and target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise _in_the_way(target)
+        try:
+            with case._writing(), folder_written_whole(target, overwrite=overwrite) as temporary:
+                case.write_files(temporary, target.name)
+        except FileExistsError as error:
+            raise _in_the_way(target) from error
+        return target
+
+    def write_files(self, folder: Path, name: str) -> None:
+        """Write the files of a case into an existing folder, with the options that it was inferred with.
+
+        Args:
+            folder: to write to, perhaps under a temporary name.
+            name: of the case, for its report.
+        """
+        if self._inferred is not None:
+            write_folder(folder, self._inferred, name)
+        elif isinstance(self._maps, CaseFolder):
+            shutil.copytree(self._maps.folder, folder, dirs_exist_ok=True)
+
+    def _writing(self) -> AbstractContextManager[object]:
+        """The stage that a case that was inferred is in while it is written."""
+        return nullcontext() if self._inferred is None else self._inferred.stages.enter("write")
+
+    def _with(self, options: Mapping[str, Any]) -> Case:
+        """The same case, to be written with other options."""
+        other = next((name for name in options if name not in _OF_WRITING), None)
+        if other is not None:
+            raise ConfigError(f"save takes {', '.join(_OF_WRITING)}, got {other!r}: pass it to infer")
+        if self._inferred is None:
+            if options:
+                raise ConfigError(f"a case from a folder is copied as it is, got {', '.join(options)}: infer it again")
+            return self
+        request = dataclasses.replace(
+            self._inferred.request, options=ResultOptions.of(options, self._inferred.request.options)
+        )
+        read = with_objects_source(request, self._inferred.input)
+        return Case.of(self._inferred._replace(request=request, input=read))
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.shape))
+        return f"<Case {self.name}: {shape} voxels, {self.num_experts} experts, {len(self.lesions)} lesions>"
+
+    def _repr_png_(self) -> bytes | None:
+        return self.plot(1).png() if self.lesions else None
+
+    def _repr_html_(self) -> str:
+        """A table of the lesions and a picture of the first."""
+        head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
+        rows = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in _cells(lesion))}</tr>" for lesion in self.lesions)
+        png = self._repr_png_()
+        picture = "" if png is None else f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}"/>'
+        return f"<p>{html.escape(repr(self)[1:-1])}</p><table><tr>{head}</tr>{rows}</table>{picture}"
+
+
+_COLUMNS = ("lesion", "volume, ml", "5 to 95 %", "P(empty)", "entropy, nats")
+
+
+def _cells(lesion: Lesion) -> tuple[str, ...]:
+    volume, name = lesion.volume_ml, html.escape(lesion.name)
+    spread = f"{volume.p05:.3f} to {volume.p95:.3f}"
+    return name, f"{volume.mean:.3f}", spread, f"{lesion.p_empty:.2f}", f"{lesion.entropy.total:.3f}"
+
+
+def _box(lesion: Lesion, case: str) -> Any:
+    if lesion.box is None:
+        raise DataError(f"{LESIONS_NAME} of {case} lacks box_voxels of lesion {lesion.number}: infer the case again")
+    return lesion.box
+
+
+def _values(image: MetaTensor) -> NDArray[Any]:
+    values: NDArray[Any] = image.as_tensor()[0].numpy()
+    return values
+
+
+def _in_the_way(folder: Path) -> ConfigError:
+    return ConfigError(f"{folder} is there already: name another folder, or pass overwrite=True")
+
+
+def open_case(folder: str | os.PathLike[str]) -> Case:
+    """Open the folder of a case that ``mose-med infer`` or :meth:`Case.save` wrote; maps are read when asked for.
+
+    Raises:
+        DataError: if it is no finished case: the message names the file that is missing or the entry that does not fit.
+    """
+    maps = open_folder(Path(folder))
+    return Case(maps, maps.name)

@@ -1,0 +1,40 @@
+"""An array that knows where it lies in the patient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mose_med.geometry import Affine
+
+__all__ = ["PlacedArray"]
+
+
+class PlacedArray(np.ndarray[Any, np.dtype[Any]]):
+    """An array whose last three axes are i, j, k; what is computed or cut from it is a plain array.
+
+    Attributes:
+        affine: of i, j, k, RAS mm, (4, 4).
+
+    Example:
+        >>> placed = PlacedArray.of(np.zeros((2, 3, 4)), np.eye(4))
+        >>> placed.shape, placed.affine.shape, type(placed[0]) is np.ndarray, type(placed + 1) is np.ndarray
+        ((2, 3, 4), (4, 4), True, True)
+    """
+
+    affine: Affine
+
+    @classmethod
+    def of(cls, values: NDArray[Any], affine: Affine) -> PlacedArray:
+        """Values at a place."""
+        placed = values.view(cls)
+        placed.affine = affine
+        return placed
+
+    def __getitem__(self, key: Any) -> Any:
+        return np.asarray(self)[key]
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        return array[()] if return_scalar else np.asarray(array)

@@ -1,0 +1,172 @@
+"""What decides the result of an inference, besides weights and input: light to import, without PyTorch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, MapStorage, outputs_in_order
+from mose_med.errors import ConfigError
+from mose_med.lesion_rules import DEPTH_MM, LESION_THRESHOLD, MIN_LESION_ML, MIN_SCORE, OVERLAP, REACH_MM
+from mose_med.options import Limits, Option, check_options
+
+__all__ = [
+    "READING_PANEL",
+    "RUN_PANEL",
+    "CodesName",
+    "GantryTilt",
+    "NiftiTransform",
+    "ResultOptions",
+    "Seed",
+    "SliceSpacing",
+]
+
+#: Panels of the help page: how an input is read, and what every command has.
+READING_PANEL = "How INPUT is read"
+RUN_PANEL = "How it runs"
+
+CodesName = Annotated[
+    Literal["quadrature", "random"], Option("Codes of the samples: points that stand for each expert, or draws.")
+]
+Seed = Annotated[int, Option("Seed of everything random.", panel=RUN_PANEL, at_least=0)]
+SliceSpacing = Annotated[
+    Literal["refuse", "resample"],
+    Option("DICOM slices missing or not equally spaced: resample interpolates.", panel=READING_PANEL),
+]
+GantryTilt = Annotated[
+    Literal["refuse", "correct"],
+    Option("Slices of a tilted gantry: correct lays them on a right-angled grid.", panel=READING_PANEL),
+]
+NiftiTransform = Annotated[
+    Literal["auto", "sform", "qform", "centre"],
+    Option(
+        "Where NIfTI lies: auto takes the sform where it has one, else the qform; centre takes the centre for the "
+        "origin.",
+        panel=READING_PANEL,
+    ),
+]
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    return outputs_in_order(kind.strip() for kind in text.split(",") if kind.strip())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResultOptions:
+    """What, besides weights and input, decides the files of a case: the same for all cases of an output folder.
+
+    It is recorded in ``options.json`` and in every ``provenance.json``; another value is another result.
+    ``dicom_seg_obstacle`` is not recorded: a folder may be gone on with in the other way.
+
+    Attributes:
+        depth_mm: how far above and below a position to look.
+        reach_mm: how far from a position its lesion may begin.
+    """
+
+    region: Annotated[Literal["lungs", "full"], Option("Where to look without a nodule list.")] = "lungs"
+    overlap: Annotated[
+        float, Option("Share of a window that its neighbour holds too, in a search.", at_least=0, below=1)
+    ] = OVERLAP
+    depth_mm: Annotated[float, Limits(at_least=0)] = DEPTH_MM
+    reach_mm: Annotated[float, Limits(at_least=0)] = REACH_MM
+    lesion_threshold: Annotated[
+        float, Option("Marginal probability above which voxels are lesion.", above=0, below=1)
+    ] = LESION_THRESHOLD
+    min_lesion_ml: Annotated[float, Option("Smallest lesion that a search reports, in ml.", at_least=0)] = MIN_LESION_ML
+    min_score: Annotated[
+        float, Option("Least score of a box, of --nodules in JSON.", at_least=0, at_most=1, panel=READING_PANEL)
+    ] = MIN_SCORE
+    slice_spacing: SliceSpacing = "refuse"
+    gantry_tilt: GantryTilt = "refuse"
+    nifti_transform: NiftiTransform = "auto"
+    samples: Annotated[int, Option("Samples per expert.", at_least=1)] = 4
+    codes: CodesName = "quadrature"
+    form: Annotated[Literal["compact", "standard"], Option("standard writes equally probable samples besides.")] = (
+        "compact"
+    )
+    maps: Annotated[
+        MapStorage,
+        Option("Probabilities and entropies: scaled, as int16 off by 1/2048 at most, or full, as float32."),
+    ] = "scaled"
+    outputs: Annotated[
+        tuple[str, ...],
+        Option(
+            f"Maps to write: all, or some of {','.join(OUTPUTS)}.",
+            typed=str,
+            parse=_kinds,
+            default=",".join(DEFAULT_OUTPUTS),
+            metavar="KIND,..",
+        ),
+    ] = DEFAULT_OUTPUTS
+    dicom_seg: Annotated[
+        bool,
+        Option(
+            "Write seg.dcm, probability_seg.dcm and report_sr.dcm.", can_be_negated=True, default_text="with --dicomweb"
+        ),
+    ] = False
+    dicom_seg_obstacle: Annotated[
+        Literal["refuse", "skip"], Option("Study of which --dicom-seg can make no objects: skip writes all else.")
+    ] = "refuse"
+    keep_identity: Annotated[bool, Option("Tell patient, UIDs and source in provenance.json and summary.csv.")] = False
+    report: Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")] = False
+    seed: Seed = 0
+    sw_batch_size: Annotated[
+        int, Option("Windows that the network is given at once; fewer need less memory.", at_least=1)
+    ] = 16
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], base: ResultOptions | None = None) -> ResultOptions:
+        """Checked options by their names, the others as in ``base`` or as they are by default.
+
+        Raises:
+            ConfigError: if there is no such option, or a value does not fit.
+        """
+        known = [field.name for field in dataclasses.fields(ResultOptions)]
+        unknown = next((name for name in options if name not in known), None)
+        if unknown is not None:
+            raise ConfigError(f"option must be one of {', '.join(known)}, got {unknown!r}")
+        given = dict(options)
+        if "outputs" in given:
+            kinds = given["outputs"]
+            given["outputs"] = outputs_in_order([kinds] if isinstance(kinds, str) else kinds)
+        made = dataclasses.replace(base or ResultOptions(), **given)
+        made.check()
+        return made
+
+    def result_options(self) -> ResultOptions:
+        """These options alone, of whatever they are part of."""
+        return ResultOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ResultOptions)})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, by name."""
+        options = dataclasses.asdict(self.result_options())
+        del options["dicom_seg_obstacle"]
+        return options
+
+    def folder_options(self, weights_sha256: str) -> dict[str, Any]:
+        """What all cases of an output folder have in common."""
+        recorded = {name: value for name, value in self.to_dict().items() if name != "sw_batch_size"}
+        recorded["outputs"] = outputs_in_order(self.outputs)
+        return recorded | {"command": "infer", "weights_sha256": weights_sha256}
+
+    def check(self) -> None:
+        """Check the values, and that what they need is installed.
+
+        Raises:
+            ConfigError: naming the option, the rule and the value.
+            MissingDependencyError: if a report or DICOM objects are wanted and the package for them is not installed.
+        """
+        check_options(self)
+        if self.dicom_seg:
+            from mose_med.io.dicom.source import require_highdicom
+
+            require_highdicom()
+        missing = set(DEFAULT_OUTPUTS) - set(outputs_in_order(self.outputs))
+        if self.report and missing:
+            raise ConfigError(f"the report shows {', '.join(outputs_in_order(missing))}: add them to --outputs")
+        if self.report:
+            from mose_med.report.niivue import require_niivue
+
+            require_niivue()

@@ -1,0 +1,79 @@
+"""CT volumes that are in memory: of MONAI, SimpleITK or nibabel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK
+from monai.data import MetaTensor
+
+from mose_med.errors import ConfigError, DataError
+from mose_med.io.ct import of_one_volume
+from mose_med.io.dicom.stack import GantryTilt
+from mose_med.io.nifti.file import NiftiVolume
+from mose_med.io.nifti.images import ct_study, nifti_study
+from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms
+from mose_med.io.study import Source, Study
+from mose_med.io.volumes import itk_content
+
+__all__ = ["study_in_memory"]
+
+_NAME = "the image"
+_KINDS = "a path, a MetaTensor, a SimpleITK image or a nibabel image"
+
+
+def study_in_memory(
+    image: Any, *, gantry_tilt: GantryTilt = "refuse", nifti_transform: NiftiTransform = "auto"
+) -> Study:
+    """A CT in HU as a study, under the same rules as one that is read from a file.
+
+    Args:
+        image: MetaTensor (1, i, j, k) or (i, j, k) with a RAS-mm affine, SimpleITK image, or nibabel image.
+        gantry_tilt: as for :func:`~mose_med.io.read_ct`.
+        nifti_transform: of a NIfTI image of nibabel, likewise.
+
+    Raises:
+        ConfigError: if the image is of another kind, or an option does not fit.
+        DataError: if it is not 3D, or has values that are no numbers.
+        GeometryError: if its geometry does not fit.
+    """
+    if isinstance(image, MetaTensor):
+        study = _of_metatensor(image)
+    elif isinstance(image, SimpleITK.Image):
+        study = _of_simpleitk(image)
+    elif isinstance(image, nib.spatialimages.SpatialImage):
+        study = _of_nibabel(image, nifti_transform)
+    else:
+        raise ConfigError(f"image must be {_KINDS}, got {type(image).__name__}")
+    return of_one_volume(study._replace(source=Source("memory")), _NAME, gantry_tilt)
+
+
+def _of_metatensor(image: MetaTensor) -> Study:
+    values = image.as_tensor().detach().cpu().numpy()
+    if values.ndim == 4 and values.shape[0] == 1:
+        values = values[0]
+    if values.ndim != 3:
+        raise DataError(f"{_NAME} must have shape (1, i, j, k), got {tuple(image.shape)}")
+    return ct_study(_NAME, values, np.asarray(image.affine, dtype=np.float64), "memory")
+
+
+def _of_simpleitk(image: SimpleITK.Image) -> Study:
+    components = image.GetNumberOfComponentsPerPixel()
+    if image.GetDimension() != 3 or components != 1:
+        raise DataError(
+            f"{_NAME} must be a 3D volume of one value a voxel, got size {image.GetSize()} and {components} values"
+        )
+    content = itk_content(image, _NAME)
+    return ct_study(_NAME, content.array[..., 0], content.affine, "memory")
+
+
+def _of_nibabel(image: nib.spatialimages.SpatialImage, transform: NiftiTransform) -> Study:
+    values = np.asanyarray(image.dataobj)
+    if isinstance(image, nib.Nifti1Pair):
+        volume = NiftiVolume(values, NiftiTransforms.of(image.header), str(image.header.get_xyzt_units()[0]))
+        return nifti_study(volume, _NAME, transform)
+    if values.ndim != 3:
+        raise DataError(f"{_NAME} must be a 3D volume, got shape {values.shape}")
+    return ct_study(_NAME, values, np.asarray(image.affine, dtype=np.float64), "memory")
