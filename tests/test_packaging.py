@@ -44,6 +44,20 @@ for module in pkgutil.walk_packages(mose_med.__path__, "mose_med."):
 PLACE = "import pathlib, mose_med, pipelines, data_prep, configs; print(pathlib.Path(mose_med.__file__).parents[1])"
 ABSENT = "import importlib.util; print([name for name in {names} if importlib.util.find_spec(name)])"
 PAGE = "from importlib.resources import files; print(len(list((files('mose_med.report') / 'page').iterdir())))"
+FACE = """
+import mose_med
+model = mose_med.load_model({weights})
+case = model.infer({image!r}, nodules=[(-14.0, -14.0, 2.5)])
+assert case.lesions[0].volume_ml.p05 <= case.lesions[0].volume_ml.p95
+assert abs(case.lesions[0].expert_probs.sum() - 1) < 1e-6 and 0 <= case.lesions[0].p_empty <= 1
+assert case.samples(lesion=1).dtype == bool and case.samples(lesion=1).affine.shape == (4, 4)
+assert case.samples(lesion=1).shape == (*case.lesions[0].volume_ml.samples.shape, *case.probability(lesion=1).shape)
+assert case.entropy(lesion=1).shape == case.probability(lesion=1).shape
+assert case.plot(lesion=1)._repr_png_().startswith(b"\\x89PNG") and "<table>" in case._repr_html_()
+again = mose_med.open_case(case.save({folder!r}))
+assert (again.samples(lesion=1) == case.samples(lesion=1)).all()
+print(model.network.num_experts, model.classes, model.preprocessing.roi_size)
+"""
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 pytestmark = pytest.mark.slow
@@ -123,8 +137,8 @@ def test_the_environment_holds_the_base_dependencies_alone(installed: Path, pyth
 
 
 def test_the_library_imports_without_extras(python: Run):
-    names = ("dicom_objects", "dicom_rehearsal", "dicom_seg_writer", "dicom_sr", "dicomweb")
-    python(IMPORT_ALL.format(optional=[f"mose_med.io.{name}" for name in names]))
+    names = ("objects.common", "objects.rehearsal", "objects.seg_writer", "objects.sr", "web")
+    python(IMPORT_ALL.format(optional=[f"mose_med.io.dicom.{name}" for name in names]))
 
 
 def test_the_wheel_holds_the_review_page(python: Run):
@@ -147,6 +161,20 @@ def test_a_model_is_evaluated(installed: Path, mose_med: Run, dataset: Path, tra
     weights = ("--checkpoint", installed / "run" / "best.pt", "--output-dir", installed / "evaluation")
     mose_med("evaluate", "--datalist", dataset, *weights, "--part", "validation", "--samples", 4, "--quiet")
     assert (installed / "evaluation" / "metrics.json").is_file()
+
+
+def test_the_face_works_with_the_shipped_weights(installed: Path, python: Run, dataset: Path):
+    image, folder = installed / "cases" / "case-0" / "image.nii.gz", installed / "face" / "shipped"
+    said = python(FACE.format(weights="", image=str(image), folder=str(folder))).stdout
+    assert "('background', 'nodule')" in said
+    assert (folder / "lesions.json").is_file()
+
+
+def test_the_face_works_with_a_checkpoint(installed: Path, python: Run, training):
+    image, folder = installed / "cases" / "case-1" / "image.nii.gz", installed / "face" / "own"
+    weights = repr(str(installed / "run" / "best.pt"))
+    said = python(FACE.format(weights=weights, image=str(image), folder=str(folder))).stdout
+    assert said.strip() == "2 ('background', 'lesion') (32, 32)"
 
 
 def test_a_case_is_inferred(installed: Path, mose_med: Run, training):

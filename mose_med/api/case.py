@@ -207,10 +207,11 @@ class Case:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
-        return f"<Case {self.name}: {shape} voxels, {self.num_experts} experts, {len(self.lesions)} lesions>"
+        lesions = f"{len(self.lesions)} lesion{'' if len(self.lesions) == 1 else 's'}"
+        return f"<Case {self.name}: {shape} voxels, {self.num_experts} experts, {lesions}>"
 
     def _repr_png_(self) -> bytes | None:
-        return self.plot(1).png() if self.lesions else None
+        return self.plot(1)._repr_png_() if self.lesions else None
 
     def _repr_html_(self) -> str:
         """A table of the lesions and a picture of the first."""

@@ -33,7 +33,9 @@ _WINDOW = (-1350, 150)
 _MARGIN_MM = 8.0
 _LEAST_SIDE_MM = 30.0
 _SCALE_BAR_MM = 10
+#: Dots per inch of a file, and on a screen.
 _DPI = 130
+_SCREEN_DPI = 60
 
 # Sizes in inches.
 _PANEL = 1.75
@@ -92,14 +94,14 @@ def lesion_view(volumes: LesionVolumes, lesion: Lesion, columns: int) -> LesionV
 class LesionFigure(Figure):
     """A figure that a notebook shows by itself."""
 
-    def png(self) -> bytes:
+    def png(self, dpi: int = _DPI) -> bytes:
         """The figure as a PNG file; the same figure gives the same bytes."""
         file = BytesIO()
-        self.savefig(file, format="png", dpi=_DPI, metadata={"Software": None})
+        self.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
         return file.getvalue()
 
     def _repr_png_(self) -> bytes:
-        return self.png()
+        return self.png(_SCREEN_DPI)
 
 
 def lesion_figure(lesion: Lesion, volumes: LesionVolumes, *, case: str = "") -> LesionFigure:

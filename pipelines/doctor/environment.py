@@ -128,7 +128,8 @@ def _extras() -> Iterator[Check]:
 
 
 def _store() -> Iterator[Check]:
-    from pipelines.common.tracking_store import VARIABLE, named_store, store_uri
+    from mose_med.handlers.tracking.store_uri import store_uri
+    from pipelines.common.tracking_store import VARIABLE, named_store
 
     name = named_store(None)
     if name is None:

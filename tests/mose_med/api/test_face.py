@@ -176,9 +176,9 @@ def test_a_case_is_drawn_with_its_ct_and_without(case, study, tmp_path: Path):
     assert isinstance(figure, Figure)
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert again.plot(lesion=1).png() != again.plot(lesion=1, image=study).png() == again.plot(1, read_ct(study)).png()
-    assert case._repr_png_() == figure.png()
+    assert case._repr_png_() == figure._repr_png_()
     assert "<table>" in again._repr_html_()
-    assert "1 lesions" in again._repr_html_()
+    assert "2 experts, 1 lesion<" in again._repr_html_()
 
 
 def test_a_case_without_lesions_shows_itself(model, study):
