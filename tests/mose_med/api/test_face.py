@@ -213,7 +213,7 @@ def test_an_option_that_does_not_fit_is_refused(model, study, ball_mm, options, 
 
 
 def test_what_is_no_image_or_position_is_named(model, study):
-    with pytest.raises(ConfigError, match="image must be a path, a MetaTensor, .* got ndarray"):
+    with pytest.raises(ConfigError, match=r"image must be a path, a MetaTensor, .* got ndarray"):
         model.infer(np.zeros((4, 4, 4)))
     with pytest.raises(ConfigError, match=r"nodules must be positions \(x, y, z\) in RAS mm, got \(1, 2\)"):
         model.infer(study, nodules=[(1, 2)])
@@ -232,7 +232,7 @@ def test_a_folder_in_the_way_is_not_overwritten_unless_asked(case, tmp_path: Pat
 
 
 def test_what_decides_the_result_is_no_option_of_saving(case, tmp_path: Path):
-    with pytest.raises(ConfigError, match="save takes dicom_seg, .* got 'seed': pass it to infer"):
+    with pytest.raises(ConfigError, match=r"save takes dicom_seg, .* got 'seed': pass it to infer"):
         case.save(tmp_path / "out", seed=1)
     again = mose_med.open_case(case.save(tmp_path / "out"))
     with pytest.raises(ConfigError, match="a case from a folder is copied as it is, got report: infer it again"):
