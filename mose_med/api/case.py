@@ -21,7 +21,7 @@ from mose_med.api.crops import PlacedArray
 from mose_med.api.options import ResultOptions
 from mose_med.api.reading import with_objects_source
 from mose_med.api.writers import InferredCase, record_of, write_folder
-from mose_med.case_maps import maps_of_kind
+from mose_med.case_maps import PROVENANCE_NAME, maps_of_kind
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.files.whole_files import folder_written_whole
 from mose_med.geometry import Affine, translated
@@ -151,7 +151,7 @@ class Case:
 
         Args:
             folder: of the case; its name is that of the case in the report.
-            overwrite: replace a folder that is there.
+            overwrite: replace the folder of a case that is there; what is no case is never replaced.
             options: ``dicom_seg``, ``dicom_seg_obstacle``, ``keep_identity``, ``maps``, ``outputs``, ``report``, where
                 they are not those of :meth:`Model.infer`. A case from a folder is copied as it is.
 
@@ -165,8 +165,7 @@ class Case:
         target = Path(folder)
         case = self._with(options)
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not overwrite and target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise _in_the_way(target)
+        _require_room(target, overwrite=overwrite)
         try:
             with case._writing(), folder_written_whole(target, overwrite=overwrite) as temporary:
                 case.write_files(temporary, target.name)
@@ -240,6 +239,15 @@ def _box(lesion: Lesion, case: str) -> Any:
 def _values(image: MetaTensor) -> NDArray[Any]:
     values: NDArray[Any] = image.as_tensor()[0].numpy()
     return values
+
+
+def _require_room(folder: Path, *, overwrite: bool) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / PROVENANCE_NAME).is_file():
+        raise ConfigError(f"{folder} is there already and is not the folder of a case: name another")
+    if not overwrite:
+        raise _in_the_way(folder)
 
 
 def _in_the_way(folder: Path) -> ConfigError:

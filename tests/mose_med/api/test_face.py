@@ -231,6 +231,15 @@ def test_a_folder_in_the_way_is_not_overwritten_unless_asked(case, tmp_path: Pat
     assert [path.name for path in tmp_path.glob(".*")] == []
 
 
+def test_a_folder_that_is_no_case_is_never_replaced(case, tmp_path: Path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match="mine is there already and is not the folder of a case: name another"):
+            case.save(tmp_path / "mine", overwrite=overwrite)
+    assert (tmp_path / "mine" / "thesis.txt").is_file()
+
+
 def test_what_decides_the_result_is_no_option_of_saving(case, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"save takes dicom_seg, .* got 'seed': pass it to infer"):
         case.save(tmp_path / "out", seed=1)
