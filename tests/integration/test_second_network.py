@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import mose_med
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.io.case.folder import open_folder
 from pipelines.cli import invoke
@@ -108,6 +109,7 @@ def test_its_case_is_read_back(case: Path):
     found = open_folder(case)
     assert (found.num_experts, found.samples_per_expert) == (1, 3)
     assert found.lesions[0].expert_probs.tolist() == [1.0]
+    assert mose_med.open_case(case).samples(lesion=1).shape[:2] == (1, 3)
 
 
 def test_files_and_report_speak_of_samples(case: Path):
