@@ -33,6 +33,7 @@ pytest_plugins = [
     "tests.fixtures.training",
     "tests.fixtures.rater_masks",
     "tests.fixtures.retraining",
+    "tests.fixtures.rtstruct",
 ]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

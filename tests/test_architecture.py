@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "geometry", "lesion_rules", "options", "samples", "overlap"}
 BOTTOM |= {
     "case_maps",
+    "dicom_kinds",
     "files",
     "preprocessing",
     "resampling",
@@ -29,6 +30,7 @@ FACE = "api"
 ALLOWED = {
     "__init__": {FACE},
     "case_maps": {"errors"},
+    "dicom_kinds": {"errors"},
     "errors": set(),
     "files": {"errors"},
     "geometry": {"errors"},
@@ -63,7 +65,16 @@ INSTALLED = sorted(path for package in PACKAGES for path in (ROOT / package).rgl
 #: Modules that need an extra; others import them where they are used, never at their top.
 OF_EXTRAS = {
     f"mose_med.io.dicom.{name}"
-    for name in ("objects.common", "objects.rehearsal", "objects.seg_writer", "objects.sr", "web")
+    for name in (
+        "objects.common",
+        "objects.parametric_map",
+        "objects.pictures",
+        "objects.rehearsal",
+        "objects.rtstruct_writer",
+        "objects.seg_writer",
+        "objects.sr",
+        "web",
+    )
 }
 
 

@@ -18,6 +18,7 @@ import pytest
 import typer
 
 from pipelines.cli import app
+from tests.test_architecture import OF_EXTRAS
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ("mose_med", "pipelines", "data_prep", "configs", "pyproject.toml", "README.md", "LICENSE")
@@ -137,8 +138,7 @@ def test_the_environment_holds_the_base_dependencies_alone(installed: Path, pyth
 
 
 def test_the_library_imports_without_extras(python: Run):
-    names = ("objects.common", "objects.rehearsal", "objects.seg_writer", "objects.sr", "web")
-    python(IMPORT_ALL.format(optional=[f"mose_med.io.dicom.{name}" for name in names]))
+    python(IMPORT_ALL.format(optional=sorted(OF_EXTRAS)))
 
 
 def test_the_wheel_holds_the_review_page(python: Run):

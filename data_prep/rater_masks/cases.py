@@ -1,9 +1,8 @@
 """Which images and masks there are: from a folder or from a CSV file.
 
 A folder holds one folder a case, which is also the patient: ``<case>/image.nii.gz`` and ``<case>/rater-<name>.nii.gz``,
-in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG, ``rater-<name>.dcm``, and 3D Slicer's
-``rater-<name>.seg.nrrd``). ``image`` may also be a
-folder of DICOM slices, or ``image.zip`` with them.
+in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG or RTSTRUCT, ``rater-<name>.dcm``, and 3D
+Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM slices, or ``image.zip`` with them.
 
 A CSV file has a row a mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
 cases; paths are relative to the file.
@@ -21,10 +20,10 @@ from mose_med.errors import ConfigError
 from mose_med.files.tables import read_table
 from mose_med.io.volumes import VOLUME_SUFFIXES
 
-__all__ = ["SEGMENTATION_SUFFIX", "RaterCase", "find_cases", "rater_names"]
+__all__ = ["OBJECT_SUFFIX", "RaterCase", "find_cases", "rater_names"]
 
-#: Of DICOM segmentations, whose segment numbers are the classes.
-SEGMENTATION_SUFFIX = ".dcm"
+#: Of DICOM SEG, whose segment numbers are the classes, and of RTSTRUCT.
+OBJECT_SUFFIX = ".dcm"
 _IMAGE = "image"
 #: Before the suffix of a segmentation of 3D Slicer; no part of the rater's name.
 _SLICERS = ".seg"
@@ -105,7 +104,7 @@ def _stem(path: Path) -> str | None:
     """Name without the ending of a volume; None of any other file."""
     if path.name in (_IMAGE, f"{_IMAGE}.zip"):
         return _IMAGE
-    suffixes = sorted((*VOLUME_SUFFIXES, SEGMENTATION_SUFFIX), key=len, reverse=True)
+    suffixes = sorted((*VOLUME_SUFFIXES, OBJECT_SUFFIX), key=len, reverse=True)
     suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         return None

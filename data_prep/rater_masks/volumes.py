@@ -9,16 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.uid import RTStructureSetStorage
 
-from data_prep.rater_masks.cases import SEGMENTATION_SUFFIX, RaterCase
+from data_prep.rater_masks.cases import OBJECT_SUFFIX, RaterCase
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, reorientation
 from mose_med.io import read_study
+from mose_med.io.dicom.objects.object_files import read_object, require_drawn_on
 from mose_med.io.dicom.objects.seg import read_segmentation
+from mose_med.io.dicom.objects.structure_masks import read_structures
 from mose_med.io.mask_values import is_foreground_255, whole_values
 from mose_med.io.masks import mask_on_grid
 from mose_med.io.padding import without_padding
 from mose_med.io.slicer import read_drawn
+from mose_med.io.study import Source
 from mose_med.io.volumes import VOLUME_SUFFIXES, Volume, read_volume
 
 __all__ = ["RatedVolume", "load_case"]
@@ -55,7 +59,7 @@ def load_case(
         case: whose files are read.
         raters: of all cases, in the order of the masks.
         num_classes: with background.
-        layer: of masks of 3D Slicer, the segment or layer to read.
+        layer: of masks of 3D Slicer, the segment or layer to read; of structure sets, the region.
         acquisition: number of the acquisition to read of a DICOM image; all its slices if None.
 
     Raises:
@@ -68,34 +72,48 @@ def load_case(
     if not case.masks:
         raise DataError(f"{case.case} has no mask: name one rater-<name>.nii.gz")
     image_path = case.images[0]
-    image = _oriented(_read_image(image_path, acquisition))
+    unoriented, source = _read_image(image_path, acquisition)
+    image = _oriented(unoriented)
     masks = np.zeros((*image.array.shape, len(raters)), dtype=np.uint8)
     for rater, paths in case.masks.items():
         if len(paths) != 1:
             raise DataError(f"{case.case}: {paths[1].name} and {paths[0].name} are both of rater {rater}")
-        mask = _read_mask(paths[0], image_path, image, layer)
+        mask: NDArray[np.generic]
+        if paths[0].name.lower().endswith(OBJECT_SUFFIX):
+            mask = _read_object(paths[0], image, source, num_classes, layer)
+        else:
+            mask = mask_on_grid(read_drawn(paths[0], layer), str(paths[0]), image, image_path.name)
         masks[..., raters.index(rater)] = _classes(mask, num_classes, paths[0])
     return RatedVolume(image.array, masks, np.asarray([rater in case.masks for rater in raters]), image.affine)
 
 
-def _read_image(path: Path, acquisition: int | None) -> Volume:
+def _read_image(path: Path, acquisition: int | None) -> tuple[Volume, Source | None]:
+    """An image, and where it is from if it is a study."""
+    source = None
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         volume = read_volume(path)
     else:
-        image = read_study(path, acquisition=acquisition).image
-        volume = Volume(image[0].numpy(), np.asarray(image.affine, dtype=np.float64))
+        study = read_study(path, acquisition=acquisition)
+        volume = Volume(study.image[0].numpy(), np.asarray(study.image.affine, dtype=np.float64))
+        source = study.source
     if not np.isfinite(volume.array).all():
         raise DataError(f"{path} must have finite values, got NaN or infinity")
     values, outside = without_padding(volume.array)
     if outside:
         _LOGGER.warning("%d voxels of an image below -1024 HU are outside the field of view: taken for air", outside)
-    return volume._replace(array=values)
+    return volume._replace(array=values), source
 
 
-def _read_mask(path: Path, image_path: Path, image: Volume, layer: str | None) -> NDArray[np.generic]:
-    if path.name.lower().endswith(SEGMENTATION_SUFFIX):
-        return read_segmentation(path, image.array.shape, image.affine)
-    return mask_on_grid(read_drawn(path, layer), str(path), image, image_path.name)
+def _read_object(
+    path: Path, image: Volume, source: Source | None, num_classes: int, layer: str | None
+) -> NDArray[np.uint8]:
+    """Classes of a DICOM object, on the image's grid."""
+    dataset = read_object(path, stop_before_pixels=True)
+    if source is not None:
+        require_drawn_on(path, "mask", source.series_uid, source.frame_of_reference)
+    if dataset.get("SOPClassUID") == RTStructureSetStorage:
+        return read_structures(path, image.array.shape, image.affine, num_classes, layer)
+    return read_segmentation(path, image.array.shape, image.affine)
 
 
 def _oriented(volume: Volume) -> Volume:

@@ -36,7 +36,7 @@ from mose_med.report import LesionFigure, lesion_figure, read_lesion_volumes
 __all__ = ["Case", "open_case"]
 
 #: Options that decide what is written of a case, not what is inferred.
-_OF_WRITING = ("dicom_seg", "dicom_seg_obstacle", "keep_identity", "maps", "outputs", "report")
+_OF_WRITING = ("dicom", "dicom_seg", "dicom_seg_obstacle", "keep_identity", "maps", "outputs", "report")
 
 
 class Case:
@@ -152,8 +152,8 @@ class Case:
         Args:
             folder: of the case; its name is that of the case in the report.
             overwrite: replace the folder of a case that is there; what is no case is never replaced.
-            options: ``dicom_seg``, ``dicom_seg_obstacle``, ``keep_identity``, ``maps``, ``outputs``, ``report``, where
-                they are not those of :meth:`Model.infer`. A case from a folder is copied as it is.
+            options: ``dicom``, ``dicom_seg``, ``dicom_seg_obstacle``, ``keep_identity``, ``maps``, ``outputs`` and
+                ``report``, where they are not those of :meth:`Model.infer`. A case from a folder is copied as it is.
 
         Returns:
             The folder.

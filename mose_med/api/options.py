@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, MapStorage, outputs_in_order
+from mose_med.dicom_kinds import DICOM_KINDS, SEG_KINDS, dicom_kinds_in_order
 from mose_med.errors import ConfigError
 from mose_med.lesion_rules import DEPTH_MM, LESION_THRESHOLD, MIN_LESION_ML, MIN_SCORE, OVERLAP, REACH_MM
 from mose_med.options import Limits, Option, check_options
@@ -47,6 +48,10 @@ NiftiTransform = Annotated[
         panel=READING_PANEL,
     ),
 ]
+
+
+def _dicom_kinds(text: str) -> tuple[str, ...]:
+    return dicom_kinds_in_order(kind.strip() for kind in text.split(",") if kind.strip())
 
 
 def _kinds(text: str) -> tuple[str, ...]:
@@ -103,11 +108,24 @@ class ResultOptions:
     dicom_seg: Annotated[
         bool,
         Option(
-            "Write seg.dcm, probability_seg.dcm and report_sr.dcm.", can_be_negated=True, default_text="with --dicomweb"
+            "Write seg.dcm, probability_seg.dcm and report_sr.dcm: --dicom seg,fractional,sr.",
+            can_be_negated=True,
+            default_text="with --dicomweb",
         ),
     ] = False
+    dicom: Annotated[
+        tuple[str, ...],
+        Option(
+            f"DICOM objects to write besides: all, or some of {','.join(DICOM_KINDS)}.",
+            typed=str,
+            parse=_dicom_kinds,
+            default="",
+            default_text="none",
+            metavar="KIND,..",
+        ),
+    ] = ()
     dicom_seg_obstacle: Annotated[
-        Literal["refuse", "skip"], Option("Study of which --dicom-seg can make no objects: skip writes all else.")
+        Literal["refuse", "skip"], Option("Study of which no DICOM objects can be made: skip writes all else.")
     ] = "refuse"
     keep_identity: Annotated[bool, Option("Tell patient, UIDs and source in provenance.json and summary.csv.")] = False
     report: Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")] = False
@@ -131,9 +149,17 @@ class ResultOptions:
         if "outputs" in given:
             kinds = given["outputs"]
             given["outputs"] = outputs_in_order([kinds] if isinstance(kinds, str) else kinds)
+        if "dicom" in given:
+            kinds = given["dicom"]
+            given["dicom"] = dicom_kinds_in_order([kinds] if isinstance(kinds, str) else kinds)
         made = dataclasses.replace(base or ResultOptions(), **given)
         made.check()
         return made
+
+    @property
+    def dicom_kinds(self) -> tuple[str, ...]:
+        """All kinds of DICOM objects that are written."""
+        return dicom_kinds_in_order((*self.dicom, *(SEG_KINDS if self.dicom_seg else ())))
 
     def result_options(self) -> ResultOptions:
         """These options alone, of whatever they are part of."""
@@ -149,6 +175,7 @@ class ResultOptions:
         """What all cases of an output folder have in common."""
         recorded = {name: value for name, value in self.to_dict().items() if name != "sw_batch_size"}
         recorded["outputs"] = outputs_in_order(self.outputs)
+        recorded["dicom"] = dicom_kinds_in_order(self.dicom)
         return recorded | {"command": "infer", "weights_sha256": weights_sha256}
 
     def check(self) -> None:
@@ -159,13 +186,14 @@ class ResultOptions:
             MissingDependencyError: if a report or DICOM objects are wanted and the package for them is not installed.
         """
         check_options(self)
-        if self.dicom_seg:
+        if self.dicom_kinds:
             from mose_med.io.dicom.source import require_highdicom
 
             require_highdicom()
         missing = set(DEFAULT_OUTPUTS) - set(outputs_in_order(self.outputs))
-        if self.report and missing:
-            raise ConfigError(f"the report shows {', '.join(outputs_in_order(missing))}: add them to --outputs")
+        for shows, wanted in (("the report shows", self.report), ("pictures show", "pictures" in self.dicom_kinds)):
+            if wanted and missing:
+                raise ConfigError(f"{shows} {', '.join(outputs_in_order(missing))}: add them to --outputs")
         if self.report:
             from mose_med.report.niivue import require_niivue
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mose_med.api.options import ResultOptions
 from mose_med.errors import DataError, GeometryError
 from mose_med.inferers import require_inside
-from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study
+from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study, require_own_series
 from mose_med.io.dicom.source import WAY_OUT, ObstacleError, SourceSeries, read_source_series
 from mose_med.io.nodules.boxes import image_name
 from mose_med.provenance import file_sha256, image_sha256
@@ -34,7 +34,7 @@ class CaseRequest:
 
     Attributes:
         source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; of an image in memory a name for messages.
-        nodules: CSV of positions in mm, or JSON of boxes; None searches the region that the options name.
+        nodules: list of positions in any of its forms; None searches the region that the options name.
         series: SeriesInstanceUID to read, or the number of the series; the first if None.
         options: what decides the result.
         acquisition: of the series to read; all its slices if None.
@@ -123,6 +123,8 @@ def read_case(
             nifti_transform=options.nifti_transform,
         )
     if listed:
+        if request.nodules is not None and nodules is None:
+            require_own_series(request.nodules, study.source)
         _require_place(request, study)
         require_inside(study.image, [nodule.position_mm for nodule in listed])
     read = CaseInput(study, listed, image_sha256(study.image), acquisition=request.acquisition)
@@ -140,7 +142,7 @@ def _listed(request: CaseRequest) -> list[Nodule] | None:
         return None
     nodules = read_nodules(request.nodules, min_score=request.options.min_score, images=_image_names(request))
     if not nodules:
-        _LOGGER.warning("the nodule list has no box: the result is without lesions")
+        _LOGGER.warning("the nodule list names no place: the result is without lesions")
     return nodules
 
 
@@ -167,7 +169,7 @@ def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
         DataError: if no objects can be made, and that is not to be skipped.
         GeometryError: likewise, for the geometry of the study.
     """
-    if not request.options.dicom_seg:
+    if not request.options.dicom_kinds:
         return read._replace(series=None, obstacle="")
     try:
         return read._replace(series=_source_series(request, read.study), obstacle="")
@@ -181,7 +183,7 @@ def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
 
 def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
     if study.source.format != "dicom":
-        raise DataError(f"--dicom-seg goes with DICOM input, got {study.source.format}: {WAY_OUT}")
+        raise DataError(f"DICOM objects go with DICOM input, got {study.source.format}: {WAY_OUT}")
     if study.corrections:
         raise GeometryError(
             f"--dicom-seg needs the slices as they are, got a series that was made good ({study.corrections[0]}): "

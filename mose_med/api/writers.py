@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from nibabel.orientations import aff2axcodes
+from numpy.typing import NDArray
 
 from mose_med import __version__
 from mose_med.api.reading import CaseInput, CaseRequest
@@ -128,6 +130,8 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
             source=series,
             model=ModelIdentity(__version__, case.weights_sha256),
             request=json.dumps(record_of(case)),
+            kinds=case.request.options.dicom_kinds,
+            pictures=partial(_pictures, folder, case),
         )
     except ObstacleError as error:
         if case.request.options.dicom_seg_obstacle == "refuse":
@@ -135,6 +139,13 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
         _LOGGER.warning("no DICOM objects are written, all else is: %s", error.told)
         return {"files": [], "obstacle": error.told}
     return {"highdicom": version("highdicom")} | written._asdict()
+
+
+def _pictures(folder: Path, case: InferredCase) -> dict[int, NDArray[np.uint8]]:
+    from mose_med.io.case.folder import open_folder
+    from mose_med.report.pictures import lesion_pictures
+
+    return lesion_pictures(open_folder(folder, ""), case.input.study.image.as_tensor()[0].numpy())
 
 
 def dicom_files(folder: Path) -> list[Path]:

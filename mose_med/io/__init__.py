@@ -5,7 +5,7 @@ from mose_med.io.dicom.read import list_series, read_dicom
 from mose_med.io.dicom.series import SeriesSummary
 from mose_med.io.masks import read_mask
 from mose_med.io.nifti.images import read_nifti, write_nifti
-from mose_med.io.nodules.reading import Nodule, read_nodules
+from mose_med.io.nodules.reading import Nodule, read_nodules, require_own_series
 from mose_med.io.study import Source, Study
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "read_nifti",
     "read_nodules",
     "read_study",
+    "require_own_series",
     "write_nifti",
 ]

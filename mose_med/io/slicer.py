@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
+from mose_med.geometry import Affine
 from mose_med.io.volumes import Volume, read_itk, read_volume
 
-__all__ = ["read_drawn"]
+__all__ = ["Layer", "read_drawn", "read_segments"]
 
 _SUFFIXES = (".nrrd", ".nhdr")
 _FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
@@ -29,6 +30,36 @@ class _Segment(NamedTuple):
     name: str
     value: int
     layer: int
+
+
+class Layer(NamedTuple):
+    """Values (i, j, k) of one layer of a mask, their RAS-mm affine, and the names of values, where they have some."""
+
+    array: NDArray[np.generic]
+    affine: Affine
+    names: dict[int, str]
+
+
+def read_segments(path: Path) -> list[Layer]:
+    """All layers of a mask that somebody drew, in any format; files that are not of Slicer have one.
+
+    Raises:
+        DataError: if it cannot be read.
+        GeometryError: if its affine is not invertible.
+    """
+    if path.suffix.lower() not in _SUFFIXES:
+        volume = read_volume(path)
+        return [Layer(volume.array, volume.affine, {})]
+    content = read_itk(path)
+    segments = _segments(content.metadata)
+    return [
+        Layer(
+            content.array[..., number],
+            content.affine,
+            {segment.value: segment.name for segment in segments if segment.layer == number},
+        )
+        for number in range(content.array.shape[3])
+    ]
 
 
 def read_drawn(path: Path, layer: str | None = None, *, union: bool = False) -> Volume:

@@ -23,6 +23,7 @@ class Source(NamedTuple):
     patient_id: str = ""
     study_uid: str = ""
     series_uid: str = ""
+    frame_of_reference: str = ""
 
 
 class Study(NamedTuple):

@@ -41,7 +41,10 @@ class InferOptions(ResultOptions):
     checkpoint: ShippedOrCheckpoint = None
     nodules: Annotated[
         Path | None,
-        Option(f"Positions for INPUT: CSV in mm with {_COLUMNS}, or JSON of MONAI's lung nodule detection."),
+        Option(
+            f"Positions for INPUT: CSV in mm with {_COLUMNS}; JSON of MONAI's lung nodule detection; point list or "
+            "segmentation of 3D Slicer; label map; folder of TotalSegmentator; DICOM SEG or RTSTRUCT."
+        ),
     ] = None
     lung_mask: Annotated[
         Path | None, Option("Volume that is not 0 in the lungs of INPUT.", default_text="found by threshold")

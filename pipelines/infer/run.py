@@ -81,7 +81,7 @@ def infer(options: InferOptions) -> InferResult:
         with output.runs.locked():
             record_case(out, outcome.case, request.told_origin(), outcome.source)
             write_tables(output.store, failed_cases(known_records(out, folder_options).values()))
-    if archive is not None and options.dicom_seg:
+    if archive is not None and options.dicom_kinds:
         with _shown(options, "store"):
             archive.store(dicom_files(out / outcome.case))
     say_lesions(out / outcome.case)

@@ -91,7 +91,8 @@ class PrepareRaterMasksOptions(SplitOptions):
     layer: Annotated[
         str | None,
         Option(
-            "Segment, by name, or layer, from 0, to read of 3D Slicer's .seg.nrrd masks.", default_text="the only one"
+            "Segment, by name, or layer, from 0, of 3D Slicer's .seg.nrrd masks; region, by name, of an RTSTRUCT.",
+            default_text="the only one",
         ),
     ] = None
     acquisition: Annotated[int | None, Option("Acquisition to read of DICOM images that hold several.", at_least=0)] = (

@@ -93,6 +93,12 @@ def leaks(tmp_path: Path) -> list[str]:
     return found
 
 
+def told_by(path: Path) -> set[str]:
+    """Elements of an object that hold what was planted, UIDs aside."""
+    plain = [element for element in pydicom.dcmread(path).iterall() if element.VR not in ("SQ", "UI")]
+    return {element.keyword for element in plain if any(word in str(element.value) for word in (NAME, DATE))}
+
+
 def test_every_identifying_tag_was_planted(study: Path):
     dataset = pydicom.dcmread(next(study.iterdir()))
     for keyword in ("PatientName", "PatientID", "PatientAddress", "OtherPatientNames", "ReferringPhysicianName"):
@@ -108,6 +114,14 @@ def test_no_output_tells_whose_the_study_is(study: Path, run, tmp_path: Path):
     assert leaks(tmp_path) == []
     (case,) = (tmp_path / "out").glob("case-*")
     assert {"report.html", "seg.dcm", "report_sr.dcm", "samples.nii.gz"} <= {path.name for path in case.iterdir()}
+
+
+def test_every_object_tells_no_more_of_the_patient_than_a_segmentation(study: Path, run, tmp_path: Path):
+    assert run(study, "--dicom", "all", "--nodules", tmp_path / "nodules.csv") == 0
+    (case,) = (tmp_path / "out").glob("case-*")
+    told = {path.name: told_by(path) for path in case.glob("*.dcm")}
+    assert len(told) == 8
+    assert all(keywords <= told["seg.dcm"] | {"StructureSetDate"} for keywords in told.values())
 
 
 def test_it_is_told_where_it_belongs(study: Path, run, tmp_path: Path):

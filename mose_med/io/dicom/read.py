@@ -75,7 +75,7 @@ def read_dicom(
         _LOGGER.warning("%s: made good", correction)
     first = stack.slices[0]
     image = MetaTensor(torch.from_numpy(volume)[None], affine=torch.from_numpy(stack.affine))
-    source = Source("dicom", first.patient, first.study_uid, first.series_uid)
+    source = Source("dicom", first.patient, first.study_uid, first.series_uid, first.frame_of_reference)
     return Study(image, source, stack.corrections)
 
 

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mose_med.errors import DataError
-from mose_med.files.tables import read_json
 from mose_med.lesion_rules import MIN_SCORE
 
 __all__ = ["Box", "image_name", "read_boxes"]
@@ -50,11 +49,12 @@ def image_name(path: str) -> str:
     return name
 
 
-def read_boxes(path: Path, min_score: float = MIN_SCORE, images: Collection[str] = ()) -> list[Box]:
+def read_boxes(path: Path, content: Any, min_score: float = MIN_SCORE, images: Collection[str] = ()) -> list[Box]:
     """Boxes of one image; none where nothing was found.
 
     Args:
         path: JSON file.
+        content: of the file.
         min_score: least score of the boxes to return.
         images: names of the image, see :func:`image_name`; needed where the file has more than one entry.
 
@@ -62,7 +62,6 @@ def read_boxes(path: Path, min_score: float = MIN_SCORE, images: Collection[str]
         DataError: if the file is not of the form above, does not have one entry of the image, or none of its boxes has
             the score.
     """
-    content = read_json(path, "nodule list", DataError)
     entries = content if isinstance(content, list) else [content]
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, dict) or "box" not in entry:

@@ -5,6 +5,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from data_prep.rater_masks.cases import RaterCase
@@ -190,3 +191,15 @@ def test_masks_lie_on_sheared_and_oblique_images(tmp_path: Path):
         nib.save(nib.Nifti1Image((np.arange(120) % 7 == 0).reshape(SHAPE).astype(dtype), affine), tmp_path / name)
     volume = load_case(RaterCase("c", "c", (tmp_path / "image.nii",), {"a": (tmp_path / "rater-a.nii",)}), ("a",), 2)
     np.testing.assert_array_equal(volume.masks[..., 0], volume.image)
+
+
+def test_structure_sets_are_read_and_must_be_of_the_image(tmp_path: Path, write_ct_series, write_rtstruct):
+    files = write_ct_series(tmp_path / "image", np.zeros((4, 5, 6)))
+    series = pydicom.dcmread(files[0]).SeriesInstanceUID
+    square = np.array([(x, y, -46.0) for x, y in [(-9.1, -18.9), (-7.9, -18.9), (-7.9, -18.3), (-9.1, -18.3)]])
+    path = write_rtstruct(tmp_path / "rater-a.dcm", {"GTV": [square]}, series_uid=series)
+    case = RaterCase("c", "c", (tmp_path / "image",), {"a": (path,)})
+    np.testing.assert_array_equal(np.argwhere(load_case(case, ("a",), 2).masks), [[2, 2, 2, 0], [3, 2, 2, 0]])
+    write_rtstruct(path, {"GTV": [square]}, series_uid="1.2.3", frame_of_reference="1.2.3.4")
+    with pytest.raises(DataError, match=r"mask .*rater-a\.dcm was drawn on another series, in other coordinates"):
+        load_case(case, ("a",), 2)

@@ -13,8 +13,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from mose_med.errors import DataError, GeometryError
+from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.io import read_ct
+from pipelines.cli import invoke
 from pipelines.infer.run import InferOptions, infer
 
 OBJECTS = ["seg.dcm", "probability_seg.dcm", "report_sr.dcm"]
@@ -127,3 +128,63 @@ def test_identity_changes_nothing_else(options: InferOptions, write_ct_series: C
     for path in plain.glob("*.nii.gz"):
         assert path.read_bytes() == (kept / path.name).read_bytes()
     assert "source" not in json.loads((plain / "provenance.json").read_text())
+
+
+def structures_at(options: InferOptions, write_rtstruct, series_uid: str, frame_of_reference: str) -> InferOptions:
+    x, y, z = np.array([-1, -1, 1]) * (np.asarray(read_ct(options.source).affine) @ [14, 11, 6, 1])[:3]
+    square = np.array([(x - 1, y - 1, z), (x + 1, y - 1, z), (x + 1, y + 1, z), (x - 1, y + 1, z)])
+    on = {"series_uid": series_uid, "frame_of_reference": frame_of_reference}
+    path = write_rtstruct(options.output_dir.parent / "structures.dcm", {"GTV left": [square]}, **on)
+    return dataclasses.replace(options, nodules=path, dicom_seg=False)
+
+
+def test_the_name_of_a_region_is_carried_to_the_results(options: InferOptions, write_rtstruct):
+    series = pydicom.dcmread(next(options.source.iterdir())).SeriesInstanceUID
+    folder = infer(structures_at(options, write_rtstruct, series, "1.2.3")).folder
+    (lesion,) = json.loads((folder / "lesions.json").read_text())["lesions"]
+    assert (lesion["nodule_id"], lesion["in_consensus"]) == ("GTV left", True)
+
+
+def test_a_list_that_was_drawn_on_another_series_is_refused(options: InferOptions, write_rtstruct):
+    with pytest.raises(DataError, match=r"nodule list .*structures\.dcm was drawn on another series, in other coordin"):
+        infer(structures_at(options, write_rtstruct, "1.2.3", "1.2.3.4"))
+    assert not options.output_dir.exists()
+
+
+def test_kinds_of_objects_are_written_as_asked_for(options: InferOptions):
+    folder = infer(dataclasses.replace(options, dicom_seg=False, dicom=("pictures", "rtstruct", "labelmap"))).folder
+    files = ["labelmap_seg.dcm", "rtstruct.dcm", "lesion-1_picture.dcm"]
+    assert json.loads((folder / "dicom.json").read_text())["files"] == files
+    picture = pydicom.dcmread(folder / files[-1]).pixel_array
+    assert picture.shape[2] == 3
+    assert picture.std() > 10
+    assert json.loads((folder / "provenance.json").read_text())["options"]["dicom"] == [
+        "labelmap",
+        "rtstruct",
+        "pictures",
+    ]
+
+
+def test_further_kinds_come_beside_the_usual_ones(options: InferOptions):
+    folder = infer(dataclasses.replace(options, dicom=("parametric-map",))).folder
+    files = json.loads((folder / "dicom.json").read_text())["files"]
+    assert files == [*OBJECTS, "probability_map.dcm", "entropy_map.dcm"]
+
+
+def test_kinds_that_are_none_and_pictures_without_maps_are_refused(options: InferOptions):
+    with pytest.raises(ConfigError, match=r"dicom must be all, or some of seg, fractional, sr, .*, got 'stl'"):
+        infer(dataclasses.replace(options, dicom=("stl",)))
+    with pytest.raises(ConfigError, match="pictures show entropy: add them to --outputs"):
+        infer(dataclasses.replace(options, dicom=("pictures",), outputs=("masks", "probability", "consensus")))
+
+
+def test_the_option_takes_kinds_with_commas(monkeypatch):
+    taken = []
+    monkeypatch.setattr("pipelines.infer.run.infer", taken.append)
+    assert invoke(["infer", "study", "--output-dir", "out", "--dicom", "rtstruct, seg"]) == 0
+    assert (taken[0].dicom, taken[0].dicom_seg, taken[0].dicom_kinds) == (
+        ("seg", "rtstruct"),
+        False,
+        ("seg", "rtstruct"),
+    )
+    assert invoke(["infer", "study", "--output-dir", "out", "--dicom", "stl"]) == 2

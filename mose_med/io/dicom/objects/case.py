@@ -1,22 +1,38 @@
-"""The DICOM objects of one inferred case: ``seg.dcm``, ``probability_seg.dcm`` and ``report_sr.dcm``."""
+"""The DICOM objects of one inferred case, of the kinds that are asked for; each is a file."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from mose_med.dicom_kinds import SEG_KINDS
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.files import silenced, without_remarks
 from mose_med.io.dicom.source import ModelIdentity, ObstacleError, SourceSeries, require_highdicom
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
 
+if TYPE_CHECKING:
+    from mose_med.io.dicom.objects.common import CaseObjects
+    from mose_med.io.dicom.objects.seg_writer import Segments
+
 SEGMENTATION_NAME = "seg.dcm"
 PROBABILITY_NAME = "probability_seg.dcm"
 REPORT_NAME = "report_sr.dcm"
+PROBABILITY_MAP_NAME = "probability_map.dcm"
+ENTROPY_MAP_NAME = "entropy_map.dcm"
+LABELMAP_NAME = "labelmap_seg.dcm"
+STRUCTURES_NAME = "rtstruct.dcm"
+#: RGB (row, column, 3) of lesions, by number.
+Pictures = Mapping[int, NDArray[np.uint8]]
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -27,11 +43,14 @@ class WrittenObjects(NamedTuple):
         files: names of the objects in the folder.
         segments: labels of the segments of ``seg.dcm``, by their numbers.
         empty_segments: labels of the segments that have no voxel and were left out.
+        overlapping_lesions: labels of the lesions that are not in ``labelmap_seg.dcm``, since an earlier one has some
+            of their voxels.
     """
 
     files: list[str]
     segments: list[str]
     empty_segments: list[str]
+    overlapping_lesions: list[str]
 
 
 def write_dicom_case(
@@ -41,10 +60,13 @@ def write_dicom_case(
     source: SourceSeries,
     model: ModelIdentity,
     request: str,
+    kinds: Collection[str] = SEG_KINDS,
+    pictures: Callable[[], Pictures] = dict,
 ) -> WrittenObjects:
     """Write the objects of a case into an existing folder.
 
     An object without content is not written: no segmentation where nothing is segmented, no report without lesions.
+    A report refers to the segments where they are asked for too.
 
     Args:
         folder: of the case.
@@ -52,6 +74,8 @@ def write_dicom_case(
         source: series that it was inferred from.
         model: that it was made by.
         request: text that says all that decides the result; UIDs follow from it.
+        kinds: of objects to write; see :mod:`mose_med.dicom_kinds`.
+        pictures: gives the pictures of lesions, where they are asked for.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
@@ -60,27 +84,71 @@ def write_dicom_case(
     """
     require_highdicom()
     from mose_med.io.dicom.objects.common import CaseObjects
-    from mose_med.io.dicom.objects.seg_writer import binary_segmentation, case_segments, probability_segmentation
-    from mose_med.io.dicom.objects.sr import measurement_report
+    from mose_med.io.dicom.objects.seg_writer import case_segments, separate_lesions
 
     source.require_grid(distribution.shape, distribution.affine)
     objects = CaseObjects(source, model, request)
     segments = case_segments(distribution)
+    overlapping = separate_lesions(segments, distribution)[1] if "labelmap" in kinds else []
+    written = []
     with _faults_of_headers():
-        binary = binary_segmentation(segments, objects) if segments.slices else None
-        made = {
-            SEGMENTATION_NAME: binary,
-            PROBABILITY_NAME: probability_segmentation(distribution, objects),
-            REPORT_NAME: measurement_report(distribution, segments, binary, objects) if distribution.lesions else None,
-        }
-        written = {name: dataset for name, dataset in made.items() if dataset is not None}
-        for name, dataset in written.items():
-            dataset.save_as(folder / name, enforce_file_format=True)
+        for name, dataset in _objects(distribution, segments, objects, kinds, pictures):
+            if dataset is not None:
+                dataset.save_as(folder / name, enforce_file_format=True)
+                written.append(name)
+    if overlapping:
+        _LOGGER.warning("%s has no %s, which overlap earlier ones", LABELMAP_NAME, ", ".join(overlapping))
     if segments.left_out:
         _LOGGER.info("segments without a voxel were left out: %s", ", ".join(segments.left_out))
-    if distribution.lesions:
+    if distribution.lesions and "seg" in kinds:
         _LOGGER.info("%s", _lesions_in_words(distribution, segments.left_out))
-    return WrittenObjects(list(written), list(segments.slices), segments.left_out)
+    return WrittenObjects(written, list(segments.slices), segments.left_out, overlapping)
+
+
+def _objects(
+    distribution: CaseDistribution,
+    segments: Segments,
+    objects: CaseObjects,
+    kinds: Collection[str],
+    pictures: Callable[[], Pictures],
+) -> Iterator[tuple[str, Dataset | None]]:
+    """Name and content of every object that is asked for, one at a time; no content where there is none."""
+    yield from _segmentations(distribution, segments, objects, kinds)
+    if "parametric-map" in kinds:
+        from mose_med.io.dicom.objects.parametric_map import parametric_map
+
+        with TemporaryFile() as frames:
+            yield PROBABILITY_MAP_NAME, parametric_map(distribution, objects, "probability map", frames)
+        with TemporaryFile() as frames:
+            yield ENTROPY_MAP_NAME, parametric_map(distribution, objects, "entropy map", frames)
+    if "rtstruct" in kinds:
+        from mose_med.io.dicom.objects.rtstruct_writer import structure_set
+
+        yield STRUCTURES_NAME, structure_set(distribution, objects)
+    if "pictures" in kinds:
+        from mose_med.io.dicom.objects.pictures import lesion_picture
+
+        lesions = {lesion.number: lesion for lesion in distribution.lesions}
+        for number, pixels in pictures().items():
+            yield f"lesion-{number}_picture.dcm", lesion_picture(pixels, lesions[number], distribution, objects)
+
+
+def _segmentations(
+    distribution: CaseDistribution, segments: Segments, objects: CaseObjects, kinds: Collection[str]
+) -> Iterator[tuple[str, Dataset | None]]:
+    """Segmentations, and the report that refers to one of them."""
+    from mose_med.io.dicom.objects import seg_writer
+    from mose_med.io.dicom.objects.sr import measurement_report
+
+    binary = seg_writer.binary_segmentation(segments, objects) if "seg" in kinds and segments.slices else None
+    yield SEGMENTATION_NAME, binary
+    if "fractional" in kinds:
+        yield PROBABILITY_NAME, seg_writer.probability_segmentation(distribution, objects)
+    if "sr" in kinds and distribution.lesions:
+        yield REPORT_NAME, measurement_report(distribution, segments, binary, objects)
+    if "labelmap" in kinds:
+        lesions, _ = seg_writer.separate_lesions(segments, distribution)
+        yield LABELMAP_NAME, seg_writer.labelmap_segmentation(lesions, objects) if lesions else None
 
 
 def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> str:

@@ -23,13 +23,15 @@ __all__ = [
     "LUNG",
     "NODULE",
     "CaseObjects",
+    "MapPurpose",
     "Purpose",
     "private_code",
     "private_scheme",
     "without_run_traces",
 ]
 
-Purpose = Literal["segmentation", "probability", "report"]
+MapPurpose = Literal["probability map", "entropy map"]
+Purpose = Literal["segmentation", "probability", "report", "labelmap", "structures", "pictures"] | MapPurpose
 
 ABNORMALITY = codes.SCT.MorphologicallyAbnormalStructure
 NODULE = codes.SCT.Nodule
@@ -41,7 +43,16 @@ _SCHEME = "99MOSEMED"
 _FAMILY = codes.DCM.ArtificialIntelligence
 #: Date and time of an object whose source has neither.
 _UNDATED = ("19000101", "000000")
-_SERIES_NUMBERS = {"segmentation": 9001, "probability": 9002, "report": 9003}
+_SERIES_NUMBERS: dict[Purpose, int] = {
+    "segmentation": 9001,
+    "probability": 9002,
+    "report": 9003,
+    "probability map": 9004,
+    "entropy map": 9005,
+    "labelmap": 9006,
+    "structures": 9007,
+    "pictures": 9008,
+}
 _DATED = ("Content", "Acquisition", "Series", "Study")
 _DATE = re.compile(r"\d{8}")
 _TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
@@ -81,6 +92,22 @@ class CaseObjects(NamedTuple):
             "content_time": time,
             **_character_set(self.source.header),
         }
+
+    def patient_and_study(self) -> dict[str, Any]:
+        """What objects that are not made of images take from the source."""
+        header = self.source.header
+        return {
+            "patient_id": header.PatientID,
+            "patient_name": header.PatientName,
+            "patient_birth_date": header.PatientBirthDate,
+            "patient_sex": header.PatientSex,
+            "accession_number": header.AccessionNumber,
+            "study_id": header.StudyID,
+            "study_date": header.StudyDate,
+            "study_time": header.StudyTime,
+            "referring_physician_name": header.ReferringPhysicianName,
+            "specific_character_set": header.get("SpecificCharacterSet"),
+        } | _character_set(header)
 
     def algorithm(self) -> hd.AlgorithmIdentificationSequence:
         """The model, in a segmentation."""

@@ -7,22 +7,22 @@ the numbers of segments as its pixels. A fraction counts from one half of the la
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.errors import InvalidDicomError
 
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, Affine, mm_to_index, spacing_mm
-from mose_med.io.dicom.files import DicomFile, read_dataset
+from mose_med.io.dicom.files import DicomFile
 from mose_med.io.dicom.headers import direction_cosines
+from mose_med.io.dicom.objects.object_files import read_object
 from mose_med.io.dicom.pixels import stored_values
 
-__all__ = ["read_segmentation"]
+__all__ = ["SEGMENTATION_CLASSES", "SegmentFrame", "read_segmentation", "segment_frames", "segment_labels"]
 
 #: How far a pixel may lie from the voxel it is laid on, in voxels.
 _TOLERANCE = 0.1
@@ -31,6 +31,21 @@ _TYPES = {
     "1.2.840.10008.5.1.4.1.1.66.7": ("LABELMAP",),
 }
 _LARGEST_NUMBER = 255
+SEGMENTATION_CLASSES = tuple(_TYPES)
+
+
+class SegmentFrame(NamedTuple):
+    """A frame that holds something.
+
+    Attributes:
+        numbers: of segments, (row, column), 0 where there is none.
+        affine: of its (column, row), and one mm along the normal: RAS mm.
+        step_mm: how far from it the next frame is at most; None if the object does not say.
+    """
+
+    numbers: NDArray[np.integer]
+    affine: Affine
+    step_mm: float | None
 
 
 def read_segmentation(path: Path, shape: tuple[int, ...], affine: Affine) -> NDArray[np.uint8]:
@@ -45,19 +60,40 @@ def read_segmentation(path: Path, shape: tuple[int, ...], affine: Affine) -> NDA
         DataError: if the file is missing, damaged, no SEG, two of its segments overlap, or one has a number above 255.
         GeometryError: if a frame does not lie on the image's grid.
     """
-    file = DicomFile(str(path), lambda: path.open("rb"))
-    dataset = _read(path, file)
     labels = np.zeros(shape, dtype=np.uint8)
-    for frame, groups in zip(_frames(dataset, file), dataset.PerFrameFunctionalGroupsSequence, strict=True):
-        rows, cols = np.nonzero(frame)
-        if not rows.size:
-            continue
-        macro = _macros(dataset, groups, path)
-        numbers = frame[rows, cols] if dataset.SegmentationType == "LABELMAP" else _segment(macro, path)
+    for frame in segment_frames(read_object(path), path):
+        rows, cols = np.nonzero(frame.numbers)
         pixels = np.stack([cols, rows, np.zeros_like(cols)], axis=1)
-        voxels = _voxels(pixels, _affine(macro, path), affine, shape, path)
-        _lay(labels, voxels, np.broadcast_to(numbers, rows.shape), path)
+        voxels = _voxels(pixels, frame.affine, affine, shape, path)
+        _lay(labels, voxels, frame.numbers[rows, cols], path)
     return labels
+
+
+def segment_frames(dataset: pydicom.Dataset, path: Path) -> Iterator[SegmentFrame]:
+    """The frames of a SEG that hold something, in its order.
+
+    Raises:
+        DataError: if the object is no SEG, or a frame does not say its segment or its place.
+    """
+    _require_segmentation(dataset, path)
+    frames = _frames(dataset, DicomFile(str(path), lambda: path.open("rb")))
+    for frame, groups in zip(frames, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        if frame.any():
+            macro = _macros(dataset, groups, path)
+            numbers = frame if dataset.SegmentationType == "LABELMAP" else np.where(frame, _segment(macro, path), 0)
+            yield SegmentFrame(numbers, _affine(macro, path), _step_mm(macro))
+
+
+def segment_labels(dataset: pydicom.Dataset) -> dict[int, str]:
+    """Labels of the segments, by number; those without one are left out."""
+    items = dataset.get("SegmentSequence") or ()
+    return {int(item.SegmentNumber): str(item.get("SegmentLabel") or "") for item in items if "SegmentNumber" in item}
+
+
+def _step_mm(macro: Callable[[str], pydicom.Dataset]) -> float | None:
+    measures = macro("PixelMeasuresSequence")
+    stated = measures.get("SpacingBetweenSlices") or measures.get("SliceThickness")
+    return float(stated) if stated else None
 
 
 def _lay(labels: NDArray[np.uint8], voxels: NDArray[np.intp], numbers: NDArray[np.integer], path: Path) -> None:
@@ -73,19 +109,12 @@ def _lay(labels: NDArray[np.uint8], voxels: NDArray[np.intp], numbers: NDArray[n
     labels[place] = numbers
 
 
-def _read(path: Path, file: DicomFile) -> pydicom.Dataset:
-    if not path.is_file():
-        raise DataError(f"{path} does not exist")
-    try:
-        dataset = read_dataset(file)
-    except InvalidDicomError as error:
-        raise DataError(f"{path} is not a DICOM file") from error
+def _require_segmentation(dataset: pydicom.Dataset, path: Path) -> None:
     sop_class, kind = dataset.get("SOPClassUID", "none"), dataset.get("SegmentationType", "none")
     if sop_class not in _TYPES:
         raise DataError(f"{path} must be a DICOM segmentation, got SOP class {sop_class}")
     if kind not in _TYPES[sop_class]:
         raise DataError(f"{path} must be of SegmentationType {' or '.join(_TYPES[sop_class])}, got {kind}")
-    return dataset
 
 
 def _frames(dataset: pydicom.Dataset, file: DicomFile) -> NDArray[np.integer]:

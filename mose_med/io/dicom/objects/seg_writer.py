@@ -9,6 +9,9 @@ Segments may overlap. One without a voxel is left out, and the numbers of those 
 *Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255; its frames are
 compressed without loss (RLE, which readers of DICOM know best). Frames of single bits cannot be.
 
+*Labelmap.* Segments are the lesions, and the value of a voxel is the number of its segment. A voxel has one value, so
+that a lesion that shares a voxel with an earlier one is left out. Frames are compressed as those of the fractional one.
+
 Only frames that hold something are stored. Neither the masks nor the frames are ever in memory as whole volumes:
 highdicom is given frames of one pixel, from which it makes everything but the pixels.
 """
@@ -16,7 +19,7 @@ highdicom is given frames of one pixel, from which it makes everything but the p
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import SEEK_END, BytesIO
 from itertools import islice
 from typing import Any, NamedTuple
@@ -36,9 +39,14 @@ __all__ = [
     "binary_frames",
     "binary_segmentation",
     "case_segments",
+    "frames_of",
+    "labelmap_segmentation",
     "lesion_label",
+    "one_pixel_images",
     "packed_mask",
+    "planes_of",
     "probability_segmentation",
+    "separate_lesions",
 ]
 
 _MODE_THRESHOLD = 0.5
@@ -91,7 +99,7 @@ def binary_segmentation(segments: Segments, objects: CaseObjects) -> hd.seg.Segm
     """Segmentation of type BINARY; at least one segment must have a voxel."""
     segmentation = binary_frames({label: list(slices) for label, slices in segments.slices.items()}, objects)
     masks = list(segments.slices.values())
-    frames = (masks[number - 1][k] for number, k in _frames(segmentation, objects))
+    frames = (masks[number - 1][k] for number, k in frames_of(segmentation, objects))
     _set_pixels(segmentation, _joined_bits(frames, objects.source.header.Rows * objects.source.header.Columns), objects)
     return segmentation
 
@@ -113,7 +121,7 @@ def binary_frames(present: Mapping[str, Collection[int]], objects: CaseObjects) 
 
 def probability_segmentation(distribution: CaseDistribution, objects: CaseObjects) -> hd.seg.Segmentation | None:
     """Segmentation of type FRACTIONAL, PROBABILITY; None if no voxel reaches the first of its steps."""
-    steps = ((k, np.rint(plane * _LEVELS).astype(np.uint8)) for k, plane in _planes(distribution, "probability"))
+    steps = ((k, np.rint(plane * _LEVELS).astype(np.uint8)) for k, plane in planes_of(distribution, "probability"))
     planes = {k: plane.tobytes() for k, plane in steps if plane.any()}
     if not planes:
         return None
@@ -128,10 +136,59 @@ def probability_segmentation(distribution: CaseDistribution, objects: CaseObject
         content_label="MOSE_PROBABILITY",
         **objects.header("probability"),
     )
-    _set_pixels(segmentation, BytesIO(b"".join(planes[k] for _, k in _frames(segmentation, objects))), objects)
+    _set_pixels(segmentation, BytesIO(b"".join(planes[k] for _, k in frames_of(segmentation, objects))), objects)
     segmentation.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     without_run_traces(segmentation, objects.uid("probability dimensions"))
     return segmentation
+
+
+def separate_lesions(segments: Segments, distribution: CaseDistribution) -> tuple[dict[str, _Slices], list[str]]:
+    """Segments of lesions that share no voxel with an earlier one, by label; and the labels of the others."""
+    taken: dict[int, NDArray[np.uint8]] = {}
+    separate: dict[str, _Slices] = {}
+    overlapping = []
+    for label in map(lesion_label, distribution.lesions):
+        slices = segments.slices.get(label)
+        if slices is None:
+            continue
+        bits = {k: _bits(mask) for k, mask in slices.items()}
+        if any((taken[k] & own).any() for k, own in bits.items() if k in taken):
+            overlapping.append(label)
+            continue
+        separate[label] = slices
+        taken |= {k: own | taken[k] if k in taken else own for k, own in bits.items()}
+    return separate, overlapping
+
+
+def labelmap_segmentation(lesions: Mapping[str, _Slices], objects: CaseObjects) -> hd.seg.Segmentation:
+    """Segmentation of type LABELMAP of lesions that share no voxel; there must be at least one."""
+    indices = sorted({k for slices in lesions.values() for k in slices})
+    segmentation = hd.seg.Segmentation(
+        source_images=one_pixel_images(objects, indices),
+        pixel_array=np.ones((len(indices), 1, 1), dtype=np.uint16 if len(lesions) > _LEVELS else np.uint8),
+        segmentation_type=hd.seg.SegmentationTypeValues.LABELMAP,
+        segment_descriptions=[_description(label, n, objects) for n, label in enumerate(lesions, start=1)],
+        series_description="MoSE lesions",
+        content_label="MOSE_LESIONS",
+        **objects.header("labelmap"),
+    )
+    shape = (objects.source.header.Rows, objects.source.header.Columns)
+    dtype = np.dtype(f"<u{segmentation.BitsAllocated // 8}")
+    pixels = BytesIO()
+    for _, k in frames_of(segmentation, objects):
+        frame = np.zeros(shape[0] * shape[1], dtype=dtype)
+        for number, slices in enumerate(lesions.values(), start=1):
+            if k in slices:
+                frame[np.unpackbits(_bits(slices[k]), count=frame.size, bitorder="little") == 1] = number
+        pixels.write(frame.tobytes())
+    _set_pixels(segmentation, pixels, objects)
+    segmentation.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    without_run_traces(segmentation, objects.uid("labelmap dimensions"))
+    return segmentation
+
+
+def _bits(packed: bytes) -> NDArray[np.uint8]:
+    return np.frombuffer(zlib.decompress(packed), dtype=np.uint8)
 
 
 def _one_pixel_frames(present: list[Collection[int]], objects: CaseObjects, **options: Any) -> hd.seg.Segmentation:
@@ -141,18 +198,23 @@ def _one_pixel_frames(present: list[Collection[int]], objects: CaseObjects, **op
     pixels = np.zeros((len(indices), 1, 1, len(present)), dtype=np.uint8)
     for channel, slices in enumerate(present):
         pixels[[place[k] for k in slices], :, :, channel] = 1
+    return hd.seg.Segmentation(source_images=one_pixel_images(objects, indices), pixel_array=pixels, **options)
+
+
+def one_pixel_images(objects: CaseObjects, indices: Sequence[int]) -> list[Dataset]:
+    """Headers of slices that claim to have one pixel."""
     images = objects.source.images(indices)
     for image in images:
         # Elements are the series' own: they are replaced, not changed.
         del image.Rows, image.Columns
         image.Rows = image.Columns = 1
-    return hd.seg.Segmentation(source_images=images, pixel_array=pixels, **options)
+    return images
 
 
-def _frames(segmentation: Dataset, objects: CaseObjects) -> Iterator[tuple[int, int]]:
+def frames_of(dataset: Dataset, objects: CaseObjects) -> Iterator[tuple[int, int]]:
     """Segment number and slice of every frame, in the order of the object."""
     of_instance = {image.SOPInstanceUID: k for k, image in enumerate(objects.source.slices)}
-    for groups in segmentation.PerFrameFunctionalGroupsSequence:
+    for groups in dataset.PerFrameFunctionalGroupsSequence:
         # A segment that is alone stands in what the frames share.
         identification = groups.get("SegmentIdentificationSequence")
         number = identification[0].ReferencedSegmentNumber if identification else 1
@@ -164,8 +226,7 @@ def _joined_bits(frames: Iterator[bytes], num_pixels: int) -> BytesIO:
     """Bits of packed masks, one frame after the other."""
     joined = BytesIO()
     while some := list(islice(frames, _FRAMES_OF_BYTES)):
-        packed = [np.frombuffer(zlib.decompress(frame), dtype=np.uint8) for frame in some]
-        bits = [np.unpackbits(frame, count=num_pixels, bitorder="little") for frame in packed]
+        bits = [np.unpackbits(_bits(frame), count=num_pixels, bitorder="little") for frame in some]
         joined.write(np.packbits(np.concatenate(bits), bitorder="little").tobytes())
     return joined
 
@@ -191,14 +252,14 @@ def _description(label: str, number: int, objects: CaseObjects) -> hd.seg.Segmen
     )
 
 
-def _planes(distribution: CaseDistribution, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
+def planes_of(distribution: CaseDistribution, name: str) -> Iterator[tuple[int, NDArray[Any]]]:
     """Slices (row, column) of a map, with their k."""
     slabs = (np.moveaxis(slab, 2, 0) for slab in distribution.slabs(name))
     yield from enumerate(plane.T for slab in slabs for plane in slab)
 
 
 def _above(distribution: CaseDistribution, name: str, threshold: float) -> _Slices:
-    masks = ((k, plane > threshold) for k, plane in _planes(distribution, name))
+    masks = ((k, plane > threshold) for k, plane in planes_of(distribution, name))
     return {k: packed_mask(mask) for k, mask in masks if mask.any()}
 
 

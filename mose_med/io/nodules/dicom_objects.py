@@ -1,0 +1,111 @@
+"""Positions of what DICOM objects show.
+
+Of a SEG they are the centroids of each segment's connected components, of an RTSTRUCT the centroid of each region's
+contours. A nodule is named by the label of its segment or the name of its region, else by the number of either;
+components of one segment are numbered. A region of the type EXTERNAL, the outline of the body, is no nodule.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import RTStructureSetStorage
+
+from mose_med.errors import DataError
+from mose_med.geometry import translated
+from mose_med.io.dicom.objects.object_files import read_object
+from mose_med.io.dicom.objects.polygons import areal_centre, encloses
+from mose_med.io.dicom.objects.rtstruct import CLOSED, EXTERNAL, Contour, Roi, read_rois
+from mose_med.io.dicom.objects.seg import SEGMENTATION_CLASSES, SegmentFrame, segment_frames, segment_labels
+from mose_med.io.nodules.label_maps import component_centroids
+from mose_med.io.nodules.nodule import Nodule, distinct_names
+
+__all__ = ["object_nodules"]
+
+_LOGGER = logging.getLogger(__name__)
+#: Frames that lie closer are of one slice, in mm.
+_SAME_SLICE_MM = 1e-2
+_Place = tuple[float, float, float]
+
+
+def object_nodules(path: Path) -> list[Nodule]:
+    """Nodules of a SEG or an RTSTRUCT.
+
+    Raises:
+        DataError: if the object is neither, cannot be used, or shows nothing.
+    """
+    dataset = read_object(path)
+    sop_class = dataset.get("SOPClassUID", "none")
+    if sop_class in SEGMENTATION_CLASSES:
+        found = list(_of_frames(list(segment_frames(dataset, path)), segment_labels(dataset)))
+    elif sop_class == RTStructureSetStorage:
+        found = list(_of_rois(read_rois(dataset, path)))
+    else:
+        raise DataError(f"nodule list {path} must be a DICOM SEG or RTSTRUCT, got SOP class {sop_class}")
+    if not found:
+        raise DataError(f"nodule list {path} shows nothing: give at least one segment or region")
+    names = distinct_names(name for name, _ in found)
+    return [Nodule(name, place) for name, (_, place) in zip(names, found, strict=True)]
+
+
+def _of_frames(frames: list[SegmentFrame], labels: dict[int, str]) -> Iterator[tuple[str, _Place]]:
+    """Name and centroid of every component, by segment."""
+    if not frames:
+        return
+    to_mm = frames[0].affine
+    places = np.stack([np.linalg.solve(to_mm[:3, :3], frame.affine[:3, 3] - to_mm[:3, 3]) for frame in frames])
+    step = _step_mm(places[:, 2], [frame.step_mm for frame in frames])
+    to_mm = to_mm @ np.diag([1, 1, step, 1])
+    starts = np.rint(places / (1, 1, step)).astype(int)
+    for number in sorted({int(n) for frame in frames for n in np.unique(frame.numbers) if n}):
+        voxels = np.concatenate(
+            [_voxels(frame.numbers == number, start) for frame, start in zip(frames, starts, strict=True)]
+        )
+        first = voxels.min(axis=0)
+        mask = np.zeros(voxels.max(axis=0) - first + 1, dtype=bool)
+        mask[tuple((voxels - first).T)] = True
+        name = labels.get(number) or str(number)
+        yield from (
+            (name, place) for place in component_centroids(mask, translated(to_mm, (first[0], first[1], first[2])))
+        )
+
+
+def _voxels(mask: NDArray[np.bool_], start: NDArray[np.intp]) -> NDArray[np.intp]:
+    rows, columns = np.nonzero(mask)
+    return np.stack([columns, rows, np.zeros_like(rows)], axis=1) + start
+
+
+def _step_mm(along: NDArray[np.float64], stated: list[float | None]) -> float:
+    """Distance of neighbouring slices: the least between frames, unless the object states a smaller one."""
+    apart = np.diff(np.unique(along))
+    steps = [*apart[apart > _SAME_SLICE_MM].tolist(), *(step for step in stated if step)]
+    return float(min(steps, default=1.0))
+
+
+def _of_rois(rois: list[Roi]) -> Iterator[tuple[str, _Place]]:
+    for roi in rois:
+        if roi.kind == EXTERNAL:
+            _LOGGER.warning("a region of the type %s, the outline of the body, is left out", EXTERNAL)
+        else:
+            yield roi.name or str(roi.number), _centroid(roi.contours)
+
+
+def _centroid(contours: tuple[Contour, ...]) -> _Place:
+    """Mean place of the areas of closed contours, holes taken off; of their points where none has an area."""
+    closed = [contour.points_mm for contour in contours if contour.kind in CLOSED and len(contour.points_mm) > 2]
+    areas = [areal_centre(points) for points in closed]
+    signed = [sign * areal.area for sign, areal in zip(_signs(closed), areas, strict=True)]
+    if sum(signed) > 0:
+        x, y, z = np.average([areal.centre for areal in areas], axis=0, weights=signed)
+    else:
+        x, y, z = np.concatenate([contour.points_mm for contour in contours]).mean(axis=0)
+    return float(x), float(y), float(z)
+
+
+def _signs(contours: list[NDArray[np.float64]]) -> list[int]:
+    """Of every contour 1, or -1 where it is a hole: within an odd number of the others of its plane."""
+    return [(-1) ** sum(encloses(other, points[0]) for other in contours if other is not points) for points in contours]

@@ -1,0 +1,33 @@
+"""The sheets of lesions as pixels, for pictures in DICOM."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from matplotlib.image import imread
+from numpy.typing import NDArray
+
+from mose_med.io.case.folder import CaseFolder
+from mose_med.report.lesion_sheet import lesion_figure
+from mose_med.report.lesion_volumes import read_lesion_volumes
+from mose_med.report.review import drawn_lesions
+
+__all__ = ["lesion_pictures"]
+
+_LARGEST = 255
+
+
+def lesion_pictures(case: CaseFolder, image_hu: NDArray[np.floating]) -> dict[int, NDArray[np.uint8]]:
+    """RGB (row, column, 3) of the sheets of a case, by number of the lesion: of as many as the review page draws.
+
+    Args:
+        case: with the maps that a sheet shows.
+        image_hu: CT on the grid of the case.
+    """
+    lesions = drawn_lesions(case.lesions)
+    pictures = {}
+    for lesion, volumes in zip(lesions, read_lesion_volumes(case, image_hu, lesions), strict=True):
+        sheet = BytesIO(lesion_figure(lesion, volumes).png())
+        pictures[lesion.number] = np.rint(imread(sheet, format="png")[..., :3] * _LARGEST).astype(np.uint8)
+    return pictures

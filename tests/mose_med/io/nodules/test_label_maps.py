@@ -1,0 +1,101 @@
+"""Nodules of masks: label maps, segmentations of 3D Slicer, the folder of TotalSegmentator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mose_med.errors import DataError
+from mose_med.io import read_nodules
+
+#: Of ``write_volume``: RAS mm of the voxel (i, j, k).
+SPACING, ORIGIN = np.array([0.8, 0.8, 2.0]), np.array([-10.0, -20.0, 30.0])
+
+
+def ras(*voxel: float):
+    x, y, z = np.asarray(voxel) * SPACING + ORIGIN
+    return pytest.approx((-x, -y, z))
+
+
+def two_boxes(one: int = 1, other: int = 1) -> np.ndarray:
+    """Label maps with boxes about the voxels (3, 4, 2) and (12, 9.5, 6)."""
+    labels = np.zeros((20, 18, 10), dtype=np.uint8)
+    labels[2:5, 3:6, 1:4] = one
+    labels[11:14, 9:11, 6:7] = other
+    return labels
+
+
+@pytest.mark.parametrize("name", ["mask.nii.gz", "mask.nii", "mask.nrrd", "mask.mha"])
+def test_components_of_a_mask_are_nodules(tmp_path: Path, write_volume, name: str):
+    nodules = read_nodules(write_volume(tmp_path / name, two_boxes()))
+    assert nodules == [("1", ras(3, 4, 2)), ("2", ras(12, 9.5, 6))]
+
+
+def test_voxels_that_touch_by_a_corner_are_one_component(tmp_path: Path, write_volume):
+    labels = np.zeros((6, 6, 6), dtype=np.uint8)
+    labels[2, 2, 2] = labels[3, 3, 3] = 1
+    assert read_nodules(write_volume(tmp_path / "mask.nii", labels)) == [("1", ras(2.5, 2.5, 2.5))]
+
+
+def test_labels_are_the_names_and_touching_labels_stay_apart(tmp_path: Path, write_volume):
+    labels = two_boxes(7, 3)
+    labels[14:17, 9:11, 6] = 4
+    nodules = read_nodules(write_volume(tmp_path / "labels.nii.gz", labels))
+    assert nodules == [("3", ras(12, 9.5, 6)), ("4", ras(15, 9.5, 6)), ("7", ras(3, 4, 2))]
+
+
+def test_components_of_one_label_among_several_are_numbered(tmp_path: Path, write_volume):
+    labels = two_boxes(2, 2)
+    labels[18, 1, 8] = 5
+    names = [nodule.nodule_id for nodule in read_nodules(write_volume(tmp_path / "labels.nii.gz", labels))]
+    assert names == ["2-1", "2-2", "5"]
+
+
+def test_the_place_does_not_depend_on_how_axes_run(tmp_path: Path, write_volume):
+    flipped = write_volume(
+        tmp_path / "flipped.nrrd",
+        two_boxes()[::-1],
+        origin=(-10.0 + 19 * 0.8, -20.0, 30.0),
+        direction=(-1, 0, 0, 0, 1, 0, 0, 0, 1),
+    )
+    plain = read_nodules(write_volume(tmp_path / "plain.nrrd", two_boxes()))
+    places = [sorted(nodule.position_mm for nodule in nodules) for nodules in (read_nodules(flipped), plain)]
+    np.testing.assert_allclose(*places)
+
+
+def test_segments_of_slicer_have_their_names_in_whatever_layer(tmp_path: Path, write_slicer):
+    layers = np.zeros((20, 18, 10, 2), dtype=np.uint8)
+    layers[2:5, 3:6, 1:4, 0] = 2
+    layers[3:6, 3:6, 1:4, 1] = 1
+    path = write_slicer(tmp_path / "S.seg.nrrd", layers, segments=(("upper", 0, 2), ("lower", 1, 1)))
+    assert read_nodules(path) == [("upper", ras(3, 4, 2)), ("lower", ras(4, 4, 2))]
+
+
+def test_an_empty_mask_names_nothing(tmp_path: Path, write_volume):
+    assert read_nodules(write_volume(tmp_path / "mask.nii.gz", np.zeros((4, 4, 4), dtype=np.uint8))) == []
+
+
+@pytest.mark.parametrize(("value", "got"), [(0.4, "0.4"), (-900.0, "-900")])
+def test_probabilities_and_images_are_no_label_maps(tmp_path: Path, write_volume, value: float, got: str):
+    path = write_volume(tmp_path / "image.nii.gz", np.full((4, 4, 4), value, dtype=np.float32))
+    with pytest.raises(DataError, match=rf"must hold whole numbers from 0 to 65535, as a label map does, got {got}"):
+        read_nodules(path)
+
+
+def test_of_the_folder_of_totalsegmentator_only_nodules_count(tmp_path: Path, write_volume):
+    folder = tmp_path / "segmentations"
+    write_volume(folder / "lung_nodules.nii.gz", two_boxes())
+    write_volume(folder / "lung.nii.gz", np.ones((20, 18, 10), dtype=np.uint8))
+    write_volume(folder / "heart.nii.gz", two_boxes())
+    assert read_nodules(folder) == [("1", ras(3, 4, 2)), ("2", ras(12, 9.5, 6))]
+
+
+def test_a_folder_of_organs_alone_is_refused_with_the_way_out(tmp_path: Path, write_volume):
+    organ = write_volume(tmp_path / "organs" / "lung_upper_lobe_left.nii.gz", two_boxes())
+    with pytest.raises(
+        DataError, match=r"must have a volume that is named as nodules \(lung_nodules\.nii\.gz\), got 1"
+    ):
+        read_nodules(organ.parent)
+    assert len(read_nodules(organ)) == 2
