@@ -48,7 +48,7 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lidc,mlflow,community,onnx,dicom,ray,remote,report,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[lidc,mlflow,community,onnx,dicom,node,ray,remote,report,dev]'
 	touch $@
 
 clean:

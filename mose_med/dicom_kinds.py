@@ -1,12 +1,17 @@
-"""Which DICOM objects a case can have, by the names that are asked for: light to import, without PyTorch."""
+"""Which DICOM objects a case can have, and has: light to import, without PyTorch."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from pathlib import Path
 
 from mose_med.errors import ConfigError
 
-__all__ = ["DICOM_KINDS", "SEG_KINDS", "dicom_kinds_in_order"]
+__all__ = ["DICOM_KINDS", "DICOM_NAME", "SEG_KINDS", "dicom_files", "dicom_kinds_in_order"]
+
+#: File of a case folder that says which DICOM objects and segments there are.
+DICOM_NAME = "dicom.json"
 
 #: What ``--dicom-seg`` stands for, and all there are.
 SEG_KINDS = ("seg", "fractional", "sr")
@@ -28,3 +33,8 @@ def dicom_kinds_in_order(kinds: Iterable[str]) -> tuple[str, ...]:
     if unknown:
         raise ConfigError(f"dicom must be all, or some of {', '.join(DICOM_KINDS)}, got {unknown[0]!r}")
     return tuple(kind for kind in DICOM_KINDS if kind in wanted or "all" in wanted)
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """The DICOM objects in the folder of a case."""
+    return [folder / name for name in json.loads((folder / DICOM_NAME).read_text(encoding="utf-8"))["files"]]

@@ -20,6 +20,7 @@ from pipelines.evaluate import command as evaluate
 from pipelines.export import command as export
 from pipelines.infer import command as infer
 from pipelines.info import command as info
+from pipelines.listen import command as listen
 from pipelines.models import command as models
 from pipelines.prepare import command as prepare
 from pipelines.report import command as report
@@ -29,7 +30,22 @@ from pipelines.train import command as train
 __all__ = ["app", "invoke", "main"]
 
 #: As the work goes: look, prepare, train, judge, use, keep up, hand on.
-_IN_ORDER = (doctor, info, demo, prepare, config, train, evaluate, calibrate, infer, report, retrain, models, export)
+_IN_ORDER = (
+    doctor,
+    info,
+    demo,
+    prepare,
+    config,
+    train,
+    evaluate,
+    calibrate,
+    infer,
+    listen,
+    report,
+    retrain,
+    models,
+    export,
+)
 
 
 class _InOrder(TyperGroup):

@@ -23,6 +23,7 @@ pytest_plugins = [
     "tests.fixtures.dicom_seg",
     "tests.fixtures.community",
     "tests.fixtures.dicom_case",
+    "tests.fixtures.dicom_node",
     "tests.fixtures.infer",
     "tests.fixtures.lidc",
     "tests.fixtures.object_storage",

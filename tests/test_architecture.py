@@ -76,6 +76,12 @@ OF_EXTRAS = {
         "web",
     )
 }
+OF_EXTRAS |= {
+    "pipelines.deploy.operator",
+    "pipelines.listen.peer",
+    "pipelines.listen.server",
+    "pipelines.monailabel.app",
+}
 
 
 def part_of(path: Path) -> str:

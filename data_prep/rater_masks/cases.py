@@ -7,15 +7,18 @@ Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM sli
 A CSV file has a row a mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
 cases; paths are relative to the file.
 
+The folder of a MONAI Label server is one, too (:mod:`data_prep.rater_masks.label_datastore`).
+
 A mask without any voxel says that the rater saw nothing; no mask says that the rater did not look.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.rater_masks.label_datastore import DATASTORE_NAME, datastore_cases
+from data_prep.rater_masks.rater_case import RaterCase
 from mose_med.errors import ConfigError
 from mose_med.files.tables import read_table
 from mose_med.io.volumes import VOLUME_SUFFIXES
@@ -31,28 +34,15 @@ _RATER_PREFIX = "rater-"
 _COLUMNS = ("case", "image", "rater", "mask")
 
 
-@dataclass(frozen=True)
-class RaterCase:
-    """What belongs to one case; whether it can be used is not known before it is read.
-
-    Attributes:
-        images: one, if all is well.
-        masks: of every rater, by name; several of one rater, if all is not well.
-    """
-
-    case: str
-    patient: str
-    images: tuple[Path, ...]
-    masks: Mapping[str, tuple[Path, ...]]
-
-
 def find_cases(source: Path) -> list[RaterCase]:
     """Cases of a folder or of a CSV file, sorted by name.
 
     Raises:
         ConfigError: if the source is missing, names no case, or is no such CSV file.
     """
-    if source.is_dir():
+    if (source / DATASTORE_NAME).is_file():
+        cases = datastore_cases(source)
+    elif source.is_dir():
         cases = [_case_of_folder(folder) for folder in _case_folders(source)]
     elif source.is_file():
         cases = _cases_of_csv(source)

@@ -25,6 +25,7 @@ from mose_med import __version__
 from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
 from mose_med.case_maps import PROVENANCE_NAME, outputs_in_order
+from mose_med.dicom_kinds import DICOM_NAME
 from mose_med.files.whole_files import write_json
 from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
@@ -35,11 +36,9 @@ from mose_med.io.dicom.source import ModelIdentity, ObstacleError, SourceSeries
 from mose_med.model_config import ModelConfig
 from mose_med.provenance import tool_versions
 
-__all__ = ["DICOM_NAME", "WRITERS", "InferredCase", "dicom_files", "record_of", "write_folder"]
+__all__ = ["WRITERS", "InferredCase", "record_of", "write_folder"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Which DICOM objects and segments a case has.
-DICOM_NAME = "dicom.json"
 _RUN_NAME = "run.json"
 
 
@@ -146,11 +145,6 @@ def _pictures(folder: Path, case: InferredCase) -> dict[int, NDArray[np.uint8]]:
     from mose_med.report.pictures import lesion_pictures
 
     return lesion_pictures(open_folder(folder, ""), case.input.study.image.as_tensor()[0].numpy())
-
-
-def dicom_files(folder: Path) -> list[Path]:
-    """The DICOM objects in the folder of a case."""
-    return [folder / name for name in json.loads((folder / DICOM_NAME).read_text(encoding="utf-8"))["files"]]
 
 
 def _write_report(folder: Path, case: InferredCase, name: str) -> None:

@@ -26,7 +26,7 @@ stderr = Console(stderr=True)
 
 _OURS = ("pipelines", "mose_med", "data_prep")
 #: Libraries whose log and warnings may quote tags of a patient, or that say before our line what it says.
-_SILENCED = ("nibabel.global", "pydicom", "highdicom")
+_SILENCED = ("nibabel.global", "pydicom", "highdicom", "pynetdicom")
 #: Attribute of the handlers that are of this module.
 _MARK = "is_of_mose_med"
 _DEBUG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s:%(lineno)d %(message)s"

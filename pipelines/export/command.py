@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from pipelines.common.command import command
-from pipelines.export.options import ExportBundleOptions, ExportNnunetOptions
+from pipelines.export.options import ExportAppOptions, ExportBundleOptions, ExportNnunetOptions
 
 __all__ = ["register"]
 
@@ -30,6 +30,9 @@ def register(app: typer.Typer) -> None:
             "mose-med export nnunet --datalist data/dataset.json --output-dir Dataset501_LIDC --consensus staple",
         ),
     )(nnunet)
+    for name, function in (("label-app", label_app), ("deploy-app", deploy_app)):
+        line = f"mose-med export {name} app"
+        command(group, name, examples=(line, f"{line} --checkpoint run/best.pt"))(function)
 
 
 def bundle(options: ExportBundleOptions) -> dict[str, Any]:
@@ -44,3 +47,17 @@ def nnunet(options: ExportNnunetOptions) -> dict[str, Any]:
     from pipelines.export.nnunet import export_nnunet
 
     return {"folder": export_nnunet(options)}
+
+
+def label_app(options: ExportAppOptions) -> dict[str, Any]:
+    """An app for MONAI Label: annotate in 3D Slicer or OHIF; DIR/start.sh starts the server."""
+    from pipelines.export.app_folder import export_label_app
+
+    return {"folder": export_label_app(options)}
+
+
+def deploy_app(options: ExportAppOptions) -> dict[str, Any]:
+    """An application for MONAI Deploy: DICOM in, SEG, SR and report out; DIR/package.sh makes the image."""
+    from pipelines.export.app_folder import export_deploy_app
+
+    return {"folder": export_deploy_app(options)}

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from mose_med.options import Option, check_options
 from pipelines.common.options import RUN_PANEL, Checkpoint, Datalist, OutputDir, Overwrite, Quiet
 
-__all__ = ["ExportBundleOptions", "ExportNnunetOptions"]
+__all__ = ["ExportAppOptions", "ExportBundleOptions", "ExportNnunetOptions"]
 
 
 @dataclass(frozen=True)
@@ -43,3 +43,20 @@ class ExportNnunetOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
+
+
+@dataclass(frozen=True)
+class ExportAppOptions:
+    """An application that another program starts: a folder with its files and the weights."""
+
+    output_dir: Annotated[Path, Option("Folder of the application.", is_argument=True, metavar="DIR")]
+    checkpoint: Annotated[
+        Path | None, Option("Weights written by mose-med train, or a bundle.", default_text="shipped")
+    ] = None
+    bundle: Annotated[
+        str | None, Option("Which bundle the model belongs to.", default_text="that of the training, or lidc")
+    ] = None
+    overwrite: Annotated[
+        bool, Option("Replace the files of an application; what it wrote itself stays.", panel=RUN_PANEL)
+    ] = False
+    quiet: Quiet = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mose_med.api.model import load_model
 from mose_med.api.reading import CaseRequest, read_case
 from mose_med.api.stages import Stages
-from mose_med.api.writers import dicom_files
+from mose_med.dicom_kinds import dicom_files
 from pipelines.common.case_names import record_case
 from pipelines.common.console import stderr
 from pipelines.infer.case import finish_case

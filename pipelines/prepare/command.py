@@ -17,6 +17,7 @@ from pipelines.prepare.options import (
 from pipelines.prepare.source_options import (
     PrepareCityscapesOptions,
     PrepareCommunityOptions,
+    PrepareLabelDatastoreOptions,
     PrepareRaterMasksOptions,
 )
 
@@ -35,6 +36,9 @@ def register(app: typer.Typer) -> None:
         rater_masks
     )
     command(group, examples=_examples("community data_lidc.hdf5", "data", "data --keep-going"))(community)
+    command(group, "label-datastore", examples=_examples("label-datastore studies", "data", "data --num-raters 4"))(
+        label_datastore
+    )
     command(group, examples=_examples("cityscapes --root cityscapes", "data", "data --predictions labels"))(cityscapes)
 
 
@@ -75,6 +79,16 @@ def rater_masks(options: PrepareRaterMasksOptions) -> Any:
     """One's own images with masks of one or more raters (NIfTI, NRRD, MetaImage, DICOM SEG), and how far they agree."""
     from pipelines.prepare.rater_masks import prepare_rater_masks
 
+    return prepare_rater_masks(options)
+
+
+def label_datastore(options: PrepareLabelDatastoreOptions) -> Any:
+    """Labels that annotators saved on a MONAI Label server, one tag a rater, and how far they agree."""
+    from data_prep.rater_masks.label_datastore import DATASTORE_NAME
+    from pipelines.prepare.rater_masks import prepare_rater_masks
+
+    if not (options.source / DATASTORE_NAME).is_file():
+        raise ConfigError(f"{options.source} has no {DATASTORE_NAME}: name the folder that the server was pointed at")
     return prepare_rater_masks(options)
 
 

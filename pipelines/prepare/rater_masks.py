@@ -25,6 +25,7 @@ from data_prep.rater_masks.lesions import LesionCrop, crop_lesions
 from data_prep.rater_masks.volumes import RatedVolume, load_case
 from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
+from mose_med.errors import ConfigError
 from mose_med.files.file_tree import files_below
 from pipelines.common.case_names import case_key, case_name, private_folder, write_private
 from pipelines.common.data_files import files_of_image
@@ -94,7 +95,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         GeometryError: if a mask does not lie on its image's grid, unless ``keep_going``.
     """
     cases = find_cases(options.source)
-    raters = rater_names(cases)
+    raters = _filled_up(rater_names(cases), options.num_raters)
     split = options.split({case.patient for case in cases})
     content = _content(options, cases)
     done = earlier_result(options.output_dir, options.record(split), content, overwrite=options.overwrite)
@@ -115,6 +116,15 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         content.note(folder)
         counts = _finish(folder, options, raters, tally, failures)
     return newly_prepared(options.output_dir, counts, len(failures))
+
+
+def _filled_up(raters: tuple[str, ...], number: int | None) -> tuple[str, ...]:
+    """Raters, with nameless ones that never looked up to a number."""
+    if number is None:
+        return raters
+    if len(raters) > number:
+        raise ConfigError(f"num_raters must be >= {len(raters)}, the raters that there are, got {number}")
+    return raters + tuple(f"nobody {n}" for n in range(len(raters) + 1, number + 1))
 
 
 def _content(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> Content:

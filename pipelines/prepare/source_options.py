@@ -13,7 +13,12 @@ from mose_med.options import Limits, Option
 from pipelines.common.options import OutputDir
 from pipelines.prepare.options import CaseOptions, SplitOptions
 
-__all__ = ["PrepareCityscapesOptions", "PrepareCommunityOptions", "PrepareRaterMasksOptions"]
+__all__ = [
+    "PrepareCityscapesOptions",
+    "PrepareCommunityOptions",
+    "PrepareLabelDatastoreOptions",
+    "PrepareRaterMasksOptions",
+]
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_CLASSES = 255
@@ -98,6 +103,10 @@ class PrepareRaterMasksOptions(SplitOptions):
     acquisition: Annotated[int | None, Option("Acquisition to read of DICOM images that hold several.", at_least=0)] = (
         None
     )
+    num_raters: Annotated[
+        int | None,
+        Option("Raters of the datalist, as the model has them.", default_text="those that there are", at_least=1),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -117,7 +126,25 @@ class PrepareRaterMasksOptions(SplitOptions):
             "split": self.split_record(split),
             "keep_going": self.keep_going,
             **({} if self.acquisition is None else {"acquisition": self.acquisition}),
+            **({} if self.num_raters is None else {"num_raters": self.num_raters}),
         }
+
+
+@dataclass(frozen=True)
+class PrepareLabelDatastoreOptions(PrepareRaterMasksOptions):
+    """Labels of a MONAI Label server, a rater a tag."""
+
+    source: Annotated[Path, Option("Folder that the server was pointed at.", is_argument=True, metavar="STUDIES")]
+    classes: Annotated[
+        tuple[str, ...],
+        Option(
+            "Names of the values 0, 1, .. of the labels, background first, with commas.",
+            typed=str,
+            parse=_names,
+            default="background,nodule",
+        ),
+    ] = ("background", "nodule")
+    name: Annotated[str, Option("Name of the data set.")] = "label datastore"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from pipelines.infer.output import Output, claimed_output, require_key
 from pipelines.infer.store import Destination, ResultStore, open_store
 from pipelines.infer.tables import write_tables
 
-__all__ = ["CohortResult", "infer_cohort"]
+__all__ = ["CohortResult", "CohortRun", "infer_cohort"]
 
 _LOGGER = logging.getLogger(__name__)
 #: Folder, in ``private/``, of the tracebacks of errors that are faults of ours, one file a case.
@@ -71,7 +71,7 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         overwrite=options.overwrite,
         accept_version=options.accept_version,
     ) as output:
-        run = _Run(options, output, made_with)
+        run = CohortRun(options, output, made_with)
         result = run.work(entries, found.devices)
         run.write_tables(entries)
     told = ", see failed.csv" if result.failed else ""
@@ -105,8 +105,8 @@ def _own_label(label: str, output: Output) -> str:
     return f"{label}-{secrets.token_hex(4)}" if output.runs.others() else label
 
 
-class _Run:
-    """One run over the cases of a cohort."""
+class CohortRun:
+    """One run over the cases of a cohort, in an output that it has claimed."""
 
     def __init__(self, options: CohortOptions, output: Output, made_with: Mapping[str, Any]) -> None:
         self._options = options
@@ -120,8 +120,28 @@ class _Run:
 
     def work(self, entries: list[Entry], devices: list[str]) -> CohortResult:
         """Do what is left to do."""
+        with (
+            cohort_progress(len(entries), quiet=self._options.quiet) as progress,
+            closing(self.finished(self._left(entries, progress), devices, len(entries))) as finished,
+        ):
+            for _, record in finished:
+                self._counts["failed" if record.failed else "done"] += 1
+                progress.finished(failed=record.failed)
+        failed = self._counts["failed"] + self._counts[State.FAILED]
+        return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
+
+    def finished(
+        self, entries: Iterator[Entry | None], devices: list[str], num_cases: int
+    ) -> Generator[tuple[Entry, Record], None, None]:
+        """Do cases, and tell what became of each once the journal has it.
+
+        Args:
+            entries: the cases; None where there is none yet.
+            devices: of this machine.
+            num_cases: of the run; no more workers than that are begun.
+        """
         options = self._options
-        engine, num_workers = choose_engine(options, self._setup(), devices, len(entries))
+        engine, num_workers = choose_engine(options, self._setup(), devices, num_cases)
         scheduler = Scheduler(
             engine,
             num_workers=num_workers,
@@ -129,19 +149,13 @@ class _Run:
             case_timeout_s=options.case_timeout_s,
             start_timeout_s=options.start_timeout_s,
         )
-        with (
-            cohort_progress(len(entries), quiet=options.quiet) as progress,
-            closing(scheduler.run(self._left(entries, progress))) as finished,
-        ):
+        with closing(scheduler.run(entries)) as finished:
             for entry, report in finished:
                 record = self._record(entry, report)
                 self._journal.append(record)
-                self._counts["failed" if record.failed else "done"] += 1
-                progress.finished(failed=record.failed)
                 if record.failed:
                     _LOGGER.warning("%s failed in %s: %s", record.case, record.stage, record.reason)
-        failed = self._counts["failed"] + self._counts[State.FAILED]
-        return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
+                yield entry, record
 
     def write_tables(self, entries: list[Entry]) -> None:
         """Write the tables of the whole output, and the private map.
@@ -156,6 +170,11 @@ class _Run:
         with runs.leaving() as last:
             if last or shard is None:
                 self._write(list(self._journal.records().values()))
+
+    def refresh_tables(self) -> None:
+        """Write the tables of what is done so far, while the run goes on."""
+        with self._output.runs.locked():
+            self._write(list(self._journal.records().values()))
 
     def _write(self, records: list[Record], suffix: str = "") -> None:
         own = {record.case for record in records} if suffix else None

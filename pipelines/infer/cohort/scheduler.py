@@ -74,13 +74,16 @@ class Scheduler:
         self._crew: dict[Worker, _Place] = {}
         self._tasks: dict[int, _Task] = {}
         self._again: deque[int] = deque()
-        self._waiting: Iterator[tuple[int, Entry]] = iter(())
-        self._first: deque[tuple[int, Entry]] = deque()
+        self._waiting: Iterator[tuple[int, Entry | None]] = iter(())
+        self._first: deque[tuple[int, Entry | None]] = deque()
         self._all_taken = False
         self._failed_starts = 0
 
-    def run(self, entries: Iterator[Entry]) -> Generator[Finished, None, None]:
+    def run(self, entries: Iterator[Entry | None]) -> Generator[Finished, None, None]:
         """Do the cases; they are taken from ``entries`` as workers become free.
+
+        Args:
+            entries: the cases; None where there is none yet, so that it is asked again.
 
         Raises:
             ConfigError: if workers cannot start.
@@ -119,6 +122,8 @@ class Scheduler:
                 self._all_taken = True
                 return
             number, entry = taken
+            if entry is None:
+                return
             self._tasks[number] = _Task(entry)
             self._give(worker, place, number)
 

@@ -98,6 +98,12 @@ def run(engine: ScriptedEngine, *names: str, workers: int = 2, in_flight: int = 
     return {entry.name: report for entry, report in finished}
 
 
+def test_cases_may_come_while_others_are_worked_on():
+    coming = iter([None, *entries("a"), None, None, *entries("b"), None])
+    scheduler = Scheduler(ScriptedEngine(), num_workers=2, in_flight=1, case_timeout_s=1.0, start_timeout_s=60.0)
+    assert [entry.name for entry, _ in scheduler.run(coming)] == ["a", "b"]
+
+
 def test_every_case_is_done_once_within_the_bounds():
     engine = ScriptedEngine()
     names = [f"case {n}" for n in range(20)]

@@ -1,0 +1,1 @@
+"""``mose-med listen``: a DICOM node that infers what it is sent."""

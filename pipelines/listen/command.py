@@ -1,0 +1,31 @@
+"""``mose-med listen``."""
+
+from __future__ import annotations
+
+import typer
+
+from pipelines.common.command import command
+from pipelines.listen.options import ListenOptions
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(
+        app,
+        examples=(
+            "mose-med listen --output-dir node --allow-ae-title SCANNER --send-to PACS@127.0.0.1:4242",
+            "mose-med listen --output-dir node --any-ae-title --dicomweb http://127.0.0.1:8042/dicom-web",
+        ),
+    )(listen)
+
+
+def listen(options: ListenOptions) -> None:
+    """A DICOM node: CT studies come in by C-STORE, are inferred, and SEG and SR go out.
+
+    It runs until it is told to end. The same command goes on with what was received.
+    """
+    from pipelines.listen.run import listen as run
+
+    run(options)
