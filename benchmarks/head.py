@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from mose_med.losses import OptimalTransportLoss
 from mose_med.networks import MoSE
+from mose_med.networks.head import heads
 
 TARGETS = {
     "training time": {"paper": 1.25, "release": 2.0},
@@ -156,6 +157,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--bf16", action="store_true", help="autocast to bfloat16")
+    parser.add_argument("--compiled", action="store_true", help="the head through torch.compile, on a GPU")
     parser.add_argument("--channels-last", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--heads", nargs="+", choices=["paper", "release"], default=["paper", "release"])
     parser.add_argument("--batch", type=int, default=16)
@@ -169,6 +171,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
+    heads.COMPILED_ON_ACCELERATORS = options.compiled
     torch.set_num_threads(options.threads)
     baseline = Workload("baseline", options)
     rows = [row for head in options.heads for row in measure(head, baseline, options)]

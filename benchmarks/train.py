@@ -35,6 +35,7 @@ from monai.bundle import ConfigWorkflow
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.busy import measure_busy
 from mose_med.data import MultiRaterBatch
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.train.config import compose, config_files
@@ -232,6 +233,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=2, help="that count, after the one that warms up")
     parser.add_argument("--steps", type=int, default=24, help="of an epoch, a multiple of --block")
     parser.add_argument("--block", type=int, default=4, help="steps between two pauses")
+    parser.add_argument("--busy", action="store_true", help="a step beside a busy process instead (benchmarks/busy.py)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     return parser.parse_args()
@@ -239,6 +241,11 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
+    if options.busy:
+        found = measure_busy(options.threads, options.steps)
+        if options.output is not None:
+            options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        return
     calm_mlflow()
     logging.disable(logging.CRITICAL)
     torch.set_num_threads(options.threads)

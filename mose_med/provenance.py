@@ -6,14 +6,11 @@ import hashlib
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mose_med import __version__
-
-if TYPE_CHECKING:
-    from monai.data import MetaTensor
+from mose_med.ct_image import PlacedImage, plain_tensor
 
 __all__ = ["file_sha256", "image_sha256", "tool_versions"]
 
@@ -31,9 +28,9 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def image_sha256(image: MetaTensor) -> str:
+def image_sha256(image: PlacedImage) -> str:
     """SHA-256 of shape, affine and values (1, i, j, k) in float32, however and in whatever type they are stored."""
-    values = image.as_tensor()[0].numpy()
+    values = plain_tensor(image)[0].numpy()
     digest = hashlib.sha256(f"{values.shape} float32".encode())
     digest.update(np.asarray(image.affine, dtype="<f8").tobytes())
     for k in range(values.shape[2]):

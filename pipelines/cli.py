@@ -12,7 +12,7 @@ from pipelines.calibrate import command as calibrate
 from pipelines.common.command import JSON_FLAG
 from pipelines.common.command_result import result_document
 from pipelines.common.console import ExitCode, stderr
-from pipelines.common.processes import keep_current_folder_out
+from pipelines.common.processes import keep_current_folder_out, wait_without_spinning
 from pipelines.config import command as config
 from pipelines.demo import command as demo
 from pipelines.doctor import command as doctor
@@ -68,6 +68,7 @@ app = typer.Typer(
 def main() -> None:
     """Run the command line of this process and exit with its code."""
     keep_current_folder_out()
+    wait_without_spinning()
     sys.exit(invoke(sys.argv[1:]))
 
 

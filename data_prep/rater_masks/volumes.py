@@ -94,7 +94,7 @@ def _read_image(path: Path, acquisition: int | None) -> tuple[Volume, Source | N
         volume = read_volume(path)
     else:
         study = read_study(path, acquisition=acquisition)
-        volume = Volume(study.image[0].numpy(), np.asarray(study.image.affine, dtype=np.float64))
+        volume = Volume(study.image.tensor[0].numpy(), np.asarray(study.image.affine, dtype=np.float64))
         source = study.source
     if not np.isfinite(volume.array).all():
         raise DataError(f"{path} must have finite values, got NaN or infinity")

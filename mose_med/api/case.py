@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 
 from mose_med.api.crops import PlacedArray
@@ -22,6 +21,7 @@ from mose_med.api.options import ResultOptions
 from mose_med.api.reading import with_objects_source
 from mose_med.api.writers import InferredCase, record_of, write_folder
 from mose_med.case_maps import PROVENANCE_NAME, maps_of_kind
+from mose_med.ct_image import PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.files.whole_files import folder_written_whole
 from mose_med.geometry import Affine, translated
@@ -236,8 +236,8 @@ def _box(lesion: Lesion, case: str) -> Any:
     return lesion.box
 
 
-def _values(image: MetaTensor) -> NDArray[Any]:
-    values: NDArray[Any] = image.as_tensor()[0].numpy()
+def _values(image: PlacedImage) -> NDArray[Any]:
+    values: NDArray[Any] = plain_tensor(image)[0].numpy()
     return values
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError
 from mose_med.inferers import CaseDistribution, infer_case
+from mose_med.inferers.precision import AskedPrecision, Precision, chosen_precision
 from mose_med.io import Nodule, Study
 from mose_med.io.memory import study_in_memory
 from mose_med.model_files import model_sha256
@@ -30,6 +32,7 @@ from mose_med.weights.shipped import chosen_checkpoint
 
 __all__ = ["Model", "load_model"]
 
+_LOGGER = logging.getLogger(__name__)
 _IN_MEMORY = "the image in memory"
 _REGISTERED = "models:/"
 
@@ -41,6 +44,19 @@ class Model:
     network: StochasticNetwork
     config: ModelConfig
     weights_sha256: str
+    _tried: dict[AskedPrecision, Precision] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def precision(self, asked: AskedPrecision = "auto") -> Precision:
+        """What the network computes in; ``auto`` is tried once.
+
+        Raises:
+            ConfigError: if there is no such precision.
+        """
+        if asked not in self._tried:
+            choice = chosen_precision(self.network, asked, self.preprocessing)
+            _LOGGER.info("precision: %s (%s)", *choice)
+            self._tried[asked] = choice.precision
+        return self._tried[asked]
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -110,7 +126,11 @@ class Model:
         distribution = _distribution(self, request.options, read)
         if read.nodules is not None:
             distribution = distribution.named([nodule.nodule_id for nodule in read.nodules])
-        environment = {"device": device_of(self.network).type, "threads": torch.get_num_threads()}
+        environment = {
+            "device": device_of(self.network).type,
+            "threads": torch.get_num_threads(),
+            "precision": self.precision(request.options.precision),
+        }
         inferred = InferredCase(request, read, self.config, self.weights_sha256, environment, distribution, stages)
         return Case.of(inferred)
 
@@ -191,5 +211,6 @@ def _distribution(model: Model, options: ResultOptions, read: CaseInput) -> Case
         reach_mm=options.reach_mm,
         lesion_threshold=options.lesion_threshold,
         min_lesion_ml=options.min_lesion_ml,
+        precision=model.precision(options.precision),
         num_standard=model.network.num_experts * options.samples if options.form == "standard" else 0,
     )

@@ -19,6 +19,7 @@ __all__ = [
     "CodesName",
     "GantryTilt",
     "NiftiTransform",
+    "Precision",
     "ResultOptions",
     "Seed",
     "SliceSpacing",
@@ -47,6 +48,12 @@ NiftiTransform = Annotated[
         "origin.",
         panel=READING_PANEL,
     ),
+]
+
+
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"],
+    Option("Of the network's products; auto takes bf16 where it is faster and agrees.", panel=RUN_PANEL),
 ]
 
 
@@ -129,6 +136,7 @@ class ResultOptions:
     ] = "refuse"
     keep_identity: Annotated[bool, Option("Tell patient, UIDs and source in provenance.json and summary.csv.")] = False
     report: Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")] = False
+    precision: Precision = "auto"
     seed: Seed = 0
     sw_batch_size: Annotated[
         int, Option("Windows that the network is given at once; fewer need less memory.", at_least=1)

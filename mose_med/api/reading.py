@@ -9,7 +9,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,11 @@ from mose_med.api.options import ResultOptions
 from mose_med.errors import DataError, GeometryError
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study, require_own_series
-from mose_med.io.dicom.source import WAY_OUT, ObstacleError, SourceSeries, read_source_series
 from mose_med.io.nodules.boxes import image_name
 from mose_med.provenance import file_sha256, image_sha256
+
+if TYPE_CHECKING:
+    from mose_med.io.dicom.source import SourceSeries
 
 __all__ = ["CaseInput", "CaseRequest", "read_case", "with_objects_source"]
 
@@ -171,6 +173,8 @@ def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
     """
     if not request.options.dicom_kinds:
         return read._replace(series=None, obstacle="")
+    from mose_med.io.dicom.source import WAY_OUT, ObstacleError
+
     try:
         return read._replace(series=_source_series(request, read.study), obstacle="")
     except (DataError, GeometryError) as error:
@@ -182,6 +186,8 @@ def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
 
 
 def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
+    from mose_med.io.dicom.source import WAY_OUT, read_source_series
+
     if study.source.format != "dicom":
         raise DataError(f"DICOM objects go with DICOM input, got {study.source.format}: {WAY_OUT}")
     if study.corrections:

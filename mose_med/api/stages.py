@@ -41,6 +41,13 @@ class Stages:
             finally:
                 self.seconds[f"{stage}_s"] = self.elapsed_s()
 
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Keep the seconds of what comes before the stages of a case."""
+        begun = time.perf_counter()
+        yield
+        self.seconds[f"{name}_s"] = round(time.perf_counter() - begun, 3)
+
     def elapsed_s(self) -> float:
         """Seconds since the current stage began."""
         return round(time.perf_counter() - self._begun, 3)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,15 +31,16 @@ from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io import Study
 from mose_med.io.case.writing import write_case
-from mose_med.io.dicom.objects.case import write_dicom_case
-from mose_med.io.dicom.source import ModelIdentity, ObstacleError, SourceSeries
 from mose_med.model_config import ModelConfig
 from mose_med.provenance import tool_versions
 
-__all__ = ["WRITERS", "InferredCase", "record_of", "write_folder"]
+if TYPE_CHECKING:
+    from mose_med.io.dicom.source import SourceSeries
+
+__all__ = ["RUN_NAME", "WRITERS", "InferredCase", "record_of", "write_folder"]
 
 _LOGGER = logging.getLogger(__name__)
-_RUN_NAME = "run.json"
+RUN_NAME = "run.json"
 
 
 class InferredCase(NamedTuple):
@@ -122,6 +123,9 @@ def _write_dicom(folder: Path, case: InferredCase, name: str) -> None:
 
 def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> dict[str, Any]:
     """What was written, or what stood in the way where that is to be skipped."""
+    from mose_med.io.dicom.objects.case import write_dicom_case
+    from mose_med.io.dicom.source import ModelIdentity, ObstacleError
+
     try:
         written = write_dicom_case(
             folder,
@@ -176,7 +180,7 @@ def write_folder(folder: Path, case: InferredCase, name: str) -> None:
         write(folder, case, name)
     dates = {"started": case.stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
     seconds = case.stages.seconds | {"write_s": case.stages.elapsed_s()}
-    write_json(folder / _RUN_NAME, dates | seconds | _work(case.distribution))
+    write_json(folder / RUN_NAME, dates | seconds | _work(case.distribution))
 
 
 def _work(distribution: CaseDistribution) -> dict[str, int]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from mose_med.data.augmentation import RandFlipRotateBatchd, RandIntensityBatchd
-from mose_med.data.batch import MultiRaterBatch
-from mose_med.data.class_flips import CITYSCAPES_FLIPS, ClassFlip, flipped_labels, mode_probabilities
-from mose_med.data.datalist import PARTS, Datalist, DatalistEntry, load_datalist
-from mose_med.data.dataset import EpochIndex, EpochSampler, MultiRaterDataset
-from mose_med.data.flipped_class_dataset import FlippedClassDataset
-from mose_med.data.learnt_from import learnt_from, patients_met
-from mose_med.data.pictures import PictureInputd, picture_augmentation, picture_centre
-from mose_med.data.windows import PreprocessSlicesd
+from typing import TYPE_CHECKING
+
+from mose_med.lazy_names import names_from
+
+if TYPE_CHECKING:
+    from mose_med.data.augmentation import RandFlipRotateBatchd, RandIntensityBatchd
+    from mose_med.data.batch import MultiRaterBatch
+    from mose_med.data.class_flips import CITYSCAPES_FLIPS, ClassFlip, flipped_labels, mode_probabilities
+    from mose_med.data.datalist import PARTS, Datalist, DatalistEntry, load_datalist
+    from mose_med.data.dataset import EpochIndex, EpochSampler, MultiRaterDataset
+    from mose_med.data.flipped_class_dataset import FlippedClassDataset
+    from mose_med.data.learnt_from import learnt_from, patients_met
+    from mose_med.data.pictures import PictureInputd, picture_augmentation, picture_centre
+    from mose_med.data.windows import PreprocessSlicesd
 
 __all__ = [
     "CITYSCAPES_FLIPS",
@@ -35,3 +40,18 @@ __all__ = [
     "picture_augmentation",
     "picture_centre",
 ]
+
+__getattr__ = names_from(
+    __name__,
+    {
+        "augmentation": "RandFlipRotateBatchd RandIntensityBatchd",
+        "batch": "MultiRaterBatch",
+        "class_flips": "CITYSCAPES_FLIPS ClassFlip flipped_labels mode_probabilities",
+        "datalist": "PARTS Datalist DatalistEntry load_datalist",
+        "dataset": "EpochIndex EpochSampler MultiRaterDataset",
+        "flipped_class_dataset": "FlippedClassDataset",
+        "learnt_from": "learnt_from patients_met",
+        "pictures": "PictureInputd picture_augmentation picture_centre",
+        "windows": "PreprocessSlicesd",
+    },
+)

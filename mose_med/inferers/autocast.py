@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from monai.inferers import SimpleInferer
 from torch import Tensor
 
-__all__ = ["AutocastInferer"]
+__all__ = ["AutocastInferer", "inherited_autocast"]
 
 
-class AutocastInferer(SimpleInferer):  # type: ignore[misc]  # monai has no types here
-    """Call the network in bfloat16 where that is safe, on a CPU as on a GPU.
+class AutocastInferer:
+    """Call the network in bfloat16 where that is safe, on a CPU as on a GPU; an inferer of MONAI's trainers.
 
     bfloat16 has the range of float32, so gradients need no scaling. What follows the network, the loss above all, stays
     outside.
@@ -23,10 +23,15 @@ class AutocastInferer(SimpleInferer):  # type: ignore[misc]  # monai has no type
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
-        super().__init__()
         self.enabled = enabled
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Output of the network."""
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.enabled):
-            return super().__call__(inputs, network, *args, **kwargs)
+            return network(inputs, *args, **kwargs)
+
+
+def inherited_autocast(device: torch.device) -> Callable[[], AbstractContextManager[None]]:
+    """How another thread enters the autocast of this one, which each thread has for itself."""
+    enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    return lambda: torch.autocast(device.type, dtype=dtype, enabled=enabled)

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from monai.data import compute_importance_map
 from numpy.typing import NDArray
 
 from mose_med.geometry import window_overlap
@@ -31,6 +30,7 @@ from mose_med.resampling import InPlaneGrid, interpolated_back
 __all__ = ["BlendedSlice", "Prediction", "blended_slices", "interpolated_slice"]
 
 _GAUSSIAN_SIGMA = 0.125
+_LEAST_IMPORTANCE = 1e-3
 #: Least probability of an expert that counts as a weight: among windows that all give none, each counts alike.
 _LEAST_PROB = np.float32(1e-12)
 
@@ -104,5 +104,9 @@ def _divided(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray
 
 @lru_cache(maxsize=4)
 def _importance(size: tuple[int, ...]) -> NDArray[np.float32]:
-    weights = compute_importance_map(size, mode="gaussian", sigma_scale=_GAUSSIAN_SIGMA, dtype=torch.float32)
-    return np.asarray(weights.numpy())
+    """The Gaussian of MONAI's sliding windows, bit for bit, without importing it."""
+    weights = torch.ones(())
+    for length in size:
+        x = torch.arange(length, dtype=torch.float32) - (length - 1) / 2
+        weights = weights[..., None] * torch.exp(x**2 / (-2 * (_GAUSSIAN_SIGMA * length) ** 2))
+    return np.asarray(weights.clamp(min=max(float(weights.min()), _LEAST_IMPORTANCE)).numpy())

@@ -9,15 +9,16 @@ from typing import get_args
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from mose_med.ct_image import PlacedImage
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
 from mose_med.inferers.further_samples import FurtherSamples
 from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions, same_lesions_told
 from mose_med.inferers.nearest import nearest_shares
 from mose_med.inferers.noise import draw_case_noise
+from mose_med.inferers.precision import Precision, computing_in
 from mose_med.inferers.regions import Region
 from mose_med.inferers.sampling import region_room, sample_region
 from mose_med.inferers.seeds import case_seed
@@ -43,7 +44,7 @@ __all__ = ["infer_case"]
 
 def infer_case(
     network: StochasticNetwork,
-    image: MetaTensor,
+    image: PlacedImage,
     *,
     preprocessing: Preprocessing,
     nodules: Sequence[Sequence[float]] | NDArray[np.floating] | None = None,
@@ -59,6 +60,7 @@ def infer_case(
     lesion_threshold: float = LESION_THRESHOLD,
     min_lesion_ml: float = MIN_LESION_ML,
     num_standard: int = 0,
+    precision: Precision = "fp32",
     scratch_dir: Path | None = None,
 ) -> CaseDistribution:
     """Infer the distribution of segmentations of one case.
@@ -66,7 +68,8 @@ def infer_case(
     Args:
         network: 2D, one input channel; used in eval mode, on its own device. Any network of the protocol
             :class:`~mose_med.networks.StochasticNetwork`.
-        image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine``, in any orientation.
+        image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine`` (a :class:`~mose_med.ct_image.CtImage` or MONAI's
+            ``MetaTensor``), in any orientation.
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
             region of its own: what else is listed does not change what is said of its lesion.
@@ -85,6 +88,7 @@ def infer_case(
         lesion_threshold: marginal probability above which voxels are of a lesion.
         min_lesion_ml: smallest lesion that a search reports.
         num_standard: N', samples of the standard form to draw besides.
+        precision: of the network's products; see :mod:`mose_med.inferers.precision`, which can choose it.
         scratch_dir: of the temporary file that a large region is kept in; the system's own if None.
 
     Returns:
@@ -99,7 +103,8 @@ def infer_case(
     Example:
         >>> from mose_med.networks import MoSE
         >>> network = MoSE(channels=(4, 8), num_experts=2)
-        >>> image = MetaTensor(torch.zeros(1, 20, 20, 5), affine=torch.eye(4))
+        >>> from mose_med.ct_image import CtImage
+        >>> image = CtImage(torch.zeros(1, 20, 20, 5), torch.eye(4))
         >>> result = infer_case(network, image, preprocessing=Preprocessing(roi_size=(16, 16)), nodules=[(9, 9, 2)])
         >>> result.dense("probability").shape, len(result.lesions)
         ((20, 20, 5), 1)
@@ -121,7 +126,7 @@ def infer_case(
     searched = None if inside is None else np.asarray(volume.steps.undo(inside), dtype=bool)
     regions: list[Region] = []
     lesions: list[Lesion] = []
-    with _ready(network):
+    with _ready(network), computing_in(precision, device_of(network)):
         for view in views:
             sampled = sample_region(
                 network,
@@ -164,7 +169,7 @@ def _shares(
 
 
 def _listed_views(
-    image: MetaTensor,
+    image: PlacedImage,
     volume: OrientedVolume,
     nodules: Sequence[Sequence[float]] | NDArray[np.floating],
     roi_size: tuple[int, int],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from monai.inferers import SimpleInferer
 from torch import Tensor
 
 from mose_med.networks.priors import CodeChoice
@@ -21,8 +20,8 @@ from mose_med.samples import ExpertSamples
 __all__ = ["SamplesInferer"]
 
 
-class SamplesInferer(SimpleInferer):  # type: ignore[misc]  # monai has no types here
-    """Draw standard deviates, and fields where the network has some, and call its ``samples_from``.
+class SamplesInferer:
+    """An inferer of MONAI's evaluators: draw standard deviates, and fields if there are some; call ``samples_from``.
 
     Example:
         >>> from mose_med.networks import MoSE

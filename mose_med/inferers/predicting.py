@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mose_med.ahead import ahead
 from mose_med.geometry import window_overlap
+from mose_med.inferers.autocast import inherited_autocast
 from mose_med.inferers.blending import Prediction
 from mose_med.inferers.noise import CaseNoise
 from mose_med.inferers.regions import Box
@@ -48,9 +50,11 @@ def predictions(
     ordered, size, device = sorted(set(windows)), preprocessing.roi_size, device_of(network)
     parts, deviates = [_part(window, box, size) for window in ordered], noise.deviates.to(device)
     small = max(map(_area, parts)) < _SMALL_PART * size[0] * size[1] and not noise.fields.declared
-    for first in range(0, len(ordered), sw_batch_size):
+    reduced = inherited_autocast(device)
+
+    def of_batch(first: int) -> list[Prediction]:
         batch = ordered[first : first + sw_batch_size]
-        with torch.inference_mode():
+        with torch.inference_mode(), reduced():
             images = network_input(volume, batch, preprocessing).to(device)
             if small:
                 found = _of_parts(encoded(network, images), deviates, parts[first : first + sw_batch_size], size)
@@ -58,8 +62,11 @@ def predictions(
                 fields = [field.to(device) for field in noise.fields.at(batch, size)]
                 samples = samples_of(network, images, deviates, fields)
                 found = _to_numpy(_foreground(samples.logits)), _to_numpy(samples.expert_probs)
-        for window, foreground, probs in zip(batch, *found, strict=True):
-            yield Prediction(window, foreground, probs)
+        return list(map(Prediction, batch, *found))
+
+    # The network works on the next batch while whoever asked is busy with this one.
+    for found in ahead(of_batch, range(0, len(ordered), sw_batch_size), threads=1):
+        yield from found
 
 
 def _part(window: Window, box: Box, size: tuple[int, int]) -> Part:
@@ -94,4 +101,4 @@ def _foreground(logits: Tensor) -> Tensor:
     """Probability (B, K, S, H, W) of any class but the background, from logits (B, K, S, C, H, W)."""
     background, rest = logits[:, :, :, 0], logits[:, :, :, 1:]
     # Of one class the sum of exponentials has one term.
-    return torch.sigmoid((rest[:, :, :, 0] if rest.shape[3] == 1 else rest.logsumexp(dim=3)) - background)
+    return torch.sigmoid(((rest[:, :, :, 0] if rest.shape[3] == 1 else rest.logsumexp(dim=3)) - background).float())

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mose_med.ct_image import PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.geometry import Reorientation, checked_affine, crop_start, mm_to_index, reorientation, spacing_mm
 from mose_med.lesion_rules import DEPTH_MM
@@ -67,19 +67,22 @@ class NoduleWindows(NamedTuple):
     windows: list[Window]
 
 
-def oriented_volume(image: MetaTensor, orientation: str, in_plane_mm: float | None = None) -> OrientedVolume:
+def oriented_volume(image: PlacedImage, orientation: str, in_plane_mm: float | None = None) -> OrientedVolume:
     """Look at a CT image (1, i, j, k), with a RAS-mm ``.affine``, in an orientation and at an in-plane spacing.
 
     Raises:
-        ShapeError: if it is not one channel of a volume, or not a MetaTensor.
+        ShapeError: if it is not one channel of a volume, or carries no affine.
         GeometryError: if its affine or the orientation does not fit.
         DataError: if a value is not finite.
     """
-    if not isinstance(image, MetaTensor):
-        raise ShapeError(f"image must be a monai MetaTensor (it carries the affine), got {type(image).__name__}")
-    if image.ndim != 4 or image.shape[0] != 1 or 0 in image.shape:
+    if not hasattr(image, "affine"):
+        raise ShapeError(
+            "image must be a monai MetaTensor or another image with its RAS-mm affine as .affine, "
+            f"got {type(image).__name__}"
+        )
+    if len(image.shape) != 4 or image.shape[0] != 1 or 0 in image.shape:
         raise ShapeError(f"image must have shape (1, i, j, k), got {tuple(image.shape)}")
-    values = image.as_tensor()[0].detach().cpu().numpy()
+    values = plain_tensor(image)[0].detach().cpu().numpy()
     # One sum tells: it is finite only if every value is. Standardised, a NaN would pass for an empty window.
     if not np.isfinite(values.sum(dtype=np.float64)):
         raise DataError("image must have finite values, got NaN or infinity: replace them with -1024 (air)")
@@ -89,7 +92,7 @@ def oriented_volume(image: MetaTensor, orientation: str, in_plane_mm: float | No
     return OrientedVolume(seen, seen_affine, in_plane_grid(seen_affine, seen.shape, in_plane_mm), steps)
 
 
-def require_inside(image: MetaTensor, positions_mm: Sequence[Sequence[float]] | NDArray[np.floating]) -> None:
+def require_inside(image: PlacedImage, positions_mm: Sequence[Sequence[float]] | NDArray[np.floating]) -> None:
     """Check that positions, (M, 3) in RAS mm, lie in the image (1, i, j, k).
 
     Raises:
@@ -138,7 +141,7 @@ def network_input(volume: OrientedVolume, windows: Sequence[Window], preprocessi
 
 
 def nodule_windows(
-    image: MetaTensor, position_mm: Sequence[float], preprocessing: Preprocessing, depth_mm: float = DEPTH_MM
+    image: PlacedImage, position_mm: Sequence[float], preprocessing: Preprocessing, depth_mm: float = DEPTH_MM
 ) -> NoduleWindows:
     """What the network is given for one listed position, slices in ascending order.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from monai.data import MetaTensor
 
+from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.dicom.read import read_dicom
 from mose_med.io.dicom.stack import GantryTilt, SliceSpacing, check_gantry_tilt
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti.images import ct_study, is_nifti, read_nifti
@@ -18,6 +18,9 @@ from mose_med.io.nifti.transforms import NiftiTransform
 from mose_med.io.padding import warn_of_padding, without_padding
 from mose_med.io.study import Form, Study
 from mose_med.io.volumes import is_volume, read_volume
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
 
 __all__ = ["of_one_volume", "read_ct", "read_study"]
 
@@ -58,7 +61,9 @@ def read_ct(
         DataError: if the input cannot be used.
         GeometryError: if its geometry does not fit.
     """
-    return read_study(
+    from monai.data import MetaTensor  # here, since it takes seconds to import, and the rest does without
+
+    image = read_study(
         path,
         series,
         acquisition=acquisition,
@@ -66,6 +71,7 @@ def read_ct(
         gantry_tilt=gantry_tilt,
         nifti_transform=nifti_transform,
     ).image
+    return MetaTensor(image.tensor, affine=image.affine)
 
 
 def read_study(
@@ -79,6 +85,8 @@ def read_study(
 ) -> Study:
     """Read a CT volume as :func:`read_ct` does, and apart from it where it is from."""
     if not is_volume(path):
+        from mose_med.io.dicom.read import read_dicom  # here, since other formats do without pydicom
+
         _require_dicom_or_zip(Path(path))
         return _with_air_outside(
             read_dicom(path, series, acquisition=acquisition, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
@@ -121,7 +129,7 @@ def _with_air_outside(study: Study) -> Study:
     """Where volumes of all formats come together: the rule of padding is applied here alone."""
     values, outside = without_padding(study.image.as_tensor().numpy())
     warn_of_padding(outside)
-    return study._replace(image=MetaTensor(torch.from_numpy(values), affine=study.image.affine))
+    return study._replace(image=CtImage(torch.from_numpy(values), study.image.affine))
 
 
 def _read_with_itk(path: Path) -> Study:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from mose_med.ct_image import PlacedImage, plain_tensor
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import (
     Affine,
@@ -26,7 +26,7 @@ __all__ = ["mask_on_grid", "read_mask", "require_same_grid"]
 _NOTHING = 1e-3
 
 
-def read_mask(path: Path, image: MetaTensor) -> NDArray[np.bool_]:
+def read_mask(path: Path, image: PlacedImage) -> NDArray[np.bool_]:
     """Read where a mask is not 0.
 
     Args:
@@ -42,7 +42,7 @@ def read_mask(path: Path, image: MetaTensor) -> NDArray[np.bool_]:
     """
     affine = np.asarray(image.affine, dtype=np.float64)
     placed = mask_on_grid(
-        read_drawn(path, union=True), str(path), Volume(image.as_tensor()[0].numpy(), affine), "the study"
+        read_drawn(path, union=True), str(path), Volume(plain_tensor(image)[0].numpy(), affine), "the study"
     )
     inside = np.asarray(np.abs(np.asarray(placed, dtype=np.float32)) > _NOTHING)
     if not inside.any():

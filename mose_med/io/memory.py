@@ -6,9 +6,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-import SimpleITK
-from monai.data import MetaTensor
+import torch
 
+from mose_med.ct_image import CtImage, PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError
 from mose_med.io.ct import of_one_volume
 from mose_med.io.dicom.stack import GantryTilt
@@ -39,9 +39,9 @@ def study_in_memory(
         DataError: if it is not 3D, or has values that are no numbers.
         GeometryError: if its geometry does not fit.
     """
-    if isinstance(image, MetaTensor):
-        study = _of_metatensor(image)
-    elif isinstance(image, SimpleITK.Image):
+    if isinstance(image, torch.Tensor | CtImage) and hasattr(image, "affine"):
+        study = _of_placed_tensor(image)
+    elif type(image).__module__.partition(".")[0] == "SimpleITK":  # known without importing it
         study = _of_simpleitk(image)
     elif isinstance(image, nib.spatialimages.SpatialImage):
         study = _of_nibabel(image, nifti_transform)
@@ -50,8 +50,8 @@ def study_in_memory(
     return of_one_volume(study._replace(source=Source("memory")), _NAME, gantry_tilt)
 
 
-def _of_metatensor(image: MetaTensor) -> Study:
-    values = image.as_tensor().detach().cpu().numpy()
+def _of_placed_tensor(image: PlacedImage) -> Study:
+    values = plain_tensor(image).detach().cpu().numpy()
     if values.ndim == 4 and values.shape[0] == 1:
         values = values[0]
     if values.ndim != 3:
@@ -59,7 +59,7 @@ def _of_metatensor(image: MetaTensor) -> Study:
     return ct_study(_NAME, values, np.asarray(image.affine, dtype=np.float64), "memory")
 
 
-def _of_simpleitk(image: SimpleITK.Image) -> Study:
+def _of_simpleitk(image: Any) -> Study:
     components = image.GetNumberOfComponentsPerPixel()
     if image.GetDimension() != 3 or components != 1:
         raise DataError(

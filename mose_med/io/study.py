@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from monai.data import MetaTensor
-
+from mose_med.ct_image import CtImage
 from mose_med.io.nifti.transforms import NiftiTransforms
 
 __all__ = ["Form", "Source", "Study"]
@@ -37,7 +36,7 @@ class Study(NamedTuple):
         transforms: of a NIfTI file whose grid the image has.
     """
 
-    image: MetaTensor
+    image: CtImage
     source: Source
     corrections: tuple[str, ...] = ()
     transforms: NiftiTransforms | None = None

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError, GeometryError
@@ -145,6 +144,8 @@ def read_itk(path: Path) -> ItkContent:
         DataError: if the file is missing, damaged, of another format or not 3D.
         GeometryError: if its affine is not invertible.
     """
+    import SimpleITK  # here, since few inputs need it
+
     if not path.is_file():
         raise DataError(f"{path} does not exist")
     _require_own_kind(path)
@@ -159,16 +160,18 @@ def read_itk(path: Path) -> ItkContent:
     return itk_content(image, str(path))
 
 
-def itk_content(image: SimpleITK.Image, source: str) -> ItkContent:
+def itk_content(image: Any, source: str) -> ItkContent:
     """What a SimpleITK image of three dimensions holds.
 
     Args:
-        image: of one value a voxel or of several.
+        image: of SimpleITK, of one value a voxel or of several.
         source: what it is from, for messages.
 
     Raises:
         GeometryError: if its affine is not invertible.
     """
+    import SimpleITK
+
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()

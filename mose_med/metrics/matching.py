@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mose_med.metrics.iou import checked_overlap, mean_iou
@@ -87,6 +86,8 @@ def _best_score(similarity: _Array, rows: _Array, columns: _Array) -> float:
 def _assignment(gain: _Array) -> _Array:
     """Each rater is served by N / R predictions."""
     copies = len(gain) // gain.shape[1]
+    from scipy.optimize import linear_sum_assignment  # here, since inference does without
+
     chosen_rows, chosen_columns = linear_sum_assignment(np.repeat(gain, copies, axis=1), maximize=True)
     plan = np.zeros_like(gain)
     plan[chosen_rows, chosen_columns // copies] = 1.0 / len(gain)

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError
@@ -94,6 +93,8 @@ def merge_experts(
         ConfigError: if ``min_iou`` is out of range.
         DataError: if there is no image.
     """
+    from scipy.sparse.csgraph import connected_components  # here, since few calls need it
+
     if not 0 < min_iou <= 1:
         raise ConfigError(f"min_iou must be in (0, 1], got {min_iou}")
     agreement = expert_agreement(network, images, generator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mose_med.api.options import RUN_PANEL, CodesName, Seed
+from mose_med.api.options import RUN_PANEL, CodesName, Precision, Seed
 from mose_med.options import Option
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "OutputDir",
     "Overlays",
     "Overwrite",
+    "Precision",
     "Quiet",
     "Seed",
     "Settings",

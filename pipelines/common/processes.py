@@ -15,12 +15,27 @@ from pathlib import Path
 
 from pipelines.common.console import ExitCode, configure_logging
 
-__all__ = ["begin_process", "keep_current_folder_out", "spawn_context"]
+__all__ = ["begin_process", "keep_current_folder_out", "spawn_context", "wait_without_spinning"]
+
+#: How long a thread of OpenMP looks for work before it sleeps, by the variable that each of its libraries reads: GNU's,
+#: which PyTorch has, in rounds of a few ns, Intel's and LLVM's in ms.
+_WAITING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 
 
 def keep_current_folder_out() -> None:
     """Keep modules of the current folder out of every Python that this process starts from now on."""
     os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def wait_without_spinning() -> None:
+    """Let threads that wait for each other sleep, here and in every process that is started from now on.
+
+    By default they look for work in a loop for milliseconds, and so keep each other, and every other program, from
+    working where there are more of them than cores. What the user set stays. Call it before PyTorch is imported.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        for name, value in _WAITING.items():
+            os.environ.setdefault(name, value)
 
 
 def spawn_context() -> multiprocessing.context.SpawnContext:

@@ -9,7 +9,7 @@ from typing import Annotated
 from mose_med.errors import ConfigError
 from mose_med.options import Limits, Option, check_options
 from mose_med.weights.shipped import chosen_checkpoint
-from pipelines.common.options import CodesName, Device, OutputDir, Overwrite, Quiet, Seed, Threads
+from pipelines.common.options import CodesName, Device, OutputDir, Overwrite, Precision, Quiet, Seed, Threads
 
 __all__ = ["EvaluateMasksOptions", "EvaluateOptions"]
 
@@ -32,6 +32,7 @@ class EvaluateOptions:
         tuple[int, ...], Option("Samples per image, one number or several.", name="samples", at_least=1)
     ] = (16,)
     codes: CodesName = "quadrature"
+    precision: Precision = "auto"
     seed: Seed = 0
     num_seeds: Annotated[int, Option("Seeds to average over, counted up from --seed.", name="seeds", at_least=1)] = 1
     device: Device = "auto"

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.device import choose_device
+from mose_med.inferers.precision import chosen_precision, computing_in
 from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
 from mose_med.report.reliability import write_reliability
@@ -121,6 +122,9 @@ class _Run:
         self.datalist = load_datalist(options.datalist)
         require_fit(self.datalist, checkpoint.config, self.weights)
         self.network: StochasticNetwork = build_network(checkpoint, f"checkpoint {self.weights}").to(self.device)
+        choice = chosen_precision(self.network, options.precision, checkpoint.config.preprocessing)
+        _logger.info("precision: %s (%s)", *choice)
+        self.precision = choice.precision
         self.slices = scored_dataset(self.datalist, options.part, checkpoint.config)
         self.slices[0]
         self.training: ScoredDataset | None = None
@@ -146,6 +150,7 @@ class _Run:
             "num_samples": self.options.num_samples,
             "codes": self.options.codes,
             "seeds": self.options.seeds,
+            "precision": self.precision,
         }
 
     @torch.inference_mode()
@@ -153,7 +158,8 @@ class _Run:
         """Score all slices and write the files."""
         with Progress(console=stderr, disable=self.options.quiet, transient=True) as progress:
             constant = self._constant(progress)
-            self._score_slices(progress, constant)
+            with computing_in(self.precision, self.device):
+                self._score_slices(progress, constant)
         usage = usage_from_probs(torch.cat(self.expert_probs))
         evaluation = Evaluation(
             datalist=self.datalist.name,

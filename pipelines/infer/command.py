@@ -71,6 +71,8 @@ def _chosen(given: dict[str, Any]) -> type:
         for name in ("study", "ca_bundle"):
             if name in given:
                 raise ConfigError(f"--{name.replace('_', '-')} goes with --dicomweb URL, got {given[name]} without it")
+        if "profile" in given:
+            raise ConfigError("--profile goes with one INPUT: of many, the run.json of each case has the same")
         refuse_others(given, CohortOptions, "goes with one INPUT: give it by case, in the manifest's column {name}")
         return CohortOptions
     refuse_others(given, InferOptions, "goes with --input-dir or --manifest, not with one INPUT")

@@ -70,6 +70,7 @@ class InferOptions(ResultOptions):
     ] = None
     device: Device = "auto"
     threads: Threads = None
+    profile: Annotated[bool, Option("Show where the time went, as run.json tells it.")] = False
     quiet: Quiet = False
     overwrite: Overwrite = False
     accept_version: AcceptVersion = False

@@ -5,6 +5,7 @@ Nothing but ``private/`` says whose study it was or where it lay.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipelines.infer.dicomweb import open_archive, retrieved_study
 from pipelines.infer.lesion_lines import say_lesions
 from pipelines.infer.options import InferOptions
 from pipelines.infer.output import claimed_output
+from pipelines.infer.profile import say_profile
 from pipelines.infer.store import Destination
 from pipelines.infer.tables import write_tables
 
@@ -50,10 +52,13 @@ def infer(options: InferOptions) -> InferResult:
         DataError: if the input, the nodule list or the checkpoint cannot be used.
         GeometryError: if the geometry of the input does not fit.
     """
+    start_s = round(time.process_time(), 3)
     stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))
+    stages.seconds["start_s"] = start_s
     options.check()
     archive = None if options.dicomweb is None else open_archive(options.dicomweb, options.ca_bundle)
-    model = load_model(options.checkpoint, options.device, threads=options.threads)
+    with stages.timed("load"):
+        model = load_model(options.checkpoint, options.device, threads=options.threads)
     with _study(options, archive) as source:
         request = CaseRequest(
             source,
@@ -85,6 +90,8 @@ def infer(options: InferOptions) -> InferResult:
         with _shown(options, "store"):
             archive.store(dicom_files(out / outcome.case))
     say_lesions(out / outcome.case)
+    if options.profile:
+        say_profile(out / outcome.case)
     return InferResult(outcome.case, out / outcome.case, outcome.resumed)
 
 

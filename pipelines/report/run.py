@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from monai.data import MetaTensor
 
+from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError
 from mose_med.geometry import grid_difference
 from mose_med.io import read_study
@@ -52,7 +52,7 @@ def report(options: ReportOptions) -> Path:
     return page
 
 
-def _read_as_before(case: CaseFolder, options: ReportOptions) -> MetaTensor:
+def _read_as_before(case: CaseFolder, options: ReportOptions) -> CtImage:
     """The image, with uneven slices and a tilted gantry treated as they were for the case."""
     before = case.provenance.get("options", {})
     return read_study(
@@ -65,7 +65,7 @@ def _read_as_before(case: CaseFolder, options: ReportOptions) -> MetaTensor:
     ).image
 
 
-def _require_its_own(case: CaseFolder, image: MetaTensor, path: Path) -> None:
+def _require_its_own(case: CaseFolder, image: CtImage, path: Path) -> None:
     recorded = case.provenance.get("request", {}).get("input_sha256")
     grids = (image.shape[1:], np.asarray(image.affine), case.shape, case.affine)
     difference = grid_difference(*grids, whose="the case's", tolerance_mm=_SAME_PLACE_MM)

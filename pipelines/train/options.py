@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from mose_med.options import Option, check_options
 from pipelines.common.options import (
@@ -37,6 +37,10 @@ class TrainOptions:
     max_minutes: Annotated[
         float | None,
         Option("Stop at the end of an epoch before this time has passed.", default_text="no limit", above=0),
+    ] = None
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"] | None,
+        Option("Of the network's products: auto, fp32 or bf16.", default_text="as configured"),
     ] = None
     seed: Seed = 0
     device: Device = "auto"

@@ -30,6 +30,7 @@ from pipelines.train.config import compose, config_files
 from pipelines.train.extension import allow_more_epochs
 from pipelines.train.initial_weights import load_initial_weights
 from pipelines.train.options import TrainOptions
+from pipelines.train.precision import set_precision
 from pipelines.train.settings import data_settings, typed_settings, with_settings
 from pipelines.train.torchrun import Process
 
@@ -100,6 +101,8 @@ def train(options: TrainOptions) -> TrainResult:
     if start is not None:
         _named_errors(lambda: load_initial_weights(workflow.parser, start), batch_size, building=True)
     _named_errors(lambda: _try_parts(workflow), batch_size, building=True)
+    if options.precision is not None:
+        config["amp"] = set_precision(workflow.parser, options.precision)
     with ExitStack() as folder:
         finished = process.first_does(lambda: _claimed(options, config, datalist, process.count, folder))
         if finished is None:

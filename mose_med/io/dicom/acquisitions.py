@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
 
 from mose_med.errors import ConfigError
-from mose_med.io.dicom.headers import SliceHeader
+
+if TYPE_CHECKING:
+    from mose_med.io.dicom.headers import SliceHeader
 
 __all__ = ["acquisitions", "named_acquisitions", "slices_of_acquisition"]
 
 _DIGITS = 2
-Acquisitions = dict[int, list[SliceHeader]]
+Acquisitions: TypeAlias = "dict[int, list[SliceHeader]]"
 
 
 def acquisitions(series: list[SliceHeader]) -> Acquisitions:

@@ -6,11 +6,11 @@ pydicom's decoders take them all but JPEG of 12 bits (Process 4), which GDCM dec
 from __future__ import annotations
 
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 import pydicom
-import SimpleITK
 from numpy.typing import NDArray
 from pydicom.uid import (
     JPEG2000,
@@ -24,7 +24,7 @@ from pydicom.uid import (
 from mose_med.errors import DataError
 from mose_med.io.dicom.files import DicomFile, silenced, without_remarks
 
-__all__ = ["stored_values"]
+__all__ = ["decoders_silenced", "stored_values"]
 
 #: One decoder alone, where others that pydicom would try after it write to stderr.
 _DECODERS = {
@@ -52,6 +52,11 @@ _PIXEL_TAGS = (
 )
 
 
+def decoders_silenced() -> AbstractContextManager[None]:
+    """Keep decoders from logging how each of them failed."""
+    return silenced(*_LOUD)
+
+
 def stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integer]:
     """Pixels of a file, (row, column) or (frame, row, column), before any rescaling.
 
@@ -61,7 +66,7 @@ def stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integ
     if "PixelData" not in dataset:
         raise DataError(f"{file.name} has no pixel data")
     syntax = dataset.file_meta.get("TransferSyntaxUID", pydicom.uid.ImplicitVRLittleEndian)
-    with without_remarks(), silenced(*_LOUD):
+    with without_remarks(), decoders_silenced():
         try:
             if syntax == JPEGExtended12Bit and dataset.get("BitsStored") != 8:
                 return _decoded_by_simpleitk(dataset)
@@ -75,6 +80,8 @@ def stored_values(file: DicomFile, dataset: pydicom.Dataset) -> NDArray[np.integ
 
 def _decoded_by_simpleitk(dataset: pydicom.Dataset) -> NDArray[np.integer]:
     """Only what describes the pixels goes through the temporary file: nothing of the patient, and no rescaling."""
+    import SimpleITK  # here, since few inputs need it
+
     pixels = pydicom.Dataset()
     pixels.file_meta = dataset.file_meta
     for keyword in _PIXEL_TAGS:

@@ -17,14 +17,15 @@ from typing import NamedTuple
 import numpy as np
 import pydicom
 import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from mose_med.ahead import ahead
+from mose_med.ct_image import CtImage
 from mose_med.errors import DataError
 from mose_med.io.dicom.enhanced import frame_dataset, with_frames
-from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, open_files, read_dataset
+from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, open_files, read_dataset, without_remarks
 from mose_med.io.dicom.headers import SliceHeader, ct_headers
-from mose_med.io.dicom.pixels import stored_values
+from mose_med.io.dicom.pixels import decoders_silenced, stored_values
 from mose_med.io.dicom.resampling import planes_on_grid
 from mose_med.io.dicom.series import SeriesSummary, choose_series, summaries
 from mose_med.io.dicom.stack import GantryTilt, SliceSpacing, Stack, ordered_stack
@@ -74,7 +75,7 @@ def read_dicom(
     for correction in stack.corrections:
         _LOGGER.warning("%s: made good", correction)
     first = stack.slices[0]
-    image = MetaTensor(torch.from_numpy(volume)[None], affine=torch.from_numpy(stack.affine))
+    image = CtImage(torch.from_numpy(volume)[None], torch.from_numpy(stack.affine))
     source = Source("dicom", first.patient, first.study_uid, first.series_uid, first.frame_of_reference)
     return Study(image, source, stack.corrections)
 
@@ -136,12 +137,17 @@ def _with_air_outside(planes: Iterator[NDArray[np.float32]], outside: list[int])
 
 
 def _hu_of_slices(slices: list[SliceHeader]) -> Iterator[NDArray[np.float32]]:
-    """HU (row, column) of one slice after the other; a file that holds neighbouring slices is read once."""
-    for _, headers in groupby(slices, key=lambda header: header.file.name):
-        content: _Content | None = None
-        for header in headers:
-            content = _content(header) if content is None else content
-            yield _hu(header, content)
+    """HU (row, column) of one slice after the other; a file that holds neighbouring slices is read once.
+
+    Threads read and decode the next files meanwhile.
+    """
+    of_files = [list(headers) for _, headers in groupby(slices, key=lambda header: header.file.name)]
+    # Entered around all threads: what each of them restores is then what all of them want.
+    with without_remarks(), decoders_silenced():
+        contents = ahead(_content, (headers[0] for headers in of_files), torch.get_num_threads())
+        for headers, content in zip(of_files, contents, strict=True):
+            for header in headers:
+                yield _hu(header, content)
 
 
 def slice_hu(header: SliceHeader) -> NDArray[np.float32]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import SimpleITK
 from numpy.typing import NDArray
 
 from mose_med.io.dicom.stack import Grid
@@ -34,6 +33,8 @@ def planes_on_grid(slices: Iterable[NDArray[np.float32]], grid: Grid) -> Iterato
 
 
 def _shifted(plane: NDArray[np.float32], shift: NDArray[np.float64], grid: Grid) -> NDArray[np.float32]:
+    import SimpleITK  # here, since few inputs need it
+
     resampled = SimpleITK.Resample(
         SimpleITK.GetImageFromArray(plane),
         grid.shape[:2],

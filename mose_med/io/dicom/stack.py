@@ -9,7 +9,7 @@ and the stack says how slices are laid on it.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from mose_med.errors import ConfigError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, checked_affine
 from mose_med.io.dicom.acquisitions import named_acquisitions
-from mose_med.io.dicom.headers import SliceHeader
+
+if TYPE_CHECKING:
+    from mose_med.io.dicom.headers import SliceHeader
 
 __all__ = ["GantryTilt", "Grid", "SliceSpacing", "Stack", "check_gantry_tilt", "ordered_stack", "plane_normal"]
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from numpy.typing import DTypeLike, NDArray
 
+from mose_med.ct_image import CtImage
 from mose_med.errors import DataError, GeometryError, ShapeError
 from mose_med.geometry import Affine, checked_affine, spacing_mm
 from mose_med.io.hu_volume import compact_hu
@@ -125,7 +125,7 @@ def ct_study(path: Path | str, values: NDArray[np.generic], affine: NDArray[np.f
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
     hu = torch.from_numpy(compact_hu(values))
-    return Study(MetaTensor(hu[None], affine=torch.from_numpy(checked)), Source(form))
+    return Study(CtImage(hu[None], torch.from_numpy(checked)), Source(form))
 
 
 def write_nifti(

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 
+from mose_med.ct_image import CtImage
 from mose_med.errors import GeometryError
 from mose_med.geometry import Affine, reorientation, spacing_mm
 from mose_med.io.dicom.resampling import planes_on_grid
@@ -64,7 +64,7 @@ def upright(study: Study, name: str, gantry_tilt: GantryTilt) -> Study:
     volume = np.ascontiguousarray(steps.undo(stacked_hu(planes, laid.grid.shape)))
     # The same steps take the grid back to the order and directions of the axes of the file.
     to_laid = steps.affine(np.eye(4), volume.shape)
-    image = MetaTensor(torch.from_numpy(volume)[None], affine=torch.from_numpy(laid.affine @ np.linalg.inv(to_laid)))
+    image = CtImage(torch.from_numpy(volume)[None], torch.from_numpy(laid.affine @ np.linalg.inv(to_laid)))
     return Study(image, study.source, (*study.corrections, said))
 
 

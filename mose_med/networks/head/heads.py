@@ -2,7 +2,7 @@
 
 A 1x1 convolution is a matrix that acts on every voxel: layers are :class:`torch.nn.Linear`, and space is one axis P.
 Each head has a plain way to its logits, the reference, which can be scripted and exported and holds the maps of all
-samples, and a fast way that never does: in tiles on the CPU, compiled on an accelerator that can compile.
+samples, and a fast way that never does: in tiles, or compiled on an accelerator, which is off until it has run on one.
 """
 
 # TorchScript takes no "type: ignore" in scripted code, and torch.jit.is_scripting is not an explicit export.
@@ -21,7 +21,11 @@ from mose_med.networks.noise import CodeMaps, code_matrices
 from mose_med.networks.temperature import Temperature
 from mose_med.networks.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
-__all__ = ["ExpertHead", "HiddenLayer", "PaperHead", "ReleaseHead"]
+__all__ = ["COMPILED_ON_ACCELERATORS", "ExpertHead", "HiddenLayer", "PaperHead", "ReleaseHead"]
+
+#: The compiled way has run through its compiler on the CPU alone, never on a GPU: on one, tiles are used until
+#: ``benchmarks/head.py --compiled`` has been measured there.
+COMPILED_ON_ACCELERATORS = False
 
 
 class HiddenLayer(nn.Module):
@@ -159,7 +163,7 @@ class ReleaseHead(ExpertHead):
 
 def _is_compiled_on(device: torch.device) -> bool:
     """Whether the fast way on a device is the compiled one: on the CPU tiles are several times faster."""
-    return device.type != "cpu" and can_compile(device)
+    return COMPILED_ON_ACCELERATORS and device.type != "cpu" and can_compile(device)
 
 
 def _autocasts(tensor: Tensor) -> bool:

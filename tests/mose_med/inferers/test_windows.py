@@ -8,6 +8,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError, GeometryError, ShapeError
 from mose_med.inferers import nodule_windows, require_inside
 from mose_med.inferers.windows import oriented_volume, windows_around
@@ -119,3 +120,19 @@ def test_integers_are_shown_as_floats_are(values):
     whole = np.rint(values * 100)
     shown, expected = (nodule_windows(ct(v), at(7, 5, 4), RAW) for v in (whole.astype(np.int16), whole))
     torch.testing.assert_close(shown.inputs, expected.inputs, rtol=0, atol=0)
+
+
+class Placed(torch.Tensor):
+    """A plain tensor that somebody gave an affine."""
+
+    affine: np.ndarray
+
+
+def test_any_image_with_an_affine_is_looked_at_as_a_meta_tensor_is():
+    values = np.arange(2 * 3 * 4, dtype=np.float32).reshape(2, 3, 4)
+    tensor = torch.from_numpy(values)[None].as_subclass(Placed)
+    tensor.affine = AFFINE
+    expected = oriented_volume(ct(values), "LPS")
+    for image in (tensor, CtImage(torch.from_numpy(values)[None], torch.from_numpy(AFFINE))):
+        np.testing.assert_array_equal(oriented_volume(image, "LPS").values, expected.values)
+        np.testing.assert_array_equal(oriented_volume(image, "LPS").affine, expected.affine)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipelines.common.processes import wait_without_spinning
 from pipelines.export.torchscript import torchscript_bytes
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.cohort.preflight import preflight
@@ -67,3 +69,15 @@ def test_actors_of_ray_run_none(traps: Path, cohort: CohortOptions):
     few = replace(cohort, input_dir=cohort.input_dir / "site 0", engine="ray", workers=1)
     assert infer_cohort(few)[:3] == (3, 0, 0)
     assert not (traps / "ran").exists()
+
+
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch):
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    wait_without_spinning()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("KMP_BLOCKTIME", "7")
+    wait_without_spinning()
+    assert (os.environ.pop("GOMP_SPINCOUNT"), os.environ["KMP_BLOCKTIME"]) == ("2000", "7")

@@ -106,6 +106,15 @@ def test_the_cpu_takes_tiles(monkeypatch: pytest.MonkeyPatch):
     assert MoSE(channels=(4, 8))(torch.zeros(1, 1, 4, 4)).logits.shape[1] == 4
 
 
+def test_an_accelerator_is_compiled_for_only_where_that_is_switched_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(head, "can_compile", lambda device: True)
+    accelerator = torch.device("cuda")
+    assert not head._is_compiled_on(accelerator)
+    monkeypatch.setattr(head, "COMPILED_ON_ACCELERATORS", True)
+    assert head._is_compiled_on(accelerator)
+    assert not head._is_compiled_on(CPU)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_compiled_equals_tiled_on_cuda():

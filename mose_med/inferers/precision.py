@@ -1,0 +1,160 @@
+"""In which precision a network computes: float32, or a shorter type where a trial says that it is worth it.
+
+A shorter type is used by autocast: convolutions and the products of the heads are of that type, with sums in float32;
+normalisation and all that follows the logits stay in float32.
+
+``auto`` takes bfloat16 if, on a few windows, it is faster *and* agrees with float32: no foreground probability of a
+sample differs by more than :data:`TOLERANCE`, and no more than :data:`MASK_SHARE` of the voxels of the samples' masks
+change sides. Where no hardware multiplies bfloat16 matrices (a CPU without AMX, an old GPU), nothing is tried.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from mose_med.errors import ConfigError
+from mose_med.networks.protocol import StochasticNetwork, device_of, draw_fields, samples_of, standard_deviates
+from mose_med.preprocessing import Preprocessing
+
+__all__ = [
+    "MASK_SHARE",
+    "TOLERANCE",
+    "AskedPrecision",
+    "Precision",
+    "PrecisionChoice",
+    "Trial",
+    "chosen_precision",
+    "computing_in",
+    "multiplies_bfloat16",
+    "tried",
+]
+
+AskedPrecision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16"]
+#: How far a foreground probability may be off, and which share of mask voxels may change.
+TOLERANCE = 0.02
+MASK_SHARE = 1e-4
+#: Share of float32's time that a shorter type may take at most, to be worth it.
+_WORTH = 0.9
+_WINDOWS = 4
+_REPEATS = 3
+_DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Trial(NamedTuple):
+    """What a shorter type gives beside float32.
+
+    Attributes:
+        time_share: its time, as a share of float32's.
+        largest_difference: of a sample's foreground probability.
+        changed_share: of the voxels of the samples' masks.
+    """
+
+    time_share: float
+    largest_difference: float
+    changed_share: float
+
+    def is_good(self) -> bool:
+        """Whether the shorter type is faster and agrees."""
+        agrees = self.largest_difference <= TOLERANCE and self.changed_share <= MASK_SHARE
+        return agrees and self.time_share <= _WORTH
+
+    def __str__(self) -> str:
+        """In words."""
+        return (
+            f"{self.time_share:.2f} of float32's time, probabilities off by {self.largest_difference:.4f} at most, "
+            f"{self.changed_share:.1e} of mask voxels changed"
+        )
+
+
+class PrecisionChoice(NamedTuple):
+    """The precision that is taken, and why."""
+
+    precision: Precision
+    reason: str
+
+
+def chosen_precision(
+    network: StochasticNetwork, asked: AskedPrecision, preprocessing: Preprocessing
+) -> PrecisionChoice:
+    """The precision for a network on its device.
+
+    Args:
+        network: on its device; it is left as it is.
+        asked: ``auto`` tries, anything else is taken as it is.
+        preprocessing: of the network: the size of its windows.
+
+    Raises:
+        ConfigError: if there is no such precision.
+    """
+    if asked not in get_args(AskedPrecision):
+        raise ConfigError(f"precision must be auto, fp32, bf16 or fp16, got {asked!r}")
+    if asked != "auto":
+        return PrecisionChoice(asked, "asked for")
+    device = device_of(network)
+    if not multiplies_bfloat16(device):
+        return PrecisionChoice("fp32", f"this {device.type} has no units that multiply bfloat16 matrices")
+    trial = tried(network, "bf16", preprocessing)
+    return PrecisionChoice("bf16" if trial.is_good() else "fp32", f"bf16 was tried: {trial}")
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has hardware that multiplies matrices of bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    has_amx: Callable[[], bool] | None = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device.type == "cpu" and has_amx is not None and bool(has_amx())
+
+
+def computing_in(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """The context in which a network computes in a precision."""
+    dtype = _DTYPES[precision]
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def tried(network: StochasticNetwork, precision: Precision, preprocessing: Preprocessing) -> Trial:
+    """Time and results of a precision on windows with discs in noise, beside float32's, in turn."""
+    network = copy.deepcopy(network).eval()
+    device = device_of(network)
+    if device.type == "cpu":
+        for kernel in (parameter for parameter in network.parameters() if parameter.ndim == 4):
+            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+    images = _windows(network.in_channels, preprocessing.roi_size).to(device)
+    generator = torch.Generator().manual_seed(0)
+    deviates = standard_deviates(network, 1, generator=generator)[0].to(device)
+    fields = draw_fields(network, images, 1, generator)
+
+    def run(way: Precision) -> tuple[float, Tensor]:
+        with torch.inference_mode(), computing_in(way, device):
+            start = _now(device)
+            samples = samples_of(network, images, deviates, fields)
+            probs = samples.logits.float().softmax(dim=3)
+            return _now(device) - start, 1 - probs[:, :, :, 0]
+
+    (_, exact), (_, short) = run("fp32"), run(precision)
+    pairs = [(run("fp32")[0], run(precision)[0]) for _ in range(_REPEATS)]
+    exact_s, short_s = (min(seconds) for seconds in zip(*pairs, strict=True))
+    changed = ((exact > 0.5) != (short > 0.5)).float().mean()
+    return Trial(short_s / exact_s, float((exact - short).abs().max()), float(changed))
+
+
+def _windows(channels: int, size: tuple[int, int]) -> Tensor:
+    """Standardised windows (B, channels, H, W), the same for every trial."""
+    rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, length) for length in size), indexing="ij")
+    images = 0.2 * torch.randn(_WINDOWS, channels, *size, generator=torch.Generator().manual_seed(0)) - 0.5
+    for image, radius in zip(images, torch.linspace(0.05, 0.5, _WINDOWS), strict=True):
+        image[:, rows**2 + columns**2 < radius**2] += 3
+    return images
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
