@@ -201,7 +201,7 @@ def test_a_lesion_that_is_not_there_is_named(case, number: int):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sample": 3}, "option must be one of seed, samples, .* got 'sample'"),
+        ({"sample": 3}, "option must be one of region, .* samples, .* got 'sample'"),
         ({"samples": 0}, "samples must be >= 1, got 0"),
         ({"region": "full"}, "region says where to look without nodules, got both"),
         ({"outputs": "mask"}, "outputs must be all, or some of masks, .* got 'mask'"),
