@@ -51,7 +51,7 @@ class Checkpoint:
 
     ``loss`` is what the loss keeps between steps; None if it keeps nothing. ``calibration`` says what
     ``mose-med calibrate`` fitted: its temperatures, which are in the weights, and its scores. ``learnt_from`` holds a
-    record of each training that the weights come from, see :mod:`mose_med.data.learnt_from`.
+    record of each training that the weights come from, see :mod:`mose_med.data.training_record`.
     """
 
     model: dict[str, Tensor]

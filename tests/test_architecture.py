@@ -61,7 +61,7 @@ ALLOWED = {
     "report": BOTTOM | {"inferers", "metrics", "io"},
     "handlers": BOTTOM | {"losses", "metrics", "report", "data", "checkpoint"},
     "device": {"errors"},
-    "provenance": {"files"},
+    "provenance": {"ct_image", "files"},
     "weights": BOTTOM | {"model_files"},
 }
 ALLOWED[FACE] = set(ALLOWED) - {"__init__"}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,9 @@ from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.io.case.maps import CaseMaps
 from mose_med.io.memory import study_in_memory
 from mose_med.lesion_rules import LESIONS_NAME
-from mose_med.report import LesionFigure, lesion_figure, read_lesion_volumes
+
+if TYPE_CHECKING:
+    from mose_med.report import LesionFigure
 
 __all__ = ["Case", "open_case"]
 
@@ -131,6 +133,8 @@ class Case:
             image: the CT below the outlines, of any kind that :meth:`Model.infer` takes. A case that was inferred has
                 its own; one from a folder shows the marginal probability instead.
         """
+        from mose_med.report import lesion_figure, read_lesion_volumes  # here: Matplotlib takes long to import
+
         wanted = self._lesion(lesion)
         (volumes,) = read_lesion_volumes(self._maps, self._image_hu(image), [wanted])
         return lesion_figure(wanted, volumes, case=self.name)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mose_med.data.datalist import PARTS, Datalist, DatalistEntry, load_datalist
     from mose_med.data.dataset import EpochIndex, EpochSampler, MultiRaterDataset
     from mose_med.data.flipped_class_dataset import FlippedClassDataset
-    from mose_med.data.learnt_from import learnt_from, patients_met
     from mose_med.data.pictures import PictureInputd, picture_augmentation, picture_centre
+    from mose_med.data.training_record import learnt_from, patients_met
     from mose_med.data.windows import PreprocessSlicesd
 
 __all__ = [
@@ -50,8 +50,8 @@ __getattr__ = names_from(
         "datalist": "PARTS Datalist DatalistEntry load_datalist",
         "dataset": "EpochIndex EpochSampler MultiRaterDataset",
         "flipped_class_dataset": "FlippedClassDataset",
-        "learnt_from": "learnt_from patients_met",
         "pictures": "PictureInputd picture_augmentation picture_centre",
+        "training_record": "learnt_from patients_met",
         "windows": "PreprocessSlicesd",
     },
 )

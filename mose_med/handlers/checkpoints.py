@@ -73,7 +73,7 @@ class CheckpointKeeper:
         seed: of the training. Order, augmentation and latent codes of an epoch follow from it, so a resume needs no
             more of their state; PyTorch's own generator is kept for whatever else draws.
         learnt_from: records of this training and of those that its initial weights come from, see
-            :mod:`mose_med.data.learnt_from`; they are kept.
+            :mod:`mose_med.data.training_record`; they are kept.
         metric: name in ``engine.state.metrics``; lower is better. Epochs without it are never the best.
         loss: whose state between steps is kept, where it has some: a module with buffers.
     """

@@ -129,7 +129,7 @@ def build(settings: Mapping[str, Any]) -> Any:
     try:
         return network(**arguments)
     except TypeError as error:
-        raise ConfigError(f"network {name!r} has not all of the settings {sorted(arguments)}: {error}") from error
+        raise ConfigError(f"network {name!r} cannot be built from its settings {sorted(arguments)}: {error}") from error
 
 
 def _declared() -> dict[str, EntryPoint]:

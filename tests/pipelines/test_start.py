@@ -45,7 +45,8 @@ def test_inferring_a_nifti_file_loads_torch_and_little_else(where: list[str], in
         ("mose_med.losses", {"torch"}),
         ("mose_med.metrics", {"torch"}),
         ("mose_med.inferers", {"torch"}),
-        ("mose_med.io.case.finished", {"torch"}),
+        ("mose_med.io.case.folder", {"torch"}),
+        ("mose_med.api.model", {"torch"}),
         ("mose_med.data", set()),
     ],
 )

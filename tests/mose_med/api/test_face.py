@@ -241,7 +241,7 @@ def test_a_folder_that_is_no_case_is_never_replaced(case, tmp_path: Path):
 
 
 def test_what_decides_the_result_is_no_option_of_saving(case, tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"save takes dicom_seg, .* got 'seed': pass it to infer"):
+    with pytest.raises(ConfigError, match=r"save takes dicom, dicom_seg, .* got 'seed': pass it to infer"):
         case.save(tmp_path / "out", seed=1)
     again = mose_med.open_case(case.save(tmp_path / "out"))
     with pytest.raises(ConfigError, match="a case from a folder is copied as it is, got report: infer it again"):
@@ -250,7 +250,7 @@ def test_what_decides_the_result_is_no_option_of_saving(case, tmp_path: Path):
 
 def test_dicom_objects_of_an_image_in_memory_are_refused(model, study, ball_mm, tmp_path: Path):
     case = model.infer(read_ct(study), nodules=[ball_mm])
-    with pytest.raises(DataError, match="goes with DICOM input, got memory"):
+    with pytest.raises(DataError, match="DICOM objects go with DICOM input, got memory"):
         case.save(tmp_path / "out", dicom_seg=True)
     assert not (tmp_path / "out").exists()
 

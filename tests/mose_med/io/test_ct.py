@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mose_med.errors import ConfigError, DataError, GeometryError
-from mose_med.io import read_ct, read_study
+from mose_med.io import Source, read_ct, read_study
 
 AFFINE = np.array([[-0.7, 0.0, 0.1, 30.0], [0.0, -0.6, 0.0, 20.0], [0.028, 0.0, 2.5, -100.0], [0, 0, 0, 1]])
 
@@ -30,7 +30,7 @@ def test_every_format_gives_the_same_image(tmp_path: Path, write_volume, hu, nam
 
 @pytest.mark.parametrize(("name", "form"), [("a.nii", "nifti"), ("a.nhdr", "nrrd"), ("a.mhd", "metaimage")])
 def test_the_source_says_which_format_it_was(tmp_path: Path, write_volume, hu, name: str, form: str):
-    assert read_study(write_volume(tmp_path / name, hu)).source == (form, "", "", "")
+    assert read_study(write_volume(tmp_path / name, hu)).source == Source(form)
 
 
 @pytest.mark.parametrize(

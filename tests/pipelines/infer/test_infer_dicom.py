@@ -77,7 +77,7 @@ def test_a_series_that_is_resampled_is_refused(options: InferOptions):
 def test_a_nifti_volume_is_refused(options: InferOptions, tmp_path: Path):
     image = read_ct(options.source)
     nib.save(nib.Nifti1Image(image.numpy()[0], np.asarray(image.affine)), tmp_path / "ct.nii.gz")
-    with pytest.raises(DataError, match="--dicom-seg goes with DICOM input, got nifti: leave out --dicom-seg, or"):
+    with pytest.raises(DataError, match="DICOM objects go with DICOM input, got nifti: leave out --dicom-seg, or"):
         infer(dataclasses.replace(options, source=tmp_path / "ct.nii.gz"))
     assert not options.output_dir.exists()
 
@@ -180,8 +180,13 @@ def test_kinds_that_are_none_and_pictures_without_maps_are_refused(options: Infe
 
 def test_the_option_takes_kinds_with_commas(monkeypatch):
     taken = []
-    monkeypatch.setattr("pipelines.infer.run.infer", taken.append)
-    assert invoke(["infer", "study", "--output-dir", "out", "--dicom", "rtstruct, seg"]) == 0
+
+    def refuse(options: InferOptions) -> None:
+        taken.append(options)
+        raise ConfigError("the options are all that is asked for")
+
+    monkeypatch.setattr("pipelines.infer.run.infer", refuse)
+    assert invoke(["infer", "study", "--output-dir", "out", "--dicom", "rtstruct, seg"]) == 2
     assert (taken[0].dicom, taken[0].dicom_seg, taken[0].dicom_kinds) == (
         ("seg", "rtstruct"),
         False,

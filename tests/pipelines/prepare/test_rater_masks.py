@@ -214,7 +214,7 @@ def test_wanted_spacing_is_told_and_checked(options: PrepareRaterMasksOptions):
     assert datalist.spacing_mm == 0.5
     zooms = nib.load(datalist.part("training")[0].image).header.get_zooms()
     assert zooms == pytest.approx((0.5, 0.5, 2.0))
-    with pytest.raises(ConfigError, match="spacing must be native or a length > 0 mm, got 0"):
+    with pytest.raises(ConfigError, match=r"spacing_mm must be > 0, got 0\.0"):
         replace(options, spacing_mm=0.0)
 
 

@@ -161,7 +161,8 @@ def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOpt
         replace(options, datalist=leaky, old_datalist=tiny_datalist),
         "patient P-5 and 1 more of the held-out test part of tiny is in the training part of site",
     )
-    refused(replace(options, margin=-1.0), r"margin must be > 0, got -1\.0")
+    with pytest.raises(ConfigError, match=r"margin must be > 0, got -1\.0"):
+        replace(options, margin=-1.0)
 
 
 def test_several_processes_are_refused(options: RetrainOptions, monkeypatch: pytest.MonkeyPatch):
