@@ -118,7 +118,7 @@ class MlflowTracking:
 
 def code_tags() -> dict[str, str]:
     """Commit of this project's code, where it runs from a Git checkout; marked if files differ from it."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return {}
     commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
