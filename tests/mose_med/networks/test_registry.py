@@ -64,7 +64,7 @@ def test_a_class_without_a_name_is_refused():
 
 
 def test_a_setting_that_does_not_exist_is_refused():
-    with pytest.raises(ConfigError, match=r"network 'mose' has not all of the settings \['depth'\]"):
+    with pytest.raises(ConfigError, match=r"network 'mose' cannot be built from its settings \['depth'\]"):
         build({"depth": 3})
 
 
