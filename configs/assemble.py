@@ -23,6 +23,11 @@ _SCHEDULE = {"lidc": "linear", "lidc_small": "cosine", "cityscapes": "linear"}
 _TRAIN = ("knobs", "{bundle}/training", "{bundle}/model", "model_config", "train", "{schedule}", "{data}")
 _INFERENCE = ("inference_knobs", "{bundle}/model", "model_config", "{data}_inference", "inference")
 _SHARED = ("evaluate.yaml", "multi_gpu_train.yaml", "mlflow.yaml", "logging.conf")
+#: Volumes are preprocessed by transforms with the same settings.
+_OF_VOLUMES = {
+    "mose_med.preprocessing.Preprocessing": "mose_med.data.VolumePreprocessing",
+    'preprocessing: "@preprocessing"\n  classes': 'preprocessing: "$@preprocessing.settings"\n  classes',
+}
 _HEADER = """\
 # {title}
 # Config files are code: a value that begins with $ is evaluated as Python, so run only files you trust.
@@ -30,7 +35,7 @@ _HEADER = """\
 """
 _TITLES = {
     "train.yaml": "Train MoSE. Overlays change the knobs; the wiring is below them.",
-    "inference.yaml": "Class probabilities of the images of a datalist: the marginal distribution, as one network.",
+    "inference.yaml": "Class probabilities of images: the marginal distribution, as one network.",
 }
 
 
@@ -54,7 +59,11 @@ def _joined(name: str, bundle: str, parts: tuple[str, ...]) -> str:
         _SOURCES / f"{part.format(bundle=bundle, data=_DATA[bundle], schedule=_SCHEDULE[bundle])}.yaml"
         for part in parts
     ]
-    return "\n".join([_HEADER.format(title=_TITLES[name]), *(path.read_text(encoding="utf-8") for path in paths)])
+    text = "\n".join([_HEADER.format(title=_TITLES[name]), *(path.read_text(encoding="utf-8") for path in paths)])
+    if parts is _INFERENCE and _DATA[bundle] == "slices":
+        for of_slices, of_volumes in _OF_VOLUMES.items():
+            text = text.replace(of_slices, of_volumes)
+    return text
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from mose_med.data.datalist import PARTS, Datalist, DatalistEntry, load_datalist
     from mose_med.data.dataset import EpochIndex, EpochSampler, MultiRaterDataset
     from mose_med.data.flipped_class_dataset import FlippedClassDataset
+    from mose_med.data.image_sources import VolumePreprocessing, image_files
     from mose_med.data.pictures import PictureInputd, picture_augmentation, picture_centre
     from mose_med.data.training_record import learnt_from, patients_met
-    from mose_med.data.windows import PreprocessSlicesd
 
 __all__ = [
     "CITYSCAPES_FLIPS",
@@ -29,10 +29,11 @@ __all__ = [
     "MultiRaterBatch",
     "MultiRaterDataset",
     "PictureInputd",
-    "PreprocessSlicesd",
     "RandFlipRotateBatchd",
     "RandIntensityBatchd",
+    "VolumePreprocessing",
     "flipped_labels",
+    "image_files",
     "learnt_from",
     "load_datalist",
     "mode_probabilities",
@@ -50,8 +51,8 @@ __getattr__ = names_from(
         "datalist": "PARTS Datalist DatalistEntry load_datalist",
         "dataset": "EpochIndex EpochSampler MultiRaterDataset",
         "flipped_class_dataset": "FlippedClassDataset",
+        "image_sources": "VolumePreprocessing image_files",
         "pictures": "PictureInputd picture_augmentation picture_centre",
         "training_record": "learnt_from patients_met",
-        "windows": "PreprocessSlicesd",
     },
 )

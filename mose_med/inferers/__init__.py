@@ -6,6 +6,7 @@ from mose_med.inferers.distribution import CaseDistribution, MapFormat
 from mose_med.inferers.drawing import SamplesInferer
 from mose_med.inferers.lesions import Lesion, LesionEntropy
 from mose_med.inferers.lungs import lung_mask
+from mose_med.inferers.preprocessed_windows import PreprocessedWindows
 from mose_med.inferers.regions import Box, Region
 from mose_med.inferers.views import RegionName
 from mose_med.inferers.volumes import VolumeDistribution
@@ -19,6 +20,7 @@ __all__ = [
     "LesionEntropy",
     "MapFormat",
     "NoduleWindows",
+    "PreprocessedWindows",
     "Region",
     "RegionName",
     "SamplesInferer",

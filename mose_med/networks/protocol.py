@@ -18,7 +18,7 @@ Members that a network may have besides those of :class:`StochasticNetwork`, eac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, Self, get_args
+from typing import Any, NamedTuple, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _DEFAULT_SAMPLES = 4
+_Self = TypeVar("_Self")  # typing.Self is of Python 3.11, and bundles that bring this module run on 3.10
 _REQUIRED = ("spatial_dims", "in_channels", "num_experts", "noise_dim", "samples_from")
 
 
@@ -111,9 +112,9 @@ class StochasticNetwork(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...  # noqa: D102
 
-    def eval(self) -> Self: ...  # noqa: D102
+    def eval(self: _Self) -> _Self: ...  # noqa: D102
 
-    def to(self, device: torch.device | str) -> Self: ...  # noqa: D102
+    def to(self: _Self, device: torch.device | str) -> _Self: ...  # noqa: D102
 
 
 def require_stochastic(network: object) -> None:

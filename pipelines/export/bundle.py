@@ -3,7 +3,9 @@
 <name>/models/model.pt   the state dict that MONAI's commands load; model_config.json what it means, for our own
        models/model.ts   the same as TorchScript that needs PyTorch alone
        configs/          MONAI's, train.yaml with every setting of the training
-       docs/README.md    model card with the measured scores; evaluation.json the scores as numbers
+       docs/README.md    model card with the measured scores; evaluation.json the scores as numbers; data_license.txt
+       scripts/          the modules of mose_med that the configs name, if the bundle shall need no mose_med
+       large_files.yml   where files over 25 MB are, for the model zoo
        LICENSE  SHA256SUMS
 """
 
@@ -27,6 +29,7 @@ from pipelines.evaluate.files import METRICS_NAME, Evaluation, read_evaluation
 from pipelines.export.archive import write_archive
 from pipelines.export.card import model_card
 from pipelines.export.configs import config_texts
+from pipelines.export.model_zoo import large_files, self_contained, with_pins
 from pipelines.export.options import ExportBundleOptions
 from pipelines.export.torchscript import torchscript_bytes
 from pipelines.train.config import bundle_configs
@@ -34,6 +37,8 @@ from pipelines.train.run import CONFIG_NAME
 
 __all__ = ["ExportBundleOptions", "export_bundle"]
 
+#: Pages of a bundle that hold for every model of it.
+_PAGES = ("README.md", "data_license.txt")
 _logger = logging.getLogger(__name__)
 
 
@@ -52,11 +57,13 @@ def export_bundle(options: ExportBundleOptions) -> Path:
     found = read_checkpoint(options.checkpoint)
     sha256 = model_sha256(options.checkpoint)
     scores = None if options.evaluation is None else _scores(options.evaluation, sha256, options.checkpoint)
-    training = options.checkpoint.parent
-    bundle = options.bundle or _trained_bundle(training)
-    texts = _texts(bundle, found, sha256, scores, training)
+    bundle = options.bundle or _trained_bundle(options.checkpoint.parent)
+    texts = _texts(bundle, found, sha256, scores, options)
+    texts = self_contained(texts, found.config) if options.self_contained else with_pins(texts, found.config)
     files = {name: text.encode() for name, text in texts.items()}
     files |= _models(found, options.checkpoint, files["configs/metadata.json"])
+    if options.large_files is not None:
+        files |= large_files(files, options.large_files)
     write_archive(target, target.stem, files)
     _logger.info("%s holds %d files", target, len(files))
     return target
@@ -78,15 +85,15 @@ def _trained_bundle(training: Path) -> str:
     return str(json.loads(record.read_text(encoding="utf-8")).get("bundle", "lidc"))
 
 
-def _texts(bundle: str, found: Checkpoint, sha256: str, scores: Evaluation | None, training: Path) -> dict[str, str]:
+def _texts(
+    bundle: str, found: Checkpoint, sha256: str, scores: Evaluation | None, options: ExportBundleOptions
+) -> dict[str, str]:
     root = bundle_configs(bundle).parent
-    path = training / CONFIG_NAME
+    path = options.checkpoint.parent / CONFIG_NAME
     trained: dict[str, Any] | None = ConfigParser.load_config_file(str(path)) if path.is_file() else None
     texts = {f"configs/{name}": text for name, text in config_texts(bundle, found.config, trained).items()}
-    pages = {
-        path.name: path.read_text(encoding="utf-8") for path in sorted((root / "docs").iterdir()) if path.is_file()
-    }
-    pages["README.md"] = model_card(pages["README.md"], found, sha256, scores)
+    pages = {name: (root / "docs" / name).read_text(encoding="utf-8") for name in _PAGES}
+    pages["README.md"] = model_card(pages["README.md"], found, sha256, scores, self_contained=options.self_contained)
     if scores is not None:
         pages["evaluation.json"] = json.dumps(scores.to_dict(), indent=2) + "\n"
     texts |= {f"docs/{name}": text for name, text in pages.items()}

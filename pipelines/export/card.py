@@ -13,16 +13,20 @@ __all__ = ["model_card"]
 
 _NO_SCORES = "No scores: this bundle was exported without `--evaluation`."
 
-_MONAI = """## Use with MONAI
+_MONAI = """#### **With MONAI**
 
-The commands above that begin with `python -m monai.bundle` work here, where `configs` and `models` are, with mose_med
-installed. Without `--checkpoint`, the weights are those of `models/model.pt`, a plain state dict; what they mean is in
-`models/model_config.json`, which mose_med reads beside them. Overlays for `configs/train.yaml` are in
-`configs/overlays`: `--config_file "['configs/train.yaml','configs/overlays/ema.yaml']"`. Config files are code: run
-only those that you trust.
+The commands above that begin with `python -m monai.bundle` work here, where `configs` and `models` are. Without
+`--checkpoint`, the weights are those of `models/model.pt`, a plain state dict; what they mean is in
+`models/model_config.json`, which is read beside them. Config files are code: run only those that you trust.
+
+{needs}
 """
+_NEEDS_MOSE_MED = """They need mose_med. Overlays for `configs/train.yaml` are in `configs/overlays`:
+`--config_file "['configs/train.yaml','configs/overlays/ema.yaml']"`."""
+_NEEDS_MONAI = """They need MONAI, PyTorch and the packages that `configs/metadata.json` names. The modules that the config
+files name are in `scripts`, copied from mose_med; overlays and `configs/mlflow.yaml` come with mose_med alone."""
 
-_USE = """## Use with PyTorch alone
+_USE = """#### **With PyTorch alone**
 
 `models/model.ts` needs nothing but PyTorch. It takes {what} and returns the probability of every class.
 {samples_from}
@@ -53,28 +57,33 @@ mean, std = torch.tensor({mean}), torch.tensor({std})
 image = picture.clone()
 image[:, :3] = (picture[:, :3] / 255 - mean[:, None, None]) / std[:, None, None]
 """
+#: Sections of the READMEs, by the model zoo's template.
+_PERFORMANCE, _STEPS, _SYSTEM = (
+    f"## **{name}**\n" for name in ("Performance", "Additional Usage Steps", "System Configuration")
+)
 #: How the READMEs of the bundles name a page that is not in the zip file.
 _PAGE, _INSTEAD = "[training](../../../docs/training.md)", "`docs/training.md` of mose_med"
 
 
-def model_card(readme: str, checkpoint: Checkpoint, sha256: str, evaluation: Evaluation | None) -> str:
-    """Text of ``docs/README.md``.
+def model_card(
+    readme: str, checkpoint: Checkpoint, sha256: str, evaluation: Evaluation | None, *, self_contained: bool = False
+) -> str:
+    """Text of ``docs/README.md``: the page of the bundle, with what is true of these weights in its sections.
 
     Args:
         readme: the page of the bundle that the model belongs to.
         checkpoint: the weights.
         sha256: of the checkpoint file they were taken from.
         evaluation: their scores, if there are any.
+        self_contained: whether the bundle brings the modules of mose_med along.
     """
     scores = markdown_table(evaluation) if evaluation is not None else f"{_NO_SCORES}\n"
-    parts = [
-        readme.replace(_PAGE, _INSTEAD).rstrip("\n") + "\n",
-        _facts(checkpoint, sha256),
-        f"## Measured scores\n\n{scores}",
-        _MONAI,
-        _use(checkpoint),
-    ]
-    return "\n".join(parts)
+    usage = f"{_MONAI.format(needs=_NEEDS_MONAI if self_contained else _NEEDS_MOSE_MED)}\n{_use(checkpoint)}"
+    before, _, rest = readme.replace(_PAGE, _INSTEAD).partition(_PERFORMANCE)
+    _, _, steps = rest.partition(_STEPS)
+    steps, system, after = steps.partition(_SYSTEM)
+    parts = [f"{before}{_PERFORMANCE}", scores, _facts(checkpoint, sha256), f"{_STEPS}{steps.rstrip()}\n", usage]
+    return "\n".join([*parts, f"{system}{after}"])
 
 
 def _facts(checkpoint: Checkpoint, sha256: str) -> str:
@@ -91,7 +100,7 @@ def _facts(checkpoint: Checkpoint, sha256: str) -> str:
         "checkpoint SHA-256": f"`{sha256}`",
     }
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
-    return "\n".join(["## This model", "", "| | |", "|---|---|", *lines, ""])
+    return "\n".join(["#### **These weights**", "", "| | |", "|---|---|", *lines, ""])
 
 
 def _calibration(found: dict[str, Any] | None) -> str:

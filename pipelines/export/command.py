@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
         examples=(
             "mose-med export bundle --checkpoint run/best.pt --output-file lung.zip",
             "mose-med export bundle --checkpoint run/best.pt --evaluation run/evaluation --output-file lung.zip",
+            "mose-med export bundle --checkpoint run/best.pt --self-contained --output-file lung_for_the_zoo.zip",
         ),
     )(bundle)
     command(

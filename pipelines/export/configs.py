@@ -30,6 +30,8 @@ _SIGNS = ("$", "@", "%")
 _SIGNS_OF_NAMES = (*_SIGNS, "_", "+")
 _BASE = "train.yaml"
 _INFERENCE = "inference.yaml"
+#: The same again, under the name that the model zoo, MONAI Label and Deploy look for.
+_INFERENCE_JSON = "inference.json"
 _METADATA = "metadata.json"
 #: Settings that name places and devices of one machine.
 _OF_MACHINE = ("bundle_root", "datalist", "output_dir", "device_name")
@@ -50,6 +52,7 @@ def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | N
     inference = ConfigParser.load_config_file(str(folder / _INFERENCE))
     for name, config in ((_BASE, _training(bundle, trained)), (_INFERENCE, inference)):
         texts[name] = yaml.safe_dump(_of_model(config, model), sort_keys=False, allow_unicode=True, width=120)
+    texts[_INFERENCE_JSON] = json.dumps(_of_model(inference, model), indent=2) + "\n"
     texts[_METADATA] = json.dumps(bundle_metadata(bundle, model), indent=2) + "\n"
     return texts
 
@@ -94,7 +97,9 @@ def _training(bundle: str, trained: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _of_model(config: dict[str, Any], model: ModelConfig) -> dict[str, Any]:
     """A configuration with the settings of the weights."""
-    return config | model_settings(model)
+    settings = model_settings(model)
+    target = config.get("preprocessing", {}).get("_target_", _PREPROCESSING)
+    return config | settings | {"preprocessing": settings["preprocessing"] | {"_target_": target}}
 
 
 def model_settings(model: ModelConfig) -> dict[str, Any]:

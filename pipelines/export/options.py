@@ -24,6 +24,12 @@ class ExportBundleOptions:
     bundle: Annotated[
         str | None, Option("Which bundle the model belongs to.", default_text="that of the training, or lidc")
     ] = None
+    self_contained: Annotated[
+        bool, Option("Bring the modules of mose_med that the configs name along: it runs without mose_med.")
+    ] = False
+    large_files: Annotated[
+        str | None, Option("Address of the folder where files over 25 MB will be, for the zoo's large_files.yml.")
+    ] = None
     overwrite: Annotated[bool, Option("Replace the zip file.", panel=RUN_PANEL)] = False
     quiet: Quiet = False
 
