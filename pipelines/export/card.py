@@ -23,8 +23,8 @@ The commands above that begin with `python -m monai.bundle` work here, where `co
 """
 _NEEDS_MOSE_MED = """They need mose_med. Overlays for `configs/train.yaml` are in `configs/overlays`:
 `--config_file "['configs/train.yaml','configs/overlays/ema.yaml']"`."""
-_NEEDS_MONAI = """They need MONAI, PyTorch and the packages that `configs/metadata.json` names. The modules that the config
-files name are in `scripts`, copied from mose_med; overlays and `configs/mlflow.yaml` come with mose_med alone."""
+_NEEDS_MONAI = """They need MONAI, PyTorch and the packages that `configs/metadata.json` names. The modules that the
+config files name are in `scripts`, copied from mose_med. Overlays and `configs/mlflow.yaml` are of mose_med alone."""
 
 _USE = """#### **With PyTorch alone**
 
