@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,8 @@ __all__ = ["BUNDLE_FOLDER", "BUNDLE_SHA256", "ModelVersion", "RegisteredModel", 
 #: Tag of a version: the SHA-256 of its bundle; and the folder of the run's artifacts that holds it.
 BUNDLE_SHA256 = "bundle_sha256"
 BUNDLE_FOLDER = "bundle"
+#: With which MLflow answers for a model, a version or an alias that there is none.
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<number>[0-9]+))")
 
 
@@ -84,7 +86,10 @@ class RegisteredModel:
             self._require_model()
             found = self._client.search_model_versions(f"name='{self.model}'")
             aliases = self._client.get_registered_model(self.model).aliases
-        versions = [_version(entry, aliases) for entry in found]
+        named: dict[int, list[str]] = {}
+        for alias, number in aliases.items():
+            named.setdefault(int(number), []).append(alias)
+        versions = [_version(entry, named.get(int(entry.version), ())) for entry in found]
         return sorted(versions, key=lambda version: version.number)
 
     def version(self, number: int) -> ModelVersion:
@@ -93,11 +98,11 @@ class RegisteredModel:
         Raises:
             ConfigError: if there is none of this number.
         """
-        versions = {version.number: version for version in self.versions()}
-        if number not in versions:
-            known = ", ".join(map(str, versions)) or "none"
+        found = self._found(lambda: self._client.get_model_version(self.model, str(number)))
+        if found is None:
+            known = ", ".join(str(version.number) for version in self.versions()) or "none"
             raise ConfigError(f"model {self.model} has no version {number}: there are {known}")
-        return versions[number]
+        return found
 
     def aliased(self, alias: str) -> ModelVersion:
         """The version of an alias.
@@ -105,12 +110,28 @@ class RegisteredModel:
         Raises:
             ConfigError: if there is no such model or alias.
         """
-        versions = self.versions()
-        for version in versions:
-            if alias in version.aliases:
-                return version
-        known = ", ".join(sorted(name for version in versions for name in version.aliases)) or "none"
-        raise ConfigError(f"model {self.model} has no alias {alias}: there are {known}")
+        found = self._of_alias(alias)
+        if found is None:
+            known = ", ".join(sorted(name for version in self.versions() for name in version.aliases)) or "none"
+            raise ConfigError(f"model {self.model} has no alias {alias}: there are {known}")
+        return found
+
+    def _of_alias(self, alias: str) -> ModelVersion | None:
+        """The version of an alias; None if there is no such model or alias."""
+        return self._found(lambda: self._client.get_model_version_by_alias(self.model, alias))
+
+    def _found(self, ask: Callable[[], Any]) -> ModelVersion | None:
+        """The version that a call of the client gives; None if the store has none."""
+        from mlflow.exceptions import MlflowException
+
+        with self._named_errors():
+            try:
+                entry = ask()
+            except MlflowException as error:
+                if error.error_code not in _NOT_THERE:
+                    raise
+                return None
+        return _version(entry, entry.aliases)
 
     def download(self, version: ModelVersion, target: Path) -> Path:
         """Write the bundle of a version, if it is not there yet.
@@ -142,10 +163,9 @@ class RegisteredModel:
         return named_store_errors(f"of model {self.model}")
 
 
-def _version(entry: Any, aliases: Mapping[str, str]) -> ModelVersion:
-    number = int(entry.version)
-    names = tuple(sorted(name for name, version in aliases.items() if int(version) == number))
-    return ModelVersion(number, str(entry.run_id), dict(entry.tags), names, int(entry.creation_timestamp))
+def _version(entry: Any, aliases: Iterable[str]) -> ModelVersion:
+    names, created = tuple(sorted(aliases)), int(entry.creation_timestamp)
+    return ModelVersion(int(entry.version), str(entry.run_id), dict(entry.tags), names, created)
 
 
 @contextmanager

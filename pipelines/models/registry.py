@@ -5,6 +5,7 @@ The alias ``champion`` names the version in use. What a version descends from, a
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,18 +53,17 @@ class Registry(RegisteredModel):
         Raises:
             ConfigError: if there is no such model, or no champion yet.
         """
-        for version in self.versions():
-            if CHAMPION in version.aliases:
-                return version
-        raise ConfigError(
-            f"model {self.model} has no champion yet: name one with `mose-med models register --champion`"
-        )
+        found = self._of_alias(CHAMPION)
+        if found is None:
+            self._require_model()
+            raise ConfigError(
+                f"model {self.model} has no champion yet: name one with `mose-med models register --champion`"
+            )
+        return found
 
     def has_champion(self) -> bool:
         """Whether there is a version in use."""
-        with self._named_errors():
-            models = self._client.search_registered_models(f"name='{self.model}'")
-        return bool(models) and CHAMPION in models[0].aliases
+        return self._of_alias(CHAMPION) is not None
 
     def register(self, bundle: Path, tags: Mapping[str, str], run_id: str | None = None) -> ModelVersion:
         """Add a version, or return the one that has the same bundle already.
@@ -84,8 +84,10 @@ class Registry(RegisteredModel):
                 made_once(lambda: self._client.create_registered_model(self.model))
             for version in self.versions():
                 if version.tags.get(BUNDLE_SHA256) == sha256:
+                    self._describe(version.run_id)  # those of earlier versions of mose_med have no description
                     return version
             holder = run_id or self._run_of(bundle, experiment)
+            self._describe(holder)
             source = f"{run_artifacts(self._client, holder)}/{BUNDLE_FOLDER}"
             all_tags = {name: value for name, value in tags.items() if value} | {BUNDLE_SHA256: sha256}
             created = self._client.create_model_version(self.model, source, run_id=holder, tags=all_tags)
@@ -131,3 +133,13 @@ class Registry(RegisteredModel):
         keep_artifact(self._client, run.info.run_id, bundle, BUNDLE_FOLDER)
         self._client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
+
+    def _describe(self, run_id: str) -> None:
+        """Keep what MLflow needs to load the bundle beside it."""
+        from mose_med.api.mlflow_model import write_description
+
+        with tempfile.TemporaryDirectory() as scratch:
+            description = Path(scratch) / "model"
+            write_description(description)
+            for file in sorted(description.iterdir()):
+                keep_artifact(self._client, run_id, file, BUNDLE_FOLDER)
