@@ -92,13 +92,10 @@ class MlflowTracking:
                 self.run.log_metrics(numbers, saved.epoch)
         if self.tracking_uri is not None:
             self._copy = BackgroundUpload(self.run, self.tracking_uri)
-            self._copy.request()
 
     def end_epoch(self, engine: Engine) -> None:
         """Record the numbers of the epoch."""
         self.run.log_metrics(engine.state.metrics, engine.state.epoch)
-        if self._copy is not None:
-            self._copy.request()
 
     def complete(self, engine: Engine) -> None:
         """Once all epochs are done, keep the artifacts and mark the run as finished; until then it can go on."""

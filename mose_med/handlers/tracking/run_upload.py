@@ -1,7 +1,7 @@
 """Copies of a training's run on an MLflow server (or in any other MLflow store).
 
-A copy is made by sending what the server does not have yet, so that it can be repeated at any time: after every epoch,
-when the server is back, or days later. It carries the id of the run it copies as a tag and is found by it.
+A copy is made by sending what the server does not have yet, so that it can be repeated at any time: every minute, when
+the server is back, or days later. It carries the id of the run it copies as a tag and is found by it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING, TypeVar
@@ -116,42 +116,35 @@ def made_once(make: Callable[[], _T]) -> _T | None:
 
 
 class BackgroundUpload:
-    """Brings a copy up to date whenever it is asked to, in a thread of its own that no training waits for.
+    """Brings a copy up to date at once, on a timer and when it is closed, in a thread that no training waits for.
 
-    A store that cannot be reached is reported once; the next request tries again.
+    A store that cannot be reached is reported once; the next time tries again.
 
     Args:
         run: what to copy.
         tracking_uri: of the store that holds the copy.
+        interval_s: from the end of an upload to the next.
     """
 
-    def __init__(self, run: TrainingRun, tracking_uri: str) -> None:
+    def __init__(self, run: TrainingRun, tracking_uri: str, interval_s: float = 60.0) -> None:
         self._run = run
         self._tracking_uri = tracking_uri
-        self._wanted = threading.Event()
-        self._closing = False
+        self._interval_s = interval_s
+        self._closing = threading.Event()
         self._failing = False
         self._thread = threading.Thread(target=self._work, name="mlflow upload", daemon=True)
         self._thread.start()
 
-    def request(self) -> None:
-        """Ask for an upload of what the run holds; returns at once."""
-        self._wanted.set()
-
     def close(self, timeout_s: float = 30.0) -> None:
         """One more upload; wait for it, but not for ever: the run is safe in its own store."""
-        self._closing = True
-        self._wanted.set()
+        self._closing.set()
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        while True:
-            self._wanted.wait()
-            self._wanted.clear()
-            closing = self._closing
+        while not self._closing.is_set():
             self._try()
-            if closing:
-                return
+            self._closing.wait(self._interval_s)
+        self._try()
 
     def _try(self) -> None:
         try:
@@ -167,13 +160,14 @@ class BackgroundUpload:
 
 
 def _send(snapshot: RunSnapshot, client: MlflowClient, run_id: str) -> str:
+    from mlflow.entities import RunTag
+
     copy = _copy(snapshot, client, run_id)
     identity = str(copy.info.run_id)
     _send_numbers(snapshot, client, copy)
     _send_artifacts(snapshot, client, copy)
-    for name, value in snapshot.run.data.tags.items():  # after the artifacts, whose SHA-256 are among them
-        if copy.data.tags.get(name) != value:
-            client.set_tag(identity, name, value)
+    tags = [RunTag(*tag) for tag in snapshot.run.data.tags.items() - copy.data.tags.items()]
+    client.log_batch(identity, tags=tags)  # after the artifacts, whose SHA-256 are among them
     if copy.info.status != snapshot.run.info.status:
         if snapshot.run.info.status == "RUNNING":
             client.update_run(identity, status="RUNNING")
@@ -196,16 +190,15 @@ def _send_numbers(snapshot: RunSnapshot, client: MlflowClient, copy: Run) -> Non
 
     identity = copy.info.run_id
     params = [Param(*pair) for pair in snapshot.run.data.params.items() if pair[0] not in copy.data.params]
-    for some in _portions(params, 100):
-        client.log_batch(identity, params=some)
+    client.log_batch(identity, params=params)
     there = {
         (point.key, point.step, point.timestamp)
         for name in copy.data.metrics
         for point in client.get_metric_history(identity, name)
     }
     points = [point for point in snapshot.history if (point.key, point.step, point.timestamp) not in there]
-    for batch in _portions(points, _POINTS_AT_ONCE):
-        client.log_batch(identity, metrics=batch)
+    for first in range(0, len(points), _POINTS_AT_ONCE):
+        client.log_batch(identity, metrics=points[first : first + _POINTS_AT_ONCE])
 
 
 def _send_artifacts(snapshot: RunSnapshot, client: MlflowClient, copy: Run) -> None:
@@ -218,10 +211,6 @@ def _send_artifacts(snapshot: RunSnapshot, client: MlflowClient, copy: Run) -> N
             kept = Path(still) / file.name
             copyfile(file, kept)
             keep_artifact(client, copy.info.run_id, kept, None if folder == "." else folder)
-
-
-def _portions(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import math
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,24 +126,28 @@ class TrainingRun:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings that are not recorded yet; a run's params never change."""
+        from mlflow.entities import Param
+
         with self._store():
             known = self._client.get_run(self.run_id).data.params
-            for name, value in params.items():
-                if name not in known:
-                    self._client.log_param(self.run_id, name, str(value)[:_LONGEST_PARAM])
+            new = [Param(name, str(value)[:_LONGEST_PARAM]) for name, value in params.items() if name not in known]
+            self._client.log_batch(self.run_id, params=new)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags, or change them."""
+        from mlflow.entities import RunTag
+
         with self._store():
-            for name, value in tags.items():
-                self._client.set_tag(self.run_id, name, value)
+            self._client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
 
     def log_metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record numbers of a step; those that are not finite are left out."""
+        from mlflow.entities import Metric
+
+        now = time.time_ns() // 1_000_000
+        points = [Metric(name, float(value), now, step) for name, value in values.items() if math.isfinite(value)]
         with self._store():
-            for name, value in values.items():
-                if math.isfinite(value):
-                    self._client.log_metric(self.run_id, name, float(value), step=step)
+            self._client.log_batch(self.run_id, metrics=points)
 
     def steps(self) -> set[int]:
         """Steps that have numbers."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,11 +108,9 @@ def test_a_server_that_never_answers_is_given_up(run: TrainingRun, monkeypatch: 
 
 
 def test_the_background_reports_a_lost_server_once(run: TrainingRun, caplog: pytest.LogCaptureFixture):
-    copy = BackgroundUpload(run, "http://127.0.0.1:9")
     with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            copy.request()
-            copy._wanted.wait(0.05)
+        copy = BackgroundUpload(run, "http://127.0.0.1:9", interval_s=0.01)
+        time.sleep(0.2)
         copy.close()
     assert [record.message for record in caplog.records] == [
         "MLflow server http://127.0.0.1:9 cannot be reached (ConnectionError): start it or name another; "
@@ -121,7 +120,22 @@ def test_the_background_reports_a_lost_server_once(run: TrainingRun, caplog: pyt
 
 def test_the_background_has_sent_everything_when_it_is_closed(run: TrainingRun, target: str):
     copy = BackgroundUpload(run, target)
-    copy.request()
     run.log_metrics({"val_ged": 0.2}, 3)
     copy.close()
     assert content(target)["curve"][-1] == (3, 0.2)
+
+
+def test_a_copy_is_brought_up_to_date_by_the_clock_and_not_by_the_epoch(
+    run: TrainingRun, monkeypatch: pytest.MonkeyPatch
+):
+    uploads = []
+    monkeypatch.setattr("mose_med.handlers.tracking.run_upload.upload", lambda *_: uploads.append(time.monotonic()))
+    copy = BackgroundUpload(run, "http://127.0.0.1:9", interval_s=600)
+    for epoch in range(20):
+        run.log_metrics({"val_ged": 0.2}, epoch)
+    copy.close()
+    assert len(uploads) == 2
+    copy = BackgroundUpload(run, "http://127.0.0.1:9", interval_s=0.01)
+    time.sleep(0.5)
+    copy.close()
+    assert len(uploads) > 5

@@ -52,6 +52,14 @@ def test_numbers_that_are_not_finite_are_left_out(run: TrainingRun):
     assert run.steps() == {3}
 
 
+def test_the_numbers_of_an_epoch_are_one_request(run: TrainingRun, monkeypatch: pytest.MonkeyPatch):
+    batches = []
+    monkeypatch.setattr(run._client, "log_batch", lambda run_id, **batch: batches.append(batch))
+    run.log_metrics({f"metric {number}": 1.0 for number in range(20)}, step=1)
+    (batch,) = batches
+    assert len(batch["metrics"]) == 20
+
+
 def test_a_moved_training_takes_its_artifacts_along(run: TrainingRun, tmp_path: Path):
     (tmp_path / "best.pt").write_bytes(b"weights")
     run.add_artifact(tmp_path / "best.pt", "models")
