@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -108,13 +109,15 @@ def write_description(folder: Path) -> None:
     import mlflow.pyfunc
     from pandas import DataFrame
 
-    mlflow.pyfunc.save_model(
-        str(folder),
-        loader_module=__name__,
-        signature=_signature(),
-        input_example=DataFrame({"path": ["study.nii.gz"]}),
-        pip_requirements=[f"mose-med=={__version__}", f"mlflow=={version('mlflow')}"],
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what MLflow itself makes of pandas
+        mlflow.pyfunc.save_model(
+            str(folder),
+            loader_module=__name__,
+            signature=_signature(),
+            input_example=DataFrame({"path": ["study.nii.gz"]}),
+            pip_requirements=[f"mose-med=={__version__}", f"mlflow=={version('mlflow')}"],
+        )
 
 
 def _load_pyfunc(path: str) -> MlflowModel:

@@ -17,6 +17,7 @@ __all__ = ["VolumePreprocessing", "image_files"]
 _NIFTI = (".nii", ".nii.gz")
 _DICOM_MAGIC, _DICOM_MAGIC_AT = b"DICM", 128
 _KEY = "image"
+_READERS = ("PydicomReader", "NibabelReader")  # the last is tried first
 
 
 class VolumePreprocessing(Compose):  # type: ignore[misc]  # monai has no types here
@@ -36,7 +37,7 @@ class VolumePreprocessing(Compose):  # type: ignore[misc]  # monai has no types 
     def __init__(self, **settings: Any) -> None:
         self.settings = Preprocessing(**settings)
         steps: list[Any] = [
-            LoadImaged(keys=_KEY, ensure_channel_first=True),
+            LoadImaged(keys=_KEY, reader=_READERS, ensure_channel_first=True),
             Orientationd(keys=_KEY, axcodes=self.settings.orientation, labels=None),
         ]
         if self.settings.spacing_mm is not None:  # -1 keeps the spacing between slices

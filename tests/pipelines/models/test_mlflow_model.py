@@ -27,7 +27,7 @@ from pipelines.models.registry import Registry
 
 mlflow = pytest.importorskip("mlflow")
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning", "ignore::DeprecationWarning")
-PARAMS = {"options": json.dumps({"region": "full", "maps": "none", "report": False})}
+PARAMS = {"options": json.dumps({"region": "full", "report": False})}
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_positions_are_read_from_a_second_column(champion: Any, study: Path, tmp
 
     (tmp_path / "nodules.csv").write_text("x,y,z\n-14.0,-14.0,2.5\n")
     table = DataFrame({"path": [str(study)], "nodules": [str(tmp_path / "nodules.csv")]})
-    options = json.dumps({"maps": "none", "report": False})
+    options = json.dumps({"report": False})
     answer = champion.predict(table, params={"options": options, "output_dir": str(tmp_path / "out")})
     assert len(answer["lesions"][0]) == 1
 
