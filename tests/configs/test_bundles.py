@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, onnx_export, verify_metadata, verify_net_in_out
+from monai.transforms import Compose
 
 from configs.assemble import ROOT, assembled, bundles
 from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_weights
@@ -120,7 +121,18 @@ def test_inference_has_the_network_of_training(bundle: str):
     training, inference = (
         yaml.safe_load(config(bundle, f"{name}.yaml").read_text()) for name in ("train", "inference")
     )
-    assert all(training[name] == inference[name] for name in ("network", "preprocessing", "classes", "num_raters"))
+    assert all(training[name] == inference[name] for name in ("network", "classes", "num_raters"))
+    for settings in (training["preprocessing"], inference["preprocessing"]):
+        del settings["_target_"]  # volumes are loaded and turned with the same settings
+    assert training["preprocessing"] == inference["preprocessing"]
+
+
+@pytest.mark.parametrize("bundle", ["lidc", "lidc_small"])
+def test_the_steps_before_and_after_the_network_are_compositions_as_other_programs_take_them(workflow, bundle: str):
+    found = workflow(bundle, "inference", kind="infer")
+    found.parser.parse()
+    for name in ("preprocessing", "postprocessing"):
+        assert isinstance(found.parser.get_parsed_content(name), Compose)
 
 
 @pytest.mark.parametrize(("bundle", "parameters"), [("lidc", 9_321_195), ("cityscapes", 9_329_628)])
@@ -207,6 +219,27 @@ def _check_classes(folder: Path) -> None:
     classes = np.asarray(nib.load(path).dataobj)
     assert (path.name, classes.shape, classes.dtype) == ("test-0_classes.nii.gz", (64, 32, 1, 1), np.uint8)
     assert classes.max() < 25
+
+
+@pytest.mark.parametrize("dicom", [False, True])
+def test_a_folder_of_volumes_is_inferred_on_the_grid_of_each(workflow, write_ct_series, tmp_path: Path, dicom: bool):
+    if dicom:
+        stored = np.random.default_rng(0).integers(0, 1400, (2, 40, 48)).astype(np.int16)
+        write_ct_series(tmp_path / "volumes" / "ct", stored)
+    else:
+        (tmp_path / "volumes").mkdir()
+        image = np.random.default_rng(0).integers(-1000, 400, (40, 48, 2)).astype(np.int16)
+        nib.save(nib.Nifti1Image(image, np.diag([0.7, 0.7, 2.5, 1.0])), tmp_path / "volumes" / "ct.nii.gz")
+    places = {"dataset_dir": str(tmp_path / "volumes"), "output_dir": str(tmp_path / "out")}
+    inference = workflow("lidc_small", "inference", kind="infer", **places)
+    inference.parser["initialize"] = []  # untrained weights
+    inference.initialize()
+    inference.run()
+    (path,) = (tmp_path / "out").iterdir()
+    found = nib.load(path)
+    assert path.name == "ct_probability.nii.gz"
+    assert nib.aff2axcodes(found.affine) == (("L", "P", "S") if dicom else ("R", "A", "S"))
+    np.testing.assert_allclose(found.get_fdata().sum(axis=3), 1, atol=1e-5)
 
 
 def test_a_validation_is_the_same_every_time(workflow):

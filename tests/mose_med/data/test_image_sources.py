@@ -31,6 +31,7 @@ def test_without_a_folder_the_images_are_those_of_the_datalist(tiny_datalist: Pa
     assert names == ["P-5_nodule-1.nii", "P-6_nodule-1.nii"]
 
 
+@pytest.mark.filterwarnings("ignore:NvImgCodecPydicomReader")  # MONAI makes every reader that it has
 def test_a_volume_is_turned_and_brought_to_the_spacing_of_the_network(tmp_path: Path):
     array = np.arange(4 * 6 * 2, dtype=np.int16).reshape(4, 6, 2)
     nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), tmp_path / "ct.nii")

@@ -19,9 +19,12 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from configs.assemble import ROOT, bundles
+from mose_med.checkpoint import ModelConfig
 from mose_med.errors import ConfigError
+from mose_med.networks import register
+from mose_med.preprocessing import Preprocessing
 from pipelines.export.bundle import ExportBundleOptions, export_bundle
-from pipelines.export.model_zoo import large_files
+from pipelines.export.model_zoo import large_files, self_contained, with_pins
 from pipelines.export.vendored import Vendored, named_in, vendored
 
 SECTIONS = ("Model Description", "Data", "Performance", "Additional Usage Steps", "System Configuration")
@@ -104,6 +107,25 @@ def test_a_bundle_that_needs_mose_med_pins_it(tiny_bundle: Path):
     assert not {"mlflow", "monai", "torch", "numpy"} & set(pins)
 
 
+@pytest.mark.parametrize("bundle", bundles())
+def test_the_pins_of_the_tree_are_those_that_the_configs_need(bundle: str):
+    folder = ROOT / bundle / "configs"
+    texts = {f"configs/{path.name}": path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    found, derived = (
+        json.loads(files["configs/metadata.json"])["required_packages_version"]
+        for files in (texts, with_pins(texts, ModelConfig({}, Preprocessing(), ("background", "nodule"), 1)))
+    )
+    assert {*found, "mose-med"} == set(derived)
+
+
+def test_a_network_of_another_package_cannot_be_brought_along(tiny_checkpoint: Path):
+    other = register("of_another_package")(type("Other", (), {"__module__": "elsewhere.networks"}))
+    model = ModelConfig({"name": "of_another_package"}, Preprocessing(), ("background", "nodule"), 1)
+    assert other.__module__ == "elsewhere.networks"
+    with pytest.raises(ConfigError, match=r"network of_another_package is of elsewhere\.networks: a self-contained"):
+        self_contained({"configs/metadata.json": "{}"}, model)
+
+
 def test_the_readme_follows_the_zoos_template(zoo_bundle: Path):
     text = (zoo_bundle / "docs/README.md").read_text(encoding="utf-8")
     assert tuple(re.findall(r"^## \*\*(.+)\*\*$", text, re.MULTILINE)) == (*SECTIONS, "License")
@@ -136,7 +158,9 @@ def test_a_name_that_a_package_hands_on_is_taken_from_where_it_is_defined():
     assert Vendored.config("$from mose_med.data import load_datalist") == (
         "$from scripts.data.datalist import load_datalist"
     )
-    assert Vendored.config("_target_: mose_med.data.learnt_from") == "_target_: scripts.data.learnt_from.learnt_from"
+    assert (
+        Vendored.config("_target_: mose_med.data.learnt_from") == "_target_: scripts.data.training_record.learnt_from"
+    )
     assert "scripts/data/dataset.py" not in vendored({"mose_med.data.load_datalist"}, "1.0").files
     with pytest.raises(ConfigError, match=r"mose_med has no mose_med\.data\.gone, which a config file names"):
         vendored({"mose_med.data.gone"}, "1.0")

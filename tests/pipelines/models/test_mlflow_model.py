@@ -80,7 +80,7 @@ def test_a_column_of_paths_gives_lesions_and_files(champion: Any, study: Path, t
 def test_positions_are_read_from_a_second_column(champion: Any, study: Path, tmp_path: Path):
     from pandas import DataFrame
 
-    (tmp_path / "nodules.csv").write_text("x,y,z\n-14.0,-14.0,2.5\n")
+    (tmp_path / "nodules.csv").write_text("x_ras_mm,y_ras_mm,z_ras_mm\n-14.0,-14.0,2.5\n")
     table = DataFrame({"path": [str(study)], "nodules": [str(tmp_path / "nodules.csv")]})
     options = json.dumps({"report": False})
     answer = champion.predict(table, params={"options": options, "output_dir": str(tmp_path / "out")})
