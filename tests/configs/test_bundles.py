@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import torch
 import yaml
@@ -225,7 +226,10 @@ def _check_classes(folder: Path) -> None:
 def test_a_folder_of_volumes_is_inferred_on_the_grid_of_each(workflow, write_ct_series, tmp_path: Path, dicom: bool):
     if dicom:
         stored = np.random.default_rng(0).integers(0, 1400, (2, 40, 48)).astype(np.int16)
-        write_ct_series(tmp_path / "volumes" / "ct", stored)
+        for number, file in enumerate(write_ct_series(tmp_path / "volumes" / "ct", stored), start=1):
+            header = pydicom.dcmread(file)
+            header.InstanceNumber = number  # by which MONAI's reader orders slices
+            header.save_as(file)
     else:
         (tmp_path / "volumes").mkdir()
         image = np.random.default_rng(0).integers(-1000, 400, (40, 48, 2)).astype(np.int16)

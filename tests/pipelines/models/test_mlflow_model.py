@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,8 @@ def test_it_is_served_on_loopback(store: str, study: Path, tmp_path: Path):
         "local",
     ]
     paths = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3]), "PYTHONWARNINGS": "ignore"}
+    programs = Path(str(find_spec("uvicorn").origin)).parents[4] / "bin"  # MLflow starts uvicorn by its name
+    paths["PATH"] = f"{programs}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{paths['PATH']}"
     with (tmp_path / "log").open("wb") as log:
         options = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
         server = subprocess.Popen(
@@ -155,7 +158,8 @@ def test_it_is_served_on_loopback(store: str, study: Path, tmp_path: Path):
         (row,) = _asked(port, body, server)["predictions"]
         assert open_case(row["folder"]).shape == (40, 40, 2)
     finally:
-        os.killpg(server.pid, signal.SIGKILL)
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
 
 
