@@ -121,7 +121,7 @@ class StepSchedule:
 
 @dataclass
 class PlateauSchedule:
-    """The next of several values whenever the epoch's mean training loss has stopped to improve.
+    """The next of several values whenever the epoch's mean training loss has stopped improving.
 
     A loss improves if it is below the best so far by more than ``threshold`` of it. After more than ``patience`` epochs
     without, the next value comes and the best is forgotten, since another value means another loss.

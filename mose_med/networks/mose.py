@@ -119,7 +119,7 @@ class MoSE(nn.Module):
             self.backbone = UNet(spatial_dims, in_channels, channels, gating_level, noise_level)
         else:
             levels = (gating_level, noise_level)
-            _require(levels == (-1, -1), f"gating_level and noise_level must be -1 but for 'unet', got {levels}")
+            _require(levels == (-1, -1), f"gating_level and noise_level apply only to backbone='unet', got {levels}")
             self.backbone = _other_backbone(backbone, spatial_dims, in_channels, channels[0])
         self.noise_is_early = backbone == "unet" and noise_level not in (-1, len(channels) - 2)
         self.stride = int(getattr(self.backbone, "stride", 1))

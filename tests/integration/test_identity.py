@@ -139,10 +139,10 @@ def test_what_is_kept_on_request_is_found_by_this_search(study: Path, run, tmp_p
     assert {leak.partition(":")[0] for leak in leaks(tmp_path)} == {"provenance.json", "summary.csv"}
 
 
-def test_what_is_made_good_is_logged_without_names(study: Path, run, tmp_path: Path):
+def test_what_is_corrected_is_logged_without_names(study: Path, run, tmp_path: Path):
     sorted(study.iterdir())[9].unlink()
     assert run(study, "--slice-spacing", "resample", "--nodules", tmp_path / "nodules.csv") == 0
-    assert "made good" in (tmp_path / "log").read_text()
+    assert "corrected: " in (tmp_path / "log").read_text()
     assert leaks(tmp_path) == []
 
 

@@ -73,7 +73,7 @@ def read_dicom(
         volume = _volume(stack)
     _check_rescaling(stack.slices, volume)
     for correction in stack.corrections:
-        _LOGGER.warning("%s: made good", correction)
+        _LOGGER.warning("corrected: %s", correction)
     first = stack.slices[0]
     image = CtImage(torch.from_numpy(volume)[None], torch.from_numpy(stack.affine))
     source = Source("dicom", first.patient, first.study_uid, first.series_uid, first.frame_of_reference)

@@ -59,7 +59,7 @@ def upright(study: Study, name: str, gantry_tilt: GantryTilt) -> Study:
             f"{degrees:.1f} degrees (gantry_tilt 'correct' lays them on a right-angled grid)"
         )
     said = f"slices are shifted in their plane by up to {shift:.2f} mm: gantry tilt of {degrees:.1f} degrees"
-    _LOGGER.warning("%s: made good", said)
+    _LOGGER.warning("corrected: %s", said)
     planes = planes_on_grid((values[..., k].T.astype(np.float32) for k in range(values.shape[2])), laid.grid)
     volume = np.ascontiguousarray(steps.undo(stacked_hu(planes, laid.grid.shape)))
     # The same steps take the grid back to the order and directions of the axes of the file.

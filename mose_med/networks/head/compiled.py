@@ -4,8 +4,8 @@ The same layers as :mod:`mose_med.networks.head.tiled`, from the same arguments,
 compiler fuses what stands between the matrix products; each piece is checkpointed, so that its activations are
 computed again in the backward pass and memory grows with the samples by their logits alone.
 
-Whether a machine can compile at all (it takes Triton and a C compiler) is found out by compiling: once a device, on a
-small example whose result must equal the tiled one.
+Compiling takes Triton and a C compiler. Support is probed once per device: a small example is compiled, and its result
+must equal the tiled one.
 """
 
 from __future__ import annotations

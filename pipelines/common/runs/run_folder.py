@@ -1,8 +1,8 @@
 """Output folders that know which options made them.
 
-Run again with the same options: the command goes on or finds itself done. With other options in the same folder, or by
-another version of this project: refused, naming the first that differs, unless the folder may be overwritten or the
-other version is accepted.
+A command that is run again with the same options resumes, or returns at once if it has finished. Other options in the
+same folder, or another version of this project, are refused with the first difference, unless the folder may be
+overwritten or the other version is accepted.
 """
 
 from __future__ import annotations

@@ -60,5 +60,5 @@ def test_backbone_without_widths_is_named():
 
 
 def test_levels_belong_to_the_unet():
-    with pytest.raises(ConfigError, match=r"gating_level and noise_level must be -1 but for 'unet', got \(0, -1\)"):
+    with pytest.raises(ConfigError, match=r"gating_level and noise_level apply only to backbone='unet', got \(0, -1\)"):
         MoSE(backbone="deeplabv3plus", gating_level=0)

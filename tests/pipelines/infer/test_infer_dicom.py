@@ -68,7 +68,7 @@ def test_a_series_without_uids_is_refused_before_anything_is_written(options: In
 def test_a_series_that_is_resampled_is_refused(options: InferOptions):
     sorted(options.source.iterdir())[6].unlink()
     with pytest.raises(
-        GeometryError, match=r"--dicom-seg needs the slices as they are, got a series that was made good"
+        GeometryError, match=r"--dicom-seg needs the slices as they are, got a series that was corrected"
     ):
         infer(dataclasses.replace(options, slice_spacing="resample"))
     assert not options.output_dir.exists()

@@ -117,7 +117,7 @@ def test_corrections_are_warned_of(tmp_path: Path, write_ct_series, caplog):
     write_ct_series(tmp_path, np.zeros((6, 4, 5)))[2].unlink()
     with caplog.at_level(logging.WARNING):
         read_ct(tmp_path, slice_spacing="resample")
-    assert "slices are missing: up to 4.000 mm apart where 2.000 mm is usual: made good" in caplog.text
+    assert "corrected: slices are missing: up to 4.000 mm apart where 2.000 mm is usual" in caplog.text
 
 
 @pytest.mark.parametrize(("option", "choices"), [("slice_spacing", "refuse or resample"), ("gantry_tilt", "refuse or")])
