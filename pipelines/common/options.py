@@ -45,7 +45,7 @@ Settings = Annotated[
 ]
 SplitSalt = Annotated[str, Option("Changes which patients the hash puts where.")]
 KeepGoing = Annotated[
-    bool, Option("Record a case that cannot be used in failed.csv and go on; exit 1.", panel=RUN_PANEL)
+    bool, Option("Record a case that cannot be used in failed.csv and continue; exit 1.", panel=RUN_PANEL)
 ]
 ModelName = Annotated[str, Option("Name of the registered model.")]
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:N.", panel=RUN_PANEL)]
@@ -55,6 +55,6 @@ TrackingUri = Annotated[
 ]
 Overwrite = Annotated[bool, Option("Replace an output folder made with other options.", panel=RUN_PANEL)]
 AcceptVersion = Annotated[
-    bool, Option("Go on in an output folder that another version of mose-med made.", panel=RUN_PANEL)
+    bool, Option("Continue in an output folder that another version of mose-med made.", panel=RUN_PANEL)
 ]
 Quiet = Annotated[bool, Option("No progress bars, warnings and errors only.", panel=RUN_PANEL)]

@@ -36,7 +36,7 @@ def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
     Lesions are those of --nodules, or else what is found in the lungs.
 
     Give one INPUT, a study of an archive with --dicomweb, or many cases with --input-dir or --manifest. The same
-    command again goes on where it stopped.
+    command resumes where it stopped.
     """
     if isinstance(options, ListSeriesOptions):
         from pipelines.infer.series_table import print_series

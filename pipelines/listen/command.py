@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def listen(options: ListenOptions) -> None:
     """A DICOM node: CT studies come in by C-STORE, are inferred, and SEG and SR go out.
 
-    It runs until it is told to end. The same command goes on with what was received.
+    It runs until it is stopped. The same command resumes with the studies that it has received.
     """
     from pipelines.listen.run import listen as run
 
