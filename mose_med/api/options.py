@@ -105,10 +105,11 @@ class ResultOptions:
     outputs: Annotated[
         tuple[str, ...],
         Option(
-            f"Maps to write: all, or some of {','.join(OUTPUTS)}.",
+            f"Maps to write: all, or some of {', '.join(OUTPUTS)}.",
             typed=str,
             parse=_kinds,
             default=",".join(DEFAULT_OUTPUTS),
+            default_text=", ".join(DEFAULT_OUTPUTS),
             metavar="KIND,..",
         ),
     ] = DEFAULT_OUTPUTS
@@ -123,7 +124,7 @@ class ResultOptions:
     dicom: Annotated[
         tuple[str, ...],
         Option(
-            f"DICOM objects to write besides: all, or some of {','.join(DICOM_KINDS)}.",
+            f"DICOM objects to write besides: all, or some of {', '.join(DICOM_KINDS)}.",
             typed=str,
             parse=_dicom_kinds,
             default="",

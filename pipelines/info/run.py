@@ -89,10 +89,14 @@ def _option(declared: Declared) -> dict[str, Any]:
     typed = kind if option.typed is None else option.typed
     default = declared.default if option.default is None else option.default
     choices = list(get_args(kind)) if get_origin(kind) is Literal else None
+    several = get_origin(typed) is tuple
+    if several:
+        typed = get_args(typed)[0]
     return {
         "name": declared.name if option.is_argument else f"--{declared.name.replace('_', '-')}",
         "field": declared.field,
-        "type": "text" if choices else getattr(typed, "__name__", str(typed)),
+        "type": "str" if choices else getattr(typed, "__name__", str(typed)),
+        "several": several,
         "choices": choices,
         "limits": option.interval if str(option) else None,
         "required": default is dataclasses.MISSING and kind is declared.kind,

@@ -39,7 +39,7 @@ class TrainOptions:
         Option("Stop at the end of an epoch before this time has passed.", default_text="no limit", above=0),
     ] = None
     precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"] | None,
+        Literal["auto", "fp32", "bf16"] | None,
         Option("Of the network's products: auto, fp32 or bf16.", default_text="as configured"),
     ] = None
     seed: Seed = 0

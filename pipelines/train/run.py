@@ -93,7 +93,7 @@ def train(options: TrainOptions) -> TrainResult:
     if config["val_interval"] > config["max_epochs"]:
         raise ConfigError(
             f"val_interval must be <= max_epochs = {config['max_epochs']}, got {config['val_interval']}: "
-            "without a validation there is no best checkpoint"
+            "without a validation there is no best checkpoint; --set val_interval=1 validates after every epoch"
         )
     batch_size = config["batch_size"]
     workflow = _named_errors(lambda: _workflow(paths, values), batch_size, building=True)

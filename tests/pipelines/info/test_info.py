@@ -5,7 +5,9 @@ import re
 
 import pytest
 
+from mose_med.case_maps import OUTPUTS
 from pipelines.cli import app, invoke
+from pipelines.info.run import describe
 from tests.pipelines.test_help_limits import commands
 
 
@@ -16,6 +18,34 @@ def test_info_describes_every_command_by_its_declaration(capsys: pytest.CaptureF
     (samples,) = [each for each in found["commands"]["calibrate"]["options"] if each["name"] == "--samples"]
     assert (samples["field"], samples["limits"], samples["default"]) == ("num_samples", "1<=x", 16)
     assert found["devices"][0]["name"] == "cpu"
+
+
+def test_info_tells_the_type_of_each_value_and_whether_there_are_several():
+    found = {
+        command: {each["name"]: each for each in text["options"]} for command, text in describe()["commands"].items()
+    }
+    told = [
+        found["train"]["--set"],
+        found["evaluate"]["--samples"],
+        found["train"]["--precision"],
+        found["train"]["--seed"],
+    ]
+    assert [(each["type"], each["several"]) for each in told] == [
+        ("str", True),
+        ("int", True),
+        ("str", False),
+        ("int", False),
+    ]
+    assert found["train"]["--precision"]["choices"] == ["auto", "fp32", "bf16"]
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_help_of_infer_names_every_map_whole(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("COLUMNS", "140")
+    invoke(["infer", "--help"])
+    assert re.search(rf"[\s,]{name}[\s,.]", capsys.readouterr().out)
 
 
 def test_commands_stand_in_the_order_of_the_work(capsys: pytest.CaptureFixture[str]):
