@@ -42,7 +42,7 @@ class Vendored(NamedTuple):
     @staticmethod
     def config(text: str) -> str:
         """A config file that names the copies."""
-        text = _IMPORT.sub(lambda found: _import_line(*found.groups()), text)
+        text = _IMPORT.sub(lambda found: _import_of_config(*found.groups()), text)
         return _DOTTED.sub(lambda found: _renamed(".".join(filter(None, _defined(found[0])))), text)
 
 
@@ -124,6 +124,12 @@ def _import_line(module: str, name: str, asname: str | None = None) -> str:
     place, _, last = _renamed(found).rpartition(".")
     line = f"from {_renamed(found)} import {attribute}" if attribute else f"from {place} import {last}"
     return line if asname is None else f"{line} as {asname}"
+
+
+def _import_of_config(module: str, name: str) -> str:
+    """MONAI takes a name from a package as it is, and imports no module of it that the package has not imported."""
+    found, attribute = _defined(f"{module}.{name}")
+    return _import_line(module, name) if attribute else f"import {_renamed(found)} as {name}"
 
 
 def _renamed(name: str) -> str:

@@ -166,5 +166,10 @@ def test_a_name_that_a_package_hands_on_is_taken_from_where_it_is_defined():
         vendored({"mose_med.data.gone"}, "1.0")
 
 
+def test_a_module_of_a_package_is_imported_itself():
+    found = Vendored.config("$from mose_med.networks import registry")
+    assert found == "$import scripts.networks.registry as registry"
+
+
 def test_the_file_that_a_module_reads_comes_along():
     assert "scripts/data/datalist.schema.json" in vendored({"mose_med.data.load_datalist"}, "1.0").files
