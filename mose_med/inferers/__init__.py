@@ -1,16 +1,23 @@
 """One case in memory, to its distribution of segmentations."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from mose_med.inferers.autocast import AutocastInferer
 from mose_med.inferers.case import infer_case
 from mose_med.inferers.distribution import CaseDistribution, MapFormat
 from mose_med.inferers.drawing import SamplesInferer
 from mose_med.inferers.lesions import Lesion, LesionEntropy
 from mose_med.inferers.lungs import lung_mask
-from mose_med.inferers.preprocessed_windows import PreprocessedWindows
 from mose_med.inferers.regions import Box, Region
 from mose_med.inferers.views import RegionName
 from mose_med.inferers.volumes import VolumeDistribution
 from mose_med.inferers.windows import NoduleWindows, Window, nodule_windows, require_inside
+from mose_med.lazy_names import names_from
+
+if TYPE_CHECKING:
+    from mose_med.inferers.preprocessed_windows import PreprocessedWindows
 
 __all__ = [
     "AutocastInferer",
@@ -31,3 +38,6 @@ __all__ = [
     "nodule_windows",
     "require_inside",
 ]
+
+#: MONAI's bundles alone use it, and it brings MONAI.
+__getattr__ = names_from(__name__, {"preprocessed_windows": "PreprocessedWindows"})
