@@ -106,11 +106,12 @@ def write_description(folder: Path) -> None:
     Args:
         folder: to make; the bundle is not in it.
     """
-    import mlflow.pyfunc
     from pandas import DataFrame
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what MLflow itself makes of pandas
+        warnings.simplefilter("ignore")  # MLflow warns of its own types at its import, and of its use of pandas
+        import mlflow.pyfunc
+
         mlflow.pyfunc.save_model(
             str(folder),
             loader_module=__name__,
