@@ -6,7 +6,7 @@ batch code catches :class:`DataError`, records the case and goes on.
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "DataError", "GeometryError", "MissingDependencyError", "MoseError", "ShapeError"]
+__all__ = ["ConfigError", "DataError", "GeometryError", "MissingDependencyError", "MoseError", "ShapeError", "require"]
 
 
 class MoseError(Exception):
@@ -39,3 +39,13 @@ class MissingDependencyError(MoseError, ImportError):
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(f"{package} is not installed: run `pip install 'mose-med[{extra}]'`")
+
+
+def require(fits: bool, message: str) -> None:
+    """Refuse a setting that does not fit.
+
+    Raises:
+        ConfigError: with the message.
+    """
+    if not fits:
+        raise ConfigError(message)

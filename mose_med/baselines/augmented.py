@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from mose_med.baselines.ensemble import built_member
-from mose_med.baselines.sampled_network import SampledNetwork, require
+from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.errors import require
 from mose_med.networks.protocol import is_deterministic
 from mose_med.networks.registry import register
 from mose_med.samples import ExpertSamples

@@ -19,11 +19,9 @@ __all__ = [
     "BlockMaker",
     "Encoder",
     "convolution",
-    "cropped",
     "initialise",
     "joined",
     "normalised_block",
-    "padded",
     "relu_block",
     "repeated",
     "upsampled",
@@ -117,21 +115,8 @@ def repeated(maps: Tensor, samples: int) -> Tensor:
     return maps if samples == 1 else maps.repeat_interleave(samples, dim=0)
 
 
-def padded(image: Tensor, stride: int) -> Tensor:
-    """Repeat the last voxels until every side is a multiple of ``stride``."""
-    pads = [pad for side in reversed(image.shape[2:]) for pad in (0, -side % stride)]
-    return F.pad(image, pads, mode="replicate") if any(pads) else image
-
-
 def zero_padded(maps: Tensor, sides: tuple[int, ...]) -> Tensor:
     """Zeros behind the last voxels until the spatial sides are ``sides``."""
     missing = [wanted - side for wanted, side in zip(sides, maps.shape[-len(sides) :], strict=True)]
     pads = [pad for count in reversed(missing) for pad in (0, count)]
     return F.pad(maps, pads) if any(pads) else maps
-
-
-def cropped(maps: Tensor, spatial: tuple[int, ...]) -> Tensor:
-    """The first voxels along each of the last axes."""
-    for axis, side in zip(range(-len(spatial), 0), spatial, strict=True):
-        maps = maps.narrow(axis, 0, side)
-    return maps

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mose_med.baselines.gaussians import DiagonalGaussian, kl_divergence
-from mose_med.baselines.settings import require
+from mose_med.errors import require
 from mose_med.losses.targets import checked_raters, checked_samples
 from mose_med.networks.head.tiled import at_least_float32
 from mose_med.samples import RaterMasks, WeightedSamples
@@ -130,7 +130,10 @@ class EvidenceLowerBoundLoss(nn.Module):
             ShapeError: if the masks do not fit the output.
         """
         masks = target_masks(output, rater_masks, self.ignore_index)
-        reconstruction = summed_cross_entropy(output.logits, masks, self.ignore_index).mean()
-        divergence = mean_divergence(output)
+        reconstruction, divergence = self.terms(output, masks)
         self.components = {"reconstruction": reconstruction.detach(), "kl": divergence.detach()}
         return reconstruction + self.beta * divergence
+
+    def terms(self, output: VariationalOutput, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy and divergence, before beta."""
+        return summed_cross_entropy(output.logits, masks, self.ignore_index).mean(), mean_divergence(output)

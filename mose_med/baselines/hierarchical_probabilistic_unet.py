@@ -18,7 +18,7 @@ from mose_med.baselines.blocks import Encoder, convolution, joined, repeated
 from mose_med.baselines.evidence import VariationalOutput
 from mose_med.baselines.gaussians import DiagonalGaussian, DrawnLatents, GaussianHead, GivenLatents, LatentSource
 from mose_med.baselines.latent_network import LatentNetwork, SeenMask
-from mose_med.baselines.settings import require
+from mose_med.errors import require
 from mose_med.networks.protocol import NoiseField
 from mose_med.networks.registry import register
 from mose_med.networks.temperature import Temperature

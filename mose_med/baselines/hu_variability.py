@@ -16,8 +16,7 @@ from torch.nn import functional as F
 from mose_med.baselines.evidence import EvidenceLowerBoundLoss, VariationalOutput
 from mose_med.baselines.latent_network import SeenMask
 from mose_med.baselines.probabilistic_unet import ProbabilisticUNet
-from mose_med.baselines.settings import require
-from mose_med.errors import ConfigError
+from mose_med.errors import ConfigError, require
 from mose_med.networks.head.tiled import at_least_float32
 from mose_med.networks.registry import register
 from mose_med.overlap import class_indicators

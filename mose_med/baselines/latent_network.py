@@ -7,25 +7,24 @@ normal deviates that the caller gives, so that samples are a pure function of im
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mose_med.baselines.blocks import cropped, padded, zero_padded
+from mose_med.baselines.blocks import zero_padded
 from mose_med.baselines.evidence import VariationalOutput, masks_of
-from mose_med.baselines.settings import require
+from mose_med.baselines.likelihood import drawn_rater
+from mose_med.baselines.sampled_network import SampledNetwork
 from mose_med.errors import ShapeError
 from mose_med.losses.targets import checked_raters
-from mose_med.networks.priors import CodeChoice
+from mose_med.networks.padding import cropped, padded
 from mose_med.networks.protocol import (
     NoiseField,
-    checked_deviates,
     checked_fields,
-    draw_fields,
     field_sides,
-    standard_deviates,
 )
 from mose_med.overlap import class_indicators
 from mose_med.samples import ExpertSamples, RaterMasks
@@ -46,7 +45,7 @@ class SeenMask(NamedTuple):
     rater: Tensor
 
 
-class LatentNetwork(nn.Module):
+class LatentNetwork(SampledNetwork):
     """A network with a latent variable; subclasses say how image and latents become logits.
 
     Args:
@@ -62,9 +61,6 @@ class LatentNetwork(nn.Module):
         ConfigError: if a setting does not fit.
     """
 
-    #: There are no experts: all samples have the same weight.
-    num_experts = 1
-
     def __init__(
         self,
         *,
@@ -76,48 +72,11 @@ class LatentNetwork(nn.Module):
         noise_dim: int,
         noise_fields: tuple[NoiseField, ...] = (),
     ) -> None:
-        super().__init__()
-        require(spatial_dims in (2, 3), f"spatial_dims must be 2 or 3, got {spatial_dims}")
-        require(in_channels >= 1, f"in_channels must be >= 1, got {in_channels}")
-        require(out_channels >= 2, f"out_channels must be >= 2 (background and one class), got {out_channels}")
-        require(samples_per_expert >= 1, f"samples_per_expert must be >= 1, got {samples_per_expert}")
-        self.spatial_dims = spatial_dims
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.samples_per_expert = samples_per_expert
-        self.noise_dim = noise_dim
+        super().__init__(
+            spatial_dims, in_channels, out_channels, noise_dim=noise_dim, samples_per_expert=samples_per_expert
+        )
         self.noise_fields = noise_fields
         self.stride = 2 ** (len(channels) - 1)
-
-    def forward(
-        self,
-        image: Tensor,
-        *,
-        samples_per_expert: int | None = None,
-        generator: torch.Generator | None = None,
-        target: RaterMasks | None = None,
-        codes: CodeChoice = "random",
-    ) -> ExpertSamples | VariationalOutput:
-        r"""Samples of the prior; with a target, what the loss takes.
-
-        Args:
-            image: shape (B, in_channels, \*spatial), any sides >= 1.
-            samples_per_expert: S; the network's own number if None. Without effect on a training step.
-            generator: CPU generator of rater and deviates; PyTorch's default generator if None.
-            target: the raters of a training step, one of whom is drawn for each image.
-            codes: how the deviates of the whole image are drawn, see
-                :func:`~mose_med.networks.protocol.standard_deviates`; those of the fields are always random.
-
-        Raises:
-            ShapeError: if image or target do not fit.
-            ConfigError: if ``samples_per_expert`` < 1, or there is no such choice of codes.
-        """
-        self._check_image(image)
-        if target is not None:
-            return self._training_step(image, target, generator)
-        samples = self.samples_per_expert if samples_per_expert is None else samples_per_expert
-        deviates = standard_deviates(self, samples, len(image), generator, codes)
-        return self.samples_from(image, deviates, draw_fields(self, image, samples, generator))
 
     def samples_from(self, image: Tensor, deviates: Tensor, fields: Sequence[Tensor] | None = None) -> ExpertSamples:
         r"""Samples of the prior at standard normal deviates.
@@ -131,8 +90,7 @@ class LatentNetwork(nn.Module):
         Raises:
             ShapeError: if a shape does not fit.
         """
-        self._check_image(image)
-        deviates = checked_deviates(self, deviates, len(image))[:, 0].to(image.device)
+        deviates = self.checked_deviates(image, deviates)[:, 0]
         maps = checked_fields(self, fields, image, deviates.shape[1])
         enlarged = padded(image, self.stride)
         sides = [field_sides(field, enlarged.shape[2:]) for field in self.noise_fields]
@@ -143,13 +101,14 @@ class LatentNetwork(nn.Module):
         pieces = [
             self.decode(encoded, deviates[:, cut], [part[:, cut].flatten(0, 1) for part in whole]) for cut in cuts
         ]
-        logits = cropped(torch.cat(pieces, dim=1), tuple(image.shape[2:]))
+        logits = cropped(torch.cat(pieces, dim=1), list(image.shape[2:]))
         return ExpertSamples(logits.unsqueeze(1), torch.ones(len(image), 1, device=image.device))
 
+    @abstractmethod
     def encode(self, image: Tensor) -> Any:
         """What does not depend on the noise, of an image whose sides are multiples of the stride."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, encoded: Any, deviates: Tensor, fields: list[Tensor]) -> Tensor:
         r"""Logits (B, S, C, \*spatial) of some samples.
 
@@ -158,8 +117,8 @@ class LatentNetwork(nn.Module):
             deviates: shape (B, S, noise_dim).
             fields: for each noise field (B S, channels, \*spatial / stride).
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def training_output(self, image: Tensor, seen: SeenMask, generator: torch.Generator | None) -> VariationalOutput:
         r"""What the loss takes, of an image whose sides are multiples of the stride.
 
@@ -168,26 +127,24 @@ class LatentNetwork(nn.Module):
             seen: the mask, of the same sides.
             generator: of the posterior's deviates.
         """
-        raise NotImplementedError
 
-    def _training_step(self, image: Tensor, target: RaterMasks, generator: torch.Generator | None) -> VariationalOutput:
-        masks, weights = checked_raters(target, None)
+    def training_step(
+        self, image: Tensor, target: RaterMasks, samples: int, generator: torch.Generator | None
+    ) -> VariationalOutput:
+        """The posterior's sample of one rater an image, drawn by weight; ``samples`` has no effect."""
+        raters = checked_raters(target, None)
+        masks = raters.masks
         if (len(masks), *masks.shape[2:]) != (len(image), *image.shape[2:]):
             raise ShapeError(f"target must have the image's sides {tuple(image.shape[2:])}, got {tuple(masks.shape)}")
-        rater = torch.multinomial(weights.cpu(), 1, generator=generator)[:, 0]
+        rater = drawn_rater(raters, generator).cpu()
         chosen = masks_of(masks, rater).unsqueeze(1)
         indicators = class_indicators(chosen, range(self.out_channels), image.dtype)
         indicators = indicators.view(len(image), self.out_channels, *image.shape[2:])
         seen = SeenMask(padded(indicators, self.stride), rater)
         output = self.training_output(padded(image, self.stride), seen, generator)
-        spatial = tuple(image.shape[2:])
+        spatial = list(image.shape[2:])
         return output._replace(
             logits=cropped(output.logits, spatial),
             partial_logits=tuple(cropped(logits, spatial) for logits in output.partial_logits),
             prior_logits=None if output.prior_logits is None else cropped(output.prior_logits, spatial),
         )
-
-    def _check_image(self, image: Tensor) -> None:
-        if image.ndim != self.spatial_dims + 2 or image.shape[1] != self.in_channels or image.numel() == 0:
-            axes = " x ".join("HWD"[: self.spatial_dims])
-            raise ShapeError(f"image must be B x {self.in_channels} x {axes}, got shape {tuple(image.shape)}")

@@ -14,15 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mose_med.baselines.blocks import Encoder, convolution, normalised_block, repeated, upsampled
-from mose_med.baselines.evidence import VariationalOutput, mean_divergence, summed_cross_entropy, target_masks
+from mose_med.baselines.evidence import (
+    EvidenceLowerBoundLoss,
+    VariationalOutput,
+    mean_divergence,
+    summed_cross_entropy,
+)
 from mose_med.baselines.gaussians import DiagonalGaussian, DrawnLatents, GivenLatents, LatentSource, bounded
 from mose_med.baselines.latent_network import LatentNetwork, SeenMask
-from mose_med.baselines.settings import require
+from mose_med.errors import require
 from mose_med.networks.head.tiled import at_least_float32
 from mose_med.networks.protocol import NoiseField
 from mose_med.networks.registry import register
 from mose_med.networks.temperature import Temperature
-from mose_med.samples import RaterMasks
 
 __all__ = ["PHiSeg", "PHiSegLoss"]
 
@@ -214,7 +218,7 @@ class _Likelihood(nn.Module):
         return x
 
 
-class PHiSegLoss(nn.Module):
+class PHiSegLoss(EvidenceLowerBoundLoss):
     r"""Negative evidence lower bound with a reconstruction at every level, mean over the images.
 
     .. math:: \ell = \frac{1}{B} \sum_n \Big(\sum_l CE_l + \beta \sum_l 2^{d l}\, KL_l\Big)
@@ -234,29 +238,10 @@ class PHiSegLoss(nn.Module):
         ConfigError: if beta is negative.
     """
 
-    def __init__(self, beta: float = 1.0, ignore_index: int | None = None) -> None:
-        super().__init__()
-        require(beta >= 0.0, f"beta must be >= 0, got {beta}")
-        self.beta = beta
-        self.ignore_index = ignore_index
-        self.components: dict[str, Tensor] = {}
-
-    def forward(self, output: VariationalOutput, rater_masks: RaterMasks) -> Tensor:
-        """Loss of a batch, a scalar.
-
-        Args:
-            output: of the network, in training.
-            rater_masks: the target that it saw.
-
-        Raises:
-            ShapeError: if the masks do not fit the output.
-        """
-        masks = target_masks(output, rater_masks, self.ignore_index)
+    def terms(self, output: VariationalOutput, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of all levels and weighted divergence, before beta."""
         levels = (*output.partial_logits, output.logits)
-        terms = [summed_cross_entropy(logits, masks, self.ignore_index).mean() for logits in levels]
-        reconstruction = torch.stack(terms).sum()
+        each = [summed_cross_entropy(logits, masks, self.ignore_index).mean() for logits in levels]
         cells = 2 ** (output.logits.ndim - 2)
         weights = [float(cells**level) for level in reversed(range(len(output.posterior)))]
-        divergence = mean_divergence(output, weights)
-        self.components = {"reconstruction": reconstruction.detach(), "kl": divergence.detach()}
-        return reconstruction + self.beta * divergence
+        return torch.stack(each).sum(), mean_divergence(output, weights)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mose_med.baselines.sampled_network import cropped_to, padded_to, require
+from mose_med.errors import require
+from mose_med.networks.padding import cropped, padded
 from mose_med.networks.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
 __all__ = ["LIDC_CHANNELS", "PhisegUNet"]
@@ -64,7 +65,7 @@ class PhisegUNet(nn.Module):
             image: shape (B, in_channels, \*spatial).
             factors: of the channels of every central block, (B, S, width) each; with them the result has B S images.
         """
-        x = padded_to(image, self.stride)
+        x = padded(image, self.stride)
         left = list(factors)
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
@@ -78,7 +79,7 @@ class PhisegUNet(nn.Module):
             if left:
                 x = _scaled(x, left.pop(0))
         features: Tensor = self.recombination(x)
-        return cropped_to(features, image.shape[2:])
+        return cropped(features, list(image.shape[2:]))
 
 
 def _scaled(x: Tensor, factors: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from mose_med.baselines.blocks import Encoder, initialise, joined, relu_block
 from mose_med.baselines.evidence import EvidenceLowerBoundLoss, VariationalOutput
 from mose_med.baselines.gaussians import DiagonalGaussian, GaussianHead
 from mose_med.baselines.latent_network import LatentNetwork, SeenMask
-from mose_med.baselines.settings import require
+from mose_med.errors import require
 from mose_med.networks.head.heads import ExpertHead
 from mose_med.networks.head.tiled import Affine, at_least_float32
 from mose_med.networks.noise import CodeMaps

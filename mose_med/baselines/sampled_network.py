@@ -6,21 +6,22 @@ field is ``(B, K, S, channels, *spatial)``, coarser by its stride.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mose_med.errors import ConfigError, ShapeError
+from mose_med.errors import ShapeError, require
+from mose_med.networks.priors import CodeChoice
 from mose_med.networks.protocol import NoiseField, checked_deviates, draw_fields, samples_of, standard_deviates
 from mose_med.samples import ExpertSamples, RaterMasks
 
-__all__ = ["SampledNetwork", "cropped_to", "padded_to", "require"]
+__all__ = ["SampledNetwork"]
 
 
-class SampledNetwork(nn.Module):
+class SampledNetwork(nn.Module, ABC):
     """A network that draws standard normal numbers and turns them into samples by :meth:`samples_from`.
 
     Args:
@@ -67,15 +68,16 @@ class SampledNetwork(nn.Module):
         self.samples_per_expert = samples_per_expert
         self.training_samples = training_samples
 
+    @abstractmethod
     def samples_from(self, image: Tensor, deviates: Tensor, fields: Sequence[Tensor] | None = None) -> ExpertSamples:
         r"""Samples of given standard normal numbers.
 
         Args:
             image: shape (B, in_channels, \*spatial), any sides >= 1.
             deviates: shape (K, S, noise_dim) for the whole batch, or (B, K, S, noise_dim).
-            fields: one tensor (B, K, S, channels, \*spatial) for every field the network declares; zeros if None.
+            fields: for each field that the network declares (B, K, S, channels, \*ceil(spatial / stride)); zeros if
+                None.
         """
-        raise NotImplementedError
 
     def forward(
         self,
@@ -84,6 +86,7 @@ class SampledNetwork(nn.Module):
         samples_per_expert: int | None = None,
         generator: torch.Generator | None = None,
         target: RaterMasks | None = None,
+        codes: CodeChoice = "random",
     ) -> Any:
         r"""Samples of numbers drawn here.
 
@@ -92,23 +95,39 @@ class SampledNetwork(nn.Module):
             samples_per_expert: S; the network's own number if None.
             generator: CPU generator of all draws; PyTorch's default generator if None.
             target: of the image, in training.
+            codes: how the deviates of the whole image are drawn, see
+                :func:`~mose_med.networks.protocol.standard_deviates`; those of the fields are always random.
 
         Returns:
             :class:`~mose_med.samples.ExpertSamples`; with a target what the loss of the method takes.
 
         Raises:
             ShapeError: if the image does not fit.
-            ConfigError: if ``samples_per_expert`` < 1.
+            ConfigError: if ``samples_per_expert`` < 1, or there is no such choice of codes.
         """
         self.check_image(image)
-        samples = self.wanted_samples(samples_per_expert, training=target is not None)
-        deviates = standard_deviates(self, samples, len(image), generator)
-        return samples_of(self, image, deviates, draw_fields(self, image, samples, generator))
+        own = self.samples_per_expert if target is None else self.training_samples
+        samples = own if samples_per_expert is None else samples_per_expert
+        if target is not None:
+            return self.training_step(image, target, samples, generator)
+        return self._drawn(image, samples, generator, codes)
 
-    def wanted_samples(self, samples_per_expert: int | None, *, training: bool) -> int:
-        """S of a call: what it says, or the network's own number."""
-        own = self.training_samples if training else self.samples_per_expert
-        return own if samples_per_expert is None else samples_per_expert
+    def training_step(self, image: Tensor, target: RaterMasks, samples: int, generator: torch.Generator | None) -> Any:
+        r"""What the loss of the method takes: the samples, unless a method says otherwise.
+
+        Args:
+            image: shape (B, in_channels, \*spatial), checked.
+            target: of the image.
+            samples: S.
+            generator: of all draws.
+        """
+        return self._drawn(image, samples, generator)
+
+    def _drawn(
+        self, image: Tensor, samples: int, generator: torch.Generator | None, codes: CodeChoice = "random"
+    ) -> ExpertSamples:
+        deviates = standard_deviates(self, samples, len(image), generator, codes)
+        return samples_of(self, image, deviates, draw_fields(self, image, samples, generator))
 
     def check_image(self, image: Tensor) -> None:
         """Refuse what is no image of this network."""
@@ -126,28 +145,3 @@ class SampledNetwork(nn.Module):
         """
         self.check_image(image)
         return checked_deviates(self, deviates, len(image)).to(image.device)
-
-
-def padded_to(image: Tensor, stride: int) -> Tensor:
-    """Repeat the last voxels until every side is a multiple of ``stride``."""
-    pads: list[int] = []
-    for side in reversed(image.shape[2:]):
-        pads += [0, -side % stride]
-    return F.pad(image, pads, mode="replicate") if max(pads) > 0 else image
-
-
-def cropped_to(maps: Tensor, spatial: Sequence[int]) -> Tensor:
-    r"""First voxels of every side of (..., \*spatial): the inverse of the padding."""
-    for axis, side in enumerate(spatial, start=-len(spatial)):
-        maps = maps.narrow(axis, 0, side)
-    return maps
-
-
-def require(fits: bool, message: str) -> None:
-    """Refuse a setting that does not fit.
-
-    Raises:
-        ConfigError: with the message.
-    """
-    if not fits:
-        raise ConfigError(message)

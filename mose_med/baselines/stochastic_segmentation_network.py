@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from mose_med.baselines.likelihood import drawn_rater, log_likelihoods
 from mose_med.baselines.phiseg_unet import LIDC_CHANNELS, PhisegUNet
-from mose_med.baselines.sampled_network import SampledNetwork, require
+from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.errors import require
 from mose_med.networks.protocol import NoiseField, checked_fields, standard_deviates
 from mose_med.networks.registry import register
 from mose_med.samples import ExpertSamples, RaterMasks
@@ -115,20 +116,10 @@ class StochasticSegmentationNetwork(SampledNetwork):
                 logits = logits + variance.sqrt()[:, None, None] * noise.to(variance.dtype)
         return ExpertSamples(logits, mean.new_ones(len(image), 1))
 
-    def forward(
-        self,
-        image: Tensor,
-        *,
-        samples_per_expert: int | None = None,
-        generator: torch.Generator | None = None,
-        target: RaterMasks | None = None,
-    ) -> ExpertSamples | DrawnSamples:
-        """Samples; with a target, M of them and the rater that the loss compares them with."""
-        if target is None:
-            found: ExpertSamples = super().forward(image, samples_per_expert=samples_per_expert, generator=generator)
-            return found
-        self.check_image(image)
-        samples = self.wanted_samples(samples_per_expert, training=True)
+    def training_step(
+        self, image: Tensor, target: RaterMasks, samples: int, generator: torch.Generator | None
+    ) -> DrawnSamples:
+        """Samples, and the rater that the loss compares them with."""
         deviates = standard_deviates(self, samples, len(image), generator)
         shape = (len(image), 1, samples, self.out_channels, *image.shape[2:])
         noise = _normal_on_device(shape, generator, image.device)

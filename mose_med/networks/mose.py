@@ -10,15 +10,15 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from mose_med.errors import ConfigError, ShapeError
+from mose_med.errors import ConfigError, ShapeError, require
 from mose_med.networks.deeplab import DeepLabV3Plus
 from mose_med.networks.encoded import EncodedImages, PlainImages
 from mose_med.networks.encoded_mose import EncodedByMoSE
 from mose_med.networks.gating import Gating, GroupedGating, UniformGating
 from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import CodeMaps, NoiseInjection
+from mose_med.networks.padding import cropped, padded
 from mose_med.networks.priors import CodeChoice, ExpertPriors
 from mose_med.networks.protocol import checked_deviates
 from mose_med.networks.registry import register
@@ -104,7 +104,7 @@ class MoSE(nn.Module):
             ("latent_dim", latent_dim),
             ("samples_per_expert", samples_per_expert),
         ):
-            _require(value >= 1, f"{name} must be >= 1, got {value}")
+            require(value >= 1, f"{name} must be >= 1, got {value}")
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -119,7 +119,7 @@ class MoSE(nn.Module):
             self.backbone = UNet(spatial_dims, in_channels, channels, gating_level, noise_level)
         else:
             levels = (gating_level, noise_level)
-            _require(levels == (-1, -1), f"gating_level and noise_level apply only to backbone='unet', got {levels}")
+            require(levels == (-1, -1), f"gating_level and noise_level apply only to backbone='unet', got {levels}")
             self.backbone = _other_backbone(backbone, spatial_dims, in_channels, channels[0])
         self.noise_is_early = backbone == "unet" and noise_level not in (-1, len(channels) - 2)
         self.stride = int(getattr(self.backbone, "stride", 1))
@@ -202,7 +202,7 @@ class MoSE(nn.Module):
             ConfigError: if ``num_samples`` < 1.
         """
         self._check_image(image)
-        _require(num_samples >= 1, f"num_samples must be >= 1, got {num_samples}")
+        require(num_samples >= 1, f"num_samples must be >= 1, got {num_samples}")
         features = self.features(image)
         probs = self.gating(features.global_feature).detach().cpu()
         experts = torch.multinomial(probs, num_samples, replacement=True, generator=generator)
@@ -223,7 +223,7 @@ class MoSE(nn.Module):
             ConfigError: if ``samples_per_expert`` < 1, or there is no such choice of codes.
         """
         samples = self.samples_per_expert if samples_per_expert is None else samples_per_expert
-        _require(samples >= 1, f"samples_per_expert must be >= 1, got {samples}")
+        require(samples >= 1, f"samples_per_expert must be >= 1, got {samples}")
         return self.priors.draw(samples, batch, generator, codes)
 
     def expert_samples(self, image: Tensor, latents: Tensor) -> ExpertSamples:
@@ -235,7 +235,7 @@ class MoSE(nn.Module):
 
     def features(self, image: Tensor) -> Features:
         """What the backbone finds in the image, padded to its stride."""
-        found = self.backbone(_padded(image, self.stride))
+        found = self.backbone(padded(image, self.stride))
         if self.noise_is_early:
             return Features(found[0], found[1], found[2])
         return Features(found[0], found[1], [])
@@ -244,11 +244,11 @@ class MoSE(nn.Module):
         r"""Logits (B, N, C, \*spatial) of an image's features and codes (B, N, L), cropped to ``spatial``."""
         weight, bias = self.head.first_map()
         if self.noise_is_early:
-            dense = _cropped(self._finished(features, latents), spatial)
+            dense = cropped(self._finished(features, latents), spatial)
             none = dense.new_zeros(dense.shape[0], 1, 0)
             maps = CodeMaps(weight.unsqueeze(0), none, bias.expand(dense.shape[0], 1, -1))
         else:
-            dense = _cropped(features.dense_feature, spatial)
+            dense = cropped(features.dense_feature, spatial)
             maps = self.noise(latents, weight, bias)
         logits: Tensor = self.head(dense.flatten(2), maps)
         return logits.view(latents.shape[:2] + logits.shape[2:3] + dense.shape[2:])
@@ -282,25 +282,11 @@ class MoSE(nn.Module):
         return latents.expand(expected)
 
 
-def _padded(image: Tensor, stride: int) -> Tensor:
-    """Repeat the last voxels until every side is a multiple of ``stride``."""
-    pads: list[int] = []
-    for axis in range(image.dim() - 1, 1, -1):
-        pads += [0, -image.shape[axis] % stride]
-    return F.pad(image, pads, mode="replicate") if max(pads) > 0 else image
-
-
-def _cropped(dense: Tensor, spatial: list[int]) -> Tensor:
-    for axis, side in enumerate(spatial):
-        dense = dense.narrow(axis + 2, 0, side)
-    return dense
-
-
 def _check_channels(spatial_dims: int, channels: tuple[int, ...], out_channels: int) -> None:
-    _require(spatial_dims in (2, 3), f"spatial_dims must be 2 or 3, got {spatial_dims}")
-    _require(out_channels >= 2, f"out_channels must be >= 2 (background and one class), got {out_channels}")
-    _require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
-    _require(min(channels) >= 1, f"channels must be >= 1 on every level, got {channels}")
+    require(spatial_dims in (2, 3), f"spatial_dims must be 2 or 3, got {spatial_dims}")
+    require(out_channels >= 2, f"out_channels must be >= 2 (background and one class), got {out_channels}")
+    require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
+    require(min(channels) >= 1, f"channels must be >= 1 on every level, got {channels}")
 
 
 def _other_backbone(backbone: str | nn.Module, spatial_dims: int, in_channels: int, dense_channels: int) -> nn.Module:
@@ -310,38 +296,33 @@ def _other_backbone(backbone: str | nn.Module, spatial_dims: int, in_channels: i
     if not isinstance(backbone, nn.Module):
         raise ConfigError(f"backbone must be 'unet', 'deeplabv3plus' or a module, got {backbone!r}")
     for name in ("global_channels", "dense_channels"):
-        _require(hasattr(backbone, name), f"backbone {type(backbone).__name__} must have the attribute {name}")
+        require(hasattr(backbone, name), f"backbone {type(backbone).__name__} must have the attribute {name}")
     return backbone
 
 
 def _priors(kind: str, num_experts: int, latent_dim: int) -> ExpertPriors:
     fits = kind in ("stochastic", "deterministic")
-    _require(fits, f"experts must be 'stochastic' or 'deterministic', got {kind!r}")
+    require(fits, f"experts must be 'stochastic' or 'deterministic', got {kind!r}")
     return ExpertPriors(num_experts, latent_dim, deterministic=kind == "deterministic")
 
 
 def _gating(kind: str, in_channels: int, num_experts: int, groups: Sequence[int] | None) -> nn.Module:
-    _require(kind in ("learned", "uniform"), f"gating must be 'learned' or 'uniform', got {kind!r}")
+    require(kind in ("learned", "uniform"), f"gating must be 'learned' or 'uniform', got {kind!r}")
     outputs = num_experts if groups is None else len(groups)
     gating = Gating(in_channels, outputs) if kind == "learned" else UniformGating(outputs)
     if groups is None:
         return gating
     fits = set(groups) == set(range(num_experts))
-    _require(fits, f"expert_groups must name each of the {num_experts} experts from 0, got {tuple(groups)}")
+    require(fits, f"expert_groups must name each of the {num_experts} experts from 0, got {tuple(groups)}")
     return GroupedGating(gating, torch.as_tensor(groups))
 
 
 def _head(name: str, channels: int, out_channels: int, latent_dim: int) -> ExpertHead:
-    _require(name in ("release", "paper"), f"head must be 'release' or 'paper', got {name!r}")
+    require(name in ("release", "paper"), f"head must be 'release' or 'paper', got {name!r}")
     if name == "release":
         return ReleaseHead(channels, out_channels, latent_dim)
     return PaperHead(channels, out_channels)
 
 
 def _require_level(name: str, level: int, levels: int) -> None:
-    _require(-levels <= level < levels, f"{name} must be in [{-levels}, {levels - 1}], got {level}")
-
-
-def _require(fits: bool, message: str) -> None:
-    if not fits:
-        raise ConfigError(message)
+    require(-levels <= level < levels, f"{name} must be in [{-levels}, {levels - 1}], got {level}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mose_med.baselines.sampled_network import require
+from mose_med.errors import require
 
 __all__ = ["CalibrationNetwork"]
 

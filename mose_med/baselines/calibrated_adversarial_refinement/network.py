@@ -13,7 +13,9 @@ from mose_med.baselines.calibrated_adversarial_refinement.calibration import Cal
 from mose_med.baselines.calibrated_adversarial_refinement.discriminator import Discriminator
 from mose_med.baselines.calibrated_adversarial_refinement.generator import RefinementNetwork
 from mose_med.baselines.likelihood import drawn_rater
-from mose_med.baselines.sampled_network import SampledNetwork, cropped_to, padded_to, require
+from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.errors import require
+from mose_med.networks.padding import cropped, padded
 from mose_med.networks.protocol import standard_deviates
 from mose_med.networks.registry import register
 from mose_med.overlap import class_indicators
@@ -104,20 +106,10 @@ class CalibratedAdversarialRefinement(SampledNetwork):
         _, logits = self._calibrated_and_refined(image, deviates[:, 0])
         return ExpertSamples(logits.unsqueeze(1), logits.new_ones(len(image), 1).float())
 
-    def forward(
-        self,
-        image: Tensor,
-        *,
-        samples_per_expert: int | None = None,
-        generator: torch.Generator | None = None,
-        target: RaterMasks | None = None,
-    ) -> ExpertSamples | AdversarialOutput:
-        """Samples; with a target, what each of the three networks learns from."""
-        if target is None:
-            found: ExpertSamples = super().forward(image, samples_per_expert=samples_per_expert, generator=generator)
-            return found
-        self.check_image(image)
-        samples = self.wanted_samples(samples_per_expert, training=True)
+    def training_step(
+        self, image: Tensor, target: RaterMasks, samples: int, generator: torch.Generator | None
+    ) -> AdversarialOutput:
+        """What each of the three networks learns from."""
         drawn = standard_deviates(self, samples, len(image), generator)
         calibrated, logits = self._calibrated_and_refined(image, drawn[:, 0].to(image.device))
         rater = drawn_rater(target, generator)
@@ -131,13 +123,13 @@ class CalibratedAdversarialRefinement(SampledNetwork):
 
     def _calibrated_and_refined(self, image: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
         r"""Logits of the calibration network and, for codes (B, S, L), of the generator: (B, S, C, \*spatial)."""
-        padded = padded_to(image, max(self.calibration.stride, self.generator.stride))
-        calibrated: Tensor = self.calibration(padded)
+        enlarged = padded(image, max(self.calibration.stride, self.generator.stride))
+        calibrated: Tensor = self.calibration(enlarged)
         probs = calibrated.detach().float().softmax(dim=1).to(image.dtype)
-        refined = self.generator(torch.cat([padded, probs], dim=1), latents.to(image.dtype))
-        spatial = image.shape[2:]
-        logits = cropped_to(refined, spatial).reshape(*latents.shape[:2], self.out_channels, *spatial)
-        return cropped_to(calibrated, spatial), logits
+        refined = self.generator(torch.cat([enlarged, probs], dim=1), latents.to(image.dtype))
+        spatial = list(image.shape[2:])
+        logits = cropped(refined, spatial).reshape(*latents.shape[:2], self.out_channels, *spatial)
+        return cropped(calibrated, spatial), logits
 
     def _judged(self, image: Tensor, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``fooled``, ``fake``, ``real`` and ``gradient_penalty`` in single precision, also under autocast."""
