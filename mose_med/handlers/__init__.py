@@ -8,18 +8,11 @@ from mose_med.handlers.batch_norm import BatchNormMomentum
 from mose_med.handlers.checkpoints import BEST_NAME, LAST_NAME, PREVIOUS_NAME, CheckpointKeeper, last_checkpoint
 from mose_med.handlers.epochs import EpochMetrics, EpochSeeder, TimeLimit
 from mose_med.handlers.expert_use import ExpertUse
-from mose_med.handlers.ged import GedMetric
 from mose_med.handlers.gradients import GradientClipping
 from mose_med.handlers.guard import StopOnBadLoss
+from mose_med.handlers.loss_components import LossComponents
+from mose_med.handlers.metric import MetricHandler
 from mose_med.handlers.progress import TrainingProgress
-from mose_med.handlers.set_metrics import (
-    CalibrationHandler,
-    EntropyHandler,
-    ExpertEntropyHandler,
-    PixelFlipHandler,
-    SampleSetHandler,
-)
-from mose_med.handlers.step_mean import StepMean
 from mose_med.handlers.tracking.handler import MlflowTracking
 from mose_med.handlers.tracking.training_run import STORE_NAME, TrainingRun
 
@@ -32,19 +25,14 @@ __all__ = [
     "AnnealingGroup",
     "BatchNormMomentum",
     "BufferAverage",
-    "CalibrationHandler",
     "CheckpointKeeper",
-    "EntropyHandler",
     "EpochMetrics",
     "EpochSeeder",
-    "ExpertEntropyHandler",
     "ExpertUse",
-    "GedMetric",
     "GradientClipping",
+    "LossComponents",
+    "MetricHandler",
     "MlflowTracking",
-    "PixelFlipHandler",
-    "SampleSetHandler",
-    "StepMean",
     "StopOnBadLoss",
     "TimeLimit",
     "TrainingProgress",

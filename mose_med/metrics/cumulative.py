@@ -1,6 +1,8 @@
-"""The metrics as MONAI's cumulative metrics: called once a batch, aggregated over the data set, reset for the next.
+"""The metrics as MONAI's cumulative metrics: called once per batch, aggregated over the data set, reset for the next.
 
-Shells over the functions of :mod:`mose_med.metrics`. Import them from here: they bring MONAI, the functions do not.
+Each is a thin shell over the functions of :mod:`mose_med.metrics`: one row of numbers for each image, and the value of
+all rows. :class:`mose_med.handlers.MetricHandler` runs them in Ignite. Import them from here: they import MONAI, the
+functions do not.
 """
 
 from __future__ import annotations
@@ -16,17 +18,19 @@ from monai.metrics.utils import do_metric_reduction
 from torch import Tensor
 
 from mose_med.errors import ConfigError, MoseError
-from mose_med.metrics.calibration import CalibrationError
+from mose_med.metrics.calibration import CalibrationError, class_shares
 from mose_med.metrics.collective_insight import collective_insight
 from mose_med.metrics.dice import matched_dice, maximum_dice, soft_dice
 from mose_med.metrics.energy_distance import generalized_energy_distance, sample_diversity
 from mose_med.metrics.entropy import ExpertEntropy, expert_entropy_split, predictive_entropy
 from mose_med.metrics.matching import matched_iou
 from mose_med.metrics.modes import flip_sums, mode_ratio
+from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples, weighted_form
 
 __all__ = [
     "SET_SCORES",
     "CalibrationMetric",
+    "DataSetMetric",
     "EntropyMetric",
     "EntropyPart",
     "ExpertEntropyMetric",
@@ -54,7 +58,32 @@ SET_SCORES: Mapping[str, _Score] = MappingProxyType(
 )
 
 
-class SampleSetMetric(CumulativeIterationMetric):  # type: ignore[misc]  # monai has no types here
+class DataSetMetric(CumulativeIterationMetric):  # type: ignore[misc]  # monai has no types here
+    """One row of numbers for each image, and the value of the rows of a data set: by default their mean."""
+
+    def add(self, samples: ExpertSamples | WeightedSamples, raters: RaterMasks) -> None:
+        """Add a batch as networks and data sets give it."""
+        raise NotImplementedError
+
+    def aggregate(self) -> Tensor:
+        """The value over all images since the last reset.
+
+        Raises:
+            MoseError: if there were none.
+        """
+        return self._value(self._rows())
+
+    def _value(self, rows: Tensor) -> Tensor:
+        return rows.mean()
+
+    def _rows(self) -> Tensor:
+        rows: Tensor | None = self.get_buffer()
+        if rows is None:
+            raise MoseError(f"{type(self).__name__} needs at least one image, got none: call it before aggregate")
+        return rows
+
+
+class SampleSetMetric(DataSetMetric):
     """Mean over images of one of :data:`SET_SCORES`.
 
     Call it with class maps ``y_pred`` (B, N, *spatial), ``y`` (B, R, *spatial) and, by keyword, ``weights`` (B, N) and
@@ -90,32 +119,37 @@ class SampleSetMetric(CumulativeIterationMetric):  # type: ignore[misc]  # monai
         scores = SET_SCORES[self.score](y_pred, y, weights, rater_weights, self.classes)
         return scores.reshape(len(scores), -1)
 
+    def add(self, samples: ExpertSamples | WeightedSamples, raters: RaterMasks) -> None:
+        """Score the hard masks of the samples against the raters'."""
+        weighted = weighted_form(samples)
+        masks = weighted.logits.max(dim=2).indices  # faster than argmax over an inner axis
+        self(masks, raters.masks, weights=weighted.weights, rater_weights=raters.weights)
+
     def aggregate(self, reduction: str | None = None) -> Tensor:
         """The score over all images since the last reset.
 
         Raises:
-            MoseError: if there were none.
+            MoseError: if there were none, or none with a class that counts.
         """
-        reduced: Tensor = do_metric_reduction(_filled(self), reduction or self.reduction)[0]
+        rows = self._rows()
+        if bool(rows.isnan().all()):
+            raise MoseError(f"{self.score} needs at least one image with a class that counts, got none")
+        reduced: Tensor = do_metric_reduction(rows, reduction or self.reduction)[0]
         return reduced
 
 
-class EntropyMetric(CumulativeIterationMetric):  # type: ignore[misc]
+class EntropyMetric(DataSetMetric):
     """Mean over images of the mean predictive entropy in nats of class probabilities ``y_pred`` (B, C, *spatial)."""
 
     def _compute_tensor(self, y_pred: Tensor, y: Tensor | None = None) -> Tensor:
         return predictive_entropy(y_pred).flatten(1).mean(dim=1, keepdim=True)
 
-    def aggregate(self) -> Tensor:
-        """The mean over all images since the last reset, in nats.
-
-        Raises:
-            MoseError: if there were none.
-        """
-        return _filled(self).mean()
+    def add(self, samples: ExpertSamples | WeightedSamples, raters: RaterMasks) -> None:
+        """Add the entropy of the marginal."""
+        self(_marginal(samples))
 
 
-class ExpertEntropyMetric(CumulativeIterationMetric):  # type: ignore[misc]
+class ExpertEntropyMetric(DataSetMetric):
     """Mean over images of the mean entropy in nats, whole or the part of it between or within the experts.
 
     Call it with the experts' mean probabilities ``y_pred`` (B, K, C, *spatial) and their probabilities ``y`` (B, K),
@@ -138,20 +172,17 @@ class ExpertEntropyMetric(CumulativeIterationMetric):  # type: ignore[misc]
         entropy: Tensor = getattr(expert_entropy_split(y_pred, y), self.part)
         return entropy.flatten(1).mean(dim=1, keepdim=True)
 
-    def aggregate(self) -> Tensor:
-        """The mean over all images since the last reset, in nats.
-
-        Raises:
-            MoseError: if there were none.
-        """
-        return _filled(self).mean()
+    def add(self, samples: ExpertSamples, raters: RaterMasks) -> None:  # type: ignore[override]  # needs experts
+        """Add the entropy of the experts' mean predictions."""
+        self(samples.logits.float().softmax(dim=3).mean(dim=2), samples.expert_probs)
 
 
-class PixelFlipMetric(CumulativeIterationMetric):  # type: ignore[misc]
+class PixelFlipMetric(DataSetMetric):
     """How often the voxels of a class are predicted as the class it may be flipped to, pooled over the data set.
 
     Call it with marginal class probabilities ``y_pred`` (B, C, *spatial) and the class maps before any flip ``y``
-    (B, *spatial), see :func:`~mose_med.metrics.pixel_flip_ratio`.
+    (B, *spatial), see :func:`~mose_med.metrics.pixel_flip_ratio`. The value is the ratio of every original class in
+    the order of ``flips``, nan for a class that no image has.
 
     Args:
         flips: flipped class by original class.
@@ -169,19 +200,16 @@ class PixelFlipMetric(CumulativeIterationMetric):  # type: ignore[misc]
     def _compute_tensor(self, y_pred: Tensor, y: Tensor) -> Tensor:
         return flip_sums(y_pred, y, self.flips).flatten(1)
 
-    def aggregate(self) -> Tensor:
-        """Ratio of every original class over all images since the last reset, in the order of ``flips``.
+    def add(self, samples: ExpertSamples | WeightedSamples, raters: Tensor) -> None:  # type: ignore[override]
+        """Add the marginal and the class maps before any flip, (B, *spatial)."""
+        self(_marginal(samples), raters)
 
-        A class that no image has is nan.
-
-        Raises:
-            MoseError: if there were no images.
-        """
-        totals, voxels = _filled(self).sum(dim=0).view(len(self.flips), 2).unbind(dim=1)
+    def _value(self, rows: Tensor) -> Tensor:
+        totals, voxels = rows.sum(dim=0).view(len(self.flips), 2).unbind(dim=1)
         return totals / voxels
 
 
-class CalibrationMetric(CumulativeIterationMetric):  # type: ignore[misc]
+class CalibrationMetric(DataSetMetric):
     """Calibration error in percent, pooled over all voxels of the data set and over processes.
 
     Call it with probabilities ``y_pred`` and the raters' shares ``y``, both (B, C, *spatial); what is kept of an image
@@ -211,20 +239,20 @@ class CalibrationMetric(CumulativeIterationMetric):  # type: ignore[misc]
             rows.append(of_image.totals)
         return torch.stack(rows)
 
-    def aggregate(self) -> Tensor:
-        """The error over all voxels since the last reset, in percent.
+    def add(self, samples: ExpertSamples | WeightedSamples, raters: RaterMasks) -> None:
+        """Add the marginal against the raters' shares."""
+        probs = _marginal(samples)
+        self(probs, class_shares(raters.masks, raters.weights, range(1, probs.shape[1])))
 
-        Raises:
-            MoseError: if there were none.
-        """
+    def _value(self, rows: Tensor) -> Tensor:
         pooled = CalibrationError(**self.settings)
-        pooled.add_totals(_filled(self).sum(dim=0))
+        pooled.add_totals(rows.sum(dim=0))
         return torch.tensor(getattr(pooled.summary(), self.error))
 
 
-def _filled(metric: CumulativeIterationMetric) -> Tensor:
-    buffer = metric.get_buffer()
-    if buffer is None:
-        raise MoseError(f"{type(metric).__name__} needs at least one image, got none: call it before aggregate")
-    rows: Tensor = buffer
-    return rows
+def _marginal(samples: ExpertSamples | WeightedSamples) -> Tensor:
+    """Class probabilities under all samples, (B, C, *spatial)."""
+    weighted = weighted_form(samples)
+    probs = weighted.logits.float().softmax(dim=2)
+    flat = torch.bmm(weighted.weights.float().unsqueeze(1), probs.flatten(2))
+    return flat.view(len(probs), *probs.shape[2:])

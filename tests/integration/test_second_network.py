@@ -31,7 +31,6 @@ def trained(tiny_datalist: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         "network": {"name": "tiny", "out_channels": 2},
         "loss": {"_target_": f"{MODULE}.TinyLoss"},
         "annealing": {},
-        "train::additional_metrics": {},
         "preprocessing::roi_size": [SIZE, SIZE],
         "batch_size": 3,
         "max_epochs": 1,

@@ -7,16 +7,18 @@ import torch
 from ignite.engine import Engine
 from torch.testing import assert_close
 
-from mose_med.handlers import (
-    CalibrationHandler,
-    EntropyHandler,
-    ExpertEntropyHandler,
-    GedMetric,
-    PixelFlipHandler,
-    SampleSetHandler,
-)
+from mose_med.errors import MoseError
+from mose_med.handlers import MetricHandler
 from mose_med.metrics import CalibrationError, class_shares, expert_entropy_split, pixel_flip_ratio, predictive_entropy
-from mose_med.metrics.cumulative import SET_SCORES
+from mose_med.metrics.cumulative import (
+    SET_SCORES,
+    CalibrationMetric,
+    DataSetMetric,
+    EntropyMetric,
+    ExpertEntropyMetric,
+    PixelFlipMetric,
+    SampleSetMetric,
+)
 from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
 
 
@@ -29,9 +31,9 @@ def batch(seed: int, size: int, compact: bool = True) -> dict[str, Any]:
     return {"pred": samples if compact else samples.weighted(), "label": raters}
 
 
-def run(handler: Any, batches: list[dict[str, Any]]) -> Engine:
+def run(metric: DataSetMetric, batches: list[dict[str, Any]], **settings: Any) -> Engine:
     engine = Engine(lambda engine, output: output)
-    handler.attach(engine, "score")
+    MetricHandler(metric, **settings).attach(engine, "score")
     engine.run(batches)
     return engine
 
@@ -49,7 +51,7 @@ def marginal(output: dict[str, Any]) -> torch.Tensor:
 @pytest.mark.parametrize("score", [name for name in SET_SCORES if name != "mode_ratio"])
 def test_a_handler_gives_the_mean_of_the_function_over_images(score: str):
     batches = [batch(0, 3), batch(1, 1)]
-    engine = run(SampleSetHandler(score), batches)
+    engine = run(SampleSetMetric(score), batches, save_details=True)
     single = torch.cat(
         [
             SET_SCORES[score](
@@ -63,21 +65,27 @@ def test_a_handler_gives_the_mean_of_the_function_over_images(score: str):
 
 
 def test_standard_and_compact_samples_score_alike():
-    compact, standard = (run(SampleSetHandler(), [batch(2, 2, form)]).state.metrics["score"] for form in (True, False))
+    compact, standard = (run(SampleSetMetric(), [batch(2, 2, form)]).state.metrics["score"] for form in (True, False))
     assert compact == pytest.approx(standard)
 
 
-def test_it_agrees_with_the_metric_of_the_training():
-    batches = [batch(3, 2), batch(4, 3)]
-    found, expected = (run(handler, batches).state.metrics["score"] for handler in (SampleSetHandler(), GedMetric()))
-    assert found == pytest.approx(expected, abs=1e-6)
+def test_images_without_a_class_that_counts_are_left_out():
+    counted, void = batch(0, 2), batch(1, 2)
+    void["label"] = RaterMasks(torch.zeros_like(void["label"].masks), void["label"].weights)
+    void["pred"].logits[:, :, :, 0] = 100.0  # every sample is background everywhere
+    metric = SampleSetMetric(classes=(1, 2))
+    found = [run(metric, batches).state.metrics["score"] for batches in ([counted], [counted, void])]
+    assert found[0] == found[1] > 0
+    with pytest.raises(MoseError, match="ged needs at least one image with a class that counts, got none"):
+        run(metric, [void])
 
 
-def test_a_second_run_starts_anew():
-    handler = SampleSetHandler()
-    engine = run(handler, [batch(5, 2)])
+def test_a_second_run_starts_afresh():
+    engine = Engine(lambda engine, output: output)
+    MetricHandler(SampleSetMetric()).attach(engine, "score")
+    engine.run([batch(5, 2)])
     engine.run([batch(6, 2)])
-    assert engine.state.metrics["score"] == pytest.approx(run(SampleSetHandler(), [batch(6, 2)]).state.metrics["score"])
+    assert engine.state.metrics["score"] == run(SampleSetMetric(), [batch(6, 2)]).state.metrics["score"]
 
 
 @pytest.mark.parametrize("error", ["expected", "maximum"])
@@ -85,26 +93,26 @@ def test_calibration_is_of_the_marginal_against_the_raters_shares(error: str):
     batches, whole = [batch(7, 3), batch(8, 1)], CalibrationError()
     for one in batches:
         whole.update(marginal(one), class_shares(*one["label"]))
-    found = run(CalibrationHandler(error=error), batches).state.metrics["score"]
+    found = run(CalibrationMetric(error=error), batches).state.metrics["score"]
     assert found == pytest.approx(getattr(whole.summary(), error), rel=1e-4)
 
 
 def test_entropy_is_of_the_marginal():
     batches = [batch(9, 3), batch(10, 1)]
     expected = torch.cat([predictive_entropy(marginal(one)) for one in batches]).mean()
-    assert run(EntropyHandler(), batches).state.metrics["score"] == pytest.approx(expected.item(), abs=1e-6)
+    assert run(EntropyMetric(), batches).state.metrics["score"] == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_the_part_between_experts_is_of_their_mean_predictions():
     one = batch(11, 3)["pred"]
     expected = expert_entropy_split(one.logits.softmax(dim=3).mean(dim=2), one.expert_probs).between.mean()
-    found = run(ExpertEntropyHandler("between"), [batch(11, 3)]).state.metrics["score"]
+    found = run(ExpertEntropyMetric("between"), [batch(11, 3)]).state.metrics["score"]
     assert found == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_pixel_flips_are_of_the_marginal():
     one = batch(12, 2)
     original = one["label"].masks[:, 0]
-    handler = PixelFlipHandler({0: 1}, output_transform=lambda output: (output["pred"], output["label"].masks[:, 0]))
+    engine = run(PixelFlipMetric({0: 1}), [one], output_transform=lambda o: (o["pred"], o["label"].masks[:, 0]))
     expected = pixel_flip_ratio(marginal(one), original, {0: 1})[0]
-    assert float(run(handler, [one]).state.metrics["score"]) == pytest.approx(expected, abs=1e-6)
+    assert engine.state.metrics["score"] == pytest.approx(expected, abs=1e-6)
