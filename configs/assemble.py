@@ -1,13 +1,14 @@
 """Assemble the bundles' config files from the parts they share.
 
-MONAI wants every bundle complete, and has no include: this script writes each file from the parts in ``sources``, so
-that nothing is written twice by hand. Edit the parts, then run::
+MONAI needs every bundle to be complete and has no include, so this script writes each file from the parts in
+``sources``. ``sources/<bundle>.yaml`` holds only the settings in which a bundle differs. Edit the parts, then run::
 
     python -m configs.assemble
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 __all__ = ["ROOT", "assembled", "bundles"]
@@ -16,12 +17,14 @@ __all__ = ["ROOT", "assembled", "bundles"]
 ROOT = Path(__file__).resolve().parent
 _SOURCES = ROOT / "sources"
 
+#: A setting of a part: its indentation, name, value and comment.
+_SETTING = re.compile(r"^( *)(\w+): ?(.*?)( #.*)?$")
 #: What a bundle's images are, which decides how they are read.
 _DATA = {"lidc": "slices", "lidc_small": "slices", "cityscapes": "pictures"}
 #: How a bundle's learning rate falls.
 _SCHEDULE = {"lidc": "linear", "lidc_small": "cosine", "cityscapes": "linear"}
-_TRAIN = ("knobs", "{bundle}/training", "{bundle}/model", "model_config", "train", "{schedule}", "{data}")
-_INFERENCE = ("inference_knobs", "{bundle}/model", "model_config", "{data}_inference", "inference")
+_TRAIN = ("knobs", "training", "{data}_knobs", "model", "model_config", "train", "{schedule}", "{data}")
+_INFERENCE = ("inference_knobs", "model", "model_config", "{data}_inference", "inference")
 _SHARED = ("evaluate.yaml", "multi_gpu_train.yaml", "mlflow.yaml", "logging.conf")
 #: Volumes are preprocessed by transforms with the same settings.
 _OF_VOLUMES = {
@@ -59,11 +62,33 @@ def _joined(name: str, bundle: str, parts: tuple[str, ...]) -> str:
         _SOURCES / f"{part.format(bundle=bundle, data=_DATA[bundle], schedule=_SCHEDULE[bundle])}.yaml"
         for part in parts
     ]
-    text = "\n".join([_HEADER.format(title=_TITLES[name]), *(path.read_text(encoding="utf-8") for path in paths)])
+    text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    text = _HEADER.format(title=_TITLES[name]) + "\n" + _with_differences(text, _SOURCES / f"{bundle}.yaml")
     if parts is _INFERENCE and _DATA[bundle] == "slices":
         for of_slices, of_volumes in _OF_VOLUMES.items():
             text = text.replace(of_slices, of_volumes)
     return text
+
+
+def _with_differences(text: str, path: Path) -> str:
+    """A file's text with the values, and the comments if there are any, of a bundle's own settings.
+
+    A setting inside another is named ``network::channels``. A setting that the file does not have is left out.
+    """
+    if not path.exists():
+        return text
+    own = dict(entry.split(": ", 1) for entry in re.split(r"\n(?=\w)", path.read_text(encoding="utf-8").rstrip())[1:])
+    lines, outer = [], ""
+    for line in text.splitlines():
+        found = _SETTING.match(line)
+        if found and not found[1]:
+            outer = found[2]
+        name = f"{outer}::{found[2]}" if found and found[1] else outer
+        if found and name in own:
+            value = own[name]
+            line = f"{found[1]}{found[2]}: {value}{'' if '#' in value else found[4] or ''}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

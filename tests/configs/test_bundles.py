@@ -87,6 +87,13 @@ def test_files_are_what_their_parts_make(bundle: str):
         assert path.read_text(encoding="utf-8") == text, "run `python -m configs.assemble`"
 
 
+@pytest.mark.parametrize("bundle", ["lidc_small", "cityscapes"])
+def test_settings_in_which_a_bundle_differs_reach_its_training(bundle: str):
+    own = ConfigParser.load_config_file(str(ROOT / "sources" / f"{bundle}.yaml"))
+    found = ConfigParser(ConfigParser.load_config_file(str(config(bundle, "train.yaml"))))
+    assert {name: found[name] for name in own} == own
+
+
 def verified(metadata: Path) -> None:
     schema = ROOT / "metadata.schema.json"
     digest = hashlib.sha256(schema.read_bytes()).hexdigest()
