@@ -2,7 +2,8 @@
 
 A command that is run again with the same options resumes, or returns at once if it has finished. Other options in the
 same folder, or another version of this project, are refused with the first difference, unless the folder may be
-overwritten or the other version is accepted.
+overwritten or the other version is accepted. A folder that may be overwritten is emptied, and the work is done again;
+if that run is stopped, the same command without ``--overwrite`` goes on with it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,12 @@ _FIRST_VERSION = "0.1.0"
 
 
 def claim_folder(
-    folder: Path, options: Mapping[str, Any], *, overwrite: bool = False, accept_version: bool | None = None
+    folder: Path,
+    options: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    replace_other: bool = False,
+    accept_version: bool | None = None,
 ) -> bool:
     """Make ``folder`` the output of a run with these ``options``.
 
@@ -53,8 +59,9 @@ def claim_folder(
     Args:
         folder: created with its parents if it does not exist.
         options: what decides the result; values that JSON can hold.
-        overwrite: empty a folder that was made with other options, or that a stopped run was emptying. A folder that no
-            run of ours made is never emptied.
+        overwrite: empty a folder that a run made, whatever its options, so that the work is done again. A folder that
+            no run of ours made is never emptied.
+        replace_other: empty a folder only if it was made with other options, or if a stopped run was emptying it.
         accept_version: go on in a folder that another version made; None if the command has no option to say so.
 
     Returns:
@@ -71,9 +78,9 @@ def claim_folder(
         if not record.is_file():
             raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
         conflict = _conflict(record, wanted, accept_version=bool(accept_version))
-        if conflict is None:
+        if conflict is None and not overwrite:
             return True
-        if not overwrite:
+        if conflict is not None and not (overwrite or replace_other):
             raise ConfigError(f"output folder {folder} {conflict}: {way_out(conflict, accept_version)}")
         _empty(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -31,6 +31,22 @@ def test_overwrite_empties_a_run_of_ours(tmp_path: Path):
     assert not (tmp_path / "run" / "old.txt").exists()
 
 
+def test_overwrite_with_the_same_options_begins_anew(tmp_path: Path):
+    claim_folder(tmp_path / "run", {"seed": 1})
+    (tmp_path / "run" / "old.txt").touch()
+    assert not claim_folder(tmp_path / "run", {"seed": 1}, overwrite=True)
+    assert not (tmp_path / "run" / "old.txt").exists()
+    assert claim_folder(tmp_path / "run", {"seed": 1})  # without it, an interrupted run goes on
+
+
+def test_a_folder_of_the_same_options_stays_where_only_others_are_replaced(tmp_path: Path):
+    claim_folder(tmp_path / "run", {"seed": 1})
+    (tmp_path / "run" / "old.txt").touch()
+    assert claim_folder(tmp_path / "run", {"seed": 1}, replace_other=True)
+    assert (tmp_path / "run" / "old.txt").exists()
+    assert not claim_folder(tmp_path / "run", {"seed": 2}, replace_other=True)
+
+
 KILLED_WHILE_EMPTYING = """
 import os, pathlib, signal, sys
 from pipelines.common.runs import run_folder
