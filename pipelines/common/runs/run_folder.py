@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ KEY_ID = "case_key_sha256"
 #: What the file holds while a folder is being emptied: no options of any run.
 EMPTYING = {"emptying": True}
 #: Records that make no other result; the batch size, which version 0.1.0 recorded, can change the last bits alone.
-_DECIDES_NOTHING = {KEY_ID, "sw_batch_size"}
+_DECIDES_NOTHING = frozenset({KEY_ID, "sw_batch_size"})
 #: Name of this project's version among the options, and the version that did not record it.
 _VERSION = "version"
 _FIRST_VERSION = "0.1.0"
@@ -151,11 +151,24 @@ def differing_option(
     made_by, this = found.get(_VERSION, _FIRST_VERSION), wanted.get(_VERSION, _FIRST_VERSION)
     if made_by != this and not accept_version:
         return f"was made by version {made_by}, this is {this}"
-    names = set(wanted) | set(found) if made_by == this else set(wanted) & set(found)
-    for name in sorted(names - {_VERSION, *_DECIDES_NOTHING}):
-        if wanted.get(name) != found.get(name):
-            return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"
+    before, now = (_single(options, _DECIDES_NOTHING | {_VERSION}) for options in (found, wanted))
+    for name in sorted(now.keys() | before.keys() if made_by == this else now.keys() & before.keys()):
+        if now.get(name) != before.get(name):
+            return f"was made with {name}={before.get(name)!r}, not {now.get(name)!r}"
     return None
+
+
+def _single(options: Mapping[str, Any], without: Container[str] = ()) -> dict[str, Any]:
+    """Options one by one: those within an option are named ``option::name``, as in a config."""
+    single: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in without:
+            continue
+        if isinstance(value, Mapping) and value:
+            single |= {f"{name}::{inner}": content for inner, content in _single(value).items()}
+        else:
+            single[name] = value
+    return single
 
 
 def way_out(conflict: str, accept_version: bool | None = None) -> str:
