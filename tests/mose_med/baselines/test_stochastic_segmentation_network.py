@@ -79,7 +79,7 @@ def test_without_spread_every_sample_of_a_step_is_the_mean():
 def test_before_training_samples_are_close_to_the_mean():
     network = small_network(channels=(32, 32), rank=10)
     with torch.no_grad():
-        mean, variance, factor = network.distribution(torch.randn(1, 1, 16, 16, generator=seeded()))
+        _, variance, factor = network.distribution(torch.randn(1, 1, 16, 16, generator=seeded()))
     assert float((factor.square().sum(dim=2) + variance).mean()) < 0.2
 
 
