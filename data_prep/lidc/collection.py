@@ -118,7 +118,7 @@ def _named_folders(folder: Path, names: Collection[str], depth: int) -> Iterator
     for path in sorted(folder.iterdir()):
         name = path.name.rpartition("_")[2]
         if name in names and path.is_symlink() and not path.exists():
-            raise ConfigError(f"{path} is a broken link: restore the folder that it leads to, or remove it")
+            raise ConfigError(f"{path} is a broken link: restore its target, or remove it")
         if not path.is_dir():
             continue
         if name in names:

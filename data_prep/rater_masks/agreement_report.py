@@ -81,7 +81,7 @@ def _draw(path: Path, cases: Mapping[str, CaseAgreement], num_raters: int, kappa
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
     _draw_pairs(left, cases, num_raters)
     _draw_volumes(right, cases, num_raters)
-    title = "no voxel that two raters looked at" if math.isnan(kappa) else f"Fleiss' kappa {kappa:.3f}"
+    title = "no voxel that two raters saw" if math.isnan(kappa) else f"Fleiss' kappa {kappa:.3f}"
     figure.suptitle(f"Agreement of raters, {len(cases)} cases: {title}", fontsize=9)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 

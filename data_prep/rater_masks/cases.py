@@ -71,7 +71,7 @@ def _case_folders(source: Path) -> list[Path]:
     folders: dict[Path, Path] = {}
     for path in paths:
         if path.is_symlink() and not path.exists():
-            raise ConfigError(f"{path} is a broken link: restore the folder that it leads to, or remove it")
+            raise ConfigError(f"{path} is a broken link: restore its target, or remove it")
         if path.is_dir():
             folders.setdefault(path.resolve(), path)
     return sorted(folders.values())
@@ -122,7 +122,7 @@ def _with_row(case: RaterCase | None, row: Mapping[str, str], source: Path, line
     if case is None:
         return RaterCase(row["case"], patient, (image,), {row["rater"]: (mask,)})
     if case.patient != patient:
-        raise ConfigError(f"source {source}, line {line}: case {case.case} has another patient_id than above")
+        raise ConfigError(f"source {source}, line {line}: case {case.case} has a different patient_id above")
     images = case.images if image in case.images else (*case.images, image)
     of_rater = (*case.masks.get(row["rater"], ()), mask)
     return RaterCase(case.case, patient, images, {**case.masks, row["rater"]: of_rater})

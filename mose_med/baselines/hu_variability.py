@@ -135,7 +135,7 @@ class HuVariabilityLoss(EvidenceLowerBoundLoss):
         """
         loss = super().forward(output, rater_masks)
         if output.prior_logits is None:
-            raise ConfigError("the network must be hu_variability, whose output holds samples of the prior")
+            raise ConfigError("the network must be hu_variability: its output has samples of the prior")
         divergence = variability_divergence(output.prior_logits, rater_masks, self.ignore_index).mean()
         self.components["variability"] = divergence.detach()
         total: Tensor = loss + self.variability * divergence

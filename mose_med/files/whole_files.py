@@ -76,7 +76,7 @@ def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         if not overwrite:
-            raise FileExistsError(errno.EEXIST, "the folder is there already", folder.name) from error
+            raise FileExistsError(errno.EEXIST, "the folder already exists", folder.name) from error
         old = temporary.with_name(f"{temporary.stem}.old{temporary.suffix}")
         folder.rename(old)
         temporary.rename(folder)

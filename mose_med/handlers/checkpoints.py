@@ -178,7 +178,7 @@ class CheckpointKeeper:
         self.best_epoch = int(checkpoint.metrics["best_epoch"])
         engine.state.epoch = checkpoint.epoch
         engine.state.iteration = checkpoint.epoch * (engine.state.epoch_length or 0)
-        _logger.info("going on after epoch %d of %s", checkpoint.epoch, path.name)
+        _logger.info("resuming after epoch %d of %s", checkpoint.epoch, path.name)
 
     def _loss_state(self) -> dict[str, torch.Tensor]:
         if not isinstance(self.loss, nn.Module):
@@ -194,7 +194,7 @@ class CheckpointKeeper:
             write_checkpoint(self.folder / name, checkpoint, previous=kept)
         except (OSError, RuntimeError) as error:  # PyTorch's zip writer raises RuntimeError on a full disk
             reason = str(error).splitlines()[0]
-            raise DataError(f"checkpoint {name} cannot be written ({reason}): the one before is intact") from error
+            raise DataError(f"checkpoint {name} cannot be written ({reason}): the previous one is intact") from error
 
     def _check(self, checkpoint: Checkpoint, path: Path) -> None:
         way_out = "name another output folder"

@@ -120,7 +120,7 @@ class TimeLimit:
         self._longest = max(self._longest, now - self._epoch_start)
         self._epoch_start = now
         if self.minutes is not None and _any_process(now - self._start + self._longest > 60.0 * self.minutes):
-            _logger.info("stopped after epoch %d: the next would pass %g minutes", engine.state.epoch, self.minutes)
+            _logger.info("stopped after epoch %d: another would exceed %g minutes", engine.state.epoch, self.minutes)
             engine.terminate()
 
 

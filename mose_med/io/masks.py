@@ -46,7 +46,9 @@ def read_mask(path: Path, image: PlacedImage) -> NDArray[np.bool_]:
     )
     inside = np.asarray(np.abs(np.asarray(placed, dtype=np.float32)) > _NOTHING)
     if not inside.any():
-        raise DataError(f"{path} must have voxels that are not 0, got none: leave it out to have the lungs found")
+        raise DataError(
+            f"{path} must have voxels that are not 0, got none: leave it out to find the lungs automatically"
+        )
     return inside
 
 

@@ -39,4 +39,4 @@ def without_padding(values_hu: NDArray[_Value]) -> tuple[NDArray[_Value], int]:
 def warn_of_padding(outside: int) -> None:
     """Say how many voxels were outside the field of view, if any were."""
     if outside:
-        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: taken for air", outside)
+        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: read as air", outside)

@@ -38,8 +38,8 @@ CASES_NAME = "per_case.csv"
 _CONVENTIONS = (
     "GED is the squared distance with self-pairs, on masks after the argmax; GED and M-IoU are means over slices; "
     "ECE pools all pixels into ten bins; {seeds}; confidence intervals resample patients. The baselines are computed "
-    "on the same slices: the mean training mask at its best threshold, for every image alike; and the network's own "
-    "most likely mask (the argmax of its marginal) in place of its samples."
+    "on the same slices: the mean training mask at its best threshold, the same for every image; and the network's "
+    "most likely mask (the argmax of its marginal) in place of its sampless."
 )
 _CODES = {
     "quadrature": (

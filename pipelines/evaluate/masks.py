@@ -155,7 +155,7 @@ def _read_set(folder: Path, case: str, classes: tuple[int, ...]) -> MaskSet:
     read = read_mask_set(folder, case)
     if classes != (1,) or not is_foreground_255(read.masks.numpy()):
         return read
-    _logger.warning("%s of case %s hold 255 and no other class: taken for class 1", folder.name, case)
+    _logger.warning("%s of case %s hold 255 and no other class: read as class 1", folder.name, case)
     return read._replace(masks=(read.masks != 0).to(read.masks.dtype))
 
 

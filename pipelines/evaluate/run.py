@@ -245,7 +245,7 @@ class _Run:
         }
         title = f"{evaluation.datalist}, {evaluation.part}"
         write_reliability(folder / RELIABILITY_NAME, curves, title=title)
-        outlined = "Outlined is what has flipped. " if self.datalist.flips else ""
+        outlined = "Flipped areas are outlined. " if self.datalist.flips else ""
         self._write_examples(folder / SAMPLES_NAME, f"{title}. {outlined}{self.datalist.source}")
         write_evaluation(folder, evaluation)
 

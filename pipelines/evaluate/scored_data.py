@@ -85,7 +85,7 @@ def require_fit(datalist: Datalist, config: ModelConfig, checkpoint: Path) -> No
         if found != wanted:
             raise ConfigError(
                 f"datalist {datalist.name} has {name} {found}, checkpoint {checkpoint} was trained with {wanted}: "
-                "evaluate it on data prepared alike"
+                "evaluate it on data prepared the same way"
             )
 
 

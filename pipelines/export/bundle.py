@@ -74,7 +74,7 @@ def _scores(folder: Path, sha256: str, checkpoint: Path) -> Evaluation:
     if evaluation is None:
         raise ConfigError(f"evaluation {folder} has no {METRICS_NAME}: name the output folder of mose-med evaluate")
     if evaluation.checkpoint_sha256 != sha256:
-        raise ConfigError(f"evaluation {folder} is of another checkpoint than {checkpoint}: evaluate this one")
+        raise ConfigError(f"evaluation {folder} belongs to another checkpoint than {checkpoint}: evaluate this one")
     return evaluation
 
 

@@ -70,7 +70,7 @@ def named_bundle(archive: Path) -> str:
     for path in sorted(Path(str(files("configs"))).glob(f"*/configs/{_METADATA}")):
         if json.loads(path.read_text(encoding="utf-8"))["name"] in names:
             return path.parents[1].name
-    raise ConfigError(f"bundle {archive} does not say which bundle it belongs to: name it with --bundle")
+    raise ConfigError(f"bundle {archive} does not name its bundle: pass --bundle")
 
 
 def bundle_metadata(bundle: str, model: ModelConfig) -> dict[str, Any]:

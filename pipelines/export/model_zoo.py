@@ -55,7 +55,9 @@ def self_contained(texts: Mapping[str, str], model: ModelConfig) -> dict[str, st
     kept = _of_monai(texts)
     place = network_class(model.network_name).__module__
     if place.partition(".")[0] != OWN_PACKAGE:
-        raise ConfigError(f"network {model.network_name} is of {place}: a self-contained bundle brings mose_med alone")
+        raise ConfigError(
+            f"network {model.network_name} is of {place}: a self-contained bundle contains only modules of mose_med"
+        )
     copies = vendored(_names(kept, model), __version__)
     pins = _pins(copies.packages) | {name: _LAST_OF_3_10[name] for name in _LAST_OF_3_10 if name in copies.packages}
     pins.pop("numpy", None)

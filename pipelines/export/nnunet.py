@@ -58,7 +58,7 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
     content_of_input = Content.of_datalist(options.output_dir, {"": datalist}, PARTS)
     claimed_before = claim_with_content(options.output_dir, record, content_of_input, overwrite=options.overwrite)
     if claimed_before and (options.output_dir / _CONTENT_NAME).is_file():
-        logger.info("%s is exported already", options.output_dir)
+        logger.info("%s is already exported", options.output_dir)
         return options.output_dir
     with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
         content_of_input.note(folder)

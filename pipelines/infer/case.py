@@ -119,4 +119,4 @@ def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any]
             inferred.write_files(folder, case)
     except FileExistsError as error:
         if not _is_done(store, case, wanted, overwrite=False):
-            raise ConfigError(f"a folder {case} that no run made is in the way: remove it") from error
+            raise ConfigError(f"a folder {case} that no run made blocks the output: remove it") from error

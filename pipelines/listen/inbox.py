@@ -103,6 +103,6 @@ def _named(content: bytes) -> tuple[str, str]:
     except (InvalidDicomError, KeyError, ValueError, EOFError) as error:
         raise DataError(f"an object cannot be read ({type(error).__name__})") from error
     if not all(uids):
-        raise DataError("an object does not say of which study it is")
+        raise DataError("an object does not name its study")
     study, instance = map(Spool.name_of, uids)
     return study, instance

@@ -82,6 +82,6 @@ class Peer(NamedTuple):
         status = association.send_c_store(dataset)
         code = getattr(status, "Status", None)
         if code is None:
-            raise DataError(f"{self.name} ended the association when it was sent {name}")
+            raise DataError(f"{self.name} ended the association during the transfer of {name}")
         if code != 0x0000 and code >> 12 != 0xB:
             raise DataError(f"{self.name} did not keep {name} (status {code:04X})")

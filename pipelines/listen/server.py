@@ -111,7 +111,7 @@ def _store(event: Any, inbox: Inbox) -> int:
         _LOGGER.warning("refused: %s", error)
         return _OUT_OF_RESOURCES
     except OSError as error:
-        _LOGGER.error("an object cannot be kept (%s)", error.strerror)
+        _LOGGER.error("an object cannot be stored (%s)", error.strerror)
         return _OUT_OF_RESOURCES
     return _SUCCESS
 

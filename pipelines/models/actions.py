@@ -80,7 +80,7 @@ def roll_back(registry: Registry, to: int | None) -> tuple[ModelVersion, ModelVe
             )
         target = registry.version(int(champion.tags[PROMOTED_OVER]) if to is None else to)
         if target.number == champion.number:
-            raise ConfigError(f"version {target.number} of {registry.model} is the champion already")
+            raise ConfigError(f"version {target.number} of {registry.model} is already the champion")
         registry.set_champion(target)
         registry.set_tags(champion, {"rolled_back_to": str(target.number)})
     return champion, registry.version(target.number)

@@ -72,10 +72,10 @@ class PromotionRule:
     def decide(self, comparison: Comparison) -> Decision:
         """Apply the rule."""
         if self.mode != "auto":
-            return Decision(self.mode == "force", f"as asked for: --promote {self.mode}")
+            return Decision(self.mode == "force", f"as requested by --promote {self.mode}")
         if comparison.patients < LEAST_PATIENTS:
             found = f"{comparison.patients} held-out patients"
-            return Decision(False, f"{found} are too few to tell: at least {LEAST_PATIENTS} are needed")
+            return Decision(False, f"{found} are too few to compare: at least {LEAST_PATIENTS} are needed")
         ged, ece = comparison.ged, comparison.ece_percent
         low, high = ged.interval
         limit = 0.0 if self.margin is None else self.margin
@@ -114,7 +114,7 @@ def promote(
     if champion.number == challenger.number:  # a run before this one was killed after it had moved the alias
         if PROMOTED_OVER not in champion.tags:
             raise ConfigError(
-                f"version {champion.number} of {registry.model} is the champion already, promoted over none"
+                f"version {champion.number} of {registry.model} is already the champion, promoted over none"
             )
         before = registry.version(int(champion.tags[PROMOTED_OVER]))
         return Outcome(Decision(True, "promoted before"), before, compare_with(before))

@@ -122,7 +122,7 @@ class Registry(RegisteredModel):
             with FileLock(path, timeout=_LOCK_SECONDS):
                 yield
         except Timeout as error:
-            raise DataError(f"another promotion holds {path}: run the command again when it is over") from error
+            raise DataError(f"another promotion holds {path}: run the command again when it has finished") from error
 
     def _experiment(self) -> str:
         with self._named_errors():

@@ -109,7 +109,7 @@ class MoseLabelApp(MONAILabelApp):  # type: ignore[misc]
             studies,
             conf,
             name="MoSE",
-            description="Distributions of segmentations: what several experts would draw, and how probable it is",
+            description="Distributions of segmentations: what several experts would outline, with probabilities",
         )
 
     def init_infers(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class LabelModel:
         """
         found = next((path for path in self._weights if path.exists()), None)
         if found is None:
-            raise ConfigError(f"{self._weights[-1]} does not exist: write the app anew with mose-med export label-app")
+            raise ConfigError(f"{self._weights[-1]} does not exist: write the app again with mose-med export label-app")
         return found
 
     def model(self) -> Model:

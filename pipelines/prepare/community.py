@@ -143,7 +143,7 @@ def _finish(folder: Path, record: dict[str, Any], tally: _Tally, failures: Failu
     series = {part: {entry["series_uid"] for entry in entries} for part, entries in parts.items()}
     shared = sum(count > 1 for count in Counter(uid for uids in series.values() for uid in uids).values())
     if shared:
-        logger.warning("%d series are in more than one part of the file's own split: scores will be too good", shared)
+        logger.warning("%d series are in more than one part of the file's own split: scores will be optimistic", shared)
     counts = {
         "series": len(set().union(*series.values())),
         "series_in_more_than_one_part": shared,

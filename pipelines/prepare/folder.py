@@ -66,7 +66,7 @@ def earlier_result(
     if not claim_with_content(folder, options, content, overwrite=overwrite, accept_version=accept):
         return None
     if done is not None:
-        logger.info("%s is prepared already%s", folder, f", by version {version}" if version else "")
+        logger.info("%s is already prepared%s", folder, f", by version {version}" if version else "")
     return done
 
 

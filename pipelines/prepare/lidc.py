@@ -105,7 +105,7 @@ def _write_patients(
         if read_record(folder, patient) is None
     }
     if len(todo) < len(split):
-        logger.info("going on after %d of %d patients", len(split) - len(todo), len(split))
+        logger.info("resuming after %d of %d patients", len(split) - len(todo), len(split))
     writer = PatientWriter(folder, options.crops, tuple(todo), options.missing_raters, options.labels)
     run_cases(writer, todo, failures, description="Preparing patients", jobs=options.jobs, quiet=options.quiet)
     records = {patient: read_record(folder, patient) for patient in split}

@@ -46,7 +46,7 @@ def prepare_phantom(options: PreparePhantomOptions) -> Path:
     }
     claimed_before = claim_folder(options.output_dir, record, overwrite=options.overwrite)
     if claimed_before and any(path.is_dir() for path in options.output_dir.iterdir()):
-        logger.info("%s is written already", options.output_dir)
+        logger.info("%s is already written", options.output_dir)
         return options.output_dir
     with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
         for scan in progress.track(scans, description="Rendering phantoms"):

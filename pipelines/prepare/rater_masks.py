@@ -123,7 +123,7 @@ def _filled_up(raters: tuple[str, ...], number: int | None) -> tuple[str, ...]:
     if number is None:
         return raters
     if len(raters) > number:
-        raise ConfigError(f"num_raters must be >= {len(raters)}, the raters that there are, got {number}")
+        raise ConfigError(f"num_raters must be >= {len(raters)}, the number of raters in the data, got {number}")
     return raters + tuple(f"nobody {n}" for n in range(len(raters) + 1, number + 1))
 
 

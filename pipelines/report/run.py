@@ -70,7 +70,7 @@ def _require_its_own(case: CaseFolder, image: CtImage, path: Path) -> None:
     grids = (image.shape[1:], np.asarray(image.affine), case.shape, case.affine)
     difference = grid_difference(*grids, whose="the case's", tolerance_mm=_SAME_PLACE_MM)
     if difference is None and recorded not in (None, image_sha256(image)):
-        difference = "its HU are others"
+        difference = "its HU differ"
     if difference is not None:
         raise DataError(f"{path} must be the CT that {case.name} was inferred from: {difference}; name that one")
 

@@ -37,6 +37,6 @@ def load_initial_weights(parser: ConfigParser, source: Path) -> None:
         parser.get_parsed_content("network_def").load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
-        raise ConfigError(f"{source} has another network than the config: {reason}") from error
+        raise ConfigError(f"{source} has a different network from the config: {reason}") from error
     kept = parser.get_parsed_content("checkpoints").learnt_from
     kept += [record for record in checkpoint.learnt_from if record not in kept]

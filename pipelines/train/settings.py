@@ -54,7 +54,7 @@ def typed_settings(typed: Iterable[str], config: Mapping[str, Any]) -> dict[str,
             raise ConfigError(f"--set must be name=value, got {text!r}")
         name = name.replace("#", "::")
         if name in OWN_OPTIONS:
-            raise ConfigError(f"--set {name} has an option of its own: give {OWN_OPTIONS[name]}")
+            raise ConfigError(f"--set {name} has its own option: use {OWN_OPTIONS[name]}")
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "see `mose-med config list`"
@@ -67,7 +67,7 @@ def _typed(name: str, text: str, before: Any) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {name}={text} is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"--set {name}={text} is not valid YAML: {' '.join(str(error).split())}") from error
     if isinstance(value, str) and value.startswith(_EVALUATED):
         raise ConfigError(f"--set {name} must be a plain value, got {text!r}: put an expression into a file, --config")
     if isinstance(value, str) and isinstance(before, float | int):
@@ -119,7 +119,7 @@ def data_settings(datalist: Datalist, base: Mapping[str, Any], config: Mapping[s
         if setting(config, name) == setting(base, name) and setting(base, name) not in (None, value)
     }
     if settings:
-        _logger.info("of the data: %s", ", ".join(f"{name} {value}" for name, value in settings.items()))
+        _logger.info("taken from the data: %s", ", ".join(f"{name} {value}" for name, value in settings.items()))
     return settings
 
 

@@ -45,7 +45,11 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
 
 
 def _say(result: TrainResult) -> None:
-    stopped = "" if result.epochs >= result.max_epochs else " (the time was up: run the same command again to go on)"
+    stopped = (
+        ""
+        if result.epochs >= result.max_epochs
+        else " (stopped by the time limit: run the same command again to resume)"
+    )
     _logger.info("%d of %d epochs%s", result.epochs, result.max_epochs, stopped)
     _logger.info("best GED %.4f, of epoch %d: %s", result.best_ged, result.best_epoch, result.best_checkpoint)
 
@@ -89,7 +93,7 @@ def _finish_or_say(run: TrainingRun, bundle: Path) -> None:
         run.add_artifact(bundle, "bundle")
         run.finish()
     except DataError as error:
-        _logger.warning("the training is done, its MLflow run is not: run the same command again (%s)", error)
+        _logger.warning("the training is done but its MLflow run is incomplete: run the same command again (%s)", error)
 
 
 def _sync_or_say(folder: Path, tracking_uri: str) -> None:

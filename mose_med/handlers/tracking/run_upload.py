@@ -151,11 +151,13 @@ class BackgroundUpload:
             upload(self._run, self._tracking_uri)
         except Exception as error:  # whatever goes wrong over there, the training goes on
             if not self._failing:
-                _logger.warning("%s; tracking goes on in the training's folder", _first_line(error))
+                _logger.warning("%s; tracking continues in the training's folder", _first_line(error))
             self._failing = True
         else:
             if self._failing:
-                _logger.info("MLflow store %s is back and up to date", without_credentials(self._tracking_uri))
+                _logger.info(
+                    "MLflow store %s can be reached again and is up to date", without_credentials(self._tracking_uri)
+                )
             self._failing = False
 
 

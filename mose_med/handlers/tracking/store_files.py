@@ -54,7 +54,7 @@ def store_lock(tracking_uri: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=_LOCK_SECONDS)
     except Timeout as error:
-        raise DataError(f"another command holds {lock.lock_file}: run this one again when it is over") from error
+        raise DataError(f"another command holds {lock.lock_file}: run this one again when it has finished") from error
     except (OSError, NotImplementedError):
         yield
         return

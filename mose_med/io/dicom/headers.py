@@ -149,7 +149,7 @@ def _require_no_lost_slice(others: list[DicomFile], headers: list[SliceHeader]) 
     lost = next((f for f in others if _DICOM_NAME.fullmatch(_own_name(f)) or _pattern(f) in patterns), None)
     if lost is not None:
         raise DataError(
-            f"{lost.name} is named as a DICOM file, but is none: copy it again, or remove it if it is no slice"
+            f"{lost.name} is named like a DICOM file but is not one: copy it again, or remove it if it is not a slice"
         )
 
 

@@ -40,7 +40,7 @@ def require_no_unread_slice(files: Sequence[DicomFile], slices: Sequence[SliceHe
         others = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         raise GeometryError(
             f"slices are missing between {gap[0].name} and {gap[1].name}, and {unread[0]}{others} beside them cannot "
-            "be read as DICOM: restore what is a slice, and remove what is none"
+            "be read as DICOM: restore the files that are slices and remove the others"
         )
 
 

@@ -84,6 +84,6 @@ def _require_slice(path: Path, index: int, shape: tuple[int, ...]) -> None:
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
     if not path.exists():
-        raise DataError(f"image {path} does not exist: was the data folder moved or prepared in part?")
+        raise DataError(f"image {path} does not exist: was the data folder moved, or prepared only in part?")
     with named_nifti_errors(f"image {path} cannot be read"):
         yield

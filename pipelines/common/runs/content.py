@@ -75,7 +75,7 @@ class Content:
                 seen[name] = _seen(path, earlier.get(name), (known or {}).get(name))
             except FileNotFoundError as error:
                 raise DataError(
-                    f"image {path} does not exist: was the data folder moved or prepared in part?"
+                    f"image {path} does not exist: was the data folder moved, or prepared only in part?"
                 ) from error
             except OSError as error:
                 raise DataError(f"{path} cannot be read: {error.strerror}") from error

@@ -59,7 +59,7 @@ def undescribed(error: BaseException, stage: str) -> Failure:
 def timed_out(stage: str, limit_s: float) -> Failure:
     """Tell a case that was not done in time."""
     reason = f"the case was not done within {limit_s:g} s"
-    return Failure(stage, reason, f"look at the storage of the study, or raise --case-timeout, {_RETRY}", reason)
+    return Failure(stage, reason, f"check the storage of the study, or raise --case-timeout, {_RETRY}", reason)
 
 
 def lost_worker(stage: str, cause: str) -> Failure:
@@ -78,7 +78,7 @@ def _tell(error: BaseException, stage: str) -> tuple[str, str]:
     if isinstance(error, MoseError):
         return text, f"repair the input or leave it out, {_RETRY}"
     if isinstance(error, OSError):
-        todo = "make room for the results" if error.errno in _SPACE else "look at the disk"
+        todo = "make room for the results" if error.errno in _SPACE else "check the disk"
         return error.strerror or text, f"{todo}, {_RETRY}"
     return f"{_INTERNAL} {type(error).__name__}: {text}", f"{_REPORT} ({stage})"
 

@@ -156,7 +156,7 @@ def _serve(pipe: Connection, setup: WorkerSetup, scratch: str) -> None:
         except BaseException as error:
             # Nobody would hear of the case any more: the run hears that the worker has ended, and tries again.
             # The log gets the kind alone, since a message may name whose the study is.
-            _LOGGER.error("a worker ends after an error that it could not tell (%s)", type(error).__name__)
+            _LOGGER.error("a worker ends after an error that it could not report (%s)", type(error).__name__)
             os._exit(1)
 
     with ThreadPoolExecutor(setup.in_flight) as pool, contextlib.suppress(EOFError):

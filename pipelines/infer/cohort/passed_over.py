@@ -19,11 +19,11 @@ _NAMES = 5
 class Reason(StrEnum):
     """Why something below the input folder belongs to no case."""
 
-    STRAY = "files beside the studies"
-    LOOSE = "files that are DICOM, or named as slices are, but lie in no study's folder"
-    TWICE = "links to a file that is a case already"
+    STRAY = "files outside the studies"
+    LOOSE = "files that are DICOM, or named like slices, but are in no study's folder"
+    TWICE = "links to a file that is already a case"
     BROKEN = "broken links"
-    CLOSED = "folders that may not be listed"
+    CLOSED = "folders without permission to list them"
 
 
 class PassedOver:

@@ -46,7 +46,7 @@ def preflight(checkpoint: Path, device: str, limit_s: float) -> Preflight:
     theirs.close()
     try:
         if not ours.poll(limit_s):
-            raise ConfigError(f"checkpoint {checkpoint} was not loaded within {limit_s:g} s: look at its storage")
+            raise ConfigError(f"checkpoint {checkpoint} was not loaded within {limit_s:g} s: check its storage")
         answer = ours.recv()
     except EOFError as error:
         process.join()

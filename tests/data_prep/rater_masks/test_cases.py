@@ -30,7 +30,7 @@ def test_a_case_and_links_to_it_are_one_case(rater_masks_root: Path):
     (rater_masks_root / "alias").symlink_to(rater_masks_root / "case-0")
     assert [case.case for case in find_cases(rater_masks_root)] == [f"case-{n}" for n in range(6)]
     (rater_masks_root / "gone").symlink_to(rater_masks_root / "nowhere")
-    with pytest.raises(ConfigError, match="gone is a broken link: restore the folder that it leads to, or remove it"):
+    with pytest.raises(ConfigError, match="gone is a broken link: restore its target, or remove it"):
         find_cases(rater_masks_root)
 
 

@@ -86,7 +86,7 @@ def test_cases_without_or_with_two_images_are_named(case: RaterCase):
 
 
 def test_two_masks_of_a_rater_are_named(case: RaterCase):
-    with pytest.raises(DataError, match=r"rater-b.mha and rater-b.mha are both of rater b"):
+    with pytest.raises(DataError, match=r"rater-b.mha and rater-b.mha both belong to rater b"):
         load_case(RaterCase("c", "c", case.images, {"b": case.masks["b"] * 2}), ("b",), 2)
 
 
@@ -122,7 +122,7 @@ def test_values_of_any_program_are_class_1(
     mask[1, 2, 3] = value
     volume = load_case(RaterCase("c", "c", case.images, {"a": (write_volume(tmp_path / name, mask),)}), ("a",), 2)
     np.testing.assert_array_equal(np.argwhere(volume.masks[..., 0]), [[1, 2, 3]])
-    assert ("a mask holds 255 and no other class: taken for class 1" in caplog.text) == (value == 255)
+    assert ("a mask holds 255 and no other class: read as class 1" in caplog.text) == (value == 255)
 
 
 def test_255_is_a_class_like_any_where_there_are_several(case: RaterCase, write_volume, tmp_path: Path):

@@ -144,7 +144,9 @@ def test_a_checkpoint_that_cannot_be_written_is_named_and_the_older_kept(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(DataError, match=r"best\.pt cannot be written \(.*No space left.*\): the one before is intact"):
+    with pytest.raises(
+        DataError, match=r"best\.pt cannot be written \(.*No space left.*\): the previous one is intact"
+    ):
         Training(tmp_path).run(2)
     assert read_checkpoint(tmp_path / "last.pt").epoch == 1
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["best.pt", "last.pt"]

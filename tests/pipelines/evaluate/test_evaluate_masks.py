@@ -99,7 +99,7 @@ def test_foreground_of_any_program_is_class_1(tmp_path: Path, value: float, name
     write_masks(tmp_path / "r" / "c.nii.gz", masks)
     found = evaluate_masks(EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True))
     assert found.cases["c"]["matched_iou"] == 1
-    assert ("p of case c hold 255 and no other class: taken for class 1" in caplog.text) == (value == 255)
+    assert ("p of case c hold 255 and no other class: read as class 1" in caplog.text) == (value == 255)
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])

@@ -186,7 +186,7 @@ def test_interrupted_run_goes_on(options: PrepareLidcOptions, prepared_datalist:
     assert not (options.output_dir / "dataset.json").exists()
     with caplog.at_level("INFO"):
         prepare_lidc(options)
-    assert "going on after 3 of 3 patients" in caplog.text
+    assert "resuming after 3 of 3 patients" in caplog.text
     assert digests(options.output_dir) == digests(prepared_datalist.parent)
 
 

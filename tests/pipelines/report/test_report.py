@@ -79,7 +79,7 @@ def test_a_case_that_lacks_a_file_is_refused_by_its_name(options: ReportOptions)
 
 
 @pytest.mark.parametrize(
-    ("change", "what"), [(1, "its HU are others"), (None, r"its shape is \(26, 24, 12\), the case's \(26, 24, 13\)")]
+    ("change", "what"), [(1, "its HU differ"), (None, r"its shape is \(26, 24, 12\), the case's \(26, 24, 13\)")]
 )
 def test_another_ct_is_refused(options: ReportOptions, write_ct_series, ball_hu, change: int | None, what: str):
     other = ball_hu[:-1] if change is None else ball_hu + change

@@ -128,7 +128,7 @@ def test_a_retraining_against_a_server(options: RetrainOptions, mlflow_server: M
     register_bundle(Registry("served", mlflow_server.uri), tiny_bundle, champion=False)
     result = retrain(replace(options, model="served", tracking_uri=mlflow_server.uri, promote="never"))
     version = Registry("served", mlflow_server.uri).version(2)
-    assert (result.promoted, version.tags["decision"]) == (False, "not promoted: as asked for: --promote never")
+    assert (result.promoted, version.tags["decision"]) == (False, "not promoted: as requested by --promote never")
 
 
 def refused(options: RetrainOptions, message: str) -> None:
@@ -150,7 +150,7 @@ def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOpt
     other = changed(options.datalist, "two", num_raters=2, training=fewer, validation=fewer[:1], test=[])
     refused(
         replace(options, datalist=other, held_out=options.datalist),
-        "datalist site has num_raters 2, version 1 was trained with 4: prepare data alike",
+        "datalist site has num_raters 2, version 1 was trained with 4: prepare the data the same way",
     )
     cysts = changed(options.datalist, "cysts", classes=["background", "cyst"])
     refused(replace(options, datalist=cysts), r"has classes \('background', 'cyst'\), version 1 was trained with")

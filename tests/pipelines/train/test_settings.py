@@ -19,7 +19,7 @@ CONFIG = {"learning_rate": 0.001, "seed": 0, "network": {"num_experts": 4}, "amp
         ("learning_rat=1", "--set learning_rat: train.yaml has no such setting: did you mean 'learning_rate'?"),
         ("network::experts=1", "network::experts: train.yaml has no such setting"),
         ("learning_rate", "--set must be name=value, got 'learning_rate'"),
-        ("seed=3", "--set seed has an option of its own: give --seed"),
+        ("seed=3", "--set seed has its own option: use --seed"),
         ("cost=$print(1)", "--set cost must be a plain value"),
         ("learning_rate=fast", "--set learning_rate must be a number, got 'fast'"),
         ("cost=[1", "--set cost=\\[1 is no YAML"),

@@ -34,7 +34,7 @@ def request_of_ann(tmp_path: Path) -> CaseRequest:
             "No space left on device",
             "make room for the results",
         ),
-        (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied", "look at the disk"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied", "check the disk"),
         (MemoryError("Unable to allocate"), "out of memory: Unable to allocate", "give a worker more memory"),
         (RuntimeError("CUDA out of memory. Tried"), "out of memory: CUDA out of memory", "give a worker more memory"),
         (TypeError("no\nwonder"), "internal error: TypeError: no wonder", "please report it; the traceback is"),

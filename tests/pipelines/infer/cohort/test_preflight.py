@@ -27,6 +27,6 @@ def test_damaged_weights_are_refused(tmp_path: Path):
 
 
 def test_weights_that_take_too_long_end_with_a_word(infer_checkpoint: Path):
-    with pytest.raises(ConfigError, match=r"weights.pt was not loaded within 0.1 s: look at its storage"):
+    with pytest.raises(ConfigError, match=r"weights.pt was not loaded within 0.1 s: check its storage"):
         preflight(infer_checkpoint, "cpu", 0.1)
     assert multiprocessing.active_children() == []
