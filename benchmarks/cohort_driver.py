@@ -3,7 +3,7 @@
     python -m benchmarks.cohort_driver --output benchmarks/results/cohort_driver.json
 
 Studies are empty files, and workers answer at once: a case's folder has a ``provenance.json`` and a ``lesions.json`` of
-usual size, written beforehand. Each count runs in a process of its own, whose largest memory is told. A step whose
+usual size, written beforehand. Each count runs in a separate process, whose peak memory is reported. A step whose
 time per case grows with the count is not linear.
 """
 

@@ -32,7 +32,7 @@ def majority(masks: NDArray[np.integer], weights: NDArray[np.floating], num_clas
 
 
 def staple(masks: NDArray[np.integer], num_classes: int) -> NDArray[np.uint8]:
-    """The mask that explains the raters best, each with a sensitivity and specificity of its own, estimated with it.
+    """The mask that explains the raters best, each with its own sensitivity and specificity, estimated with it.
 
     Where all raters agree, or there is one only, there is nothing to estimate. Voxels that several classes explain
     equally well are background.

@@ -115,7 +115,7 @@ def write_datalist(
         nodules: in the order to be listed; None if the source does not say where they are.
         flips: class flips whose modes are the raters, where one label map is stored for all of them.
         window_hu: lowest and highest HU that are worth looking at; None says nothing.
-        spacing_mm: in-plane spacing that all slices were brought to; None if each has its own.
+        spacing_mm: in-plane spacing that all slices were resampled to; None if each has its own.
 
     Returns:
         Path of ``dataset.json``.

@@ -48,7 +48,7 @@ def write_montage(
         title: above the slices.
         caption: below the slices.
         max_panels: slices shown at most.
-        window: intensities shown as black and as white; None takes those of each slice, but for its extremes.
+        window: intensities shown as black and as white; None takes those of each slice, without its extremes.
         flips: by the name of the class, where modes of class flips are the raters.
     """
     chosen = _best_slices(entries)[:max_panels]

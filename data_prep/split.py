@@ -17,7 +17,7 @@ __all__ = ["read_split", "require_training_and_validation", "split_by_hash"]
 
 
 def split_by_hash(patients: Iterable[str], salt: str, fractions: tuple[float, float, float]) -> dict[str, str]:
-    """Assign patients to parts by a hash of their id, whatever other patients there are.
+    """Assign patients to parts by a hash of their id, independent of the other patients.
 
     Args:
         patients: patient ids.

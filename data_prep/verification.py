@@ -152,7 +152,7 @@ def _grids(
             continue
         z_mm = float((image.affine @ [0, 0, entry.slice_index, 1])[2])
         if entry.z_mm is not None and abs(z_mm - entry.z_mm) > _SAME_PLACE_MM + 0.1 * abs(image.affine[2, 2]):
-            yield Finding(one.place, f"has z_mm {entry.z_mm:g}, its image lies at {z_mm:g}")
+            yield Finding(one.place, f"has z_mm {entry.z_mm:g}, its image is at {z_mm:g}")
 
 
 def _masks(

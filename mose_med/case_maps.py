@@ -1,6 +1,6 @@
 """Which maps the folder of a case has, and how they are stored: light to import, without PyTorch.
 
-Maps are asked for by kind: ``masks`` are the samples of every expert (and those in the standard form, where they are
+Maps are requested by kind: ``masks`` are the samples of every expert (and those in the standard form, where they are
 drawn), ``foreground_probability`` the mean of each expert; the others are named as their files are. A network without
 experts (K = 1) has its samples in ``sample_masks``, and none of the maps that tell experts apart.
 
@@ -29,10 +29,10 @@ __all__ = [
     "outputs_in_order",
 ]
 
-#: File of a case that tells what made it.
+#: File of a case that records what made it.
 PROVENANCE_NAME = "provenance.json"
 
-#: Kinds of maps, and those that are written unless others are asked for.
+#: Kinds of maps, and those that are written unless others are requested.
 DEFAULT_OUTPUTS = ("masks", "probability", "consensus", "entropy")
 OUTPUTS = (*DEFAULT_OUTPUTS, "entropy_between_experts", "foreground_probability", "expert_probs")
 
@@ -59,7 +59,7 @@ def kind_of_map(name: str) -> str:
 
 
 def maps_of_kind(kind: str, num_experts: int) -> list[str]:
-    """Names of the maps of a kind; a network without experts has samples, and nothing that tells experts apart.
+    """Names of the maps of a kind; a network without experts has samples, and no maps by expert.
 
     Example:
         >>> maps_of_kind("masks", 2), maps_of_kind("masks", 1), maps_of_kind("expert_probs", 1)

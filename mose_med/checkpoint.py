@@ -1,8 +1,9 @@
-"""The one checkpoint format: weights together with everything needed to use them or to go on training.
+"""The one checkpoint format: weights together with everything needed to use them or to continue training.
 
 A file holds tensors and plain types only, is read with ``weights_only=True`` and written to a temporary name first, so
 that a crash or a full disk never damages the last good one. Bundles hold weights alone, a state dict as other programs
-expect it, with what they mean in ``model_config.json`` beside them; whatever reads a checkpoint reads these, too.
+expect it, with what they mean in ``model_config.json`` next to them; everything that reads a checkpoint reads these,
+too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One checkpoint from others: an ensemble, or a network with test-time augmentation.
 
-The result is a checkpoint as any other: it names its network, and whatever reads checkpoints evaluates, infers and
-exports it.
+The result is a checkpoint like any other: it names its network, and everything that reads checkpoints evaluates, infers
+and exports it.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Preprocessing:
 
     Attributes:
         window_hu: lowest and highest HU; values outside are clipped. None keeps all values.
-        standardise: bring every window to zero mean and unit variance.
+        standardise: scale every window to zero mean and unit variance.
         roi_size: window in voxels of ``spacing_mm`` along i and j.
         orientation: where i, j and k point to when the network looks.
         spacing_mm: in-plane spacing of the window, by the rule of :mod:`mose_med.resampling`; None is the case's own.

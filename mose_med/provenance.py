@@ -29,7 +29,7 @@ def file_sha256(path: Path) -> str:
 
 
 def image_sha256(image: PlacedImage) -> str:
-    """SHA-256 of shape, affine and values (1, i, j, k) in float32, however and in whatever type they are stored."""
+    """SHA-256 of shape, affine and values (1, i, j, k) in float32, independent of their type and storage."""
     values = plain_tensor(image)[0].numpy()
     digest = hashlib.sha256(f"{values.shape} float32".encode())
     digest.update(np.asarray(image.affine, dtype="<f8").tobytes())

@@ -1,10 +1,11 @@
 """Which images and masks there are: from a folder or from a CSV file.
 
-A folder holds one folder a case, which is also the patient: ``<case>/image.nii.gz`` and ``<case>/rater-<name>.nii.gz``,
-in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG or RTSTRUCT, ``rater-<name>.dcm``, and 3D
-Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM slices, or ``image.zip`` with them.
+A folder holds one folder per case, which is also the patient: ``<case>/image.nii.gz`` and
+``<case>/rater-<name>.nii.gz``, in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG or RTSTRUCT,
+``rater-<name>.dcm``, and 3D Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM slices, or
+``image.zip`` with them.
 
-A CSV file has a row a mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
+A CSV file has a row per mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
 cases; paths are relative to the file.
 
 The folder of a MONAI Label server is one, too (:mod:`data_prep.rater_masks.label_datastore`).

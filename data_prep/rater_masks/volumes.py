@@ -67,8 +67,8 @@ def load_case(
         GeometryError: if a mask does not lie on the image's grid.
     """
     if len(case.images) != 1:
-        way_out = "keep one" if case.images else "name it image.nii.gz, image.nrrd or image/"
-        raise DataError(f"{case.case} must have one image, got {len(case.images)}: {way_out}")
+        remedy = "keep one" if case.images else "name it image.nii.gz, image.nrrd or image/"
+        raise DataError(f"{case.case} must have one image, got {len(case.images)}: {remedy}")
     if not case.masks:
         raise DataError(f"{case.case} has no mask: name one rater-<name>.nii.gz")
     image_path = case.images[0]

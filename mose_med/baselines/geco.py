@@ -29,7 +29,7 @@ class GecoLoss(nn.Module):
     average, through whose newest value the gradient flows. The V voxels are a share of those of the whole batch, drawn
     without replacement in proportion to their cross-entropy (Gumbel noise on its logarithm, the largest ones).
 
-    Multiplier and moving average are buffers: a state dict holds them, and a resumed training goes on with the same.
+    Multiplier and moving average are buffers: a state dict holds them, and a resumed training keeps them.
 
     Departure: the multiplier climbs by ``rate`` times the constraint per voxel, never below 0. In the published code it
     is a variable of the networks' Adam, which sets the pace by the learning rate and forgets the rate.

@@ -39,7 +39,7 @@ class HierarchicalProbabilisticUNet(LatentNetwork):
     size for LIDC.
 
     Departure: the coarsest latents are one vector an image, predicted from the mean over space. On the published 128
-    voxels and eight levels the coarsest scale is one cell anyway; elsewhere the published code would draw it anew in
+    voxels and eight levels the coarsest scale is one cell anyway; elsewhere the published code would draw it again in
     every cell. Departure: the posterior ends with its last latents, since nothing uses the published decoder level
     above them; log sigma is clamped.
 

@@ -77,7 +77,7 @@ def variability_divergence(logits: Tensor, raters: RaterMasks, ignore_index: int
     .. math:: \sum_p \frac{1}{C} \sum_c KL\big(\mathrm{Bern}(4 v^r_{pc}) \,\|\, \mathrm{Bern}(4 v^s_{pc})\big)
 
     v of the raters is the variance p (1 - p) of a class with share p of their weight, and v of the samples the unbiased
-    variance of the class's probability; both times 4 lie in [0, 1], the latter but for chance.
+    variance of the class's probability; both times 4 lie in [0, 1], the latter apart from chance.
 
     Args:
         logits: samples, shape (B, M, C, \*spatial), M >= 2.

@@ -55,7 +55,7 @@ class LatentNetwork(SampledNetwork):
         channels: channels of each level, finest first.
         samples_per_expert: S unless a call says otherwise.
         noise_dim: deviates that hold for the whole image.
-        noise_fields: maps of deviates that the network takes besides.
+        noise_fields: maps of deviates that the network also takes.
 
     Raises:
         ConfigError: if a setting does not fit.

@@ -83,7 +83,7 @@ class PhisegUNet(nn.Module):
 
 
 def _scaled(x: Tensor, factors: Tensor) -> Tensor:
-    r"""Every image once a sample, channels scaled: (B, ...) or (B S, ...) with (B, S, width) -> (B S, ...)."""
+    r"""Every image once per sample, channels scaled: (B, ...) or (B S, ...) with (B, S, width) -> (B S, ...)."""
     per_image = factors.flatten(0, 1)
     x = x.repeat_interleave(len(per_image) // len(x), dim=0)
     return x * per_image[(...,) + (None,) * (x.ndim - 2)]

@@ -28,7 +28,7 @@ ProbabilisticUNetLoss = EvidenceLowerBoundLoss
 
 @register("probabilistic_unet")
 class ProbabilisticUNet(LatentNetwork):
-    """U-Net whose last feature map is combined with one latent vector an image.
+    """U-Net whose last feature map is combined with one latent vector per image.
 
     Prior and posterior are encoders like the U-Net's, followed by the mean over space and a linear layer. The latent
     joins the U-Net's last map in three 1x1 layers with ReLU and a linear classifier; a further sample costs no more

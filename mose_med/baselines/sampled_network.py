@@ -130,7 +130,7 @@ class SampledNetwork(nn.Module, ABC):
         return samples_of(self, image, deviates, draw_fields(self, image, samples, generator))
 
     def check_image(self, image: Tensor) -> None:
-        """Refuse what is no image of this network."""
+        """Refuse an image that does not fit this network."""
         if image.ndim != self.spatial_dims + 2 or image.shape[1] != self.in_channels or image.numel() == 0:
             axes = " x ".join("HWD"[: self.spatial_dims])
             raise ShapeError(f"image must be B x {self.in_channels} x {axes}, got shape {tuple(image.shape)}")

@@ -72,7 +72,7 @@ class Datalist:
         root: folder of the datalist file.
         parts: entries of each of :data:`PARTS`.
         flips: class flips whose modes are the raters, of data sets that store one label map for all of them.
-        spacing_mm: in-plane spacing that all slices were brought to; None if each has its own.
+        spacing_mm: in-plane spacing that all slices were resampled to; None if each has its own.
     """
 
     name: str

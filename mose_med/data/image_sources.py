@@ -21,7 +21,7 @@ _READERS = ("PydicomReader", "NibabelReader")  # the last is tried first
 
 
 class VolumePreprocessing(Compose):  # type: ignore[misc]  # monai has no types here
-    """Load a volume and bring it to the orientation and the in-plane spacing that the network looks at.
+    """Load a volume in the orientation and the in-plane spacing of the network.
 
     A volume is a NIfTI file, or a folder with the DICOM files of one series. Values stay in HU: windows are
     preprocessed when they are cut, see :class:`~mose_med.inferers.PreprocessedWindows`.

@@ -108,7 +108,7 @@ class RandSquareCropd(Randomizable, MapTransform):  # type: ignore[misc]  # mona
 def picture_augmentation(
     size: Sequence[int], probability: float = 0.5, crop_shares: Sequence[float] = (0.60, 0.73, 0.86, 0.99)
 ) -> Compose:
-    """Random flip of left and right and random square crop, brought to one size (Cityscapes of the MoSE paper).
+    """Random flip of left and right and random square crop, rescaled to one size (Cityscapes of the MoSE paper).
 
     Args:
         size: rows and columns of the result.

@@ -30,7 +30,7 @@ class Folder(NamedTuple):
 
 
 class FolderWalk:
-    """Folders in the order in which they are to be listed; whoever lists one adds what lies in it.
+    """Folders in the order in which they are to be listed; the caller that lists one adds its content.
 
     Args:
         root: where to begin.

@@ -1,4 +1,4 @@
-"""Tables and JSON that people write: one reader for each, whatever program saved the file.
+"""Tables and JSON that people write: one reader for each, for files of any program.
 
 Text is UTF-8 with or without a byte order mark, UTF-16 or UTF-32; what is none of them is taken for Latin-1 where it
 can be. Lines end in any way; blanks around values, empty lines and empty columns at the end do not count. Columns are
@@ -98,7 +98,7 @@ def read_table(path: Path, what: str, error: type[MoseError], known: Collection[
         path: of the table.
         what: it is, for messages: ``split file``.
         error: raised where the file does not fit.
-        known: columns by which the delimiter is told.
+        known: columns by which the delimiter is recognised.
 
     Raises:
         MoseError: ``error``, if the file is missing or no table, a column is named twice, or a row has more values than
@@ -148,7 +148,7 @@ def read_json(path: Path, what: str, error: type[MoseError]) -> Any:
 
 
 def _text(source: _Source, form: str) -> str:
-    """What a file holds, in whatever encoding it says or shows that it has."""
+    """What a file holds, in the encoding that it declares or shows."""
     try:
         content = source.path.read_bytes()
     except OSError as reason:

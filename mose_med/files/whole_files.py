@@ -54,7 +54,7 @@ def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | Non
     Args:
         target: the folder; an empty one may be there already.
         overwrite: replace a folder that is there.
-        temporary: to write to, in the folder of ``target``; a name of its own if None.
+        temporary: to write to, in the folder of ``target``; a generated name if None.
 
     Raises:
         FileExistsError: on leaving, if the folder is there and may not be overwritten.

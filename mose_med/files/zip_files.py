@@ -40,5 +40,5 @@ def named_zip_errors(fault: str) -> Iterator[None]:
         yield
     except _UNREADABLE as error:
         reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-        way_out = ": unpack it with its password first" if "password" in reason else ""
-        raise DataError(f"{fault}: {reason}{way_out}") from error
+        remedy = ": unpack it with its password first" if "password" in reason else ""
+        raise DataError(f"{fault}: {reason}{remedy}") from error

@@ -26,7 +26,7 @@ class EpochSeeder:
     """Tell samplers and batch preparations which epoch begins; their randomness follows from it.
 
     Args:
-        items: whatever has ``set_epoch``.
+        items: objects with ``set_epoch``.
 
     Raises:
         ConfigError: if one has not.
@@ -51,8 +51,8 @@ class EpochSeeder:
 class EpochMetrics:
     """Gather all numbers of an epoch in ``trainer.state.metrics`` and log them on one line.
 
-    Attach it after the validation and before whatever reads the numbers. An epoch without validation has no validation
-    numbers, not those of an earlier epoch.
+    Attach it after the validation and before anything that reads the numbers. An epoch without validation has no
+    validation numbers, not those of an earlier epoch.
 
     Args:
         evaluator: whose metrics are added.
@@ -85,7 +85,7 @@ class EpochMetrics:
 class TimeLimit:
     """Stop at the end of an epoch if another one like the longest so far would pass the limit.
 
-    Attach it after the checkpoints: a later run goes on from there.
+    Attach it after the checkpoints: a later run resumes from there.
 
     Args:
         minutes: from the start of this run; None for no limit.

@@ -14,7 +14,7 @@ __all__ = ["LossComponents"]
 class LossComponents:
     """Mean over an epoch and over the processes of every part of the loss, as the metric ``train_<name>``.
 
-    Attach it before whatever reads the numbers.
+    Attach it before anything that reads the numbers.
 
     Args:
         loss: its ``components`` hold the parts of the last call by name; a loss without them has no such numbers.

@@ -37,7 +37,7 @@ class TrainingProgress:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
 
     def start(self, engine: Engine) -> None:
-        """Show the bar where the training starts or goes on."""
+        """Show the bar from where the training starts or resumes."""
         total = engine.state.max_epochs * engine.state.epoch_length
         self._progress.update(self._task, total=total, completed=engine.state.iteration)
         self._progress.start()

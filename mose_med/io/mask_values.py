@@ -1,4 +1,4 @@
-"""What the values of a mask mean, whatever tool wrote them: classes, also after a scaling, or 255 for foreground."""
+"""What the values of a mask mean, for any tool: classes, also after a scaling, or 255 for foreground."""
 
 from __future__ import annotations
 

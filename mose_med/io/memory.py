@@ -36,7 +36,7 @@ def study_in_memory(
 
     Raises:
         ConfigError: if the image is of another kind, or an option does not fit.
-        DataError: if it is not 3D, or has values that are no numbers.
+        DataError: if it is not 3D, or has values that are not numbers.
         GeometryError: if its geometry does not fit.
     """
     if isinstance(image, torch.Tensor | CtImage) and hasattr(image, "affine"):
@@ -63,7 +63,7 @@ def _of_simpleitk(image: Any) -> Study:
     components = image.GetNumberOfComponentsPerPixel()
     if image.GetDimension() != 3 or components != 1:
         raise DataError(
-            f"{_NAME} must be a 3D volume of one value a voxel, got size {image.GetSize()} and {components} values"
+            f"{_NAME} must be a 3D volume of one value per voxel, got size {image.GetSize()} and {components} values"
         )
     content = itk_content(image, _NAME)
     return ct_study(_NAME, content.array[..., 0], content.affine, "memory")

@@ -32,7 +32,7 @@ class Study(NamedTuple):
         image: HU, shape (1, i, j, k), with its RAS-mm ``.affine``; int16 where the source holds whole numbers of its
             range, else float32.
         source: kept apart from the image.
-        corrections: what was corrected in the source's geometry, in words; the image then has a grid of its own.
+        corrections: what was corrected in the source's geometry, in words; the image then has its own grid.
         transforms: of a NIfTI file whose grid the image has.
     """
 

@@ -64,7 +64,7 @@ def is_volume(path: str | os.PathLike[str]) -> bool:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a volume of one value a voxel.
+    """Read a volume of one value per voxel.
 
     Raises:
         DataError: if the file is missing, damaged, of another format or not a volume of numbers.
@@ -80,7 +80,7 @@ def read_volume(path: Path) -> Volume:
     if volume.array.ndim != 3 or volume.array.size == 0:
         raise DataError(f"{path} must be a 3D volume, got shape {volume.array.shape}")
     if volume.array.dtype.kind not in "biuf":
-        raise DataError(f"{path} must hold one number a voxel, got {volume.array.dtype}")
+        raise DataError(f"{path} must hold one number per voxel, got {volume.array.dtype}")
     return volume._replace(affine=_checked(volume.affine, path))
 
 
@@ -125,7 +125,7 @@ def _read_with_simpleitk(path: Path) -> Volume:
     components = content.array.shape[3]
     if components != 1:
         size = content.array.shape[:3]
-        raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {size} and {components} values")
+        raise DataError(f"{path} must be a 3D volume of one value per voxel, got size {size} and {components} values")
     return Volume(content.array[..., 0], content.affine)
 
 
@@ -138,7 +138,7 @@ class ItkContent(NamedTuple):
 
 
 def read_itk(path: Path) -> ItkContent:
-    """Read an NRRD or MetaImage volume, of one value a voxel or of several.
+    """Read an NRRD or MetaImage volume, of one value per voxel or of several.
 
     Raises:
         DataError: if the file is missing, damaged, of another format or not 3D.
@@ -156,7 +156,7 @@ def read_itk(path: Path) -> ItkContent:
     except RuntimeError as error:
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
     if image.GetDimension() != 3:
-        raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {image.GetSize()}")
+        raise DataError(f"{path} must be a 3D volume of one value per voxel, got size {image.GetSize()}")
     return itk_content(image, str(path))
 
 
@@ -164,7 +164,7 @@ def itk_content(image: Any, source: str) -> ItkContent:
     """What a SimpleITK image of three dimensions holds.
 
     Args:
-        image: of SimpleITK, of one value a voxel or of several.
+        image: of SimpleITK, of one value per voxel or of several.
         source: what it is from, for messages.
 
     Raises:

@@ -1,6 +1,6 @@
 """Values that change over a training: gamma, merge_iou, S, a temperature, the warm-up of the rater weights.
 
-A schedule is told the mean training loss at the end of every epoch and gives the value of the next. It knows nothing of
+A schedule gets the mean training loss at the end of every epoch and gives the value of the next. It knows nothing of
 engines: a handler asks it. Its state is plain numbers, to be kept in checkpoints.
 """
 

@@ -95,6 +95,6 @@ def _assignment(gain: _Array) -> _Array:
 
 
 def _coupling(gain: _Array, rows: _Array, columns: _Array) -> _Array:
-    from ot import emd  # here, since POT brings scikit-learn, seconds to import
+    from ot import emd  # here, since POT imports scikit-learn, which takes seconds
 
     return np.asarray(emd(rows / rows.sum(), columns / columns.sum(), 1.0 - gain))

@@ -17,7 +17,7 @@ def distributed_network(
     """Wrap a network so that its gradients are averaged over all processes.
 
     Every process normalises by its own batch. The running statistics are not broadcast in every step, as PyTorch would
-    by default: :class:`~mose_med.handlers.BufferAverage` brings them together once an epoch.
+    by default: :class:`~mose_med.handlers.BufferAverage` averages them once per epoch.
 
     Args:
         network: on ``device``; its parameters are those of the result.

@@ -56,14 +56,14 @@ class MoSE(nn.Module):
         head: ``"release"`` as in the published code, ``"paper"`` as in the paper.
         gating_level: encoder level that the gating looks at, 0 finest; -1 is the coarsest.
         noise_level: decoder level after which the noise enters, 0 coarsest; -1 is the last. Every level after it runs
-            once a sample.
+            once per sample.
         backbone: ``"unet"``, ``"deeplabv3plus"`` (whose dense feature has ``channels[0]`` channels), or a module as
             :class:`Backbone` describes; the levels are settings of the U-Net.
         gating: ``"learned"`` from the image, or ``"uniform"``: every expert has probability 1/K.
         experts: ``"stochastic"``, or ``"deterministic"``: every code is the mean of its expert's prior, so that all
             samples of an expert are the same.
         expert_groups: of a network whose experts were merged, the expert that each output of the gating belongs to,
-            numbered from 0; None if every output is an expert of its own.
+            numbered from 0; None if every output is its own expert.
 
     Raises:
         ConfigError: if a setting does not fit.

@@ -143,7 +143,7 @@ class ExpertPriors(nn.Module):
 
 
 def stratified_deviates(shape: tuple[int, int, int, int], generator: torch.Generator | None = None) -> Tensor:
-    """Standard normal deviates (B, K, S, L), of which each of the S lies in a part of its own of every dimension.
+    """Standard normal deviates (B, K, S, L), of which each of the S lies in its own part of every dimension.
 
     Each deviate by itself has the normal distribution; the S of an expert cover it more evenly than independent ones.
     """

@@ -28,7 +28,7 @@ ENTRY_POINTS = "mose_med.networks"
 #: Network of settings that name none, as those of older checkpoints.
 DEFAULT_NETWORK = "mose"
 
-#: Networks of this project, "module:class"; a module is imported when its network is asked for.
+#: Networks of this project, "module:class"; a module is imported when its network is requested.
 _OWN = {
     "calibrated_adversarial_refinement": (
         "mose_med.baselines.calibrated_adversarial_refinement:CalibratedAdversarialRefinement"

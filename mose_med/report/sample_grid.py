@@ -62,7 +62,7 @@ class SamplePanel(NamedTuple):
 
 
 def write_sample_grid(path: str | os.PathLike[str], panels: Sequence[SamplePanel], *, caption: str = "") -> None:
-    """Draw one row a slice: image with all raters' outlines, then with every expert's samples, marginal, entropy.
+    """Draw one row per slice: image with all raters' outlines, then with every expert's samples, marginal, entropy.
 
     Args:
         path: PNG to write.

@@ -1,4 +1,4 @@
-"""The weights that come with the package: a bundle with its weights in it, the default of whatever needs a model."""
+"""The weights that come with the package: a bundle with weights, the default of every command that needs a model."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class CalibrationFit:
 
     Args:
         network: in eval mode, at temperature 1; it is left like that.
-        batches: gives the images anew at every call: dicts of ``image``, ``label`` and ``rater_weights``.
+        batches: gives the images afresh at every call: dicts of ``image``, ``label`` and ``rater_weights``.
         folds: of the images, (B,), numbered from 0 without a gap.
         counted: classes that the scores are about.
         draw: of the samples.

@@ -1,4 +1,4 @@
-"""What a calibration came to, as the checkpoint and the files beside it hold it."""
+"""The result of a calibration, as the checkpoint and the files next to it hold it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Everything once, end to end: annotated CT in, per-expert masks, entropy maps and measured scores out.
 
 Each stage is the command of the same name with its own folder below the output folder, so that a demo that was stopped
-goes on where it was.
+resumes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run_demo(options: DemoOptions) -> None:
     """Prepare, train, evaluate, infer with the new weights and with the shipped ones, and print a closing table.
 
     Raises:
-        MoseError: whatever a stage refuses.
+        MoseError: if a stage refuses something.
     """
     out = options.output_dir
     stages = _Stages(options.quiet)

@@ -1,6 +1,6 @@
 """From a folder with a CT series to a folder with its DICOM objects, report and lesions.
 
-What mercure, MHub and a MONAI application package have in common: input lies in a folder, what is put into another
+What mercure, MHub and a MONAI application package have in common: input is in a folder, what is put into another
 folder is taken away, and nothing else is kept. The files are those of ``mose-med infer``.
 """
 

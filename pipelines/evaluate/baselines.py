@@ -44,8 +44,8 @@ def best_constant_prediction(
     the same for all of them.
 
     Args:
-        batches: gives the training part, anew at every call: dicts of ``label`` (B, R, H, W) and ``rater_weights`` (B,
-            R).
+        batches: gives the training part, afresh at every call: dicts of ``label`` (B, R, H, W) and
+            ``rater_weights`` (B, R).
         num_classes: C.
         classes: whose regions count; None for all but the background.
     """

@@ -1,4 +1,4 @@
-"""Sets of masks in folders, from any tool: NIfTI, one file a sample or all samples in one 4D file."""
+"""Sets of masks in folders, from any tool: NIfTI, one file per sample or all samples in one 4D file."""
 
 from __future__ import annotations
 

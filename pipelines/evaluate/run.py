@@ -95,7 +95,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
 
 
 def _told(evaluation: Evaluation, options: EvaluateOptions) -> Evaluation:
-    """The evaluation, of which the log is told the scores and where they are."""
+    """The evaluation; the log gets the scores and their folder."""
     for row in evaluation.rows:
         _logger.info(
             "%s, samples: %d, GED %.4f, M-IoU %.4f, ECE %.2f %%",

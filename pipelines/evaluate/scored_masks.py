@@ -1,4 +1,4 @@
-"""Scores of mask sets by case, a line each as they come: an evaluation that was stopped goes on where it was."""
+"""Scores of mask sets by case, one line each: a stopped evaluation resumes."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _code(values: Any) -> Iterator[str]:
 
 
 def _without_overlay(config: dict[str, Any], base: Mapping[str, Any], path: Path) -> None:
-    """Take out again what an overlay has put in: it is a file of its own in the bundle."""
+    """Take out again what an overlay has put in: it is a separate file of the bundle."""
     overlay: dict[str, Any] = ConfigParser.load_config_file(str(path))
     for name, value in overlay.items():
         if name.startswith("+"):

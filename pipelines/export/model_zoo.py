@@ -1,4 +1,4 @@
-"""What MONAI's model zoo asks of a bundle besides: pinned packages, files over 25 MB elsewhere, no package of ours.
+"""What MONAI's model zoo also requires of a bundle: pinned packages, files over 25 MB elsewhere, no package of ours.
 
 The zoo's checks run on Python 3.10, so that the pins of a bundle for it are the last versions for that Python.
 """
@@ -31,9 +31,9 @@ LARGE_FILES_NAME = "large_files.yml"
 _MOST_BYTES = 25 * 10**6  # that the zoo takes into its repository
 _METADATA = "configs/metadata.json"
 _DISTRIBUTION = "mose-med"
-#: What MONAI's own commands import for these config files, and to load images, besides what mose_med does.
+#: What MONAI's own commands import for these config files, and to load images, in addition to mose_med's imports.
 _OF_MONAI = frozenset({"fire", "ignite", "jsonschema", "nibabel", "pydicom", "yaml"})
-#: Packages that the metadata pin by keys of their own.
+#: Packages that the metadata pin by their own keys.
 _PINNED_ELSEWHERE = frozenset({"monai", "torch", "numpy"})
 #: Last versions for Python 3.10, of packages whose later ones need a later Python.
 _LAST_OF_3_10 = {"numpy": "2.2.6", "scipy": "1.15.3"}
@@ -47,7 +47,7 @@ def with_pins(texts: Mapping[str, str], model: ModelConfig) -> dict[str, str]:
 
 
 def self_contained(texts: Mapping[str, str], model: ModelConfig) -> dict[str, str]:
-    """Files of a bundle that brings the modules of mose_med along; without overlays and tracking, which name more.
+    """Files of a bundle that contains the modules of mose_med; without overlays and tracking, which name more.
 
     Raises:
         ConfigError: if the network is of another package.
@@ -111,7 +111,7 @@ def _names(texts: Mapping[str, str], model: ModelConfig) -> set[str]:
 
 
 def _pins(packages: Iterable[str]) -> dict[str, str]:
-    """Installed version of every package that is neither Python's own nor pinned elsewhere, by what pip calls it."""
+    """Installed version of every package that is neither in Python nor pinned elsewhere, by its name in pip."""
     wanted = {*packages, *_OF_MONAI} - set(sys.stdlib_module_names) - _PINNED_ELSEWHERE
     known = packages_distributions()
     names = {known[name][0] for name in wanted if name in known}

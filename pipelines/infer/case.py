@@ -49,7 +49,7 @@ class CaseOutcome(NamedTuple):
 
 
 def run_case(model: Model, request: CaseRequest, destination: Destination, stages: Stages) -> CaseOutcome:
-    """Read, infer and write one case; ``stages`` tells how far it came, also after an error.
+    """Read, infer and write one case; ``stages`` records the progress, also after an error.
 
     Raises:
         ConfigError: if the case is there with another request.

@@ -13,7 +13,7 @@ from mose_med.lesion_rules import LESIONS_NAME
 __all__ = ["lesion_line", "say_lesions"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Lesions that are told one by one.
+#: Lesions that are listed one by one.
 _MOST_LINES = 10
 
 

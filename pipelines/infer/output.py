@@ -59,7 +59,7 @@ def claimed_output(
         home: folder that has ``private/``.
         options: that all cases have in common.
         overwrite: empty an output that was made with other options.
-        accept_version: go on in an output that another version made.
+        accept_version: continue in an output that another version made.
         keep_claim: of an output that was new, if this run fails before anything was done there.
 
     Raises:

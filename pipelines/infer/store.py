@@ -2,7 +2,7 @@
 
 A case is there whole or not at all. In a folder it is written under a temporary name and renamed. Object storage has no
 renaming: a case's files are uploaded one by one, each whole, and ``provenance.json`` last; a case without it counts as
-not there, and is uploaded anew.
+not there, and is uploaded again.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ _QUEUE_COLUMNS = ("rank", "case", "uncertainty", "presence_entropy_nats", "entro
 
 
 class FailedCase(NamedTuple):
-    """A case that could not be inferred, as ``failed.csv`` tells it: nothing here says whose it is."""
+    """A case that could not be inferred, as in ``failed.csv``: nothing here identifies the patient."""
 
     case: str
     stage: str
@@ -76,16 +76,16 @@ def write_tables(
 ) -> None:
     """Write ``summary.csv`` and ``queue.csv`` of all cases that are there, and ``failed.csv``.
 
-    The summary tells whose a case is where its provenance does.
+    The summary identifies the patient only where the provenance does.
 
-    ``summary.csv`` has a row a lesion, sorted by case and lesion. ``queue.csv`` has a row a case, the most uncertain
-    first; a case is as uncertain as its most uncertain lesion.
+    ``summary.csv`` has a row per lesion, sorted by case and lesion. ``queue.csv`` has a row per case, the most
+    uncertain first; a case is as uncertain as its most uncertain lesion.
 
     Args:
         store: that has the cases.
         failed: rows of ``failed.csv``.
         cases: of these alone; None for all that are there.
-        suffix: of the names of the tables, where a run writes tables of its own.
+        suffix: of the names of the tables, if a run writes its own.
     """
     names = [case for case in store.cases() if cases is None or case in cases]
     sources = _sources(store, names)

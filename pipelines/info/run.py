@@ -1,4 +1,4 @@
-"""What ``mose-med info`` tells: the installation, and the commands as they are declared."""
+"""What ``mose-med info`` prints: the installation, and the commands as they are declared."""
 
 from __future__ import annotations
 

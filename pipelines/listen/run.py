@@ -1,6 +1,6 @@
 """``mose-med listen``: studies come in over DICOM, are inferred as a cohort is, and their objects go out again.
 
-What was received lies on disk before its sender is told so. Whatever ends the node, the same command goes on with what
+An object is on disk before its sender gets success. Whatever ends the node, the same command resumes with what
 is there.
 """
 
@@ -37,7 +37,7 @@ _TIDY_S = 60.0
 
 
 def listen(options: ListenOptions) -> None:
-    """Answer other nodes and infer what they send, until the process is told to end.
+    """Answer other nodes and infer what they send, until the process gets a signal to end.
 
     Raises:
         ConfigError: if an option does not fit, the port is taken, another node has the folder, or the results are of

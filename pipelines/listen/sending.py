@@ -84,7 +84,7 @@ class Sender:
             for target in self._targets:
                 target.store(files)
         except Exception as error:
-            # Whatever it was, the other studies are sent; of errors that are not ours the kind alone is told.
+            # Whatever it was, the other studies are sent; of foreign errors only the kind is logged.
             told = str(error) if isinstance(error, MoseError) else type(error).__name__
             _LOGGER.warning("%s was not sent, and will be tried again in %g s: %s", outcome.case, _AGAIN_S, told)
             self._not_before[revision.folder] = self._clock() + _AGAIN_S

@@ -99,7 +99,7 @@ def _require_free(address: tuple[str, int]) -> None:
 
 
 def _store(event: Any, inbox: Inbox) -> int:
-    """Keep an object; the sender is told of success once it is on the disk."""
+    """Store an object; the sender gets success once it is on disk."""
     if getattr(event.assoc, "mose_over", False):
         return _OUT_OF_RESOURCES
     try:

@@ -18,7 +18,7 @@ def register_bundle(registry: Registry, bundle: Path, *, champion: bool) -> Mode
     """Add a bundle as a version; the first one, or any if asked to, becomes the champion.
 
     Raises:
-        ConfigError: if the file is no bundle.
+        ConfigError: if the file is not a bundle.
         DataError: if it is damaged, or the store refuses.
     """
     if bundle.suffix != ".zip" or not bundle.is_file():

@@ -159,7 +159,8 @@ def require_alike(datalist: Datalist, model: ModelConfig, name: str) -> None:
         found, wanted = getattr(datalist, field), getattr(model, field)
         if found != wanted:
             raise ConfigError(
-                f"datalist {datalist.name} has {field} {found}, {name} was trained with {wanted}: prepare the data the same way"
+                f"datalist {datalist.name} has {field} {found}, {name} was trained with {wanted}: "
+                "prepare the data the same way"
             )
 
 

@@ -52,7 +52,7 @@ class PromotionRule:
     """Decides from a comparison.
 
     Attributes:
-        mode: ``auto`` by the rule, ``never``, or ``force`` whatever the comparison says.
+        mode: ``auto`` by the rule, ``never``, or ``force`` regardless of the comparison.
         margin: a GED that is higher by less than this is good enough; None asks for a lower one.
         ece_margin: percentage points by which the ECE may be higher.
     """

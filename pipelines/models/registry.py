@@ -1,6 +1,6 @@
 """The versions of one model in an MLflow registry; a version is a bundle zip that a run holds, never a pickle.
 
-The alias ``champion`` names the version in use. What a version descends from, and how it compared, stands in its tags.
+The alias ``champion`` names the version in use. What a version descends from, and how it compared, is in its tags.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Registry(RegisteredModel):
 
     @contextmanager
     def promotion_lock(self) -> Iterator[None]:
-        """Held while the alias is read and moved. A store in a file has a lock file beside it; a server has none.
+        """Held while the alias is read and moved. A store in a file has a lock file next to it; a server has none.
 
         Raises:
             DataError: if another promotion holds it for minutes.

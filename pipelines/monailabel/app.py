@@ -1,4 +1,4 @@
-"""The app as the server of MONAI Label sees it: thin shells over the modules beside it."""
+"""The app as the server of MONAI Label sees it: thin shells over the modules next to it."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _whole(request: Mapping[str, Any], name: str, default: int) -> int:
 
 
 class Answer(NamedTuple):
-    """The file of the mask, and what is told besides."""
+    """The file of the mask, and the parameters of the answer."""
 
     file: Path
     told: dict[str, Any]
@@ -161,7 +161,7 @@ class LabelModel:
 
 
 def _written(distribution: CaseDistribution, study: Study, choice: Choice) -> Path:
-    """File of the chosen mask, on the image's grid; whoever gets it removes it."""
+    """File of the chosen mask, on the image's grid; the caller removes it."""
     with tempfile.NamedTemporaryFile(prefix="mose-med-", suffix=".nii.gz", delete=False) as file:
         path = Path(file.name)
     write_nifti(

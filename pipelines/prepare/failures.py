@@ -33,10 +33,10 @@ class Failures:
 
     @contextmanager
     def case(self, name: str, *, conceal: Callable[[str], str] = str) -> Iterator[None]:
-        """What is done for one case; an error of its data ends it, and ends the command unless it may go on.
+        """What is done for one case; an error of its data ends it, and ends the command unless it may continue.
 
         Args:
-            name: of the case, as it may be told.
+            name: of the case, as it may be logged.
             conceal: takes out of a message what must not be recorded.
         """
         try:

@@ -1,4 +1,4 @@
-"""``mose-med prepare rater-masks``: from one's own images and masks to the datalist, with an inter-rater report."""
+"""``mose-med prepare rater-masks``: from the user's images and masks to the datalist, with an inter-rater report."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class _Ids:
 
 @only_run(beside=True)
 def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
-    """Write the datalist of one's own images and masks, and how far the raters agree.
+    """Write the datalist of the user's images and masks, and how far the raters agree.
 
     Returns:
         The datalist; an earlier one if the folder holds it, made with the same options.
@@ -139,7 +139,7 @@ def _content(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> C
 
 
 def _files(path: Path) -> Iterable[Path | str]:
-    """Files of an image or a mask; none if it is gone, which is told where it is read."""
+    """Files of an image or a mask; none if it is missing, which is reported when it is read."""
     if path.is_dir():
         return iter(files_below(path).files)
     return files_of_image(str(path)) if path.is_file() else ()

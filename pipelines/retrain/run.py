@@ -87,7 +87,7 @@ def retrain(options: RetrainOptions) -> RetrainResult:
     Raises:
         ConfigError: if there is no champion, data and champion do not fit each other, or a patient is on both sides.
         DataError: if the store cannot be reached, or a file is damaged.
-        MoseError: whatever the training refuses.
+        MoseError: if the training refuses something.
     """
     _require_one_process()
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)
@@ -165,7 +165,7 @@ class _Data:
         return {f"{name}_sha256": file_sha256(path) for name, path in files.items() if path is not None}
 
     def record(self) -> dict[str, Any]:
-        """What decides the result, but for the champion: a retraining may move that itself."""
+        """What determines the result, except the champion: a retraining may move it itself."""
         names = ("model", "merge", "bundle", "max_epochs", "promote", "margin", "ece_margin")
         settings = {name: getattr(self.options, name) for name in (*names, "num_samples", "seed", "threads")}
         return settings | {"configs_sha256": [_overlay(name) for name in self.options.configs]} | self.hashes()

@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 def allow_more_epochs(folder: Path, record: Mapping[str, Any]) -> None:
-    """Let a folder's training go on to more epochs, if nothing else differs; the learning rate stays at its last.
+    """Extend a folder's training to more epochs, if nothing else differs; the learning rate stays at its last.
 
     Args:
         folder: of the training.

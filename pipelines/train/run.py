@@ -1,4 +1,4 @@
-"""``mose-med train``: run the training of a bundle in a folder of its own, or go on where it stopped."""
+"""``mose-med train``: run the training of a bundle in its own folder, or resume it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class TrainResult:
 
 
 def train(options: TrainOptions) -> TrainResult:
-    """Train, or go on with a training of the same options.
+    """Train, or resume a training with the same options.
 
     Raises:
         ConfigError: if an option, the configuration, the datalist or an earlier checkpoint does not fit.
@@ -112,7 +112,7 @@ def train(options: TrainOptions) -> TrainResult:
 
 
 def _trackable(options: TrainOptions, process: Process) -> TrainOptions:
-    """The options; without tracking where MLflow is missing and no store of one's own was named."""
+    """The options; without tracking where MLflow is missing and no store was named."""
     if not options.tracking:
         return options
     try:

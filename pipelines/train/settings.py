@@ -17,7 +17,7 @@ from pipelines.train.config import setting_names
 
 __all__ = ["OWN_OPTIONS", "data_settings", "setting", "typed_settings", "with_settings"]
 
-#: Settings that are options of their own.
+#: Settings that have their own options.
 OWN_OPTIONS = {
     "datalist": "--datalist",
     "output_dir": "--output-dir",
@@ -40,7 +40,7 @@ def typed_settings(typed: Iterable[str], config: Mapping[str, Any]) -> dict[str,
         config: the merged configuration, which has the names.
 
     Raises:
-        ConfigError: if one is not of this form, has no such name, has an option of its own, or is an expression.
+        ConfigError: if one is not of this form, has no such name, has its own option, or is an expression.
 
     Example:
         >>> typed_settings(["rate=1e-4", "classes=[1, 2]"], {"rate": 0.1, "classes": [1]})

@@ -34,7 +34,7 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
     server that cannot be reached is reported; the run is kept in the training's folder.
 
     Raises:
-        MoseError: whatever training, evaluation or export refuse.
+        MoseError: if training, evaluation or export refuse something.
     """
     calm_mlflow()
     result = train(options)

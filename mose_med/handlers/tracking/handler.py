@@ -27,7 +27,7 @@ class MlflowTracking:
     """Tracks one training: one named run holds its parameters, curves and best checkpoint.
 
     Attach it to the trainer alone, after :class:`~mose_med.handlers.EpochMetrics` has added the numbers of the
-    validation, and after the checkpoints. A training that was stopped goes on in its own run. Of several processes, the
+    validation, and after the checkpoints. A training that was stopped resumes in its own run. Of several processes, the
     first tracks.
 
     Args:
@@ -77,7 +77,7 @@ class MlflowTracking:
         return self._run
 
     def start(self, engine: Engine) -> None:
-        """Begin the run or go on with it, and make up for an epoch that was saved but not tracked."""
+        """Begin the run or resume it, and make up for an epoch that was saved but not tracked."""
         self.run.log_params(self.params | self._sizes(engine))
         self.run.set_tags(code_tags())
         packages = self.folder / _PACKAGES_NAME
@@ -98,7 +98,7 @@ class MlflowTracking:
         self.run.log_metrics(engine.state.metrics, engine.state.epoch)
 
     def complete(self, engine: Engine) -> None:
-        """Once all epochs are done, keep the artifacts and mark the run as finished; until then it can go on."""
+        """Once all epochs are done, keep the artifacts and mark the run as finished; until then it can be resumed."""
         if engine.state.epoch >= engine.state.max_epochs:
             for name in self.artifacts:
                 self.run.add_artifact(self.folder / name)

@@ -65,7 +65,7 @@ def upload(run: TrainingRun, tracking_uri: str) -> str:
 
 
 def store_client(tracking_uri: str) -> MlflowClient:
-    """Client of a store, for runs and models alike."""
+    """Client of a store, for runs and models."""
     from mlflow import MlflowClient
 
     with store_lock(tracking_uri):  # two that made its tables at once would both fail
@@ -149,7 +149,7 @@ class BackgroundUpload:
     def _try(self) -> None:
         try:
             upload(self._run, self._tracking_uri)
-        except Exception as error:  # whatever goes wrong over there, the training goes on
+        except Exception as error:  # whatever fails on the server, the training continues
             if not self._failing:
                 _logger.warning("%s; tracking continues in the training's folder", _first_line(error))
             self._failing = True

@@ -1,8 +1,8 @@
 """The MLflow run of one training, in an embedded store inside the training's own folder.
 
 The store is always the folder's own SQLite file, so that no server can stop a training; see
-:mod:`mose_med.handlers.tracking.run_upload` for how a server gets a copy. A file beside it names the run: the same
-training goes on in the same run, and no other training ever finds it.
+:mod:`mose_med.handlers.tracking.run_upload` for how a server gets a copy. A file next to it names the run: the same
+training continues in the same run, and no other training ever finds it.
 """
 
 from __future__ import annotations
@@ -195,7 +195,7 @@ class TrainingRun:
 
 
 def require_mlflow() -> None:
-    """Raise the error that names the way out where MLflow is not installed.
+    """Raise the error that names the remedy where MLflow is not installed.
 
     Raises:
         MissingDependencyError: if it is not.

@@ -1,7 +1,8 @@
 """Acquisitions within one series: the same places scanned more than once, with and without contrast for instance.
 
-They are told apart by AcquisitionNumber. Where that does not part slices of one place, the time of acquisition does, or
-else InstanceNumber, if one acquisition ends before the next begins; they are then numbered from 1 in that order.
+They are distinguished by AcquisitionNumber. Where that does not separate slices at one position, the time of
+acquisition does, or else InstanceNumber, if one acquisition ends before the next begins; they are then numbered from 1
+in that order.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Enhanced CT: one DICOM file that holds many slices.
 
-Place, pixel spacing, rescaling and kernel of a frame stand in its own functional groups, or once in those that all
+Place, pixel spacing, rescaling and kernel of a frame are in its own functional groups, or once in those that all
 frames share (DICOM PS3.3, A.38 and C.7.6.16). Here each frame becomes a dataset with them at its top, as a file of one
 slice has.
 """

@@ -1,4 +1,4 @@
-"""The headers by which CT slices are known, and series told apart."""
+"""The headers that identify CT slices and distinguish series."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def _headers(files: list[DicomFile]) -> list[SliceHeader]:
             has_pixels = bool(header.rows and header.columns)
             if header.sop_class in _CT_CLASSES and not has_pixels:
                 raise DataError(f"{file.name} has no Rows or Columns: is the file cut short?")
-            # Scanners also store objects of Modality CT that are no images, in classes of their own.
+            # Scanners also store objects of Modality CT that are not images, in their own classes.
             if _own_name(file) != "DICOMDIR" and (has_pixels or header.modality != "CT"):
                 headers.append(header)
     if headers:
@@ -158,7 +158,7 @@ def _own_name(file: DicomFile) -> str:
 
 
 def _pattern(file: DicomFile) -> str:
-    """Folder and name of a file with all its numbers alike, as files of one series have them."""
+    """Folder and name of a file with all its numbers replaced, which files of one series share."""
     return f"{file.folder}/{re.sub(r'[0-9]+', '0', _own_name(file))}"
 
 

@@ -154,7 +154,7 @@ def slice_hu(header: SliceHeader) -> NDArray[np.float32]:
     """HU of one slice, (row, column).
 
     Raises:
-        DataError: if its pixels cannot be used, or it does not say how they are brought to HU.
+        DataError: if its pixels cannot be used, or it does not say how they are converted to HU.
     """
     if not header.has_rescaling:
         raise DataError(f"{header.file.name} has no RescaleSlope and RescaleIntercept: it cannot be converted to HU")

@@ -74,7 +74,7 @@ class ObstacleError(DataError):
         fault: of its headers, without names.
 
     Attributes:
-        told: the fault without the name of the file, which may tell whose it is.
+        told: the fault without the name of the file, which may identify the patient.
     """
 
     def __init__(self, file: str, fault: str) -> None:

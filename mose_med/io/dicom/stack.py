@@ -138,10 +138,8 @@ def _require_distinct(slices: list[SliceHeader], along: NDArray[np.float64]) -> 
     for (one, other), distance in zip(pairwise(slices), distances, strict=True):
         if distance < least:
             found = named_acquisitions(slices)
-            way_out = f"the series holds the acquisitions {found}: choose one with --acquisition N" if found else ""
-            raise GeometryError(
-                f"{one.name} and {other.name} lie at the same position: {way_out or 'keep one of each'}"
-            )
+            remedy = f"the series holds the acquisitions {found}: choose one with --acquisition N" if found else ""
+            raise GeometryError(f"{one.name} and {other.name} lie at the same position: {remedy or 'keep one of each'}")
 
 
 def _spacing_fault(slices: list[SliceHeader], along: NDArray[np.float64], *, refused: bool) -> list[str]:

@@ -22,7 +22,7 @@ _GAP = 1.5
 def require_no_unread_slice(files: Sequence[DicomFile], slices: Sequence[SliceHeader]) -> None:
     """Refuse a series with a gap beside whose slices lie files that are named like them and are not DICOM.
 
-    Where there is no gap such files are passed over, and a gap without such files is left to the options.
+    Where there is no gap such files are skipped, and a gap without such files is left to the options.
 
     Args:
         files: of the input.

@@ -103,7 +103,7 @@ class Archive:
         return count
 
     def _ct_series(self, study_uid: str, series_uid: str | None) -> list[tuple[str, int]]:
-        """UID and number of instances, 0 if not told, of the series to retrieve."""
+        """UID and number of instances (0 if unknown) of the series to retrieve."""
         with self._asking("the series of a study"):
             found = self._client.search_for_series(study_uid, fields=[_INSTANCES])
         if not found:
@@ -128,7 +128,7 @@ class Archive:
                 answer = self._client.store_instances([pydicom.dcmread(file)])
             failed = answer.get("FailedSOPSequence") or ()
             if failed:
-                reason = failed[0].get("FailureReason", "not told")
+                reason = failed[0].get("FailureReason", "unknown")
                 raise DataError(f"{self.name} did not keep {file.name} (failure reason {reason})")
 
     @contextmanager

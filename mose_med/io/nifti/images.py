@@ -116,8 +116,8 @@ def ct_study(path: Path | str, values: NDArray[np.generic], affine: NDArray[np.f
         raise DataError(f"{path} must have voxels, got shape {values.shape}")
     if values.dtype.kind not in "biuf":
         names = values.dtype.names or (values.dtype,)
-        raise DataError(f"{path} must hold one number a voxel, got {', '.join(map(str, names))}")
-    # One sum tells: it is finite only if every value is.
+        raise DataError(f"{path} must hold one number per voxel, got {', '.join(map(str, names))}")
+    # One sum is enough: it is finite only if every value is.
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
         raise DataError(f"{path} must have finite values, got NaN or infinity")
     try:

@@ -42,7 +42,7 @@ class OpenVolumes:
 
     Uncompressed files are mapped into memory: their pages belong to the operating system, which gives them back when
     memory is short, and are shared by all processes of the machine. Compressed and scaled files are decoded once and
-    kept in memory. A copy sent to another process opens its files anew.
+    kept in memory. A copy sent to another process opens its files again.
     """
 
     def __init__(self) -> None:

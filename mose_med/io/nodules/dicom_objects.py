@@ -2,7 +2,7 @@
 
 Of a SEG they are the centroids of each segment's connected components, of an RTSTRUCT the centroid of each region's
 contours. A nodule is named by the label of its segment or the name of its region, else by the number of either;
-components of one segment are numbered. A region of the type EXTERNAL, the outline of the body, is no nodule.
+components of one segment are numbered. A region of the type EXTERNAL, the outline of the body, is not a nodule.
 """
 
 from __future__ import annotations

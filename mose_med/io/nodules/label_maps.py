@@ -46,7 +46,7 @@ def label_map_nodules(path: Path) -> list[Nodule]:
     """Nodules of a label map or of a segmentation of 3D Slicer; none where it is 0 everywhere.
 
     Raises:
-        DataError: if it cannot be read, or its values are no whole numbers.
+        DataError: if it cannot be read, or its values are not whole numbers.
         GeometryError: if its affine is not invertible.
     """
     return _nodules([part for parts in _labels(path) for part in parts])

@@ -15,9 +15,9 @@ __all__ = ["NODULES_NAME", "VOLUME_SUFFIXES", "Content"]
 NODULES_NAME = "nodules.csv"
 #: Files that are a case by themselves.
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
-#: Values of a volume whose header lies in a .nhdr or .mhd beside them.
+#: Values of a volume whose header is a .nhdr or .mhd next to them.
 _VALUES = (".raw", ".zraw", ".raw.gz")
-#: Never slices, whatever is in them: they need not be opened.
+#: Never slices: they need not be opened.
 _NO_SLICES = (".csv", ".json", ".txt", ".md", ".pdf", ".xml", ".html", ".log", ".jpg", ".png", ".yaml", ".yml")
 #: Slices, as their names say: they need not be opened.
 _SLICE = re.compile(r"dicomdir|.*\.(dcm|dicom|ima)")
@@ -77,12 +77,12 @@ class Content:
             return True
         return not self.num_volumes and bool(self._nodules or (self._doubtful and not self.folders))
 
-    def tell(self, told: PassedOver) -> None:
+    def report(self, skipped: PassedOver) -> None:
         """Tell what belongs to no case, of a folder that is none itself."""
-        told.add(Reason.LOOSE, *self._slices, *sorted({*self._doubtful} - {*self._broken}))
-        told.add(Reason.BROKEN, *self._broken)
+        skipped.add(Reason.LOOSE, *self._slices, *sorted({*self._doubtful} - {*self._broken}))
+        skipped.add(Reason.BROKEN, *self._broken)
         unused = [self._nodules] if self._nodules and self.num_volumes > 1 else []
-        told.add(Reason.STRAY, *self._stray, *self._unknown, *unused)
+        skipped.add(Reason.STRAY, *self._stray, *self._unknown, *unused)
 
     def _add(self, entry: os.DirEntry[str]) -> None:
         name = entry.name.lower()
@@ -124,5 +124,5 @@ def _begins_as_dicom(path: str) -> bool:
         with Path(path).open("rb") as stream:
             return begins_as_dicom(stream.read(HEAD_BYTES))
     except OSError:
-        # Whoever reads the study tells why.
+        # Reading the study gives the reason.
         return True

@@ -7,12 +7,12 @@ Below a folder, a case is
 - a folder with a ``nodules.csv`` but none of these files: its subfolders are one study.
 
 A file is DICOM by its ending or by how it begins, so that a table or text beside the studies changes nothing; what
-belongs to no case is told (:mod:`pipelines.infer.cohort.passed_over`). A folder without folders and volumes, but with
-files that are named as slices are, is a case whatever is in them, so that a damaged study is recorded. Names that
-begin with a dot do not count. Folders and files behind links are cases like others, each once.
+belongs to no case is reported (:mod:`pipelines.infer.cohort.passed_over`). A folder without folders and volumes, but
+with files that are named as slices are, is a case regardless of their content, so that a damaged study is recorded.
+Names that begin with a dot do not count. Folders and files behind links are cases like others, each once.
 
-The nodule list of a case lies in its folder as ``nodules.csv``, or beside it as ``<name>.nodules.csv``; a volume or
-archive that is the only one of its folder may have ``nodules.csv`` beside it.
+The nodule list of a case is in its folder as ``nodules.csv``, or next to it as ``<name>.nodules.csv``; a volume or
+archive that is the only one of its folder may have ``nodules.csv`` next to it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
     """A case to infer.
 
     Attributes:
-        name: by which shards are told: the path below the folder, or the row of the manifest. It may tell whose the
+        name: by which shards are assigned: the path below the folder, or the row of the manifest. It may identify the
             case is.
         source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file.
         series: SeriesInstanceUID to read; None chooses.
@@ -108,14 +108,14 @@ def find_entries(root: Path, case_depth: int | None = None, passed_over: PassedO
     """
     if not root.is_dir():
         raise ConfigError(f"input folder {root} does not exist")
-    top, told = str(root), PassedOver() if passed_over is None else passed_over
+    top, skipped = str(root), PassedOver() if passed_over is None else passed_over
     walk = FolderWalk(top, hidden=False)
     linked: list[str] = []
     for folder in walk:
         try:
             content = Content(folder.path, brief=folder.depth > 0 and case_depth is None)
         except PermissionError:
-            told.add(Reason.CLOSED, folder.path)
+            skipped.add(Reason.CLOSED, folder.path)
             continue
         if folder.depth > 0 and (content.is_case if case_depth is None else folder.depth == case_depth):
             yield _entry(top, folder.path)
@@ -123,19 +123,19 @@ def find_entries(root: Path, case_depth: int | None = None, passed_over: PassedO
         for file in content.files:
             yield _entry(top, file, alone=content.num_volumes == 1)
         linked += content.linked_files
-        content.tell(told)
+        content.report(skipped)
         for name, is_link in content.folders:
             walk.add(folder, name, is_link=is_link)
-    yield from _linked_entries(top, linked, walk, told)
+    yield from _linked_entries(top, linked, walk, skipped)
 
 
-def _linked_entries(top: str, paths: list[str], walk: FolderWalk, told: PassedOver) -> Iterator[Entry]:
-    """Cases that are links to files, one for every target that is no case itself."""
+def _linked_entries(top: str, paths: list[str], walk: FolderWalk, skipped: PassedOver) -> Iterator[Entry]:
+    """Cases that are links to files, one for every target that is not a case itself."""
     seen: set[str] = set()
     for path in sorted(paths):
         real = os.path.realpath(path)
         if real in seen or (walk.meets(real) and real.lower().endswith(VOLUME_SUFFIXES)):
-            told.add(Reason.TWICE, path)
+            skipped.add(Reason.TWICE, path)
             continue
         seen.add(real)
         volumes = [name for name in os.listdir(os.path.dirname(path)) if name.lower().endswith(VOLUME_SUFFIXES)]
@@ -143,7 +143,7 @@ def _linked_entries(top: str, paths: list[str], walk: FolderWalk, told: PassedOv
 
 
 def _entry(root: str, path: str, *, alone: bool = False) -> Entry:
-    """A case; the nodule list lies in its folder, or beside a file that is ``alone``."""
+    """A case; the nodule list is in its folder, or next to a file that is ``alone``."""
     folder = os.path.dirname(path) if alone else path
     nodules = _nodules_of(path, os.path.join(folder, NODULES_NAME))
     return Entry(os.path.relpath(path, root).replace(os.sep, "/"), path, nodules=nodules)

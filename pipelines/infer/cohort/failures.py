@@ -1,4 +1,4 @@
-"""What is told of a case that failed: the stage, the reason in one line, and what to do.
+"""What is reported of a case that failed: the stage, the reason in one line, and what to do.
 
 ``failed.csv`` must not say whose the study was. Paths, names of files and UIDs are taken out of the reason; the
 journal, which is private, keeps them.
@@ -51,7 +51,7 @@ def describe(error: BaseException, stage: str, request: CaseRequest) -> Failure:
 
 
 def undescribed(error: BaseException, stage: str) -> Failure:
-    """Tell an error of a case that could not be told as :func:`describe` does; its text may name whose the case is."""
+    """Describe an error for which :func:`describe` failed; its text may identify the patient."""
     reason = f"{_INTERNAL} {type(error).__name__}"
     return Failure(stage, reason, f"{_REPORT} ({stage})", "".join(traceback.format_exception(error)))
 

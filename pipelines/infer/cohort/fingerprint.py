@@ -1,4 +1,4 @@
-"""Whether a study's files are still those that were inferred, told without reading them."""
+"""Whether a study's files are still those that were inferred, without reading them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["file_lines", "fingerprint"]
 def fingerprint(entry: Entry) -> str:
     """Hash of names, sizes and times of change of the study's files and its nodule list; empty if the study is gone.
 
-    Of an image whose header is a file of its own, the files with its values count too.
+    Of an image whose header is a separate file, the files with its values count too.
     """
     digest = hashlib.sha256()
     for path in (entry.source, entry.nodules, entry.lung_mask):

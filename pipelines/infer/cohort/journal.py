@@ -1,6 +1,6 @@
 """What became of every case so far: a line each, appended as it happens, so that a killed run loses nothing.
 
-The journal names sources and therefore lies in ``private/``. Runs that share an output folder (shards) append to a file
+The journal names sources and is therefore in ``private/``. Runs that share an output folder (shards) append to a file
 each; of several lines on one case the latest counts. A line that was cut short by a kill is passed over.
 """
 

@@ -23,7 +23,7 @@ from pipelines.infer.cohort.messages import WorkerSetup, told_start_error
 __all__ = ["LocalEngine"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Time that a process is given to tell its exit code after its pipe closed.
+#: Time that a process has to return its exit code after its pipe closed.
 _LAST_WORDS_S = 5.0
 
 
@@ -68,7 +68,7 @@ class LocalEngine(Engine):
 
 
 class _Process(Worker):
-    """A worker process, and what it told last."""
+    """A worker process, and its last message."""
 
     def __init__(self, setup: WorkerSetup, scratch: str) -> None:
         self.pipe, theirs = spawn_context().Pipe()

@@ -29,7 +29,7 @@ class WorkerSetup(NamedTuple):
         options: what decides a result.
         destination: of the results.
         in_flight: cases that are in the worker at once.
-        log_file: that it writes to besides the terminal, with the run and other workers.
+        log_file: that it also writes to, with the run and other workers.
     """
 
     checkpoint: Path

@@ -1,4 +1,4 @@
-"""What the search for cases passed over: told on the terminal by name, and in the log by number alone."""
+"""What the search for cases skipped: by name on the terminal, and by number alone in the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.common.console import stderr
 __all__ = ["PassedOver", "Reason"]
 
 _LOGGER = logging.getLogger(__name__)
-#: So many names of a kind are told.
+#: This many names of a kind are printed.
 _NAMES = 5
 
 
@@ -27,7 +27,7 @@ class Reason(StrEnum):
 
 
 class PassedOver:
-    """Collects paths, and tells them."""
+    """Collects paths and reports them."""
 
     def __init__(self) -> None:
         self._paths: dict[Reason, list[str]] = defaultdict(list)

@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 def list_entries(options: CohortOptions) -> list[Entry]:
-    """The cases of this run, sorted by name; what was passed over on the way is told.
+    """The cases of this run, sorted by name; what was skipped is reported.
 
     Raises:
         ConfigError: if the input folder or the manifest cannot be used.

@@ -1,4 +1,4 @@
-"""What a run must know before it writes anything, found out by a process of its own.
+"""What a run must know before it writes anything, determined in a separate process.
 
 That process loads the weights and looks for GPUs, and ends. The run itself never imports PyTorch, and so has room for
 very many cases.

@@ -198,7 +198,7 @@ class _ActorWorker(Worker):
 
 
 class _NoFolders(list[str]):
-    """Folders that actors take modules from besides their own: Ray would add the current one, before all others."""
+    """Further folders that actors take modules from: Ray would add the current one, before all others."""
 
     def __bool__(self) -> bool:
         """An empty list would be replaced by one that can be extended."""
@@ -209,7 +209,7 @@ class _NoFolders(list[str]):
 
 
 def _connect(ray: Any, address: str | None, num_cpus: int | None) -> None:
-    """Join a cluster or start one; one that is started here tells nobody about its use."""
+    """Join a cluster or start one; one that is started here sends no usage statistics."""
     keep_current_folder_out()
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -39,6 +39,6 @@ def choose_engine(options: CohortOptions, setup: WorkerSetup, devices: list[str]
 
 
 def _told(device: str, num_workers: int, setup: WorkerSetup) -> int:
-    """The number of workers, which the log is told, with what they compute on."""
+    """The number of workers, which is logged with their device."""
     _LOGGER.info("device: %s, workers: %d, threads of each: %d", device, num_workers, setup.threads)
     return num_workers

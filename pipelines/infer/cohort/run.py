@@ -32,7 +32,7 @@ from pipelines.infer.tables import write_tables
 __all__ = ["CohortResult", "CohortRun", "infer_cohort"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Folder, in ``private/``, of the tracebacks of errors that are faults of ours, one file a case.
+#: Folder, in ``private/``, of the tracebacks of internal errors, one file per case.
 _ERRORS_NAME = "errors"
 
 
@@ -46,7 +46,7 @@ class CohortResult(NamedTuple):
 
 
 def infer_cohort(options: CohortOptions) -> CohortResult:
-    """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest goes on.
+    """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest continues.
 
     Raises:
         ConfigError: if an option does not fit, there is no case, the output holds results of other options, or no
@@ -172,7 +172,7 @@ class CohortRun:
                 self._write(list(self._journal.records().values()))
 
     def refresh_tables(self) -> None:
-        """Write the tables of what is done so far, while the run goes on."""
+        """Write the tables of what is done so far, while the run continues."""
         with self._output.runs.locked():
             self._write(list(self._journal.records().values()))
 
@@ -212,7 +212,7 @@ class CohortRun:
         return self._without_traceback(record) if "\n" in record.detail else record
 
     def _without_traceback(self, record: Record) -> Record:
-        """The record, once the traceback that it holds is in a file of its own."""
+        """The record, once the traceback that it holds is in a separate file."""
         folder = private_folder(self._options.home) / _ERRORS_NAME
         folder.mkdir(mode=0o700, exist_ok=True)
         write_private(folder / f"{record.case}.txt", record.detail)

@@ -39,7 +39,7 @@ class _Task:
 
 @dataclass
 class _Place:
-    """What a worker has in hand."""
+    """The cases that a worker has in flight."""
 
     ready: bool = False
     alone: bool = False
@@ -52,7 +52,7 @@ class Scheduler:
     Args:
         engine: that has the workers.
         num_workers: workers to keep.
-        in_flight: cases that a worker has in hand at once; this bounds the memory.
+        in_flight: cases that a worker has in flight at once; this bounds the memory.
         case_timeout_s: time that a case may have of its worker; None waits for ever.
         start_timeout_s: time that a worker may take to load its model.
     """

@@ -37,7 +37,7 @@ def _request(entry: Entry, options: ResultOptions) -> CaseRequest:
 
 @contextmanager
 def _named_thread(name: str) -> Iterator[None]:
-    """Name this thread, as the log file tells it."""
+    """Name this thread, for the log file."""
     thread = threading.current_thread()
     before, thread.name = thread.name, name
     try:
@@ -51,7 +51,7 @@ class CaseWorker:
 
     Args:
         setup: of the worker.
-        announce: told the number of a case, the stage that it is in or waits for, and whether it waits.
+        announce: called with the number of a case, the stage that it is in or waits for, and whether it waits.
 
     Raises:
         MoseError: if the checkpoint or the device cannot be used.
@@ -86,7 +86,7 @@ class CaseWorker:
         )
 
     def _failed(self, entry: Entry, found: str, stages: Stages, error: Exception) -> Report:
-        """The report of a case that failed, even if its error cannot be told."""
+        """The report of a case that failed, even if its error cannot be described."""
         case = stages.case or nameless_case(entry, self._setup.destination)
         try:
             failure = describe(error, stages.current, _request(entry, self._setup.options))

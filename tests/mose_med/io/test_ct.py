@@ -75,7 +75,7 @@ def test_scaled_values_are_scaled(tmp_path: Path):
 def test_colours_are_refused(tmp_path: Path):
     colours = np.zeros((2, 3, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     nib.save(nib.Nifti1Image(colours, AFFINE), tmp_path / "ct.nii")
-    with pytest.raises(DataError, match=r"ct.nii must hold one number a voxel, got R, G, B"):
+    with pytest.raises(DataError, match=r"ct.nii must hold one number per voxel, got R, G, B"):
         read_ct(tmp_path / "ct.nii")
 
 

@@ -1,4 +1,4 @@
-"""What a worker does with errors that are faults of ours, also with those that it cannot tell, and where it writes."""
+"""What a worker does with internal errors, also with those that it cannot tell, and where it writes."""
 
 from __future__ import annotations
 
