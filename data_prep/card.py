@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from data_prep.datalist import DATALIST_NAME
 from mose_med.data.class_flips import ClassFlip
 from mose_med.data.datalist import PARTS
+from mose_med.files.whole_files import write_json
 
 __all__ = ["CARD_NAME", "MONTAGE_NAME", "write_card"]
 
@@ -57,7 +58,7 @@ def write_card(
         "counts": dict(counts),
         "options": dict(options),
     }
-    (folder / f"{CARD_NAME}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / f"{CARD_NAME}.json", card)
     with_montage = (folder / MONTAGE_NAME).is_file()
     text = "\n".join(_markdown(card, with_montage)) + "\n"
     (folder / f"{CARD_NAME}.md").write_text(text, encoding="utf-8")

@@ -1,18 +1,17 @@
-"""What made a result: versions and hashes."""
+"""What made a result: versions, and the hash of an image."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
 from mose_med import __version__
 from mose_med.ct_image import PlacedImage, plain_tensor
 
-__all__ = ["file_sha256", "image_sha256", "tool_versions"]
+__all__ = ["image_sha256", "tool_versions"]
 
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "isal")
 
@@ -20,12 +19,6 @@ _PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "isal")
 def tool_versions() -> dict[str, str]:
     """Versions of this project, of Python and of the packages that take part in inference."""
     return {"mose-med": __version__, "python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def image_sha256(image: PlacedImage) -> str:

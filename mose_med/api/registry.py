@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.files.hashes import file_sha256
 from mose_med.files.whole_files import written_whole
 from mose_med.handlers.tracking.run_upload import require_reachable, store_client
 from mose_med.handlers.tracking.store_files import find_artifacts, store_file
 from mose_med.handlers.tracking.store_uri import store_uri
 from mose_med.handlers.tracking.training_run import named_store_errors, require_mlflow
-from mose_med.provenance import file_sha256
 
 __all__ = ["BUNDLE_FOLDER", "BUNDLE_SHA256", "ModelVersion", "RegisteredModel", "registered_bundle"]
 

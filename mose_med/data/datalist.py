@@ -109,16 +109,25 @@ class Datalist:
         """
         return [{"image": str(path)} for path in dict.fromkeys(entry.image for entry in self.part(name))]
 
-    def require(self, *, num_raters: int, classes: Iterable[str]) -> Datalist:
+    def require(self, *, num_raters: int, classes: Iterable[str], trained: str | None = None) -> Datalist:
         """This datalist, if it has these raters and classes.
 
+        Args:
+            num_raters: R.
+            classes: names, background first.
+            trained: name of the model that was trained with them, for the message; None if a config says so.
+
         Raises:
-            ConfigError: if it has not.
+            ConfigError: naming the first difference.
         """
-        if self.num_raters != num_raters:
-            raise ConfigError(f"datalist {self.name} has num_raters {self.num_raters}, the config says {num_raters}")
-        if self.classes != tuple(classes):
-            raise ConfigError(f"datalist {self.name} has classes {list(self.classes)}, the config says {list(classes)}")
+        rule, advice = ("the config says", "")
+        if trained is not None:
+            rule, advice = f"{trained} was trained with", ": prepare the data the same way"
+        wanted = {"num_raters": num_raters, "classes": list(classes)}
+        found = {"num_raters": self.num_raters, "classes": list(self.classes)}
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise ConfigError(f"datalist {self.name} has {name} {found[name]}, {rule} {value}{advice}")
         return self
 
 

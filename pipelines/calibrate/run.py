@@ -31,7 +31,7 @@ from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
 from pipelines.common.console import stderr
 from pipelines.common.memory import named_memory_errors
-from pipelines.evaluate.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
+from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]
 
@@ -95,7 +95,8 @@ def _read(path: Path) -> tuple[Checkpoint, str]:
 def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[CalibrationFit, dict[str, Any]]:
     """The fit, and what it was made on."""
     datalist = load_datalist(options.datalist)
-    require_fit(datalist, checkpoint.config, options.checkpoint)
+    config, name = checkpoint.config, f"checkpoint {options.checkpoint}"
+    datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
     network = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(choose_device(options.device))
     for module in tempered_modules(network).values():
         temper(module, 1.0)

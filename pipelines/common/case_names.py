@@ -6,9 +6,7 @@ map from names to sources lie in ``private/`` of the output folder, readable by 
 
 from __future__ import annotations
 
-import csv
 import hmac
-import io
 import os
 import secrets
 from collections.abc import Iterable
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose_med.errors import DataError
+from mose_med.files.csv_files import csv_text, read_csv
 from mose_med.files.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -103,21 +102,10 @@ def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]], suffix: s
     cases, sources = {row[0] for row in new}, {row[1] for row in new}
     kept = [
         row
-        for row in _read_case_map(file)
+        for row in (tuple(row[name] for name in CASE_MAP_COLUMNS) for row in read_csv(file))
         if row[0] not in cases and not (row[0].startswith(_UNREAD) and row[1] in sources)
     ]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CASE_MAP_COLUMNS)
-    writer.writerows(sorted(kept + new))
-    write_private(file, text.getvalue())
-
-
-def _read_case_map(file: Path) -> list[tuple[str, ...]]:
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8", newline="") as stream:
-        return [tuple(row[name] for name in CASE_MAP_COLUMNS) for row in csv.DictReader(stream)]
+    write_private(file, csv_text(CASE_MAP_COLUMNS, sorted(kept + new)))
 
 
 def private_folder(output_dir: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import logging
 import statistics
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from rich.progress import track
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError, MoseError, ShapeError
+from mose_med.files.csv_files import write_csv
+from mose_med.files.hashes import file_sha256
 from mose_med.files.whole_files import write_json
 from mose_med.io.mask_values import is_foreground_255
 from mose_med.metrics import (
@@ -28,7 +29,6 @@ from mose_med.metrics import (
     patient_bootstrap,
     sample_diversity,
 )
-from mose_med.provenance import file_sha256
 from mose_med.report.reliability import write_reliability
 from pipelines.common.console import stderr
 from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder
@@ -217,10 +217,8 @@ def _calibration(classes: tuple[int, ...]) -> CalibrationError:
 
 def _write(evaluation: MaskEvaluation, options: EvaluateMasksOptions) -> None:
     names, pooled = list(next(iter(evaluation.cases.values()))), evaluation.calibration
-    with (options.output_dir / "per_case.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["case", *names])
-        writer.writerows([case, *(f"{scores[n]:.6f}" for n in names)] for case, scores in evaluation.cases.items())
+    rows = ([case, *(f"{scores[name]:.6f}" for name in names)] for case, scores in evaluation.cases.items())
+    write_csv(options.output_dir / "per_case.csv", ["case", *names], rows)
     write_reliability(options.output_dir / "reliability.png", {"mean of the predictions": pooled.reliability()})
     pooled_errors = {f"{name}_percent": value for name, value in pooled.summary()._asdict().items()}
     metrics = {name: _summary(evaluation, name) for name in names}

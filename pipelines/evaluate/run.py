@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch.utils.data import DataLoader
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.device import choose_device
+from mose_med.files.hashes import file_sha256
 from mose_med.inferers.precision import chosen_precision, computing_in
 from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
@@ -43,7 +43,6 @@ from pipelines.evaluate.prediction import BatchPrediction, SampleSet
 from pipelines.evaluate.scored_data import (
     CountedClasses,
     ScoredDataset,
-    require_fit,
     scored_dataset,
     warn_of_training_data,
 )
@@ -120,7 +119,8 @@ class _Run:
             checkpoint = read_checkpoint(weights, self.device)
             self.checkpoint_sha256 = model_sha256(weights)
         self.datalist = load_datalist(options.datalist)
-        require_fit(self.datalist, checkpoint.config, self.weights)
+        config, name = checkpoint.config, f"checkpoint {self.weights}"
+        self.datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
         self.network: StochasticNetwork = build_network(checkpoint, f"checkpoint {self.weights}").to(self.device)
         choice = chosen_precision(self.network, options.precision, checkpoint.config.preprocessing)
         _logger.info("precision: %s (%s)", *choice)
@@ -144,7 +144,7 @@ class _Run:
         """What decides the result."""
         return {
             "datalist": str(self.options.datalist.resolve()),
-            "datalist_sha256": hashlib.sha256(self.options.datalist.read_bytes()).hexdigest(),
+            "datalist_sha256": file_sha256(self.options.datalist),
             "checkpoint_sha256": self.checkpoint_sha256,
             "part": self.options.part,
             "num_samples": self.options.num_samples,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +9,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from mose_med.case_maps import PROVENANCE_NAME
+from mose_med.files.csv_files import csv_text
 from mose_med.lesion_rules import LESIONS_NAME
 from pipelines.common.case_names import CASE_MAP_COLUMNS
 from pipelines.common.runs.run_folder import OPTIONS_NAME
@@ -157,8 +156,4 @@ def _queue_rows(entries: Iterable[_QueueEntry]) -> Iterator[dict[str, Any]]:
 
 
 def _write_csv(store: ResultStore, name: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    store.write(name, text.getvalue().encode())
+    store.write(name, csv_text(columns, ([row.get(column, "") for column in columns] for row in rows)).encode())

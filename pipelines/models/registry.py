@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mose_med.api.registry import BUNDLE_FOLDER, BUNDLE_SHA256, ModelVersion, RegisteredModel
 from mose_med.errors import ConfigError, DataError
+from mose_med.files.hashes import file_sha256
 from mose_med.handlers.tracking.run_upload import experiment_id, made_once
 from mose_med.handlers.tracking.store_files import keep_artifact, run_artifacts, store_file, store_lock
-from mose_med.provenance import file_sha256
 from mose_med.weights.bundles import verify_zip
 from pipelines.common.tracking_store import named_store
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from data_prep.datalist import NoduleRow, write_datalist, write_run, write_volume
 from data_prep.phantom.known_raters import STYLES, KnownNodule, draw_nodule
 from mose_med.data.datalist import PARTS
+from mose_med.files.csv_files import write_csv
 from mose_med.seeds import numpy_stream
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_lock import only_run
@@ -120,10 +120,9 @@ def _row(entries: list[dict[str, Any]], part: str) -> NoduleRow:
 
 
 def _write_truth(folder: Path, truths: list[tuple[str, KnownNodule]]) -> None:
-    with (folder / _TRUTH_NAME).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        styles = [f"{what}_{style}" for what in ("prob", "shift_mm") for style in STYLES]
-        writer.writerow(["nodule_id", "prob_nothing", *styles, "spread_mm"])
-        for nodule_id, nodule in truths:
-            probs = [(1 - nodule.missing_prob) * share for share in nodule.style_probs]
-            writer.writerow([nodule_id, nodule.missing_prob, *probs, *nodule.shifts_mm, nodule.spread_mm])
+    styles = [f"{what}_{style}" for what in ("prob", "shift_mm") for style in STYLES]
+    rows = []
+    for nodule_id, nodule in truths:
+        probs = [(1 - nodule.missing_prob) * share for share in nodule.style_probs]
+        rows.append([nodule_id, nodule.missing_prob, *probs, *nodule.shifts_mm, nodule.spread_mm])
+    write_csv(folder / _TRUTH_NAME, ["nodule_id", "prob_nothing", *styles, "spread_mm"], rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import shutil
 from collections import Counter
@@ -18,6 +17,7 @@ from data_prep.montage import LUNG_WINDOW_HU
 from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from mose_med.files.csv_files import write_csv
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
@@ -145,7 +145,8 @@ def _finish(
         window_hu=options.window_hu,
         spacing_mm=options.crops.spacing_mm,
     )
-    _write_faults(folder, [fault for patient_record in records.values() for fault in patient_record.faults])
+    faults = [fault for patient_record in records.values() for fault in patient_record.faults]
+    write_csv(folder / "faults.csv", Fault._fields, faults)
     return _counts(list(records.values()), sizes)
 
 
@@ -155,13 +156,6 @@ def _remove_strangers(folder: Path, entries: Iterable[Mapping[str, Any]]) -> Non
     for path in (folder / "nodules").iterdir():
         if f"nodules/{path.name}" not in known:
             path.unlink()
-
-
-def _write_faults(folder: Path, faults: Iterable[Fault]) -> None:
-    with (folder / "faults.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Fault._fields)
-        writer.writerows(faults)
 
 
 def _counts(records: list[PatientRecord], sizes: Mapping[str, int]) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
-import io
 import json
 import logging
 import os
@@ -26,6 +24,7 @@ from data_prep.rater_masks.volumes import RatedVolume, load_case
 from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
+from mose_med.files.csv_files import csv_text
 from mose_med.files.file_tree import files_below
 from pipelines.common.case_names import case_key, case_name, private_folder, write_private
 from pipelines.common.data_files import files_of_image
@@ -74,12 +73,9 @@ class _Ids:
         """Write the map, for its owner only."""
         if self._key is None:
             return
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(("kind", "written", "original"))
         numbered = [("rater", str(number), rater) for number, rater in enumerate(raters, start=1)]
-        writer.writerows([*sorted(set(self._rows)), *numbered])
-        write_private(private_folder(folder) / _ID_MAP_NAME, text.getvalue())
+        text = csv_text(("kind", "written", "original"), [*sorted(set(self._rows)), *numbered])
+        write_private(private_folder(folder) / _ID_MAP_NAME, text)
 
 
 @only_run(beside=True)

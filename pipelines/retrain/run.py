@@ -23,9 +23,9 @@ from mose_med.data import Datalist, load_datalist
 from mose_med.data.datalist import PARTS
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError
+from mose_med.files.hashes import file_sha256
 from mose_med.files.whole_files import write_json
 from mose_med.handlers import TrainingRun
-from mose_med.provenance import file_sha256
 from pipelines.common.runs.content import Content, claim_with_content
 from pipelines.common.runs.run_lock import only_run
 from pipelines.export.configs import model_settings, named_bundle
@@ -35,7 +35,6 @@ from pipelines.models.comparison import (
     SliceScores,
     compare,
     read_model_config,
-    require_alike,
     score_model,
 )
 from pipelines.models.held_out import merge_datalists, require_held_out
@@ -114,7 +113,7 @@ def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:
         bundle = registry.download(champion, Path(folder) / _bundle_name(champion.number))
         model = read_model_config(bundle)
         for datalist in data.all():
-            require_alike(datalist, model, _named(champion))
+            datalist.require(num_raters=model.num_raters, classes=model.classes, trained=_named(champion))
         _bundle_of_model(options, bundle)
         resumed = _claim(options, data)
         if resumed and (options.output_dir / _CHAMPION_NAME).is_file():

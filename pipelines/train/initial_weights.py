@@ -27,11 +27,7 @@ def load_initial_weights(parser: ConfigParser, source: Path) -> None:
     with weights_file(source) as path:
         checkpoint = read_checkpoint(path)
     model = parser.get_parsed_content("model_config")
-    model.preprocessing.require_equal(checkpoint.config.preprocessing, str(source))
-    for name in ("classes", "num_raters"):
-        mine, theirs = getattr(model, name), getattr(checkpoint.config, name)
-        if (tuple(mine) if name == "classes" else mine) != theirs:
-            raise ConfigError(f"{source} has {name} {theirs}, the config says {mine}: start from other weights")
+    model.require_same_data(checkpoint.config, str(source), "the config says")
     weights = build_network(checkpoint, f"checkpoint {source}").state_dict()
     try:
         parser.get_parsed_content("network_def").load_state_dict(weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from mose_med.checkpoint import read_checkpoint
 from mose_med.data import Datalist, load_datalist
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
+from mose_med.files.hashes import file_sha256
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
 from mose_med.handlers.tracking.store_uri import store_uri
 from mose_med.handlers.tracking.training_run import require_mlflow
@@ -177,8 +177,8 @@ def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> di
     """What decides the weights, for :func:`claim_with_content`."""
     elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
-    digest = hashlib.sha256(options.datalist.read_bytes()).hexdigest()
-    record = {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
+    record = {"bundle": options.bundle, "datalist_sha256": file_sha256(options.datalist), "threads": options.threads}
+    record |= settings
     if options.initial_weights is not None:
         with weights_file(options.initial_weights) as weights:
             record["initial_weights_sha256"] = model_sha256(weights)

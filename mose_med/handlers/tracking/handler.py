@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from mose_med.checkpoint import read_checkpoint
+from mose_med.files.hashes import file_sha256
 from mose_med.handlers.checkpoints import LAST_NAME
 from mose_med.handlers.processes import is_first_process
 from mose_med.handlers.tracking.run_upload import BackgroundUpload
@@ -109,7 +109,7 @@ class MlflowTracking:
     def _sizes(self, engine: Engine) -> dict[str, Any]:
         sizes = {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length}
         if self.datalist is not None:
-            sizes["dataset_sha256"] = hashlib.sha256(Path(self.datalist).read_bytes()).hexdigest()
+            sizes["dataset_sha256"] = file_sha256(Path(self.datalist))
         return sizes
 
 

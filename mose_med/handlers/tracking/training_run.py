@@ -7,7 +7,6 @@ training continues in the same run, and no other training ever finds it.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import math
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mose_med.errors import DataError, MissingDependencyError
 from mose_med.files.credentials import cause_without_credentials, without_credentials
+from mose_med.files.hashes import file_sha256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -165,8 +165,7 @@ class TrainingRun:
             target = self._artifact_root() / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            self._client.set_tag(self.run_id, f"sha256/{name}", digest)
+            self._client.set_tag(self.run_id, f"sha256/{name}", file_sha256(file))
 
     def finish(self) -> None:
         """Mark the run as finished; it can still be added to."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from data_prep.datalist import MANIFEST_NAME
 from mose_med.data.datalist import Datalist
 from mose_med.errors import ConfigError, DataError
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.common.case_names import PRIVATE_NAME, private_folder, write_private
 from pipelines.common.runs.run_folder import claim_folder, differing_option, options_record, read_options
 from pipelines.infer.cohort.fingerprint import file_lines

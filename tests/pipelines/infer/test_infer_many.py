@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
 from pipelines.common.runs.run_folder import claim_folder

@@ -153,7 +153,7 @@ def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOpt
         "datalist site has num_raters 2, version 1 was trained with 4: prepare the data the same way",
     )
     cysts = changed(options.datalist, "cysts", classes=["background", "cyst"])
-    refused(replace(options, datalist=cysts), r"has classes \('background', 'cyst'\), version 1 was trained with")
+    refused(replace(options, datalist=cysts), r"has classes \['background', 'cyst'\], version 1 was trained with")
     leaky = changed(options.datalist, "leaky", training=content["training"] + content["test"][:1])
     refused(replace(options, datalist=leaky), "patient S-test-0 of the held-out test part of site is in the training")
     leaky = changed(options.datalist, "old_test", training=json.loads(tiny_datalist.read_text())["test"])

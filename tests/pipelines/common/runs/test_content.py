@@ -16,7 +16,7 @@ import pytest
 import pipelines.common.runs.content as module
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError, DataError
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.common.runs.content import Content, claim_with_content
 from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.export.nnunet import ExportNnunetOptions, export_nnunet

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mose_med.errors import ConfigError, DataError
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.infer.cohort.preflight import preflight
 
 

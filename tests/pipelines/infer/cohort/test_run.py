@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from mose_med.errors import ConfigError
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.common.runs.run_folder import claim_folder
 from pipelines.infer.cohort.journal import Journal, Record
 from pipelines.infer.cohort.options import CohortOptions
