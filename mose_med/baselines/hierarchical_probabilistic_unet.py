@@ -19,6 +19,7 @@ from mose_med.baselines.evidence import VariationalOutput
 from mose_med.baselines.gaussians import DiagonalGaussian, DrawnLatents, GaussianHead, GivenLatents, LatentSource
 from mose_med.baselines.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
+from mose_med.networks.checks import check_channels
 from mose_med.networks.protocol import NoiseField
 from mose_med.networks.registry import register
 from mose_med.networks.temperature import Temperature
@@ -194,7 +195,7 @@ def _residual_level(spatial_dims: int, in_channels: int, out_channels: int) -> n
 
 
 def _check(channels: tuple[int, ...], latents: tuple[int, ...]) -> None:
-    require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
+    check_channels(channels)
     fits = all(count >= 2 and count % 2 == 0 for count in channels)
     require(fits, f"channels must be even on every level, got {channels}")
     fits = 1 <= len(latents) < len(channels) and min(latents) >= 1

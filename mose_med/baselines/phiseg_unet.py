@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mose_med.errors import require
+from mose_med.networks.checks import check_channels
 from mose_med.networks.padding import cropped, padded
 from mose_med.networks.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
@@ -43,8 +43,7 @@ class PhisegUNet(nn.Module):
 
     def __init__(self, spatial_dims: int, in_channels: int, channels: Sequence[int]) -> None:
         super().__init__()
-        require(len(channels) >= 2, f"channels must name at least 2 levels, got {tuple(channels)}")
-        require(min(channels) >= 1, f"channels must be >= 1 on every level, got {tuple(channels)}")
+        check_channels(channels)
         self.stride = 2 ** (len(channels) - 1)
         self.upsample_mode = "bilinear" if spatial_dims == 2 else "trilinear"
         self.pool = (nn.AvgPool2d if spatial_dims == 2 else nn.AvgPool3d)(kernel_size=2)

@@ -14,6 +14,7 @@ from mose_med.baselines.evidence import EvidenceLowerBoundLoss, VariationalOutpu
 from mose_med.baselines.gaussians import DiagonalGaussian, GaussianHead
 from mose_med.baselines.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
+from mose_med.networks.checks import check_channels
 from mose_med.networks.head.heads import ExpertHead
 from mose_med.networks.head.tiled import Affine, at_least_float32
 from mose_med.networks.noise import CodeMaps
@@ -64,7 +65,7 @@ class ProbabilisticUNet(LatentNetwork):
         samples_per_expert: int = 4,
     ) -> None:
         channels = tuple(channels)
-        require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
+        check_channels(channels)
         require(latent_dim >= 1, f"latent_dim must be >= 1, got {latent_dim}")
         super().__init__(
             spatial_dims=spatial_dims,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mose_med.errors import ShapeError, require
+from mose_med.networks.checks import check_image, check_sizes
 from mose_med.networks.priors import CodeChoice
 from mose_med.networks.protocol import NoiseField, checked_deviates, draw_fields, samples_of, standard_deviates
 from mose_med.samples import ExpertSamples, RaterMasks
@@ -51,15 +51,8 @@ class SampledNetwork(nn.Module, ABC):
         training_samples: int = 1,
     ) -> None:
         super().__init__()
-        require(spatial_dims in (2, 3), f"spatial_dims must be 2 or 3, got {spatial_dims}")
-        require(out_channels >= 2, f"out_channels must be >= 2 (background and one class), got {out_channels}")
-        for name, value in (
-            ("in_channels", in_channels),
-            ("num_experts", num_experts),
-            ("samples_per_expert", samples_per_expert),
-            ("training_samples", training_samples),
-        ):
-            require(value >= 1, f"{name} must be >= 1, got {value}")
+        counts = {"samples_per_expert": samples_per_expert, "training_samples": training_samples}
+        check_sizes(spatial_dims, out_channels, in_channels=in_channels, num_experts=num_experts, **counts)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -105,7 +98,7 @@ class SampledNetwork(nn.Module, ABC):
             ShapeError: if the image does not fit.
             ConfigError: if ``samples_per_expert`` < 1, or there is no such choice of codes.
         """
-        self.check_image(image)
+        check_image(self, image)
         own = self.samples_per_expert if target is None else self.training_samples
         samples = own if samples_per_expert is None else samples_per_expert
         if target is not None:
@@ -129,19 +122,11 @@ class SampledNetwork(nn.Module, ABC):
         deviates = standard_deviates(self, samples, len(image), generator, codes)
         return samples_of(self, image, deviates, draw_fields(self, image, samples, generator))
 
-    def check_image(self, image: Tensor) -> None:
-        """Refuse an image that does not fit this network."""
-        if image.ndim != self.spatial_dims + 2 or image.shape[1] != self.in_channels or image.numel() == 0:
-            axes = " x ".join("HWD"[: self.spatial_dims])
-            raise ShapeError(f"image must be B x {self.in_channels} x {axes}, got shape {tuple(image.shape)}")
-        if not image.is_floating_point():
-            raise ShapeError(f"image must be floating point, got {image.dtype}")
-
     def checked_deviates(self, image: Tensor, deviates: Tensor) -> Tensor:
         """Deviates of every image, (B, K, S, noise_dim).
 
         Raises:
             ShapeError: if image or deviates do not fit.
         """
-        self.check_image(image)
+        check_image(self, image)
         return checked_deviates(self, deviates, len(image)).to(image.device)

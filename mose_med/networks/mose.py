@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mose_med.errors import ConfigError, ShapeError, require
+from mose_med.networks.checks import check_channels, check_image, check_sizes
 from mose_med.networks.deeplab import DeepLabV3Plus
 from mose_med.networks.encoded import EncodedImages, PlainImages
 from mose_med.networks.encoded_mose import EncodedByMoSE
@@ -97,14 +98,9 @@ class MoSE(nn.Module):
     ) -> None:
         super().__init__()
         channels = tuple(channels)
-        _check_channels(spatial_dims, channels, out_channels)
-        for name, value in (
-            ("in_channels", in_channels),
-            ("num_experts", num_experts),
-            ("latent_dim", latent_dim),
-            ("samples_per_expert", samples_per_expert),
-        ):
-            require(value >= 1, f"{name} must be >= 1, got {value}")
+        counts = {"num_experts": num_experts, "latent_dim": latent_dim, "samples_per_expert": samples_per_expert}
+        check_sizes(spatial_dims, out_channels, in_channels=in_channels, **counts)
+        check_channels(channels)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -153,7 +149,7 @@ class MoSE(nn.Module):
             ShapeError: if the image or the latents do not fit.
             ConfigError: if ``samples_per_expert`` < 1.
         """
-        self._check_image(image)
+        check_image(self, image)
         if latents is None:
             latents = self.draw_latents(len(image), samples_per_expert, generator, codes)
         else:
@@ -175,7 +171,7 @@ class MoSE(nn.Module):
         Raises:
             ShapeError: if the image or the deviates do not fit.
         """
-        self._check_image(image)
+        check_image(self, image)
         checked_deviates(self, deviates, len(image))
         samples: ExpertSamples = self(image, latents=self.priors.at(deviates))
         return samples
@@ -201,7 +197,7 @@ class MoSE(nn.Module):
             ShapeError: if the image does not fit.
             ConfigError: if ``num_samples`` < 1.
         """
-        self._check_image(image)
+        check_image(self, image)
         require(num_samples >= 1, f"num_samples must be >= 1, got {num_samples}")
         features = self.features(image)
         probs = self.gating(features.global_feature).detach().cpu()
@@ -260,13 +256,6 @@ class MoSE(nn.Module):
         finished: Tensor = self.backbone.finish(injected, skips)
         return finished
 
-    def _check_image(self, image: Tensor) -> None:
-        if image.ndim != self.spatial_dims + 2 or image.shape[1] != self.in_channels or image.numel() == 0:
-            axes = " x ".join("HWD"[: self.spatial_dims])
-            raise ShapeError(f"image must be B x {self.in_channels} x {axes}, got shape {tuple(image.shape)}")
-        if not image.is_floating_point():
-            raise ShapeError(f"image must be floating point, got {image.dtype}")
-
     def _checked_latents(self, latents: Tensor, batch: int, samples_per_expert: int | None) -> Tensor:
         samples = latents.shape[-2] if latents.ndim >= 2 else 0
         expected = (batch, self.num_experts, samples, self.latent_dim)
@@ -280,13 +269,6 @@ class MoSE(nn.Module):
                 f"latents hold {samples} samples per expert, but samples_per_expert is {samples_per_expert}"
             )
         return latents.expand(expected)
-
-
-def _check_channels(spatial_dims: int, channels: tuple[int, ...], out_channels: int) -> None:
-    require(spatial_dims in (2, 3), f"spatial_dims must be 2 or 3, got {spatial_dims}")
-    require(out_channels >= 2, f"out_channels must be >= 2 (background and one class), got {out_channels}")
-    require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
-    require(min(channels) >= 1, f"channels must be >= 1 on every level, got {channels}")
 
 
 def _other_backbone(backbone: str | nn.Module, spatial_dims: int, in_channels: int, dense_channels: int) -> nn.Module:
