@@ -157,7 +157,7 @@ def _summary(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def _features(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """How often each value of each feature was given, one vote a rater and object."""
+    """How often each value of each feature was given: one vote per rater and object."""
     objects = {entry["nodule_id"]: entry.get("features", {}) for entry in entries}
     votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for features in objects.values():

@@ -14,7 +14,7 @@ ConsensusMethod = Literal["majority", "staple"]
 
 
 def majority(masks: NDArray[np.integer], weights: NDArray[np.floating], num_classes: int) -> NDArray[np.uint8]:
-    r"""The class that has most of the raters' weight; of equal ones the lower, so that background wins a tie.
+    r"""The class with most of the raters' weight; the lower of equal ones, so that background wins a tie.
 
     Args:
         masks: classes, (\*spatial, R).

@@ -1,4 +1,4 @@
-"""Writing of the datalist, the one form in which every source reaches training (read by :mod:`mose_med.data`).
+"""Writes the datalist, the one form of every source for training (read by :mod:`mose_med.data`).
 
 A folder ``nodules`` with a NIfTI pair for every run of slices, ``dataset.json`` with an entry for every slice,
 ``nodules.csv`` with the place of every nodule, and ``manifest.json`` that says how it was made.

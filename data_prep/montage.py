@@ -35,7 +35,7 @@ def write_montage(
     window: tuple[float, float] | None = LUNG_WINDOW_HU,
     flips: Mapping[str, ClassFlip] | None = None,
 ) -> None:
-    """Draw slices with all raters' outlines, one slice a nodule; or pictures with the classes that flip outlined.
+    """Draw slices with all raters' outlines, one slice per nodule; or pictures with the classes that flip outlined.
 
     Of every nodule the middle one of the slices that most raters outlined is shown. Every patient has a turn before any
     has a second one; nodules outlined by most raters come first. The view is the radiologist's: the patient's right is

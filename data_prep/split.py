@@ -71,7 +71,7 @@ def read_split(path: Path) -> dict[str, str]:
 
 
 def require_training_and_validation(sizes: Mapping[str, int], what: str) -> None:
-    """Refuse a split that leaves nothing to learn from or to select by.
+    """Refuse a split without training or validation data.
 
     Args:
         sizes: number of ``what`` in each part.

@@ -1,4 +1,4 @@
-"""Is a prepared data set still what prepare wrote, and is it sound? Every finding says what is wrong, and where."""
+"""Checks a prepared data set: is it unchanged and consistent? Every finding says what is wrong and where."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SAME_SPACING_MM = 1e-3
 
 
 class Finding(NamedTuple):
-    """Something to know of a data set.
+    """A finding about a data set.
 
     Attributes:
         place: file, entry or patient.

@@ -1,4 +1,4 @@
-"""Which device a command computes on."""
+"""Chooses the device of a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to CT values before the network sees them.
+"""Preprocessing of CT values.
 
 One frozen object owns this. Training, evaluation and inference use it, every checkpoint carries it, and a mismatch is
 refused: a model that was trained on one kind of window is never silently shown another.
@@ -25,7 +25,7 @@ PADDING_HU = -1024
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From HU to network input.
+    """Preprocessing: from HU to network input.
 
     Attributes:
         window_hu: lowest and highest HU; values outside are clipped. None keeps all values.

@@ -1,4 +1,4 @@
-"""What made a result: versions, and the hash of an image."""
+"""The provenance of a result: versions, and the hash of an image."""
 
 from __future__ import annotations
 

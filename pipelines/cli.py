@@ -84,7 +84,7 @@ def invoke(arguments: list[str]) -> int:
 
 
 def _say_usage(error: typer.TyperException) -> int:
-    """What was typed wrong, for programs and for people."""
+    """Report a usage error, for programs and for people."""
     context = getattr(error, "ctx", None)
     line = " ".join(error.format_message().split())
     stderr.print(f"mose-med: {line}", style="bold red", markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Which pictures there are, and to which part each belongs.
+"""The pictures, and the part of each.
 
 Training: cities of the official training set but three, which are the validation part; test: the official validation
 set. The official test set has no public annotations.

@@ -1,4 +1,4 @@
-"""A LIDC-IDRI copy on disk, patient by patient: who is there, and the crops of all their nodules."""
+"""A LIDC-IDRI copy on disk: its patients, and the crops of all their nodules."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Fault(NamedTuple):
 
 @dataclass
 class PatientFaults:
-    """What was met while a patient was cut out.
+    """Faults found while a patient was cut out.
 
     Attributes:
         left_out: counts, by reason, of what is not handed out.

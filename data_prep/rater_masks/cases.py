@@ -1,4 +1,4 @@
-"""Which images and masks there are: from a folder or from a CSV file.
+"""Lists the images and masks of a folder or of a CSV file.
 
 A folder holds one folder per case, which is also the patient: ``<case>/image.nii.gz`` and
 ``<case>/rater-<name>.nii.gz``, in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG or RTSTRUCT,

@@ -1,4 +1,4 @@
-"""Test-time augmentation (Wang et al., Neurocomputing 2019): a network asked about the symmetries of a square."""
+"""Test-time augmentation (Wang et al., Neurocomputing 2019): a network applied to the symmetries of a square."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def normalised_block(spatial_dims: int, in_channels: int, out_channels: int, con
 
 
 class Encoder(nn.Module):
-    """A block a level, with 2x average pooling between the levels.
+    """One block per level, with 2x average pooling between the levels.
 
     Args:
         in_channels: channels of the input.

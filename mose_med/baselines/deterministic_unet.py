@@ -1,4 +1,4 @@
-"""A U-Net with one answer: what most people use, and the trunk of ensembles, dropout and test-time augmentation.
+"""A U-Net with one answer: the usual baseline, and the trunk of ensembles, dropout and test-time augmentation.
 
 Its loss is the cross-entropy with every rater, ``mose_med.losses.PairwiseLoss(cost="ce")``: the expectation of the
 cross-entropy with one rater drawn at random, which the code of PHiSeg (Baumgartner et al. 2019) trains its U-Net with.

@@ -81,7 +81,7 @@ def kl_divergence(posterior: DiagonalGaussian, prior: DiagonalGaussian) -> Tenso
 
 
 class GivenLatents:
-    """Latents that are there already, coarsest first."""
+    """Given latents, coarsest first."""
 
     def __init__(self, latents: list[Tensor]) -> None:
         self.latents = latents

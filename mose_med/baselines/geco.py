@@ -85,7 +85,7 @@ class GecoLoss(nn.Module):
         self._generator.manual_seed(stream_seed("hard voxels", self.seed, epoch, self.rank))
 
     def forward(self, output: VariationalOutput, rater_masks: RaterMasks) -> Tensor:
-        """Loss of a batch, a scalar; in training mode, average and multiplier move on.
+        """Loss of a batch, a scalar; in training mode, average and multiplier are updated.
 
         Args:
             output: of the network, in training.

@@ -131,7 +131,7 @@ class LatentNetwork(SampledNetwork):
     def training_step(
         self, image: Tensor, target: RaterMasks, samples: int, generator: torch.Generator | None
     ) -> VariationalOutput:
-        """The posterior's sample of one rater an image, drawn by weight; ``samples`` has no effect."""
+        """The posterior's sample of one rater per image, drawn by weight; ``samples`` has no effect."""
         raters = checked_raters(target, None)
         masks = raters.masks
         if (len(masks), *masks.shape[2:]) != (len(image), *image.shape[2:]):

@@ -35,7 +35,7 @@ def log_likelihoods(logits: Tensor, masks: Tensor, ignore_index: int | None = No
 
 
 def drawn_rater(raters: RaterMasks, generator: torch.Generator | None = None) -> Tensor:
-    """Index (B,) of one rater of every image, drawn by weight, on the raters' device, which is not waited for."""
+    """Index (B,) of one rater of every image, drawn by weight, on the raters' device, without waiting for it."""
     uniform = torch.rand(len(raters.weights), 1, generator=generator).to(raters.weights.device)
     below = raters.weights.cumsum(dim=1)
     last_present = (below < below[:, -1:]).sum(dim=1)

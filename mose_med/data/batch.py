@@ -1,4 +1,4 @@
-"""From a batch of the data loader to what network and loss are called with."""
+"""From a batch of the data loader to the arguments of network and loss."""
 
 from __future__ import annotations
 

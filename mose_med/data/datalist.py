@@ -1,4 +1,4 @@
-"""The datalist: which slices there are, who annotated them and which part of the split they belong to.
+"""The datalist: the slices, their annotators and their part of the split.
 
 A datalist is a JSON file in MONAI's datalist form that every ``prepare`` writes and every dataset reads. Reading
 validates it against ``datalist.schema.json``, so that a wrong entry is named before anything is trained on it.

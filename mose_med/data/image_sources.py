@@ -1,4 +1,4 @@
-"""Images as MONAI's commands take them: which files there are, and how a CT volume is loaded and oriented."""
+"""Images for MONAI's commands: lists of files, and loading and orientation of a CT volume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to street scenes before the network: standard colours, square crops, flips of left and right."""
+"""Preprocessing of street scenes: standard colours, square crops, flips of left and right."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _KEYS = ("image", "label")
 
 
 def standardised_colours(picture: Tensor) -> Tensor:
-    r"""Bring red, green and blue to zero mean and unit deviation over the training images.
+    r"""Scale red, green and blue to zero mean and unit deviation over the training images.
 
     Args:
         picture: 0 to 255, shape (3 or more, \*spatial); channels after the third stay as they are.

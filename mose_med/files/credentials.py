@@ -1,4 +1,4 @@
-"""Passwords and tokens in addresses of servers: they reach no message, no log and no record. Light to import."""
+"""Keeps passwords and tokens of server addresses out of messages, logs and records. Light to import."""
 
 from __future__ import annotations
 

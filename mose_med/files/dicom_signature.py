@@ -30,7 +30,7 @@ def begins_as_dicom(head: bytes) -> bool:
 
 
 def missing_beginning(head: bytes) -> bytes | None:
-    """What must be put before a file that has no preamble; None if nothing would make it DICOM."""
+    """The bytes to put before a file without preamble; None if it is not DICOM either way."""
     if head.startswith(PREFIX) and _FIRST_ELEMENT.match(head, len(PREFIX)):
         return _PREAMBLE
     return _PREAMBLE + PREFIX if _FIRST_ELEMENT.match(head) else None

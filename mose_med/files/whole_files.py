@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all: light to import, without PyTorch."""
+"""Atomic writing of files and folders: they are complete or absent. Light to import, without PyTorch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 @contextmanager
 def written_whole(target: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary file beside ``target`` to write to, which takes its place if all goes well.
+    """Yield a temporary file in the folder of ``target``, which replaces it on success.
 
     Several processes may write the same file at once: the last one's stays.
 
@@ -49,7 +49,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | None = None) -> Iterator[Path]:
-    """Give a temporary folder to write to, which takes the place of ``target`` if all goes well.
+    """Yield a temporary folder, which replaces ``target`` on success.
 
     Args:
         target: the folder; an empty one may be there already.
@@ -118,6 +118,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_left_over(target: Path) -> None:
-    """Delete what processes that were killed while they wrote ``target`` have left; none may be writing it now."""
+    """Delete what killed processes have left of ``target``; no process may be writing it now."""
     for left_over in target.parent.glob(f".{target.name}.*.tmp"):
         left_over.unlink()

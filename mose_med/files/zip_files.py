@@ -1,4 +1,4 @@
-"""Zip archives that cannot be unpacked: damaged, encrypted, or of a method that Python lacks. Light to import."""
+"""Zip archives that cannot be unpacked: damaged, encrypted, or of an unknown compression. Light to import."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ class CheckpointKeeper:
         )
 
     def restore(self, engine: Engine) -> None:
-        """Take the training back to the end of the last epoch, if there was one.
+        """Restore the training to the end of the last epoch, if there is one.
 
         Raises:
             ConfigError: if ``last.pt`` is of another architecture, preprocessing, data set, annealing or seed.

@@ -1,4 +1,4 @@
-"""What happens at the borders of an epoch: seeding, collecting the numbers, stopping in time."""
+"""Handlers at the start and end of an epoch: seeding, collecting the metrics, stopping in time."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class TimeLimit:
 
 
 def _any_process(flag: bool) -> bool:
-    """Whether it is so in one of the processes of a training: they have to stop together."""
+    """Whether the flag is set in any process of a training: they have to stop together."""
     if not is_one_of_several():
         return flag
     flags: list[bool] = [False] * dist.get_world_size()

@@ -1,4 +1,4 @@
-"""Which experts a validation needs, and a warning where one has died."""
+"""The use of the experts in validation, with a warning about dead ones."""
 
 from __future__ import annotations
 

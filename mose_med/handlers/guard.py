@@ -1,4 +1,4 @@
-"""A guard against training on after the loss has been lost."""
+"""Stops a training whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class StopOnBadLoss:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.look)
 
     def __call__(self, engine: Engine) -> None:
-        """Remember the loss of the iteration, and look when it is time.
+        """Remember the loss of the iteration, and check when it is due.
 
         Raises:
             MoseError: as :meth:`look`.
@@ -67,7 +67,7 @@ class StopOnBadLoss:
             self.look()
 
     def look(self) -> None:
-        """Check the losses of all iterations since the last look.
+        """Check the losses of all iterations since the last check.
 
         Raises:
             MoseError: naming the first that is not finite.

@@ -1,4 +1,4 @@
-"""The parts of a loss among the numbers of an epoch."""
+"""The parts of a loss among the metrics of an epoch."""
 
 from __future__ import annotations
 

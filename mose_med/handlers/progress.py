@@ -10,7 +10,7 @@ __all__ = ["TrainingProgress"]
 
 
 class TrainingProgress:
-    """One bar over all iterations, with the numbers of the last epoch behind it.
+    """One bar over all iterations, followed by the metrics of the last epoch.
 
     Args:
         console: where the bar is drawn, usually standard error.
@@ -56,5 +56,5 @@ class TrainingProgress:
         self._progress.update(self._task, numbers=", ".join(found))
 
     def close(self) -> None:
-        """Leave the bar as it is; call it however the training ended."""
+        """Leave the bar as it is; call it even if the training failed."""
         self._progress.stop()

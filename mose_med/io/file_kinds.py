@@ -48,7 +48,7 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
 
 
 def kind_of(head: bytes) -> str | None:
-    """What begins so, and what to do about it; None if it is not known.
+    """The kind of file that begins like this, with advice; None if unknown.
 
     Example:
         >>> kind_of(b"NRRD0004")

@@ -13,7 +13,7 @@ _FOREGROUND = 255
 
 
 def whole_values(values: NDArray[np.generic]) -> tuple[NDArray[np.generic], float | None]:
-    """Values that a scaling moved a little, as the whole numbers they were; and the first that is none.
+    """Values changed slightly by scaling, rounded back; and the first that is not whole.
 
     Example:
         >>> whole_values(np.array([0.0, 1.00000006])), whole_values(np.array([0.5]))[1]

@@ -1,4 +1,4 @@
-"""CT volumes that are in memory: of MONAI, SimpleITK or nibabel."""
+"""CT volumes in memory: of MONAI, SimpleITK or nibabel."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _read_with_nibabel(path: Path) -> Volume:
 
 
 def _require_own_kind(path: Path) -> None:
-    """Name the content of a file that is of another kind than its name says; ITK would only not know it."""
+    """Name the content of a file whose name is wrong; ITK would only say that it is unknown."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     own = _ITK_MARKS[path.suffix.lower()]
@@ -111,7 +111,7 @@ def _require_own_kind(path: Path) -> None:
 
 
 def _require_values_file(path: Path) -> None:
-    """Of a MetaImage header; ITK would say what is missing on stderr, and not which file."""
+    """For a MetaImage header; ITK would report the missing file on stderr, without its name."""
     if path.suffix.lower() != ".mhd":
         return
     match = _VALUES_FILE.search(path.read_bytes())
@@ -194,7 +194,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _without_lines_of_itk() -> Iterator[None]:
-    """Keep what ITK writes to stderr itself from it; what others write meanwhile comes there all the same."""
+    """Suppress what ITK itself writes to stderr; output of others still gets there."""
     with _READING, TemporaryFile() as written:
         stderr = os.dup(_STDERR)
         os.dup2(written.fileno(), _STDERR)

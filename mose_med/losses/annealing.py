@@ -30,7 +30,7 @@ class Schedule(Protocol):
         """End an epoch with this mean training loss; returns the next value."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands: plain numbers."""
+        """State of the schedule: plain numbers."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""

@@ -1,4 +1,4 @@
-"""Cost of explaining a rater's mask by a sample, for every pair of the two.
+"""Cost of explaining a rater's mask by a sample, for every pair.
 
 A cost takes logits ``(B, N, C, *spatial)`` and integer masks ``(B, R, *spatial)`` and gives ``(B, N, R)``. All of them
 are matrix products over the voxels: memory O(B (N + R) C P), never O(B N R C P). Sums run in single precision or

@@ -1,4 +1,4 @@
-"""How the mass of the raters is assigned to the samples.
+"""Assigns the mass of the raters to the samples.
 
     P* = argmin <P, C>  over  { P >= 0,  P 1_R <= gamma,  P^T 1_N = v }          (equation 7 of the paper)
 

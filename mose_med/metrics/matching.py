@@ -1,4 +1,4 @@
-"""Matched IoU: how well predictions and raters can be paired off, mass for mass.
+"""Matched IoU: the best pairing of predictions and raters.
 
 Conventions: a pair that the IoU leaves out (see :mod:`mose_med.metrics.iou`) is matched as if it agreed, and its mass
 is then left out of the mean; an image without any other pair is nan.

@@ -30,7 +30,7 @@ __all__ = ["Backbone", "MoSE"]
 
 
 class Backbone(Protocol):
-    r"""What MoSE asks of a backbone: a module that returns (global feature, dense feature).
+    r"""What MoSE requires of a backbone: a module that returns (global feature, dense feature).
 
     The global feature is (B, global_channels, \*any) or (B, global_channels), the dense feature (B, dense_channels,
     \*spatial). Sides of the image are padded to multiples of ``stride`` before the call, and the dense feature is
@@ -223,7 +223,7 @@ class MoSE(nn.Module):
         return self.priors.draw(samples, batch, generator, codes)
 
     def expert_samples(self, image: Tensor, latents: Tensor) -> ExpertSamples:
-        """Samples of given codes (B, K, S, L), without checks: what every way to call the network comes down to."""
+        """Samples of given codes (B, K, S, L), without checks: every other call ends here."""
         features = self.features(image)
         logits = self.decode(features, latents.flatten(1, 2), list(image.shape[2:]))
         logits = logits.view(latents.shape[:3] + logits.shape[2:])

@@ -1,4 +1,4 @@
-"""What inference, training and export ask of a stochastic segmentation network.
+"""What inference, training and export require of a stochastic segmentation network.
 
 A network draws nothing itself when it is inferred: it is a function of the image and of standard normal numbers, which
 the caller draws once per case, so that a sample is one hypothesis for all of the case.

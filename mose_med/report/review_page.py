@@ -1,4 +1,4 @@
-"""The review page: one HTML file that holds all it shows and opens from disk.
+"""The review page: one self-contained HTML file that opens from disk.
 
 The text is a Jinja template beside this module; slices are shown by NiiVue, taken out of an installed package (see
 :mod:`mose_med.report.niivue`), and outlines are drawn over them. A content security policy forbids the page to load
@@ -150,7 +150,7 @@ def _number_of_samples(case: CaseFolder) -> str:
 
 
 def _made(case: CaseFolder) -> list[tuple[str, str]]:
-    """What made the case, for the foot of the page; an entry that the provenance lacks is passed over."""
+    """The provenance for the foot of the page; missing entries are skipped."""
     source, options = case.provenance.get("input", {}), case.provenance.get("options", {})
     versions = case.provenance.get("versions", {})
     spacing = " x ".join(f"{edge:.3g}" for edge in spacing_mm(case.affine))

@@ -1,4 +1,4 @@
-"""What a network says about a slice at a glance: raters, every expert with its samples, marginal and entropy.
+"""A slice at a glance: raters, every expert with its samples, marginal and entropy.
 
 Panels show the radiologist's view: the patient's right is on the left. All panels of a row show the same square around
 everything that raters and experts drew.
@@ -145,7 +145,7 @@ def _outline(axes: Axes, mask: NDArray[Any], colour: str) -> None:
 
 
 def _count_empty(axes: Axes, masks: NDArray[Any], word: str) -> None:
-    """Say how many masks of a set hold nothing, since an outline cannot."""
+    """Text for the number of empty masks of a set, which no outline shows."""
     empty = int((~masks.any(axis=(1, 2))).sum())
     if not empty:
         return

@@ -1,4 +1,4 @@
-"""Whether a bundle is whole: a list of SHA-256 in it says so."""
+"""Checks a bundle against its list of SHA-256."""
 
 from __future__ import annotations
 

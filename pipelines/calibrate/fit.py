@@ -1,4 +1,4 @@
-"""Temperatures of a network that describe a part of a datalist best, and what they change.
+"""Fits the temperatures of a network to a part of a datalist, and scores their effect.
 
 Two passes over the part. The first scores every image at every temperature of the gating, the second the voxels at
 every temperature of the logits; all choices, those of the folds too, are made from what the passes kept.

@@ -1,4 +1,4 @@
-"""``mose-med calibrate``: temperatures of gating and logits, fitted on a part that the training has not learnt from."""
+"""``mose-med calibrate``: temperatures of gating and logits, fitted on a part that was not trained on."""
 
 from __future__ import annotations
 

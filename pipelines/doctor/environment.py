@@ -1,4 +1,4 @@
-"""Can this machine do the work? Every check says what it found and, where it is wrong, what to do."""
+"""Checks of this machine. Each says what it found and, if it is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PATIENCE_S = 5
 
 
 class Check(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         name: of the thing.

@@ -1,4 +1,4 @@
-"""What a prediction that ignores the image scores, so that the network's numbers mean something."""
+"""The score of a prediction that ignores the image, for comparison."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ _CODES = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation came to.
+    """The result of an evaluation.
 
     Attributes:
         datalist: its name.

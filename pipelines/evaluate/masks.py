@@ -119,7 +119,7 @@ def _record(options: EvaluateMasksOptions) -> dict[str, Any]:
 
 
 def _withdraw(folder: Path) -> None:
-    """Take back a claim under which nothing was done."""
+    """Withdraw a claim under which nothing was done."""
     for name in (SCORED_NAME, OPTIONS_NAME):
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

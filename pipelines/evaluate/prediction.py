@@ -25,7 +25,7 @@ _SAMPLES_AT_ONCE = 256
 
 
 class SampleSet(NamedTuple):
-    """What the metrics need of the samples of B slices.
+    """The samples of B slices, as the metrics need them.
 
     Attributes:
         masks: argmax of every sample, (B, N, H, W) uint8.

@@ -1,4 +1,4 @@
-"""What a model is scored on: the items of a datalist, as it was shown them, and the classes that count.
+"""The data to score on: the items of a datalist as in training, and the classes that count.
 
 A datalist without class flips holds slices, each rater's mask of each: every class but the background counts. One with
 flips holds pictures, whose modes are made on the fly: the classes that flips exchange count.

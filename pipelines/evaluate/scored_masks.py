@@ -32,7 +32,7 @@ class ScoredCase(NamedTuple):
 
 
 class ScoredCases:
-    """The scored cases of an evaluation's folder. A line that was cut short by a kill is passed over."""
+    """The scored cases of an evaluation's folder. A line that was cut short by a kill is skipped."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / SCORED_NAME

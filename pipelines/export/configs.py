@@ -58,7 +58,7 @@ def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | N
 
 
 def named_bundle(archive: Path) -> str:
-    """Which of this project's bundles an exported one belongs to, by the name in its metadata.
+    """The bundle of this project that an exported one belongs to, by the name in its metadata.
 
     Raises:
         ConfigError: if it is none of them.
@@ -119,7 +119,7 @@ def model_settings(model: ModelConfig) -> dict[str, Any]:
 
 
 def _code(values: Any) -> Iterator[str]:
-    """Names and texts of nested plain values that MONAI would give a meaning."""
+    """Names and texts of nested plain values that MONAI would interpret."""
     if isinstance(values, str) and values.startswith(_SIGNS):
         yield values
     elif isinstance(values, Mapping):
@@ -130,7 +130,7 @@ def _code(values: Any) -> Iterator[str]:
 
 
 def _without_overlay(config: dict[str, Any], base: Mapping[str, Any], path: Path) -> None:
-    """Take out again what an overlay has put in: it is a separate file of the bundle."""
+    """Remove what an overlay has added: it is a separate file of the bundle."""
     overlay: dict[str, Any] = ConfigParser.load_config_file(str(path))
     for name, value in overlay.items():
         if name.startswith("+"):

@@ -1,4 +1,4 @@
-"""``mose-med export nnunet``: a datalist in nnU-Net's raw layout, one consensus mask an image.
+"""``mose-med export nnunet``: a datalist in nnU-Net's raw layout, one consensus mask per image.
 
 ``imagesTr/<case>_0000.nii.gz`` and ``labelsTr/<case>.nii.gz`` hold the training and the validation part, ``imagesTs``
 and ``labelsTs`` the test part, ``dataset.json`` is nnU-Net's, and ``splits_final.json`` (to be put into its folder of

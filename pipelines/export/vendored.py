@@ -127,7 +127,7 @@ def _import_line(module: str, name: str, asname: str | None = None) -> str:
 
 
 def _import_of_config(module: str, name: str) -> str:
-    """MONAI takes a name from a package as it is, and imports no module of it that the package has not imported."""
+    """MONAI takes a name from an imported package, and does not import further modules of it."""
     found, attribute = _defined(f"{module}.{name}")
     return _import_line(module, name) if attribute else f"import {_renamed(found)} as {name}"
 

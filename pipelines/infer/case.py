@@ -1,4 +1,4 @@
-"""One case, from what it names to its folder: read, infer, write.
+"""One case, from its input to its folder: read, infer, write.
 
 ``run_case`` is what every way of running calls: the command for one study, a process of the machine, an actor of a
 Ray cluster. Given the same request, weights, device and threads it writes the same bytes, ``run.json`` apart.
@@ -31,7 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class CaseOutcome(NamedTuple):
-    """What became of a case; small and picklable.
+    """The outcome of a case; small and picklable.
 
     Attributes:
         case: its name.
@@ -96,7 +96,7 @@ def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], *, overwrite
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    """How a case differs from what is wanted; of a case of another version, which was accepted, where both tell."""
+    """How a case differs from what is wanted; for an accepted case of another version, only in what both record."""
     made_by, request = found["versions"]["mose-med"], wanted["request"]
     for name in request if made_by == __version__ else request.keys() & found["request"]:
         if found["request"].get(name) != request[name]:

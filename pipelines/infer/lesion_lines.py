@@ -18,7 +18,7 @@ _MOST_LINES = 10
 
 
 def say_lesions(folder: Path) -> None:
-    """Tell the log the lesions of a finished case, and last its folder."""
+    """Log the lesions of a finished case, and last its folder."""
     lesions = json.loads((folder / LESIONS_NAME).read_text(encoding="utf-8"))["lesions"]
     for lesion in lesions[:_MOST_LINES]:
         _LOGGER.info("%s", lesion_line(lesion))

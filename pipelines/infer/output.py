@@ -1,4 +1,4 @@
-"""The output that runs of ``mose-med infer`` share: who may claim it, with which key, and who tidies it.
+"""The output that runs of ``mose-med infer`` share: its claim, its key, and its cleaning up.
 
 One study, a cohort and a shard do the same: they take part in the output folder, and claim it, enter cases into
 the map, write tables and clean up under its lock (:mod:`pipelines.common.runs.run_lock`).
@@ -123,7 +123,7 @@ def _claim(
 
 
 def _record_key(store: ResultStore, key: bytes) -> None:
-    """Record which key names the cases, without telling it."""
+    """Record which key names the cases, without revealing it."""
     record = _recorded(store)
     if KEY_ID not in record:
         store.write(OPTIONS_NAME, (json.dumps(record | {KEY_ID: _key_id(key)}, indent=2) + "\n").encode())

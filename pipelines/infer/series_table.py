@@ -1,4 +1,4 @@
-"""The table of ``mose-med infer --list-series``; it says nothing of whose the series are."""
+"""The table of ``mose-med infer --list-series``; it does not identify the patient."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ class UrlStore(ResultStore):
         return False
 
     def _empty(self) -> None:
-        """Remove all but the record, which meanwhile says that nothing here is whole any more."""
+        """Remove all but the record, which meanwhile marks the output as incomplete."""
         self.write(OPTIONS_NAME, json.dumps(EMPTYING).encode())
         others = [path for path in self._files.find(self._root) if path != f"{self._root}/{OPTIONS_NAME}"]
         if others:

@@ -117,7 +117,7 @@ def _lesions(store: ResultStore, names: list[str]) -> Iterator[tuple[str, list[d
 
 
 def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
-    """Whose the cases are, by case; nothing unless the options say to tell it."""
+    """The patients of the cases; nothing unless the options ask for them."""
     options = json.loads(store.read(OPTIONS_NAME) or b"{}")
     if not options.get("keep_identity"):
         return {}

@@ -1,4 +1,4 @@
-"""When a study has come whole: DICOM has no word for it, so the rule is made of what can be seen.
+"""Decides when a study is complete: DICOM does not say so, so the rule uses what can be observed.
 
 A study is complete once nothing of it has come for a quiet time, and no association is open that sent an object of it
 last. A modality may thus send a study over several associations, one after another or side by side, and may pause

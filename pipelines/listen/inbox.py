@@ -1,4 +1,4 @@
-"""What comes in: objects are checked, kept on disk and counted, until their study is complete."""
+"""Received objects: checked, stored on disk and counted, until their study is complete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TAGS = ["StudyInstanceUID", "SOPInstanceUID"]
 
 
 class QueueFullError(Exception):
-    """No more is taken: of a study, or at all."""
+    """The limit of a study or of the node is reached."""
 
 
 class Limits(NamedTuple):
-    """What is taken at most.
+    """Upper limits of what is accepted.
 
     Attributes:
         object_bytes: of one object.

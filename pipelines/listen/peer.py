@@ -1,4 +1,4 @@
-"""Another node that takes what was made: C-STORE."""
+"""Another node that receives results: C-STORE."""
 
 from __future__ import annotations
 

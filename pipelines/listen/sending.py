@@ -73,7 +73,7 @@ class Sender:
             self.send()
 
     def send(self) -> None:
-        """Send what is to be sent and was not tried a moment ago."""
+        """Send what is due and was not tried just now."""
         for revision, outcome in self._spool.unsent():
             if self._clock() >= self._not_before.get(revision.folder, 0):
                 self._send(revision, outcome)

@@ -1,4 +1,4 @@
-"""Training data of a retraining, and the patients that none of it may show."""
+"""The training data of a retraining, without the held-out patients."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Decision(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a challenger.
+    """The outcome for a challenger.
 
     Attributes:
         decision: about it.

@@ -1,4 +1,4 @@
-"""The three networks of the method, and what each of them learns from, in one pass."""
+"""The three networks of the method, and the training input of each, in one pass."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class MlflowTracking:
 
     @property
     def run(self) -> TrainingRun:
-        """The run, begun when it is first asked for."""
+        """The run, begun on first access."""
         if self._run is None:
             self._run = TrainingRun.open(self.folder, self.run_name)
         return self._run
@@ -130,6 +130,6 @@ def code_tags() -> dict[str, str]:
 
 
 def installed_packages() -> str:
-    """Name and version of every installed package, a line each, as pip reads them."""
+    """Name and version of every installed package, one per line, as pip reads them."""
     found = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
     return "\n".join(sorted(found, key=str.lower)) + "\n"

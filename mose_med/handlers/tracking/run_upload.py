@@ -43,7 +43,7 @@ _logger = logging.getLogger(__name__)
 
 
 def upload(run: TrainingRun, tracking_uri: str) -> str:
-    """Bring the copy of a run up to date, made if there is none yet.
+    """Update the copy of a run; create it if needed.
 
     Args:
         run: of a training.
@@ -73,7 +73,7 @@ def store_client(tracking_uri: str) -> MlflowClient:
 
 
 def require_reachable(tracking_uri: str) -> None:
-    """Ask a server for a sign of life; MLflow itself would try again for minutes.
+    """Check that a server answers; MLflow itself would retry for minutes.
 
     Raises:
         DataError: if there is none within seconds.
@@ -104,7 +104,7 @@ def experiment_id(client: MlflowClient, tracking_uri: str) -> str:
 
 
 def made_once(make: Callable[[], _T]) -> _T | None:
-    """Make something in a store; None if another user of a server has made it meanwhile."""
+    """Create something in a store; None if another user of the server has created it meanwhile."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -116,7 +116,7 @@ def made_once(make: Callable[[], _T]) -> _T | None:
 
 
 class BackgroundUpload:
-    """Brings a copy up to date at once, on a timer and when it is closed, in a thread that no training waits for.
+    """Updates a copy at once, on a timer and on close, in a thread that the training does not wait for.
 
     A store that cannot be reached is reported once; the next time tries again.
 
@@ -136,7 +136,7 @@ class BackgroundUpload:
         self._thread.start()
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """One more upload; wait for it, but not for ever: the run is safe in its own store."""
+        """Upload once more and wait for it for a limited time: the run is safe in its own store."""
         self._closing.set()
         self._thread.join(timeout_s)
 

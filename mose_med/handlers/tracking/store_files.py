@@ -39,7 +39,7 @@ def store_file(tracking_uri: str) -> Path | None:
 
 @contextmanager
 def store_lock(tracking_uri: str) -> Iterator[None]:
-    """Held while a store in a file is made or added to; a server needs none, and a folder that takes none has none.
+    """Held while a store in a file is written; a server needs no lock, and a read-only folder has none.
 
     Raises:
         DataError: if another process holds it for minutes.

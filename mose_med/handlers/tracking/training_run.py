@@ -63,7 +63,7 @@ class RunSnapshot(NamedTuple):
 
 
 class TrainingRun:
-    """What is tracked of one training. Every method raises a DataError that names the store, if that cannot be used.
+    """The tracked data of one training. Every method raises a DataError that names the store if it cannot be used.
 
     Args:
         folder: of the training.
@@ -205,7 +205,7 @@ def require_mlflow() -> None:
 
 @contextmanager
 def named_store_errors(store: str) -> Iterator[None]:
-    """Turn the errors of MLflow, of its database and of its server into one of one line.
+    """Turn the errors of MLflow, its database and its server into a one-line error.
 
     Raises:
         DataError: naming ``store``.

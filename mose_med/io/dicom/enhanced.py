@@ -26,7 +26,7 @@ _GROUPS = (
 
 
 def with_frames(headers: list[SliceHeader]) -> list[SliceHeader]:
-    """The same headers, one a frame instead of one a file for files of enhanced CT.
+    """The same headers, one per frame instead of one per file for enhanced CT.
 
     Raises:
         DataError: if the functional groups of such a file are missing or not one a frame.

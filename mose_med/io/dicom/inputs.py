@@ -42,7 +42,7 @@ class DicomFile(NamedTuple):
 
 @contextmanager
 def open_files(path: Path) -> Iterator[list[DicomFile]]:
-    """Files below a folder or in a zip archive, sorted by name; those of an archive within it bear its name first.
+    """Files below a folder or in a zip archive, sorted by name; names in an inner archive begin with its name.
 
     A DICOM file stands for itself.
 

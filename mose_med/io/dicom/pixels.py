@@ -53,7 +53,7 @@ _PIXEL_TAGS = (
 
 
 def decoders_silenced() -> AbstractContextManager[None]:
-    """Keep decoders from logging how each of them failed."""
+    """Keep decoders from logging their failures."""
     return silenced(*_LOUD)
 
 

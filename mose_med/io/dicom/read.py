@@ -129,7 +129,7 @@ def _volume(stack: Stack) -> NDArray[np.int16 | np.float32]:
 
 
 def _with_air_outside(planes: Iterator[NDArray[np.float32]], outside: list[int]) -> Iterator[NDArray[np.float32]]:
-    """Planes without padding; ``outside`` gets how many pixels of each were it."""
+    """Planes without padding; ``outside`` gets the number of padding pixels of each."""
     for plane in planes:
         inside, count = without_padding(plane)
         outside.append(count)

@@ -1,4 +1,4 @@
-"""The series that DICOM objects are derived from: the headers of its slices in the order of k, and whose they are.
+"""The series that DICOM objects are derived from: the headers of its slices in the order of k, with patient and study.
 
 A derived object lies on the grid of its source and names the source's instances, so every slice must have its UIDs.
 """

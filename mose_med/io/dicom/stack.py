@@ -1,4 +1,4 @@
-"""Where the slices of one CT series lie, and whether they make a volume.
+"""The positions of the slices of one CT series, and whether they form a volume.
 
 DICOM's patient axes are LPS; the affines that leave this module are RAS. Array axes are (i, j, k) = (column, row,
 slice), slices ascending along the normal of the image plane. The volume's grid is right-angled: where slices are
@@ -35,7 +35,7 @@ _MAX_SHIFT_SHARE = 1e-3
 
 
 class Grid(NamedTuple):
-    """How slices are laid on a grid that is not theirs.
+    """How slices are resampled to another grid.
 
     Attributes:
         shape: of the grid, (i, j, k).
@@ -67,7 +67,7 @@ class Stack(NamedTuple):
 def ordered_stack(
     headers: list[SliceHeader], *, slice_spacing: SliceSpacing = "refuse", gantry_tilt: GantryTilt = "refuse"
 ) -> Stack:
-    """Sort the slices of one series by position along their normal, and check that they make a volume.
+    """Sort the slices of one series by position along their normal, and check that they form a volume.
 
     Args:
         headers: of one series.

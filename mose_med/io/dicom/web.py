@@ -133,7 +133,7 @@ class Archive:
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        """Put the faults of a request in one line that holds neither UIDs nor credentials."""
+        """Describe the faults of a request in one line that holds neither UIDs nor credentials."""
         try:
             with without_remarks(), silenced("retrying", "dicomweb_client"):
                 yield
@@ -161,7 +161,7 @@ class Archive:
 
 
 class _Session(requests.Session):  # type: ignore[misc]
-    """A bundle that was named comes before one of the environment; requests has it the other way."""
+    """A named certificate bundle takes precedence over that of the environment; requests does the opposite."""
 
     def merge_environment_settings(self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any) -> dict[str, Any]:
         settings: dict[str, Any] = super().merge_environment_settings(url, proxies, stream, verify, cert)

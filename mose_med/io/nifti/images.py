@@ -88,7 +88,7 @@ def nifti_study(volume: NiftiVolume, source: str, transform: NiftiTransform = "a
 
 
 def _warn(transforms: NiftiTransforms, affine: Affine, shape: tuple[int, ...], choice: NiftiTransform) -> None:
-    """Say where a file leaves open where its voxels lie."""
+    """Warn if a file does not define the position of its voxels."""
     if not transforms.placed:
         _LOGGER.warning(
             "the NIfTI file does not say where it lies in the patient (its sform and qform codes are 0): positions are "

@@ -1,4 +1,4 @@
-"""How long a worker has been at each of its cases."""
+"""The time that a worker has spent on each of its cases."""
 
 from __future__ import annotations
 

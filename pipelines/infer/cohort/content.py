@@ -1,4 +1,4 @@
-"""What one folder of a cohort holds, and whether it is a case."""
+"""The content of one folder of a cohort, and whether it is a case."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Content:
         return not self.num_volumes and bool(self._nodules or (self._doubtful and not self.folders))
 
     def report(self, skipped: PassedOver) -> None:
-        """Tell what belongs to no case, of a folder that is none itself."""
+        """Report what belongs to no case, of a folder that is not a case itself."""
         skipped.add(Reason.LOOSE, *self._slices, *sorted({*self._doubtful} - {*self._broken}))
         skipped.add(Reason.BROKEN, *self._broken)
         unused = [self._nodules] if self._nodules and self.num_volumes > 1 else []
@@ -110,7 +110,7 @@ class Content:
             self._unknown.append(path)
 
     def _open_some(self) -> None:
-        """Find a slice among the files whose names do not tell."""
+        """Find a slice among the files whose names do not say what they are."""
         for paths in (self._doubtful, self._unknown):
             found = next((path for path in paths if path not in self._broken and _begins_as_dicom(path)), None)
             if found is not None:

@@ -1,4 +1,4 @@
-"""What the scheduler asks of an engine: workers that take cases, and word of what became of them."""
+"""What the scheduler requires of an engine: workers that take cases, and events about them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Worker(ABC):
 
     @abstractmethod
     def begin(self, number: int, entry: Entry) -> None:
-        """Give it a case; the answer comes as an event, also if the worker is gone already."""
+        """Give it a case; the answer comes as an event, even if the worker is gone."""
 
     @abstractmethod
     def hung(self, limit_s: float) -> Mapping[int, str]:
@@ -33,7 +33,7 @@ class Worker(ABC):
 
     @abstractmethod
     def kill(self) -> None:
-        """End it at once; no event of it comes any more."""
+        """Kill it; it sends no more events."""
 
 
 class Ready(NamedTuple):
@@ -70,7 +70,7 @@ class Engine(ABC):
 
     @abstractmethod
     def wait(self, timeout_s: float) -> list[Event]:
-        """What happened, after at most that time."""
+        """The events so far, after at most this time."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Which cases a cohort has: found below a folder, or listed in a manifest.
+"""Finds the cases of a cohort, below a folder or in a manifest.
 
 Below a folder, a case is
 

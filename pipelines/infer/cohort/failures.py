@@ -44,7 +44,7 @@ class Failure(NamedTuple):
 
 
 def describe(error: BaseException, stage: str, request: CaseRequest) -> Failure:
-    """Tell an error of a case."""
+    """Describe the error of a case."""
     reason, advice = _tell(error, stage)
     detail = "".join(traceback.format_exception(error)) if reason.startswith(_INTERNAL) else reason
     return Failure(stage, _concealed(reason, request), advice, detail)
@@ -57,13 +57,13 @@ def undescribed(error: BaseException, stage: str) -> Failure:
 
 
 def timed_out(stage: str, limit_s: float) -> Failure:
-    """Tell a case that was not done in time."""
+    """Describe a timeout of a case."""
     reason = f"the case was not done within {limit_s:g} s"
     return Failure(stage, reason, f"check the storage of the study, or raise --case-timeout, {_RETRY}", reason)
 
 
 def lost_worker(stage: str, cause: str) -> Failure:
-    """Tell a case whose worker ended again and again."""
+    """Describe a case whose workers ended repeatedly."""
     reason = f"the worker ended: {cause}"
     advice = "please report it, with the traceback that --log-file keeps" if cause.startswith("exit code") else _MEMORY
     return Failure(stage, reason, advice, reason)

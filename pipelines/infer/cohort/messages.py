@@ -1,4 +1,4 @@
-"""What a run and its workers tell each other: picklable, and light to import, so that the run holds no PyTorch."""
+"""Messages between a run and its workers: picklable, and light to import, so that the run does not load PyTorch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Written(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What became of a case, and the fingerprint that its files had before."""
+    """The outcome of a case, and the fingerprint of its files before."""
 
     case: str
     fingerprint: str

@@ -33,18 +33,18 @@ class PassedOver:
         self._paths: dict[Reason, list[str]] = defaultdict(list)
 
     def add(self, reason: Reason, *paths: str) -> None:
-        """Note paths that were passed over."""
+        """Note skipped paths."""
         if paths:
             self._paths[reason] += paths
 
     def lines(self, root: str) -> list[str]:
-        """One line a reason, with the first names below the root."""
+        """One line per reason, with the first names below the root."""
         return [
             f"passed over: {len(self._paths[reason])} {reason}: {self._names(reason, root)}" for reason in self._known
         ]
 
     def tell(self, root: str, *, quiet: bool) -> None:
-        """Tell what was passed over; with ``quiet`` no more than what may be a study."""
+        """Report what was skipped; with ``quiet`` only what may be a study."""
         for reason, line in zip(self._known, self.lines(root), strict=True):
             level = logging.INFO if reason is Reason.STRAY else logging.WARNING
             _LOGGER.log(level, "%s", self._count(reason))

@@ -1,4 +1,4 @@
-"""How far a cohort is: on the terminal, with rate and remaining time."""
+"""The progress of a cohort on the terminal, with rate and remaining time."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class _Actor:
         self._clock = CaseClock()
 
     def place(self) -> None:
-        """Say that it has a place."""
+        """Report that it has a place."""
 
     def load(self) -> str:
         """Load the model; why it cannot be used, or nothing."""
@@ -192,7 +192,7 @@ class _ActorWorker(Worker):
         self._ray.kill(self.actor)
 
     def forget_calls(self) -> None:
-        """Wait for no answer of it any more."""
+        """Stop waiting for its answers."""
         for call in [call for call, (worker, *_) in self._calls.items() if worker is self]:
             del self._calls[call]
 

@@ -1,4 +1,4 @@
-"""How many workers there are, and on which devices."""
+"""Chooses the number of workers and their devices."""
 
 from __future__ import annotations
 

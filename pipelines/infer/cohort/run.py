@@ -133,7 +133,7 @@ class CohortRun:
     def finished(
         self, entries: Iterator[Entry | None], devices: list[str], num_cases: int
     ) -> Generator[tuple[Entry, Record], None, None]:
-        """Do cases, and tell what became of each once the journal has it.
+        """Do cases, and yield the outcome of each once the journal has it.
 
         Args:
             entries: the cases; None where there is none yet.

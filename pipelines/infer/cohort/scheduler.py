@@ -1,4 +1,4 @@
-"""Gives cases to workers and keeps going: a worker that ends or hangs is replaced, and what it had is given again.
+"""Gives cases to workers: a worker that ends or hangs is replaced, and its cases are given again.
 
 A worker may hold several cases when it ends, and which of them brought it down is not known. Each is tried again, alone
 in a worker; one that brings down several workers while alone is recorded as failed.
@@ -168,7 +168,7 @@ class Scheduler:
                 self._again.append(number)
 
     def _start_failed(self, cause: str, *, for_good: bool = False) -> None:
-        """Go on with fewer workers where a place stays empty, unless none is left."""
+        """Continue with fewer workers if one cannot start, unless none is left."""
         self._failed_starts += 1
         if not for_good and self._failed_starts < _MAX_FAILED_STARTS:
             return

@@ -47,7 +47,7 @@ def _named_thread(name: str) -> Iterator[None]:
 
 
 class CaseWorker:
-    """Holds the model; ``work`` does a case and reports it, whatever happens.
+    """Holds the model; ``work`` does a case and always reports it.
 
     Args:
         setup: of the worker.
