@@ -43,8 +43,8 @@ from mose_med.inferers import infer_case
 from mose_med.inferers.noise import draw_case_noise
 from mose_med.inferers.sampling import region_room, sample_region
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.views import search_view
-from mose_med.inferers.windows import network_input, oriented_volume
+from mose_med.inferers.windows.asked_regions import searched_region
+from mose_med.inferers.windows.cutting import network_input, oriented_volume
 from mose_med.io import read_ct
 from mose_med.io.case.writing import write_case
 from mose_med.networks import MoSE
@@ -124,7 +124,7 @@ def compute(options: argparse.Namespace) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     image = MetaTensor(torch.from_numpy(np.ascontiguousarray(chest(60)[..., 30 : 30 + options.slices]))[None], AFFINE)
     volume = oriented_volume(image, PREPROCESSING.orientation)
-    view = search_view(volume, None, PREPROCESSING.roi_size, 0.25)
+    region = searched_region(volume, None, PREPROCESSING.roi_size, 0.25)
     network = MoSE().eval().to(memory_format=torch.channels_last)
     baseline = Baseline().eval().to(memory_format=torch.channels_last)
     noise = draw_case_noise(network, 16 // network.num_experts, 0, seed=0)
@@ -133,23 +133,23 @@ def compute(options: argparse.Namespace) -> list[dict[str, Any]]:
         sample_region(
             network,
             volume,
-            view.windows,
-            view.box,
+            region.windows,
+            region.box,
             noise,
             preprocessing=PREPROCESSING,
             sw_batch_size=16,
-            storage=Storage(region_room(view.box, volume, noise)),
+            storage=Storage(region_room(region.box, volume, noise)),
         )
 
     def one_pass() -> None:
         with torch.inference_mode():
-            for first in range(0, len(view.windows), 16):
-                baseline(network_input(volume, view.windows[first : first + 16], PREPROCESSING))
+            for first in range(0, len(region.windows), 16):
+                baseline(network_input(volume, region.windows[first : first + 16], PREPROCESSING))
 
     times = [(seconds(ours, options.clock), seconds(one_pass, options.clock)) for _ in range(options.repeats + 1)]
     mine, theirs = (statistics.median(column) for column in zip(*times[1:], strict=True))
     return [
-        {"part": "compute", "what": f"16 samples, {len(view.windows)} windows, s", "value": mine},
+        {"part": "compute", "what": f"16 samples, {len(region.windows)} windows, s", "value": mine},
         {"part": "compute", "what": "one deterministic pass, s", "value": theirs},
         {"part": "compute", "what": "ratio", "value": mine / theirs, "target": TARGETS["compute"]},
     ]

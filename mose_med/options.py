@@ -70,6 +70,7 @@ class Option(Limits):
     Attributes:
         help: one sentence or two.
         name: on the command line, where it is not that of the field; without dashes.
+        former_name: that it had in an earlier version, and still answers to; the help does not show it.
         panel: of the help page; the first one if empty.
         default_text: what the help shows for the default; nothing for None and for required options if empty.
         typed: what is typed, where it is not the type of the field.
@@ -83,6 +84,7 @@ class Option(Limits):
 
     help: str = ""
     name: str | None = None
+    former_name: str | None = None
     panel: str | None = None
     default_text: str | None = None
     typed: Any = None

@@ -9,10 +9,11 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines.calibrate import command as calibrate
-from pipelines.common.command import JSON_FLAG
+from pipelines.common.command import JSON_FLAG, forget_running, print_document, running
 from pipelines.common.command_result import result_document
 from pipelines.common.console import ExitCode, stderr
 from pipelines.common.processes import keep_current_folder_out, wait_without_spinning
+from pipelines.common.usage_errors import usage_line
 from pipelines.config import command as config
 from pipelines.demo import command as demo
 from pipelines.doctor import command as doctor
@@ -74,22 +75,24 @@ def main() -> None:
 
 def invoke(arguments: list[str]) -> int:
     """Run the command line ``arguments`` (without the program's name) and return the exit code."""
-    as_json = JSON_FLAG in arguments
+    forget_running()
     try:
-        return int(app(arguments, prog_name="mose-med", standalone_mode=not as_json) or ExitCode.DONE)
+        return int(app(arguments, prog_name="mose-med", standalone_mode=False) or ExitCode.DONE)
     except SystemExit as stop:
         return int(stop.code or 0)
     except typer.TyperException as error:
-        return _say_usage(error)
+        return _say_usage(error, arguments)
 
 
-def _say_usage(error: typer.TyperException) -> int:
-    """Report a usage error, for programs and for people."""
+def _say_usage(error: typer.TyperException, arguments: list[str]) -> int:
+    """Report a usage error, for people, and with ``--json`` for programs; without a command, the help was shown."""
     context = getattr(error, "ctx", None)
-    line = " ".join(error.format_message().split())
-    stderr.print(f"mose-med: {line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
-    name = context.command_path.partition(" ")[2] if context is not None else ""
-    sys.stdout.write(result_document(name, ExitCode.BAD_INPUT, error=line) + "\n")
+    name = context.command_path.partition(" ")[2] if context is not None else running()
+    line = usage_line(error, arguments, name)
+    if error.format_message():
+        stderr.print(f"mose-med: {line}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    if JSON_FLAG in arguments:
+        print_document(result_document(name, ExitCode.BAD_INPUT, error=line), sys.stdout)
     return int(ExitCode.BAD_INPUT)
 
 

@@ -159,7 +159,7 @@ def test_a_training_without_mlflow_is_untracked_and_says_so(installed: Path, tra
 
 def test_a_model_is_evaluated(installed: Path, mose_med: Run, dataset: Path, training):
     weights = ("--checkpoint", installed / "run" / "best.pt", "--output-dir", installed / "evaluation")
-    mose_med("evaluate", "--datalist", dataset, *weights, "--part", "validation", "--samples", 4, "--quiet")
+    mose_med("evaluate", "--datalist", dataset, *weights, "--part", "validation", "--num-samples", 4, "--quiet")
     assert (installed / "evaluation" / "metrics.json").is_file()
 
 

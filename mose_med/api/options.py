@@ -19,8 +19,11 @@ __all__ = [
     "CodesName",
     "GantryTilt",
     "NiftiTransform",
+    "OptionalPrecision",
     "Precision",
+    "Report",
     "ResultOptions",
+    "Samples",
     "Seed",
     "SliceSpacing",
 ]
@@ -32,6 +35,8 @@ RUN_PANEL = "How it runs"
 CodesName = Annotated[
     Literal["quadrature", "random"], Option("Codes of the samples: points that stand for each expert, or draws.")
 ]
+Samples = Annotated[int, Option("Samples per expert.", at_least=1)]
+Report = Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")]
 Seed = Annotated[int, Option("Seed of everything random.", panel=RUN_PANEL, at_least=0)]
 SliceSpacing = Annotated[
     Literal["refuse", "resample"],
@@ -51,10 +56,10 @@ NiftiTransform = Annotated[
 ]
 
 
-Precision = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16"],
-    Option("Of the network's products; auto takes bf16 where it is faster and agrees.", panel=RUN_PANEL),
-]
+_Precision = Literal["auto", "fp32", "bf16", "fp16"]
+_PRECISION = "Of the network's products; auto takes bf16 where it is faster and agrees."
+Precision = Annotated[_Precision, Option(_PRECISION, panel=RUN_PANEL)]
+OptionalPrecision = Annotated[_Precision | None, Option(_PRECISION, panel=RUN_PANEL, default_text="as configured")]
 
 
 def _dicom_kinds(text: str) -> tuple[str, ...]:
@@ -93,7 +98,7 @@ class ResultOptions:
     slice_spacing: SliceSpacing = "refuse"
     gantry_tilt: GantryTilt = "refuse"
     nifti_transform: NiftiTransform = "auto"
-    samples: Annotated[int, Option("Samples per expert.", at_least=1)] = 4
+    samples: Samples = 4
     codes: CodesName = "quadrature"
     form: Annotated[Literal["compact", "standard"], Option("standard writes equally probable samples besides.")] = (
         "compact"
@@ -136,7 +141,7 @@ class ResultOptions:
         Literal["refuse", "skip"], Option("Study of which no DICOM objects can be made: skip writes all else.")
     ] = "refuse"
     keep_identity: Annotated[bool, Option("Tell patient, UIDs and source in provenance.json and summary.csv.")] = False
-    report: Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")] = False
+    report: Report = False
     precision: Precision = "auto"
     seed: Seed = 0
     sw_batch_size: Annotated[

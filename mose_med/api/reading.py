@@ -193,7 +193,7 @@ def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
         raise DataError(f"DICOM objects go with DICOM input, got {study.source.format}: {WAY_OUT}")
     if study.corrections:
         raise GeometryError(
-            f"--dicom-seg needs the slices as they are, got a series that was corrected ({study.corrections[0]}): "
+            f"DICOM objects need the slices as they are, got a series that was corrected ({study.corrections[0]}): "
             f"{WAY_OUT}"
         )
     series = read_source_series(request.source, request.series, request.acquisition)

@@ -6,8 +6,10 @@ r"""Stochastic segmentation network (Monteiro et al., NeurIPS 2020): logits with
 The factor's deviates :math:`\epsilon_r` are those of the whole case, the diagonal's :math:`\epsilon` belong to the
 voxel: windows that overlap agree on both.
 
-Departure: samples are put together from the factor and the diagonal, as in the authors' code for LIDC. The covariance
-is never factorised, as in their later code, where the Cholesky factor becomes singular on LIDC.
+Departures. Samples are put together from the factor and the diagonal, as in the authors' code for LIDC. The covariance
+is never factorised, as in their later code, where the Cholesky factor becomes singular on LIDC. The covariance begins
+small, and ``spread`` can keep it out of the first epochs: a factor that is learnt before the mean lifts and lowers the
+whole background, the best of M samples hides it from the loss, and nothing brings it down again.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ __all__ = ["DrawnSamples", "LogitDistribution", "StochasticSegmentationLoss", "S
 
 #: Least variance of a logit.
 _EPSILON = 1e-5
+#: Logarithm of a logit's variance, and standard deviation of the factor's weights, before training.
+_FIRST_LOG_VARIANCE = -3.0
+_FIRST_FACTOR = 0.02
 
 
 class LogitDistribution(NamedTuple):
@@ -60,6 +65,10 @@ class StochasticSegmentationNetwork(SampledNetwork):
         rank: r, columns of the factor.
         samples_per_expert: S unless a call says otherwise.
         training_samples: M, samples of the loss.
+
+    Attributes:
+        spread: what all deviates of a training step are multiplied by, 1 unless a schedule says otherwise; at 0 every
+            sample is the mean.
 
     Raises:
         ConfigError: if a setting does not fit.
@@ -95,6 +104,14 @@ class StochasticSegmentationNetwork(SampledNetwork):
         self.mean = head(channels[0], out_channels, kernel_size=1)
         self.log_variance = head(channels[0], out_channels, kernel_size=1)
         self.factor = head(channels[0], out_channels * rank, kernel_size=1)
+        self.spread = 1.0
+        self._begin_narrow()
+
+    def _begin_narrow(self) -> None:
+        nn.init.normal_(self.log_variance.weight, std=_FIRST_FACTOR)
+        nn.init.constant_(_bias(self.log_variance), _FIRST_LOG_VARIANCE)
+        nn.init.normal_(self.factor.weight, std=_FIRST_FACTOR)
+        nn.init.zeros_(_bias(self.factor))
 
     def distribution(self, image: Tensor) -> LogitDistribution:
         """Distribution of an image's logits, in single precision also under autocast."""
@@ -123,7 +140,13 @@ class StochasticSegmentationNetwork(SampledNetwork):
         deviates = standard_deviates(self, samples, len(image), generator)
         shape = (len(image), 1, samples, self.out_channels, *image.shape[2:])
         noise = _normal_on_device(shape, generator, image.device)
-        return DrawnSamples(self.samples_from(image, deviates, [noise]), drawn_rater(target, generator))
+        samples_drawn = self.samples_from(image, self.spread * deviates, [self.spread * noise])
+        return DrawnSamples(samples_drawn, drawn_rater(target, generator))
+
+
+def _bias(head: nn.Conv2d | nn.Conv3d) -> Tensor:
+    assert head.bias is not None
+    return head.bias
 
 
 def _normal_on_device(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:

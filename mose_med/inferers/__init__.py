@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mose_med.inferers.autocast import AutocastInferer
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.bundles.autocast import AutocastInferer
+from mose_med.inferers.bundles.samples import SamplesInferer
 from mose_med.inferers.case import infer_case
 from mose_med.inferers.distribution import CaseDistribution, MapFormat
-from mose_med.inferers.drawing import SamplesInferer
-from mose_med.inferers.lesions import Lesion, LesionEntropy
+from mose_med.inferers.lesions.lesion import Lesion, LesionEntropy
+from mose_med.inferers.lesions.volumes import VolumeDistribution
 from mose_med.inferers.lungs import lung_mask
-from mose_med.inferers.regions import Box, Region
-from mose_med.inferers.views import RegionName
-from mose_med.inferers.volumes import VolumeDistribution
-from mose_med.inferers.windows import NoduleWindows, Window, nodule_windows, require_inside
+from mose_med.inferers.regions import Region
+from mose_med.inferers.windows.asked_regions import RegionName
+from mose_med.inferers.windows.cutting import NoduleWindows, Window, nodule_windows, require_inside
 from mose_med.lazy_names import names_from
 
 if TYPE_CHECKING:
-    from mose_med.inferers.preprocessed_windows import PreprocessedWindows
+    from mose_med.inferers.bundles.preprocessed_windows import PreprocessedWindows
 
 __all__ = [
     "AutocastInferer",
@@ -40,4 +41,4 @@ __all__ = [
 ]
 
 #: MONAI's bundles alone use it, and it brings MONAI.
-__getattr__ = names_from(__name__, {"preprocessed_windows": "PreprocessedWindows"})
+__getattr__ = names_from(__name__, {"bundles.preprocessed_windows": "PreprocessedWindows"})

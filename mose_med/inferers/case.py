@@ -14,18 +14,24 @@ from numpy.typing import NDArray
 from mose_med.ct_image import PlacedImage
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
-from mose_med.inferers.further_samples import FurtherSamples
-from mose_med.inferers.lesions import Lesion, LesionSource, find_lesions, same_lesions_told
-from mose_med.inferers.nearest import nearest_shares
-from mose_med.inferers.noise import draw_case_noise
+from mose_med.inferers.lesions.further_samples import FurtherSamples
+from mose_med.inferers.lesions.lesion import Lesion
+from mose_med.inferers.lesions.measuring import LesionSource, find_lesions, same_lesions_told
+from mose_med.inferers.noise import case_seed, draw_case_noise
 from mose_med.inferers.precision import Precision, computing_in
-from mose_med.inferers.regions import Region
+from mose_med.inferers.regions import Region, nearest_shares
 from mose_med.inferers.sampling import region_room, sample_region
-from mose_med.inferers.seeds import case_seed
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.views import RegionName, View, checked_region, lungs_of, nodule_views, search_view
-from mose_med.inferers.windows import OrientedVolume, oriented_volume, require_inside
+from mose_med.inferers.windows.asked_regions import (
+    AskedRegion,
+    RegionName,
+    checked_region,
+    listed_regions,
+    lungs_of,
+    searched_region,
+)
+from mose_med.inferers.windows.cutting import OrientedVolume, oriented_volume, require_inside
 from mose_med.lesion_rules import (
     DEPTH_MM,
     LESION_THRESHOLD,
@@ -116,34 +122,34 @@ def infer_case(
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
     inside = lungs_of(volume, lungs) if where == "lungs" else None
     if nodules is not None:
-        views = _listed_views(image, volume, nodules, preprocessing.roi_size, depth_mm)
+        asked = _listed_regions(image, volume, nodules, preprocessing.roi_size, depth_mm)
     else:
-        views = [search_view(volume, inside, preprocessing.roi_size, overlap)]
+        asked = [searched_region(volume, inside, preprocessing.roi_size, overlap)]
     noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
-    storage = Storage(sum(region_room(view.box, volume, noise) for view in views), scratch_dir)
+    storage = Storage(sum(region_room(region.box, volume, noise) for region in asked), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)
     searched = None if inside is None else np.asarray(volume.steps.undo(inside), dtype=bool)
     regions: list[Region] = []
     lesions: list[Lesion] = []
     with _ready(network), computing_in(precision, device_of(network)):
-        for view in views:
+        for wanted in asked:
             sampled = sample_region(
                 network,
                 volume,
-                view.windows,
-                view.box,
+                wanted.windows,
+                wanted.box,
                 noise,
                 preprocessing=preprocessing,
                 sw_batch_size=sw_batch_size,
                 storage=storage,
             )
             further = FurtherSamples(
-                network, volume, view, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir
+                network, volume, wanted, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir
             )
             numbers = (network.num_experts, samples_per_expert)
             source = LesionSource(sampled, affine, shape, numbers, storage, further.around)
-            found = find_lesions(source, rules, listed=view.listed, inside=searched)
+            found = find_lesions(source, rules, listed=wanted.listed, inside=searched)
             lesions += found
             regions.append(choose_standard_samples(sampled, found, affine, noise.uniforms, storage.release))
     return CaseDistribution(
@@ -155,30 +161,30 @@ def infer_case(
         regions=tuple(regions),
         lesions=tuple(lesions if nodules is None else same_lesions_told(lesions)),
         storage=storage,
-        num_windows=sum(len(set(view.windows)) for view in views),
-        shares=_shares(views, regions, affine),
+        num_windows=sum(len(set(region.windows)) for region in asked),
+        shares=_shares(asked, regions, affine),
     )
 
 
 def _shares(
-    views: Sequence[View], regions: Sequence[Region], affine: NDArray[np.float64]
+    asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64]
 ) -> tuple[NDArray[np.bool_] | None, ...] | None:
-    positions = [view.listed.position_mm for view in views if view.listed is not None]
+    positions = [region.listed.position_mm for region in asked if region.listed is not None]
     shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
     return tuple(shares) if any(share is not None for share in shares) else None
 
 
-def _listed_views(
+def _listed_regions(
     image: PlacedImage,
     volume: OrientedVolume,
     nodules: Sequence[Sequence[float]] | NDArray[np.floating],
     roi_size: tuple[int, int],
     depth_mm: float,
-) -> list[View]:
+) -> list[AskedRegion]:
     if not len(nodules):
         return []
     require_inside(image, nodules)
-    return nodule_views(volume, np.asarray(nodules, dtype=np.float64), roi_size, depth_mm)
+    return listed_regions(volume, np.asarray(nodules, dtype=np.float64), roi_size, depth_mm)
 
 
 def _check_arguments(

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from mose_med.case_maps import maps_of_kind
 from mose_med.errors import ConfigError
 from mose_med.geometry import translated
-from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
-from mose_med.inferers.lesions import Lesion
-from mose_med.inferers.regions import Box, Region, assembled, unpack
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.lesions.lesion import Lesion
+from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts, unpack
 from mose_med.inferers.storage import Storage
 
 __all__ = ["CaseDistribution", "MapFormat"]

@@ -8,6 +8,7 @@ nearest one.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from itertools import product
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mose_med.geometry import window_overlap
-from mose_med.inferers.windows import Window
+from mose_med.inferers.windows.cutting import Window
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import (
     NoiseField,
@@ -31,7 +32,7 @@ from mose_med.networks.protocol import (
 )
 from mose_med.seeds import numpy_stream
 
-__all__ = ["SAMPLES_FOR_QUANTILES", "CaseFields", "CaseNoise", "draw_case_noise"]
+__all__ = ["SAMPLES_FOR_QUANTILES", "CaseFields", "CaseNoise", "case_seed", "draw_case_noise"]
 
 #: Quadrature points per expert that quantiles of volumes need: their variance is .95 of the Gaussian's.
 SAMPLES_FOR_QUANTILES = 25
@@ -132,3 +133,27 @@ def _further(network: StochasticNetwork, fields: CaseFields) -> CaseNoise:
 
 def _streams(purpose: str, experts: range, samples: int) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(f"{purpose} {k} {s}" for s in range(samples)) for k in experts)
+
+
+def case_seed(seed: int, values: NDArray[np.generic]) -> int:
+    """Seed, below 2^64, of a run's seed and the voxels of a case.
+
+    Values are rounded to whole HU, so that formats which store them in different types agree; in the orientation of
+    the network, so that the orders of axes agree which a study can be stored in. Positions that are listed do not
+    enter: a sample is the same hypothesis whatever else is asked.
+
+    Args:
+        seed: of the run.
+        values: HU (i, j, k), in the orientation of the network.
+
+    Example:
+        >>> case_seed(0, np.zeros((2, 2, 1))) == case_seed(0, np.full((2, 2, 1), 0.2, np.float32))
+        True
+        >>> case_seed(0, np.zeros((2, 2, 1))) == case_seed(1, np.zeros((2, 2, 1)))
+        False
+    """
+    digest = hashlib.sha256(f"{seed} {values.shape}".encode())
+    limits = np.iinfo(np.int16)
+    for k in range(values.shape[2]):
+        digest.update(np.rint(values[..., k]).clip(limits.min, limits.max).astype("<i2").tobytes())
+    return int.from_bytes(digest.digest()[:8], "little")

@@ -6,103 +6,19 @@ gating in half precision. Axes: i, j, k space, K experts, S samples per expert, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from mose_med.geometry import Reorientation
+from mose_med.inferers.boxes import Box, distance_mm
+from mose_med.metrics import expert_entropy_split, predictive_entropy
 
-__all__ = ["Box", "Region", "assembled", "bounding_box", "pack", "unpack"]
+__all__ = ["Region", "assembled", "entropy", "entropy_between_experts", "nearest_shares", "pack", "unpack"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
-#: Slices of which a quantity is computed at a time.
-_SLAB_DEPTH = 16
-
-
-class Box(NamedTuple):
-    """A box of voxels, ``start`` included, ``stop`` not."""
-
-    start: tuple[int, int, int]
-    stop: tuple[int, int, int]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels along each axis."""
-        i, j, k = (stop - start for start, stop in zip(self.start, self.stop, strict=True))
-        return i, j, k
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """To cut the box out of a volume."""
-        i, j, k = (slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
-        return i, j, k
-
-    def overlaps(self, other: Box) -> bool:
-        """Whether the boxes share a voxel.
-
-        Example:
-            >>> Box((0, 0, 0), (2, 2, 2)).overlaps(Box((2, 0, 0), (3, 2, 2)))
-            False
-        """
-        return all(a < d and c < b for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True))
-
-    def intersection(self, other: Box) -> Box:
-        """The voxels that both have; of no size along an axis where they have none."""
-        start = np.maximum(self.start, other.start).tolist()
-        stop = np.maximum(np.minimum(self.stop, other.stop), start).tolist()
-        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-    def grown(self, voxels: int | Sequence[int], within: Box) -> Box:
-        """The box and so many voxels more on each side (along each axis), as far as they lie in another box.
-
-        Example:
-            >>> Box((2, 2, 2), (4, 4, 4)).grown(1, Box((0, 0, 0), (9, 9, 4)))
-            Box(start=(1, 1, 1), stop=(5, 5, 4))
-        """
-        i, j, k = np.subtract(self.start, voxels).tolist()
-        u, v, w = np.add(self.stop, voxels).tolist()
-        return Box((i, j, k), (u, v, w)).intersection(within)
-
-    def slabs(self) -> Iterator[Box]:
-        """The box in pieces of a few slices; none if it has no voxel."""
-        for first in range(self.start[2], self.stop[2] if 0 not in self.shape else self.start[2], _SLAB_DEPTH):
-            yield Box((*self.start[:2], first), (*self.stop[:2], min(first + _SLAB_DEPTH, self.stop[2])))
-
-    def slices_in(self, outer: Box) -> tuple[slice, slice, slice]:
-        """To cut the box out of an array that holds ``outer``."""
-        i, j, k = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
-        return i, j, k
-
-    def union(self, other: Box) -> Box:
-        """Smallest box that holds both."""
-        start = np.minimum(self.start, other.start).tolist()
-        stop = np.maximum(self.stop, other.stop).tolist()
-        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-    def reoriented(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:
-        """The same voxels in the grid that the one of ``shape`` becomes by ``steps``."""
-        start, stop = [0, 0, 0], [0, 0, 0]
-        for target, (source, flip) in enumerate(zip(steps.axes, steps.flips, strict=True)):
-            low, high = self.start[source], self.stop[source]
-            start[target], stop[target] = (shape[source] - high, shape[source] - low) if flip else (low, high)
-        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-    def undo(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:
-        """The same voxels in the grid, of ``shape``, that was reoriented by ``steps``."""
-        start, stop = [0, 0, 0], [0, 0, 0]
-        for target, (source, flip) in enumerate(zip(steps.axes, steps.flips, strict=True)):
-            low, high = self.start[target], self.stop[target]
-            start[source], stop[source] = (shape[source] - high, shape[source] - low) if flip else (low, high)
-        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
-
-def bounding_box(mask: NDArray[np.bool_]) -> Box:
-    """Smallest box that holds every voxel of a mask (i, j, k) that has some."""
-    ranges = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]].tolist() for axis in range(3)]
-    (i, u), (j, v), (k, w) = ranges
-    return Box((i, j, k), (u + 1, v + 1, w + 1))
 
 
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -193,3 +109,58 @@ def assembled(
             np.copyto(result[part.slices_in(box)], quantity(region.crop(part)), where=where, casting="unsafe")
             release()
     return result
+
+
+def entropy(region: Region) -> NDArray[np.float32]:
+    """Entropy of the marginal (i, j, k); 0 where no window was."""
+    foreground = torch.from_numpy(region.probability()).clamp(0, 1)
+    return np.asarray(predictive_entropy(torch.stack([1 - foreground, foreground])[None])[0].numpy()) * region.looked()
+
+
+def entropy_between_experts(region: Region) -> NDArray[np.float32]:
+    """Mutual information of expert and label (i, j, k); 0 where no window was."""
+    looked = region.looked()
+    foreground = torch.from_numpy(region.expert_means.astype(np.float32)).movedim(-1, 0).clamp(0, 1)
+    probs = np.where(looked[..., None], region.expert_probs(), np.float32(1 / region.gating.shape[-1]))
+    split = expert_entropy_split(
+        torch.stack([1 - foreground, foreground], dim=1)[None], torch.from_numpy(probs).movedim(-1, 0)[None]
+    )
+    return np.asarray(split.between[0].clamp_min(0).numpy()) * looked
+
+
+def nearest_shares(
+    boxes: Sequence[Box], positions_mm: Sequence[NDArray[np.float64]], affine: NDArray[np.float64]
+) -> list[NDArray[np.bool_] | None]:
+    """Of every box the voxels that are nearer to its position than to that of any other box that holds them.
+
+    Of positions that are equally far, the one with the least coordinates has the voxel, whatever their order.
+
+    Args:
+        boxes: of the input's grid.
+        positions_mm: of each box, RAS.
+        affine: of the input's grid.
+
+    Returns:
+        Masks (i, j, k) of the boxes; None where no other box shares a voxel.
+
+    Example:
+        >>> boxes = [Box((0, 0, 0), (4, 1, 1)), Box((2, 0, 0), (6, 1, 1))]
+        >>> shares = nearest_shares(boxes, [np.array([1.5, 0, 0]), np.array([3.5, 0, 0])], np.eye(4))
+        >>> [share.ravel().tolist() for share in shares]
+        [[True, True, True, False], [False, True, True, True]]
+    """
+    order = sorted(range(len(boxes)), key=lambda n: (*positions_mm[n].tolist(), n))
+    rank = {n: place for place, n in enumerate(order)}
+    shares: list[NDArray[np.bool_] | None] = [None] * len(boxes)
+    for n, box in enumerate(boxes):
+        for other in range(len(boxes)):
+            if other == n or not boxes[other].overlaps(box):
+                continue
+            both = box.intersection(boxes[other])
+            own, others = (distance_mm(both, positions_mm[of], affine) for of in (n, other))
+            share = shares[n]
+            if share is None:
+                share = np.ones(box.shape, dtype=np.bool_)
+            share[both.slices_in(box)] &= own <= others if rank[n] < rank[other] else own < others
+            shares[n] = share
+    return shares

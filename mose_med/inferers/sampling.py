@@ -13,17 +13,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.inferers.blending import BlendedSlice, blended_slices, interpolated_slice
+from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
-from mose_med.inferers.predicting import predictions
-from mose_med.inferers.regions import Box, Region, pack
+from mose_med.inferers.regions import Region, pack
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.windows import OrientedVolume, Window
+from mose_med.inferers.windows.blending import BlendedSlice, blended_slices, interpolated_slice
+from mose_med.inferers.windows.cutting import OrientedVolume, Window
+from mose_med.inferers.windows.predicting import predictions
 from mose_med.networks.protocol import StochasticNetwork
 from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import box_on_grid, box_on_slice
 
-__all__ = ["box_on_view", "region_room", "sample_region"]
+__all__ = ["box_on_volume_grid", "region_room", "sample_region"]
 
 #: Slices after which the pages of a region that is kept in a file are let go.
 _RELEASE_SLICES = 8
@@ -95,7 +96,7 @@ def _box_on_image(box: Box, volume: OrientedVolume) -> Box:
     return _box_on_volume(box, volume).undo(volume.steps, tuple(volume.steps.undo(volume.values).shape))
 
 
-def box_on_view(box: Box, volume: OrientedVolume, within: Box) -> Box:
+def box_on_volume_grid(box: Box, volume: OrientedVolume, within: Box) -> Box:
     """The voxels of the oriented grid, inside a box of it, that hold a box of the input's own grid."""
     seen = box.reoriented(volume.steps, tuple(volume.steps.undo(volume.values).shape))
     low, high = box_on_grid(seen.start[:2], seen.stop[:2], volume.grid)

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.geometry import index_to_mm, translated
-from mose_med.inferers.lesions import Lesion
-from mose_med.inferers.regions import Box, Region, pack
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.lesions.lesion import Lesion
+from mose_med.inferers.regions import Region, pack
 
 __all__ = ["choose_standard_samples", "chosen_experts"]
 

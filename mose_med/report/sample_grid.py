@@ -17,12 +17,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["SamplePanel", "shown_square", "write_sample_grid"]
+__all__ = ["SamplePanel", "sample_grid", "shown_square", "write_sample_grid"]
 
 _RATER_COLOURS = ("#00c2ff", "#ff4f9a", "#7cf03d", "#b79cff")
 _SAMPLE_COLOUR = "#ffd400"
 #: Outlines drawn for one expert; more would hide the image.
-_OUTLINES = 8
+_OUTLINES = 16
 _LEAST_SIDE = 48
 _MARGIN = 10
 
@@ -69,6 +69,11 @@ def write_sample_grid(path: str | os.PathLike[str], panels: Sequence[SamplePanel
         panels: slices, at least one, all with the same number of experts.
         caption: below the rows, wrapped to the width of the figure.
     """
+    sample_grid(panels, caption).savefig(path, dpi=120, metadata={"Software": None})
+
+
+def sample_grid(panels: Sequence[SamplePanel], caption: str = "") -> Figure:
+    """The figure of :func:`write_sample_grid`."""
     columns = len(panels[0].expert_probs) + 3
     width = 2 * _EDGE + columns * (_PANEL + _GAP) - _GAP
     lines = textwrap.wrap(caption, int(width * 17))
@@ -83,7 +88,7 @@ def write_sample_grid(path: str | os.PathLike[str], panels: Sequence[SamplePanel
         _draw_row([figure.add_axes(tuple(np.array(box) / inches)) for box in boxes], panel)
     _write_headings(figure, columns)
     figure.text(_EDGE / width, 0.5 * _EDGE / height, "\n".join(lines), fontsize=7, va="bottom", color="0.3")
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    return figure
 
 
 def shown_square(panel: SamplePanel) -> tuple[slice, slice]:
@@ -119,7 +124,8 @@ def _draw_row(axes: Sequence[Axes], panel: SamplePanel) -> None:
     _count_empty(axes[0], panel.rater_masks, "drew nothing")
     numbers = panel.expert_numbers or range(1, len(panel.expert_probs) + 1)
     for axis, number, prob, masks in zip(axes[1:-2], numbers, panel.expert_probs, panel.expert_masks, strict=True):
-        _show(axis, panel.image[square], f"expert {number}: {100 * prob:.0f} %", **grey)
+        drawn = f"expert {number}: {100 * prob:.0f} %" if len(panel.expert_probs) > 1 else f"{len(masks)} samples"
+        _show(axis, panel.image[square], drawn, **grey)
         for mask in masks[:_OUTLINES]:
             _outline(axis, mask[square], _SAMPLE_COLOUR)
         _count_empty(axis, masks, "empty")
@@ -156,10 +162,14 @@ def _count_empty(axes: Axes, masks: NDArray[Any], word: str) -> None:
 
 def _write_headings(figure: Figure, columns: int) -> None:
     width, height = figure.get_size_inches()
+    experts = columns - 3
+    drawn, together = ("what the experts draw, with their probabilities", "all experts together")
+    if experts == 1:
+        drawn, together = ("what the model draws", "all samples together")
     for first, last, text in (
         (0, 0, "what the raters drew"),
-        (1, columns - 3, "what the experts draw, with their probabilities"),
-        (columns - 2, columns - 1, "all experts together"),
+        (1, experts, drawn),
+        (columns - 2, columns - 1, together),
     ):
         left, right = _EDGE + first * (_PANEL + _GAP), _EDGE + last * (_PANEL + _GAP) + _PANEL
         y = 1 - 0.2 / height

@@ -9,43 +9,54 @@ import types
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, redirect_stdout
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, TextIO, get_args
 
 import typer
 from typer.core import TyperCommand
 
 from mose_med.errors import ConfigError
+from mose_med.options import Option
 from pipelines.common.command_result import Outcome, result_document
-from pipelines.common.console import ExitCode, configure_logging, run_command
+from pipelines.common.console import ExitCode, configure_logging, run_command, stderr
+from pipelines.common.help_page import write_examples, write_options
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.common.options import RUN_PANEL
+from pipelines.common.processes import rank_and_count
 from pipelines.common.signature import built, parameters, typed_options
+from pipelines.common.usage_errors import PARSED
 
-__all__ = ["JSON_FLAG", "command", "options_of", "refuse_others"]
+__all__ = [
+    "JSON_FLAG",
+    "CommonOptions",
+    "command",
+    "forget_running",
+    "options_of",
+    "print_document",
+    "refuse_others",
+    "running",
+]
 
 #: Switch of every command.
 JSON_FLAG = "--json"
 
-_KEYWORD = inspect.Parameter.KEYWORD_ONLY
-_LogFile = Annotated[
-    Path | None,
-    typer.Option(help="Also write the log to this file.", show_default=False, rich_help_panel=RUN_PANEL),
-]
-_Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.", rich_help_panel=RUN_PANEL)]
-_Json = Annotated[
-    bool,
-    typer.Option(
-        JSON_FLAG, help="Print one JSON object on standard output; all text goes to stderr.", rich_help_panel=RUN_PANEL
-    ),
-]
-_COMMON = (
-    inspect.Parameter("log_file", _KEYWORD, default=None, annotation=_LogFile),
-    inspect.Parameter("debug", _KEYWORD, default=False, annotation=_Debug),
-    inspect.Parameter("as_json", _KEYWORD, default=False, annotation=_Json),
-)
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """What every command has besides its own options."""
+
+    log_file: Annotated[Path | None, Option("Also write the log to this file.", panel=RUN_PANEL)] = None
+    debug: Annotated[bool, Option("Show where an error comes from.", panel=RUN_PANEL)] = False
+    json: Annotated[
+        bool, Option("Print one JSON object on standard output; all text goes to stderr.", panel=RUN_PANEL)
+    ] = False
+
+
 #: Fields that name what a command writes.
 _OUTPUTS = ("output_dir", "output_file", "case_dir")
+#: Widest help page, in columns.
+_HELP_WIDTH = 120
 #: Name of the command that is being run.
 _running: ContextVar[str] = ContextVar("running", default="")
 
@@ -75,30 +86,47 @@ def command(
         kinds = get_args(annotation) if isinstance(annotation, types.UnionType) else (annotation,)
 
         @functools.wraps(function)
-        def run(*, log_file: Path | None, debug: bool | None, as_json: bool | None, **typed: Any) -> None:
-            given = {name: value for name, value in typed.items() if value is not None}
+        def run(**typed: Any) -> None:
+            common: CommonOptions = built(CommonOptions, _given(typed, own=False))
+            given = _given(typed, own=True)
 
             def work() -> Any:
                 calm_mlflow()
-                configure_logging(quiet=given.get("quiet", False), log_file=log_file, debug=bool(debug))
+                configure_logging(quiet=given.get("quiet", False), log_file=common.log_file, debug=common.debug)
                 return function(built(kinds[0] if choose is None else choose(given), given))
 
-            raise typer.Exit(_run(work, given, debug=bool(debug), as_json=bool(as_json)))
+            raise typer.Exit(_run(work, given, debug=common.debug, as_json=common.json))
 
-        signature = [*parameters(kinds), *_COMMON]
+        signature = [*parameters(kinds), *parameters((CommonOptions,))]
         run.kinds = kinds  # type: ignore[attr-defined]
         run.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature}
-        epilog = "\n\n".join(("Examples:", *examples)) if examples else None
-        group.command(name, cls=_Command, epilog=epilog)(run)
+        run.examples = examples  # type: ignore[attr-defined]
+        group.command(name, cls=_Command, context_settings={"max_content_width": _HELP_WIDTH})(run)
 
     return register
+
+
+def _given(typed: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
+    """What was typed of the command's own options, or of those that all commands have."""
+    common = {declared.name for declared in typed_options(CommonOptions)}
+    return {name: value for name, value in typed.items() if value is not None and (name not in common) == own}
 
 
 def options_of(command: object) -> tuple[type, ...]:
     """Dataclasses of a command's options."""
     kinds: tuple[type, ...] = getattr(command, "kinds", ())
     return kinds
+
+
+def running() -> str:
+    """Name of the command that was parsed last; empty if none was."""
+    return _running.get()
+
+
+def forget_running() -> None:
+    """Let no command have been parsed."""
+    _running.set("")
 
 
 def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_json: bool) -> ExitCode:
@@ -115,14 +143,20 @@ def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_j
     with ExitStack() as stack:
         if as_json:
             stack.enter_context(redirect_stdout(sys.stderr))
-        code = run_command(finish, debug=debug, told=errors.append)
+        code = run_command(finish, debug=debug, overwrite=given.get("overwrite", False), told=errors.append)
     if as_json:
         output = next((given[name] for name in _OUTPUTS if name in given), None)
         error = errors[0] if errors else None
         result = None if errors else outcome.result or {}
-        stdout.write(result_document(_running.get(), code, error=error, result=result, output=output) + "\n")
-        stdout.flush()
+        print_document(result_document(_running.get(), code, error=error, result=result, output=output), stdout)
     return code
+
+
+def print_document(document: str, stdout: TextIO) -> None:
+    """Print the object of ``--json``; of several processes that torchrun started, the first does."""
+    if rank_and_count()[0] == 0:
+        stdout.write(document + "\n")
+        stdout.flush()
 
 
 def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
@@ -140,21 +174,52 @@ def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
 class _Command(TyperCommand):
     """A command that is told apart what was typed, and whose options take several values after one flag.
 
-    ``--samples 16 50 100`` is ``--samples 16 --samples 50 --samples 100``. Commands with positional arguments stay as
+    ``--seed 1 2`` of an option that takes several is ``--seed 1 --seed 2``. Commands with positional arguments stay as
     they are: there, a value after a value is the next argument.
     """
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """Write the help page; see :mod:`pipelines.common.help_page`."""
+        self.format_usage(ctx, formatter)
+        self.format_help_text(ctx, formatter)
+        write_options(self.get_params(ctx), ctx, formatter)
+        write_examples(getattr(self.callback, "examples", ()), formatter)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Give every value a flag of its own and parse; what neither was typed nor is in the environment is None."""
         flags = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         positional = any(parameter.param_type_name == "argument" for parameter in self.params)
         _running.set(ctx.command_path.partition(" ")[2])
+        args = _with_present_names(args, _former_flags(options_of(self.callback)))
+        ctx.meta[PARSED] = list(args)
         rest = super().parse_args(ctx, args if positional else _one_value_a_flag(args, flags))
         for name in ctx.params:
             source = ctx.get_parameter_source(name)
             if source is None or source.name == "DEFAULT":
                 ctx.params[name] = None
         return rest
+
+
+def _former_flags(kinds: tuple[type, ...]) -> dict[str, str]:
+    """Present flag of every former one."""
+    options = (each for kind in kinds for each in typed_options(kind) if each.option and each.option.former_name)
+    return {_flag(str(each.option and each.option.former_name)): _flag(each.name) for each in options}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _with_present_names(arguments: list[str], former: Mapping[str, str]) -> list[str]:
+    """Put present flags in the place of former ones, and say so."""
+    present = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        if flag in former:
+            text = f"{flag} is called {former[flag]} now: please use that name"
+            stderr.print(f"WARNING  {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        present.append(f"{former.get(flag, flag)}{equals}{value}")
+    return present
 
 
 def _one_value_a_flag(arguments: list[str], flags: set[str]) -> list[str]:

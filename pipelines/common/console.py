@@ -19,7 +19,7 @@ from mose_med.files.credentials import without_credentials
 from pipelines.common.memory import lost_process, ran_out_of_memory
 from pipelines.common.runs.termination import Terminated, end_children, ended_by_signals
 
-__all__ = ["ExitCode", "configure_logging", "named_log_file", "run_command", "stderr"]
+__all__ = ["ExitCode", "configure_logging", "named_log_file", "run_command", "stderr", "to_go_on"]
 
 #: Progress and messages; results go to files.
 stderr = Console(stderr=True)
@@ -30,10 +30,7 @@ _SILENCED = ("nibabel.global", "pydicom", "highdicom", "pynetdicom")
 #: Attribute of the handlers that are of this module.
 _MARK = "is_of_mose_med"
 _DEBUG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s:%(lineno)d %(message)s"
-_LOST_PROCESS = (
-    "a process that worked for this command was ended, as the system does when memory runs out: "
-    "run the same command again to go on, with fewer --jobs if it has them"
-)
+_LOST_PROCESS = "a process that worked for this command was ended, as the system does when memory runs out"
 
 
 class ExitCode(IntEnum):
@@ -134,8 +131,17 @@ def _show_warning(
     logging.getLogger(__name__).log(logging.WARNING if told else logging.DEBUG, "%s (%s)", text, package)
 
 
+def to_go_on(overwrite: bool = False) -> str:
+    """What to do after a command was stopped; ``--overwrite`` would begin anew."""
+    return f"run the same command again{', without --overwrite,' if overwrite else ''} to go on"
+
+
 def run_command(
-    command: Callable[[], ExitCode | None], *, debug: bool = False, told: Callable[[str], None] | None = None
+    command: Callable[[], ExitCode | None],
+    *,
+    debug: bool = False,
+    overwrite: bool = False,
+    told: Callable[[str], None] | None = None,
 ) -> ExitCode:
     """Run ``command`` and turn whatever it raises into an exit code and, at most, one line on stderr.
 
@@ -144,6 +150,7 @@ def run_command(
     Args:
         command: returns its exit code; None means done.
         debug: show tracebacks.
+        overwrite: the command was told to do its work again.
         told: gets the line as well.
     """
     report = functools.partial(_report, debug=debug, told=told)
@@ -155,14 +162,15 @@ def run_command(
     except KeyboardInterrupt as stop:
         end_children()
         code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
-        return _report(f"{code.name.lower()}: run the same command again to go on", code, debug=False, told=told)
+        return _report(f"{code.name.lower()}: {to_go_on(overwrite)}", code, debug=False, told=told)
     except OSError as error:
         return report(_describe_os_error(error), ExitCode.BAD_INPUT)
     except Exception as error:
         if ran_out_of_memory(error):
             return report(_describe_memory(error), ExitCode.BAD_INPUT)
         if lost_process(error):
-            return report(_LOST_PROCESS, ExitCode.BAD_INPUT)
+            advice = f"{to_go_on(overwrite)}, with fewer --jobs if it has them"
+            return report(f"{_LOST_PROCESS}: {advice}", ExitCode.BAD_INPUT)
         where = "--debug" if named_log_file() is None else "the log file"
         message = f"internal error: {type(error).__name__}: {error} ({where} shows where; please report it)"
         return report(message, ExitCode.INTERNAL_ERROR)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pipelines.common.console import ExitCode, configure_logging
 
-__all__ = ["begin_process", "keep_current_folder_out", "spawn_context", "wait_without_spinning"]
+__all__ = ["begin_process", "keep_current_folder_out", "rank_and_count", "spawn_context", "wait_without_spinning"]
 
 #: How long a thread of OpenMP looks for work before it sleeps, by the variable that each of its libraries reads: GNU's,
 #: which PyTorch has, in rounds of a few ns, Intel's and LLVM's in ms.
@@ -25,6 +25,13 @@ _WAITING = {"GOMP_SPINCOUNT": "2000", "KMP_BLOCKTIME": "0"}
 def keep_current_folder_out() -> None:
     """Keep modules of the current folder out of every Python that this process starts from now on."""
     os.environ["PYTHONSAFEPATH"] = "1"
+
+
+def rank_and_count() -> tuple[int, int]:
+    """Which of how many processes of torchrun this one is; a process that it did not start is the only one."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 def wait_without_spinning() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-from mose_med.options import Option, check_options
-from pipelines.common.options import Device, OutputDir, Overwrite, Quiet, Seed, SplitCsv, Threads
+from mose_med.options import check_options
+from pipelines.common.options import Device, OutputDir, Overwrite, PhantomOrLidcRoot, Quiet, Seed, SplitCsv, Threads
 
 __all__ = ["DemoOptions"]
 
@@ -17,7 +16,7 @@ class DemoOptions:
     """What to run; a folder for each stage is made below the output folder."""
 
     output_dir: OutputDir = Path("demo")
-    lidc_root: Annotated[Path | None, Option("LIDC-IDRI copy; without it, a phantom with real contours.")] = None
+    lidc_root: PhantomOrLidcRoot = None
     split_csv: SplitCsv = None
     seed: Seed = 0
     device: Device = "auto"

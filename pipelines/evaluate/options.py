@@ -9,7 +9,20 @@ from typing import Annotated
 from mose_med.errors import ConfigError
 from mose_med.options import Limits, Option, check_options
 from mose_med.weights.shipped import chosen_checkpoint
-from pipelines.common.options import CodesName, Device, OutputDir, Overwrite, Precision, Quiet, Seed, Threads
+from pipelines.common.options import (
+    CodesName,
+    Datalist,
+    Device,
+    OutputDir,
+    Overwrite,
+    Part,
+    Precision,
+    Quiet,
+    Seed,
+    SeveralNumSamples,
+    ShippedOrCheckpoint,
+    Threads,
+)
 
 __all__ = ["EvaluateMasksOptions", "EvaluateOptions"]
 
@@ -20,17 +33,14 @@ class EvaluateOptions:
 
     Attributes:
         batch_size: slices that are read and scored at once; no score depends on it.
+        replace_other: replace an evaluation with other options, and keep one with these.
     """
 
-    datalist: Annotated[Path, Option("dataset.json of a prepare command.")]
-    checkpoint: Annotated[
-        Path | None, Option("Weights written by mose-med train, or a bundle that holds them.", default_text="shipped")
-    ]
+    datalist: Datalist
+    checkpoint: ShippedOrCheckpoint
     output_dir: OutputDir
-    part: Annotated[str, Option("training, validation or test.")] = "test"
-    num_samples: Annotated[
-        tuple[int, ...], Option("Samples per image, one number or several.", name="samples", at_least=1)
-    ] = (16,)
+    part: Part = "test"
+    num_samples: SeveralNumSamples = (16,)
     codes: CodesName = "quadrature"
     precision: Precision = "auto"
     seed: Seed = 0
@@ -38,6 +48,7 @@ class EvaluateOptions:
     device: Device = "auto"
     threads: Threads = None
     batch_size: Annotated[int, Limits(at_least=1)] = 16
+    replace_other: bool = False
     overwrite: Overwrite = False
     quiet: Quiet = False
 
@@ -65,7 +76,15 @@ class EvaluateMasksOptions:
     predictions: Annotated[Path, Option("Without a model: folder of masks, <case>.nii.gz (4D) or <case>/*.nii.gz.")]
     references: Annotated[Path, Option("Folder of the raters' masks.")]
     output_dir: OutputDir
-    classes: Annotated[tuple[int, ...], Option("With --predictions: classes that count.", at_least=0)] = (1,)
+    classes: Annotated[
+        tuple[int, ...],
+        Option(
+            "With --predictions: values of the masks that count.",
+            name="class_values",
+            former_name="classes",
+            at_least=0,
+        ),
+    ] = (1,)
     prediction_weights: Annotated[
         Path | None, Option("With --predictions: JSON or CSV of weights by case.", default_text="equal")
     ] = None

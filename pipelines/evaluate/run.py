@@ -81,7 +81,13 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         torch.set_num_threads(options.threads)
     run = _Run(options)
     content = Content.of_datalist(options.output_dir, {"": run.datalist}, (options.part, "training"))
-    if claim_with_content(options.output_dir, run.record(), content, overwrite=options.overwrite):
+    if claim_with_content(
+        options.output_dir,
+        run.record(),
+        content,
+        overwrite=options.overwrite,
+        replace_other=options.replace_other,
+    ):
         finished = read_evaluation(options.output_dir)
         if finished is not None:
             _logger.info("%s is done", options.output_dir)

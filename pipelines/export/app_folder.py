@@ -49,14 +49,26 @@ def _write_app(options: ExportAppOptions, package: str, weights: Path) -> None:
     folder, overwrite = options.output_dir, options.overwrite
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
         raise ConfigError(f"{folder} is not empty: name another folder or add --overwrite")
-    target = folder / weights
+    target, template = folder / weights, list((files(package) / "template").iterdir())
+    _require_own(folder, target, [_name(file.name) for file in template])
     target.parent.mkdir(parents=True, exist_ok=True)
     _write_weights(target, chosen_checkpoint(options.checkpoint), options.bundle)
-    for file in (files(package) / "template").iterdir():
+    for file in template:
         text = file.read_text(encoding="utf-8").replace("@PYTHON@", sys.executable).replace("@VERSION@", __version__)
-        path = folder / (file.name.removesuffix(".txt") if file.name.endswith(".py.txt") else file.name)
+        path = folder / _name(file.name)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+
+
+def _name(template: str) -> str:
+    return template.removesuffix(".txt") if template.endswith(".py.txt") else template
+
+
+def _require_own(folder: Path, weights: Path, names: list[str]) -> None:
+    """Refuse to replace files of others: an application has weights before it has anything else."""
+    in_the_way = [name for name in sorted(names) if (folder / name).exists()]
+    if in_the_way and not weights.is_file():
+        raise ConfigError(f"{folder} holds {in_the_way[0]} and is no such application: name another folder")
 
 
 def _write_weights(target: Path, checkpoint: Path, bundle: str | None) -> None:

@@ -60,7 +60,7 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
     if claimed_before and (options.output_dir / _CONTENT_NAME).is_file():
         logger.info("%s is already exported", options.output_dir)
         return options.output_dir
-    with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
+    with written_whole(options.output_dir, anew=options.overwrite) as folder, progress_bar(options.quiet) as progress:
         content_of_input.note(folder)
         cases = {part: _by_image(datalist.parts[part]) for part in PARTS}
         work = [(part, name, slices) for part in PARTS for name, slices in cases[part].items()]

@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from mose_med.options import Option, check_options
-from pipelines.common.options import RUN_PANEL, Checkpoint, Datalist, OutputDir, Overwrite, Quiet
+from pipelines.common.options import (
+    BundleOfModel,
+    Checkpoint,
+    Datalist,
+    OutputDir,
+    OutputFile,
+    Overwrite,
+    Quiet,
+    ShippedOrCheckpoint,
+)
 
 __all__ = ["ExportAppOptions", "ExportBundleOptions", "ExportNnunetOptions"]
 
@@ -17,20 +26,18 @@ class ExportBundleOptions:
     """What is exported; beside the checkpoint, the settings of its training are found, too."""
 
     checkpoint: Checkpoint
-    output_file: Annotated[Path, Option("Zip file to write.")]
+    output_file: OutputFile
     evaluation: Annotated[
         Path | None, Option("Folder of mose-med evaluate with the scores of this checkpoint, for the model card.")
     ] = None
-    bundle: Annotated[
-        str | None, Option("Which bundle the model belongs to.", default_text="that of the training, or lidc")
-    ] = None
+    bundle: BundleOfModel = None
     self_contained: Annotated[
         bool, Option("Bring the modules of mose_med that the configs name along: it runs without mose_med.")
     ] = False
     large_files: Annotated[
         str | None, Option("Address of the folder where files over 25 MB will be, for the zoo's large_files.yml.")
     ] = None
-    overwrite: Annotated[bool, Option("Replace the zip file.", panel=RUN_PANEL)] = False
+    overwrite: Overwrite = False
     quiet: Quiet = False
 
 
@@ -56,13 +63,7 @@ class ExportAppOptions:
     """An application that another program starts: a folder with its files and the weights."""
 
     output_dir: Annotated[Path, Option("Folder of the application.", is_argument=True, metavar="DIR")]
-    checkpoint: Annotated[
-        Path | None, Option("Weights written by mose-med train, or a bundle.", default_text="shipped")
-    ] = None
-    bundle: Annotated[
-        str | None, Option("Which bundle the model belongs to.", default_text="that of the training, or lidc")
-    ] = None
-    overwrite: Annotated[
-        bool, Option("Replace the files of an application; what it wrote itself stays.", panel=RUN_PANEL)
-    ] = False
+    checkpoint: ShippedOrCheckpoint = None
+    bundle: BundleOfModel = None
+    overwrite: Overwrite = False
     quiet: Quiet = False

@@ -64,7 +64,7 @@ def run_case(model: Model, request: CaseRequest, destination: Destination, stage
 def finish_case(
     model: Model, request: CaseRequest, read: CaseInput, destination: Destination, stages: Stages
 ) -> CaseOutcome:
-    """Infer and write a case that was read, unless it is there already.
+    """Infer and write a case that was read, unless it is there already and may stay.
 
     Raises:
         ConfigError: if the case is there with another request and may not be replaced.
@@ -72,7 +72,7 @@ def finish_case(
     case = stages.case = request.case or case_name(destination.key, read.identity)
     store = destination.store()
     wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
-    resumed = _is_done(store, case, wanted, overwrite=destination.overwrite)
+    resumed = not destination.overwrite and _is_done(store, case, wanted)
     if resumed:
         _LOGGER.info("%s is done already", case)
     else:
@@ -84,15 +84,15 @@ def finish_case(
     return CaseOutcome(case, read.study.source, resumed, stages.seconds, hashlib.sha256(provenance).hexdigest())
 
 
-def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], *, overwrite: bool) -> bool:
-    """Whether the case is there as wanted: the same request, options and weights; another may only be replaced."""
+def _is_done(store: ResultStore, case: str, wanted: dict[str, Any]) -> bool:
+    """Whether the case is there as wanted: the same request, options and weights; another is refused."""
     record = store.read(f"{case}/{PROVENANCE_NAME}")
     if record is None:
         return False
     differs = _difference(json.loads(record), wanted)
-    if differs is not None and not overwrite:
+    if differs is not None:
         raise ConfigError(f"{case} {differs}: name another output folder or add --overwrite")
-    return differs is None
+    return True
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
@@ -118,5 +118,5 @@ def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any]
         with store.publish(case, overwrite=overwrite) as folder:
             inferred.write_files(folder, case)
     except FileExistsError as error:
-        if not _is_done(store, case, wanted, overwrite=False):
+        if not _is_done(store, case, wanted):
             raise ConfigError(f"a folder {case} that no run made blocks the output: remove it") from error

@@ -9,15 +9,23 @@ from typing import Annotated
 from mose_med.api.options import READING_PANEL, GantryTilt, ResultOptions, SliceSpacing
 from mose_med.errors import ConfigError
 from mose_med.options import Option
-from pipelines.common.options import AcceptVersion, Device, Overwrite, Quiet, Threads
+from pipelines.common.options import (
+    AcceptVersion,
+    Acquisition,
+    CaBundle,
+    Device,
+    Dicomweb,
+    Overwrite,
+    Quiet,
+    Series,
+    ShippedOrCheckpoint,
+    Threads,
+)
 
-__all__ = ["InferOptions", "ListSeriesOptions", "ShippedOrCheckpoint", "Source"]
+__all__ = ["InferOptions", "ListSeriesOptions", "Source"]
 
 _COLUMNS = "x_ras_mm,y_ras_mm,z_ras_mm or x_lps_mm,y_lps_mm,z_lps_mm"
 
-ShippedOrCheckpoint = Annotated[
-    Path | None, Option("Weights written by mose-med train, or a bundle.", default_text="shipped")
-]
 Source = Annotated[
     Path | None,
     Option("DICOM folder or zip, or NIfTI, NRRD or MetaImage file, in HU.", is_argument=True, metavar="INPUT"),
@@ -32,10 +40,11 @@ class InferOptions(ResultOptions):
     output_dir: Annotated[
         Path,
         Option(
-            "Folder for everything that is written; a URL for many cases.",
+            "Folder for everything that is written.",
             typed=str,
             parse=Path,
-            default_text="required",
+            metavar="FOLDER or URL",
+            default_text="required; a URL for many cases",
         ),
     ]
     checkpoint: ShippedOrCheckpoint = None
@@ -49,39 +58,17 @@ class InferOptions(ResultOptions):
     lung_mask: Annotated[
         Path | None, Option("Volume that is not 0 in the lungs of INPUT.", default_text="found by threshold")
     ] = None
-    series: Annotated[
-        str | None,
-        Option(
-            "SeriesInstanceUID to read of INPUT, or its number in --list-series.",
-            default_text="1 of that list",
-            panel=READING_PANEL,
-        ),
-    ] = None
-    dicomweb: Annotated[
-        str | None,
-        Option(
-            "URL of a DICOM archive to take --study from and store results in; credentials from "
-            "MOSE_MED_DICOMWEB_USER and _PASSWORD, or _TOKEN, or ~/.netrc."
-        ),
-    ] = None
+    series: Series = None
+    dicomweb: Dicomweb = None
     study: Annotated[str | None, Option("StudyInstanceUID in the archive.")] = None
-    ca_bundle: Annotated[
-        Path | None, Option("Certificates of authorities to trust for the archive.", default_text="the usual ones")
-    ] = None
+    ca_bundle: CaBundle = None
     device: Device = "auto"
     threads: Threads = None
     profile: Annotated[bool, Option("Show where the time went, as run.json tells it.")] = False
     quiet: Quiet = False
     overwrite: Overwrite = False
     accept_version: AcceptVersion = False
-    acquisition: Annotated[
-        int | None,
-        Option(
-            "Acquisition to read of a DICOM series that holds the same places more than once.",
-            at_least=0,
-            panel=READING_PANEL,
-        ),
-    ] = None
+    acquisition: Acquisition = None
 
     def check(self) -> None:
         """Check the values, those that decide a result included.

@@ -58,7 +58,7 @@ def claimed_output(
         location: folder or URL.
         home: folder that has ``private/``.
         options: that all cases have in common.
-        overwrite: empty an output that was made with other options.
+        overwrite: empty an output that was made with other options; one of the same options stays.
         accept_version: continue in an output that another version made.
         keep_claim: of an output that was new, if this run fails before anything was done there.
 

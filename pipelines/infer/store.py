@@ -43,7 +43,7 @@ class Destination(NamedTuple):
     Attributes:
         location: a folder or a URL.
         key: of the hash that names cases.
-        overwrite: replace a case that was made with another request.
+        overwrite: infer a case again that is there, and replace it.
         mark: in the names of temporary files, by which a run knows its own.
     """
 
@@ -88,6 +88,8 @@ class ResultStore(ABC):
     def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
         """Make this the output of a run with these options; return whether it was that already.
 
+        An output of the same options is never emptied: it may hold cases of other runs.
+
         Raises:
             ConfigError: if it holds something else and may not be overwritten.
         """
@@ -108,6 +110,10 @@ class ResultStore(ABC):
     @abstractmethod
     def cases(self) -> list[str]:
         """Names of the cases that are there whole, sorted."""
+
+    @abstractmethod
+    def remove(self, case: str) -> None:
+        """Remove a case, if it is there whole."""
 
     @abstractmethod
     def publish(self, case: str, *, overwrite: bool) -> Any:
@@ -142,7 +148,7 @@ class FolderStore(ResultStore):
 
     def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
         """See :class:`ResultStore`."""
-        return claim_folder(self.folder, options, overwrite=overwrite, accept_version=accept_version)
+        return claim_folder(self.folder, options, replace_other=overwrite, accept_version=accept_version)
 
     def read(self, name: str) -> bytes | None:
         """See :class:`ResultStore`."""
@@ -172,6 +178,13 @@ class FolderStore(ResultStore):
             return False
         return not entry.is_symlink() or Path(entry.path).resolve().parent != self.folder.resolve()
 
+    def remove(self, case: str) -> None:
+        """See :class:`ResultStore`."""
+        folder, gone = self.folder / case, self._temporary(case)
+        if (folder / PROVENANCE_NAME).is_file():
+            folder.rename(gone)
+            _delete(gone)
+
     @contextmanager
     def publish(self, case: str, *, overwrite: bool) -> Iterator[Path]:
         """See :class:`ResultStore`."""
@@ -183,10 +196,15 @@ class FolderStore(ResultStore):
         """See :class:`ResultStore`."""
         pattern = f".*{mark}*{_TEMPORARY_SUFFIX}" if mark else f".*{_TEMPORARY_SUFFIX}"
         for path in [*self.folder.glob(pattern), *self.folder.glob(f"private/{pattern}")]:
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            _delete(path)
 
     def _temporary(self, name: str) -> Path:
         return self.folder / f".{name}.{self._mark}{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
+
+
+def _delete(path: Path) -> None:
+    """Remove a file or a folder; of a link, not what it leads to."""
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
 
 
 class UrlStore(ResultStore):
@@ -255,18 +273,29 @@ class UrlStore(ResultStore):
         self._files.invalidate_cache()
         return sorted(path.split("/")[-2] for path in self._files.glob(f"{self._root}/*/{PROVENANCE_NAME}"))
 
+    def remove(self, case: str) -> None:
+        """See :class:`ResultStore`."""
+        if self._files.exists(self._marker(case)):
+            self._files.rm_file(self._marker(case))
+            others = self._files.find(f"{self._root}/{case}")
+            if others:
+                self._files.rm(others)
+
+    def _marker(self, case: str) -> str:
+        """The file without which a case is not there."""
+        return f"{self._root}/{case}/{PROVENANCE_NAME}"
+
     @contextmanager
     def publish(self, case: str, *, overwrite: bool) -> Iterator[Path]:
         """See :class:`ResultStore`."""
         with tempfile.TemporaryDirectory(prefix="mose-med-") as temporary:
             folder = Path(temporary)
             yield folder
-            marker = f"{self._root}/{case}/{PROVENANCE_NAME}"
             self._files.invalidate_cache()
-            if self._files.exists(marker):
+            if self._files.exists(self._marker(case)):
                 if not overwrite:
                     raise FileExistsError(errno.EEXIST, "the case is there already", case)
-                self._files.rm(f"{self._root}/{case}", recursive=True)
+                self.remove(case)
             names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
             for name in sorted(names, key=lambda name: (name == PROVENANCE_NAME, name)):
                 self._files.put_file(str(folder / name), f"{self._root}/{case}/{name}")

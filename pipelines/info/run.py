@@ -15,7 +15,7 @@ from mose_med.networks import registered_networks
 from mose_med.options import Declared, without_none
 from mose_med.weights.files import weights_sha256
 from mose_med.weights.shipped import SHIPPED_BUNDLE, shipped_bundle
-from pipelines.common.command import options_of
+from pipelines.common.command import CommonOptions, options_of
 from pipelines.common.installation import extras, installed_version
 from pipelines.common.signature import typed_options
 from pipelines.train.config import bundle_names
@@ -75,7 +75,8 @@ def _commands(group: typer.Typer, path: str = "") -> Iterator[tuple[str, dict[st
     for command in group.registered_commands:
         name = str(command.name or getattr(command.callback, "__name__", ""))
         text = (command.callback and command.callback.__doc__) or ""
-        declared = {each.name: each for kind in reversed(options_of(command.callback)) for each in typed_options(kind)}
+        kinds = (*reversed(options_of(command.callback)), CommonOptions)
+        declared = {each.name: each for kind in kinds for each in typed_options(kind)}
         yield path + name, {"help": text.partition("\n")[0], "options": [_option(each) for each in declared.values()]}
     for inner in group.registered_groups:
         if inner.typer_instance is not None:
@@ -94,6 +95,7 @@ def _option(declared: Declared) -> dict[str, Any]:
         typed = get_args(typed)[0]
     return {
         "name": declared.name if option.is_argument else f"--{declared.name.replace('_', '-')}",
+        "former_name": option.former_name and f"--{option.former_name.replace('_', '-')}",
         "field": declared.field,
         "type": "str" if choices else getattr(typed, "__name__", str(typed)),
         "several": several,

@@ -5,14 +5,27 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from mose_med.errors import ConfigError
 from mose_med.options import Option, check_options
-from pipelines.common.options import RUN_PANEL, AcceptVersion, Device, OutputDir, Overwrite, Quiet, Seed
+from pipelines.common.options import (
+    AcceptVersion,
+    CaBundle,
+    CaseTimeout,
+    Device,
+    Dicomweb,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Report,
+    RetryFailed,
+    Samples,
+    Seed,
+    ShippedOrCheckpoint,
+    WorkerThreads,
+)
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.options import ShippedOrCheckpoint
 
 __all__ = ["QUEUE_NAME", "RESULTS_NAME", "ListenOptions", "PeerAddress"]
 
@@ -68,12 +81,8 @@ class ListenOptions:
     send_to: Annotated[
         tuple[str, ...], _Target("Node that gets the DICOM objects, AE@HOST:PORT; may be repeated.")
     ] = ()
-    dicomweb: Annotated[
-        str | None, _Target("URL of an archive that gets the DICOM objects; credentials as of mose-med infer.")
-    ] = None
-    ca_bundle: Annotated[
-        Path | None, _Target("Certificates of authorities to trust for the archive.", default_text="the usual ones")
-    ] = None
+    dicomweb: Dicomweb = None
+    ca_bundle: CaBundle = None
     keep_hours: Annotated[float, Option("Hours that images are kept after results are made and sent.", at_least=0)] = (
         24.0
     )
@@ -82,16 +91,13 @@ class ListenOptions:
     max_queue_gb: Annotated[float, _Limit("All images that are kept, in GB.", above=0)] = 100.0
     max_associations: Annotated[int, _Limit("Associations that are open at once.", at_least=1)] = 10
     checkpoint: ShippedOrCheckpoint = None
-    samples: Annotated[int, Option("Samples per expert.", at_least=1)] = 4
-    report: Annotated[bool, Option("Write report.html for every study.")] = False
+    samples: Samples = 4
+    report: Report = False
     seed: Seed = 0
     device: Device = "auto"
-    threads: Annotated[int, Option("CPU threads of a worker.", panel=RUN_PANEL, at_least=1)] = 1
-    case_timeout_s: Annotated[
-        float | None,
-        Option("Seconds that a study may take.", name="case_timeout", default_text="no limit", above=0),
-    ] = None
-    retry_failed: Annotated[bool, Option("Try again what failed before.")] = False
+    threads: WorkerThreads = 1
+    case_timeout_s: CaseTimeout = None
+    retry_failed: RetryFailed = False
     overwrite: Overwrite = False
     accept_version: AcceptVersion = False
     quiet: Quiet = False

@@ -90,8 +90,8 @@ class _Node:
             options.max_associations,
         )
         self.spool = Spool(options.output_dir / QUEUE_NAME)
-        if options.inference.retry_failed:
-            self.spool.forget_failed()
+        if options.overwrite or options.retry_failed:
+            self.spool.forget(failed_only=not options.overwrite)
         self.inbox = Inbox(self.spool, Completion(options.quiet_s), limits)
         self._run = run
         self._key = key

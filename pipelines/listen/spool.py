@@ -144,10 +144,10 @@ class Spool:
         with written_whole(revision.record, durable=True) as temporary:
             temporary.write_text(json.dumps(outcome._asdict()) + "\n", encoding="utf-8")
 
-    def forget_failed(self) -> None:
-        """Let revisions that failed be inferred again."""
+    def forget(self, *, failed_only: bool) -> None:
+        """Let revisions be inferred again whose objects are still here: those that failed, or all."""
         for revision, outcome in self._settled():
-            if outcome.failed:
+            if outcome.failed or not failed_only:
                 revision.record.unlink()
 
     def remove_older(self, seconds: float) -> None:

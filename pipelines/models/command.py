@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="models")
     command(group, "register", examples=_examples("register lung.zip", "", " --champion"))(register_version)
     command(group, "list", examples=_examples("list", "", " --tracking-uri http://mlflow:5000"))(list_versions)
-    command(group, examples=_examples("compare 1 2 --datalist data/dataset.json", "", " --samples 50"))(compare)
+    command(group, examples=_examples("compare 1 2 --datalist data/dataset.json", "", " --num-samples 50"))(compare)
     command(group, examples=_examples("rollback", "", " --to 3"))(rollback)
     command(group, examples=_examples("download --output-file lung.zip", "", " --version 2"))(download)
     command(group, examples=_examples("sync run --tracking-uri", " http://mlflow:5000", " mlruns"))(sync)

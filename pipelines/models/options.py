@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Annotated
 
 from mose_med.options import Option, check_options
-from pipelines.common.options import Datalist, Device, ModelName, Overwrite, Quiet, Seed, TrackingUri
+from pipelines.common.options import (
+    Datalist,
+    Device,
+    ModelName,
+    NumSamples,
+    OutputFile,
+    Overwrite,
+    Part,
+    Quiet,
+    Seed,
+    TrackingUri,
+)
 
 __all__ = [
     "CompareOptions",
@@ -52,8 +63,8 @@ class CompareOptions(StoreOptions):
     first: Annotated[int, Option("Number of a version.", at_least=1, is_argument=True)]
     second: Annotated[int, Option("Number of another version.", at_least=1, is_argument=True)]
     datalist: Datalist
-    part: Annotated[str, Option("training, validation or test.")] = "test"
-    num_samples: Annotated[int, Option("Samples per slice.", name="samples", at_least=1)] = 16
+    part: Part = "test"
+    num_samples: NumSamples = 16
     seed: Seed = 0
     device: Device = "auto"
 
@@ -71,7 +82,7 @@ class RollbackOptions(StoreOptions):
 class DownloadOptions(StoreOptions):
     """Which version is written where."""
 
-    output_file: Annotated[Path, Option("Zip file to write.")]
+    output_file: OutputFile
     version: Annotated[int | None, Option("Which version.", default_text="the champion", at_least=1)] = None
     overwrite: Overwrite = False
 

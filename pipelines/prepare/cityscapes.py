@@ -55,7 +55,7 @@ def prepare_cityscapes(options: PrepareCityscapesOptions) -> PreparedDatalist:
     done = earlier_result(options.output_dir, options.record(), content, overwrite=options.overwrite)
     if done is not None:
         return done
-    with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
+    with written_whole(options.output_dir, anew=options.overwrite) as folder, progress_bar(options.quiet) as progress:
         content.note(folder)
         shutil.rmtree(folder / _FOLDER, ignore_errors=True)
         (folder / _FOLDER).mkdir()

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
     group = typer.Typer(no_args_is_help=True, help="Turn a source into a datalist of multi-rater slices.")
     app.add_typer(group, name="prepare")
-    command(group, choose=_form, examples=_examples("phantom", "phantom", "known --form datalist"))(phantom)
+    command(group, choose=_form, examples=_examples("phantom", "phantom", "known --kind datalist"))(phantom)
     command(group, choose=_whether_to_audit, examples=_examples("lidc --lidc-root LIDC-IDRI", "data", "data --jobs 4"))(
         lidc
     )
@@ -39,7 +39,9 @@ def register(app: typer.Typer) -> None:
     command(group, "label-datastore", examples=_examples("label-datastore studies", "data", "data --num-raters 4"))(
         label_datastore
     )
-    command(group, examples=_examples("cityscapes --root cityscapes", "data", "data --predictions labels"))(cityscapes)
+    command(group, examples=_examples("cityscapes --root cityscapes", "data", "data --prediction-channel labels"))(
+        cityscapes
+    )
 
 
 def _examples(source: str, *ends: str) -> tuple[str, ...]:
@@ -109,8 +111,8 @@ def _whether_to_audit(given: dict[str, Any]) -> type:
 
 
 def _form(given: dict[str, Any]) -> type:
-    if given.get("form") == "datalist":
+    if given.get("kind") == "datalist":
         return PrepareKnownPhantomOptions
     if "rater_disagreement" in given:
-        raise ConfigError("--rater-disagreement needs --form datalist: the outlines of dicom are LIDC-IDRI's own")
+        raise ConfigError("--rater-disagreement needs --kind datalist: the outlines of dicom are LIDC-IDRI's own")
     return PreparePhantomOptions

@@ -67,7 +67,7 @@ def prepare_community(options: PrepareCommunityOptions) -> PreparedDatalist:
     done = earlier_result(options.output_dir, record, content, overwrite=options.overwrite)
     if done is not None:
         return done
-    with written_whole(options.output_dir) as folder:
+    with written_whole(options.output_dir, anew=options.overwrite) as folder:
         content.note(folder)
         shutil.rmtree(folder / "nodules", ignore_errors=True)
         tally, failures = _Tally(), Failures(keep_going=options.keep_going)

@@ -91,18 +91,22 @@ def finished(folder: Path) -> PreparedDatalist | None:
 
 
 @contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
+def written_whole(folder: Path, *, anew: bool) -> Iterator[Path]:
     """A partial folder beside a claimed one, which takes its place if all goes well.
 
     An error of ours removes both. After anything else, an interruption for instance, what is there stays, and the same
     options find it again.
+
+    Args:
+        folder: that was claimed.
+        anew: begin without what an interrupted run left.
     """
     folder = folder.resolve()
     _require_nothing_else(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     options = (folder / OPTIONS_NAME).read_bytes()
     record = partial / OPTIONS_NAME
-    if not record.is_file() or record.read_bytes() != options:
+    if anew or not record.is_file() or record.read_bytes() != options:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         record.write_bytes(options)

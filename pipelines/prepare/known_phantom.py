@@ -1,4 +1,4 @@
-"""``mose-med prepare phantom --form datalist``: phantoms whose raters follow a known distribution."""
+"""``mose-med prepare phantom --kind datalist``: phantoms whose raters follow a known distribution."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def prepare_known_phantom(options: PrepareKnownPhantomOptions) -> PreparedDatali
     done = earlier_result(options.output_dir, record, Content.of_nothing(), overwrite=options.overwrite)
     if done is not None:
         return done
-    with written_whole(options.output_dir) as folder:
+    with written_whole(options.output_dir, anew=options.overwrite) as folder:
         counts = _write(folder, options, record)
     return newly_prepared(options.output_dir, counts)
 

@@ -58,7 +58,7 @@ def prepare_lidc(options: PrepareLidcOptions) -> PreparedDatalist:
     if done is not None:
         shutil.rmtree(options.output_dir / RECORDS_NAME, ignore_errors=True)
         return done
-    with written_whole(options.output_dir) as folder:
+    with written_whole(options.output_dir, anew=options.overwrite) as folder:
         content.note(folder)
         failures = Failures(keep_going=options.keep_going)
         records = _write_patients(options, folders, split, folder, failures)

@@ -7,14 +7,23 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from data_prep.crop_options import CropOptions
 from data_prep.phantom.appearance import CONTRAST_HU, NOISE_HU, ContrastHu, KnownAppearance, NoiseHu
 from mose_med.errors import ConfigError
 from mose_med.options import Limits, Option, check_options
-from pipelines.common.options import RUN_PANEL, KeepGoing, OutputDir, Overwrite, Quiet, Seed, SplitCsv, SplitSalt
+from pipelines.common.options import (
+    RUN_PANEL,
+    KeepGoing,
+    LidcRoot,
+    OutputDir,
+    Overwrite,
+    Quiet,
+    Seed,
+    SplitCsv,
+    SplitSalt,
+)
 
 __all__ = [
     "AuditLidcOptions",
@@ -31,7 +40,10 @@ __all__ = [
 _FEWEST_PATIENTS = 5
 
 _Form = Annotated[
-    Literal["dicom", "datalist"], Option("DICOM with LIDC's contours, or a datalist of raters drawn from a known law.")
+    Literal["dicom", "datalist"],
+    Option(
+        "DICOM with LIDC's contours, or a datalist of raters drawn from a known law.", name="kind", former_name="form"
+    ),
 ]
 
 
@@ -97,7 +109,7 @@ class SplitOptions(CaseOptions):
 class PrepareLidcOptions(SplitOptions):
     """What of LIDC-IDRI is prepared."""
 
-    lidc_root: Annotated[Path, Option("Folder that holds LIDC-IDRI-0001 and so on, with DICOM files below.")]
+    lidc_root: LidcRoot
     output_dir: OutputDir
     crops: CropOptions = field(default_factory=CropOptions)
     window_hu: Annotated[

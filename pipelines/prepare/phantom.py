@@ -48,7 +48,7 @@ def prepare_phantom(options: PreparePhantomOptions) -> Path:
     if claimed_before and any(path.is_dir() for path in options.output_dir.iterdir()):
         logger.info("%s is already written", options.output_dir)
         return options.output_dir
-    with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
+    with written_whole(options.output_dir, anew=options.overwrite) as folder, progress_bar(options.quiet) as progress:
         for scan in progress.track(scans, description="Rendering phantoms"):
             slices = render_scan(
                 scan,

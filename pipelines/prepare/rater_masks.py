@@ -97,7 +97,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     done = earlier_result(options.output_dir, options.record(split), content, overwrite=options.overwrite)
     if done is not None:
         return done
-    with written_whole(options.output_dir) as folder, progress_bar(options.quiet) as progress:
+    with written_whole(options.output_dir, anew=options.overwrite) as folder, progress_bar(options.quiet) as progress:
         shutil.rmtree(folder / "nodules", ignore_errors=True)
         tally, failures = _Tally(), Failures(keep_going=options.keep_going)
         ids = _Ids(folder, keep=options.keep_ids)

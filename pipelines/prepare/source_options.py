@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from data_prep.crop_options import RoiSize, SpacingMm
 from mose_med.errors import ConfigError
 from mose_med.options import Limits, Option
-from pipelines.common.options import OutputDir
+from pipelines.common.options import Acquisition, OutputDir
 from pipelines.prepare.options import CaseOptions, SplitOptions
 
 __all__ = [
@@ -100,9 +100,7 @@ class PrepareRaterMasksOptions(SplitOptions):
             default_text="the only one",
         ),
     ] = None
-    acquisition: Annotated[int | None, Option("Acquisition to read of DICOM images that hold several.", at_least=0)] = (
-        None
-    )
+    acquisition: Acquisition = None
     num_raters: Annotated[
         int | None,
         Option("Raters of the datalist, as the model has them.", default_text="those that there are", at_least=1),
@@ -138,7 +136,7 @@ class PrepareLabelDatastoreOptions(PrepareRaterMasksOptions):
     classes: Annotated[
         tuple[str, ...],
         Option(
-            "Names of the values 0, 1, .. of the labels, background first, with commas.",
+            "Names of the values 0, 1, .. of the masks, background first, with commas.",
             typed=str,
             parse=_names,
             default="background,nodule",
@@ -158,7 +156,12 @@ class PrepareCityscapesOptions(CaseOptions):
     root: Annotated[Path, Option("Folder that holds leftImg8bit and gtFine.")]
     output_dir: OutputDir
     predictions: Annotated[
-        Path | None, Option("PNG of label ids that another model predicts: a fourth input channel.")
+        Path | None,
+        Option(
+            "PNG of label ids that another model predicts: a fourth input channel.",
+            name="prediction_channel",
+            former_name="predictions",
+        ),
     ] = None
     size: Annotated[tuple[int, int], Limits(at_least=1)] = (256, 512)
 

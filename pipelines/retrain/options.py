@@ -9,10 +9,14 @@ from typing import Annotated, Literal
 from mose_med.options import Option, check_options
 from pipelines.common.options import (
     AcceptVersion,
+    BundleOfModel,
     Datalist,
     Device,
+    MaxEpochs,
     ModelName,
+    NumSamples,
     OutputDir,
+    Overlays,
     Overwrite,
     Quiet,
     Seed,
@@ -37,18 +41,16 @@ class RetrainOptions:
         Path | None,
         Option("Datalist whose test part the two are compared on.", default_text="that of --datalist"),
     ] = None
-    configs: Annotated[tuple[str, ...], Option("Overlay on the settings of the fine-tuning.", name="config")] = ()
-    bundle: Annotated[str | None, Option("Which bundle the model belongs to.", default_text="that of the champion")] = (
-        None
-    )
-    max_epochs: Annotated[int | None, Option("Epochs in all.", default_text="20", at_least=1)] = None
+    configs: Overlays = ()
+    bundle: BundleOfModel = None
+    max_epochs: MaxEpochs = None
     promote: Annotated[Literal["auto", "never", "force"], Option("auto: if GED is better and ECE no worse.")] = "auto"
     margin: Annotated[
         float | None,
         Option("GED that the challenger may be higher by.", default_text="it must be lower", above=0),
     ] = None
     ece_margin: Annotated[float, Option("Percentage points that its ECE may be higher by.", at_least=0)] = 0.0
-    num_samples: Annotated[int, Option("Samples per slice in the comparison.", name="samples", at_least=1)] = 16
+    num_samples: NumSamples = 16
     seed: Seed = 0
     device: Device = "auto"
     threads: Threads = None

@@ -92,7 +92,7 @@ def retrain(options: RetrainOptions) -> RetrainResult:
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)
     data = _Data(options)
     finished = options.output_dir / RESULT_NAME
-    if finished.is_file() and _claim(options, data):
+    if finished.is_file() and not options.overwrite and _claim(options, data):
         _logger.info("%s is done", options.output_dir)
         return RetrainResult(**json.loads(finished.read_text(encoding="utf-8")))
     registry = Registry(options.model, options.tracking_uri)
@@ -228,7 +228,6 @@ class _Retraining:
                 tracking=True,
                 tracking_uri=self.registry.uri,
                 initial_weights=self.start,
-                overwrite=options.overwrite,
                 accept_version=options.accept_version,
                 quiet=options.quiet,
             )

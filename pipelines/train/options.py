@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from mose_med.options import Option, check_options
 from pipelines.common.options import (
@@ -12,6 +12,8 @@ from pipelines.common.options import (
     Bundle,
     Datalist,
     Device,
+    MaxEpochs,
+    OptionalPrecision,
     OutputDir,
     Overlays,
     Overwrite,
@@ -33,15 +35,12 @@ class TrainOptions:
     output_dir: OutputDir
     configs: Overlays = ()
     bundle: Bundle = "lidc"
-    max_epochs: Annotated[int | None, Option("Epochs in all.", default_text="as configured", at_least=1)] = None
+    max_epochs: MaxEpochs = None
     max_minutes: Annotated[
         float | None,
         Option("Stop at the end of an epoch before this time has passed.", default_text="no limit", above=0),
     ] = None
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16"] | None,
-        Option("Of the network's products: auto, fp32 or bf16.", default_text="as configured"),
-    ] = None
+    precision: OptionalPrecision = None
     seed: Seed = 0
     device: Device = "auto"
     threads: Threads = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 import torch.distributed as dist
 
 from mose_med.errors import MoseError
+from pipelines.common.processes import rank_and_count
 
 __all__ = ["Process"]
 
@@ -31,9 +31,7 @@ class Process:
     @classmethod
     def from_environment(cls) -> Process:
         """What torchrun says; a process that it did not start is the only one."""
-        if "TORCHELASTIC_RUN_ID" not in os.environ:
-            return cls()
-        return cls(rank=int(os.environ["RANK"]), count=int(os.environ["WORLD_SIZE"]))
+        return cls(*rank_and_count())
 
     @property
     def is_first(self) -> bool:

@@ -11,6 +11,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.handlers import TrainingRun
 from mose_med.handlers.tracking.run_upload import upload
 from mose_med.handlers.tracking.store_uri import store_uri
+from pipelines.common.console import to_go_on
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.export.bundle import ExportBundleOptions, export_bundle
@@ -40,16 +41,12 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
     result = train(options)
     _track(options, result)
     if Process.from_environment().is_first:
-        _say(result)
+        _say(result, options)
     return result
 
 
-def _say(result: TrainResult) -> None:
-    stopped = (
-        ""
-        if result.epochs >= result.max_epochs
-        else " (stopped by the time limit: run the same command again to resume)"
-    )
+def _say(result: TrainResult, options: TrainOptions) -> None:
+    stopped = "" if result.epochs >= result.max_epochs else f" (time limit reached: {to_go_on(options.overwrite)})"
     _logger.info("%d of %d epochs%s", result.epochs, result.max_epochs, stopped)
     _logger.info("best GED %.4f, of epoch %d: %s", result.best_ged, result.best_epoch, result.best_checkpoint)
 
@@ -65,7 +62,7 @@ def _track(options: TrainOptions, result: TrainResult) -> None:
     shared: dict[str, Any] = {"device": options.device, "threads": options.threads, "quiet": options.quiet}
     evaluate(
         EvaluateOptions(
-            options.datalist, result.best_checkpoint, folder, part=part, seed=options.seed, overwrite=True, **shared
+            options.datalist, result.best_checkpoint, folder, part=part, seed=options.seed, replace_other=True, **shared
         )
     )
     bundle = ExportBundleOptions(result.best_checkpoint, options.output_dir / BUNDLE_NAME, folder, overwrite=True)

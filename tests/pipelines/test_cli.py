@@ -49,6 +49,14 @@ def test_errors_are_one_line(error: BaseException, code: ExitCode, message: str,
     assert message in lines[0]
 
 
+def test_what_was_to_be_overwritten_goes_on_without_it(capsys: pytest.CaptureFixture[str]):
+    def command() -> None:
+        raise KeyboardInterrupt
+
+    assert run_command(command, overwrite=True) == ExitCode.INTERRUPTED
+    assert "run the same command again, without --overwrite, to go on" in capsys.readouterr().err
+
+
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]):
     def command() -> None:
         raise ConfigError("no")

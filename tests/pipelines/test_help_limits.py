@@ -135,9 +135,9 @@ CHECKS: dict[str, Callable[[Any], object]] = {
     ),
     "train max_minutes": lambda value: TimeLimit(value),
     "calibrate folds": calibrate_options("folds"),
-    "calibrate samples": calibrate_options("num_samples"),
+    "calibrate num_samples": calibrate_options("num_samples"),
     "calibrate seed": calibrate_options("seed"),
-    "evaluate samples": lambda value: evaluate_options("num_samples")((value,)),
+    "evaluate num_samples": lambda value: evaluate_options("num_samples")((value,)),
     "evaluate seeds": evaluate_options("num_seeds"),
     "evaluate seed": evaluate_options("seed"),
     "infer case_timeout": cohort_options("case_timeout_s"),
@@ -174,9 +174,9 @@ def test_every_check_is_of_an_option():
 
 def test_the_patients_of_a_phantom_are_told_for_both_forms(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     invoke(["prepare", "phantom", "--help"])
-    shown = " ".join(re.sub(r"[│\s]+", " ", capsys.readouterr().out).split())
+    shown = " ".join(re.sub(r"\s+", " ", capsys.readouterr().out).split())
     assert f"1 to {len(read_split(DEMO_SPLIT_CSV))} as DICOM, at least 5 as datalist" in shown
     where = ["prepare", "phantom", "--output-dir", str(tmp_path / "out"), "--quiet", "--patients"]
-    assert invoke([*where, "4", "--form", "datalist"]) == 2
+    assert invoke([*where, "4", "--kind", "datalist"]) == 2
     assert "patients must be >= 5, one for each part, got 4" in capsys.readouterr().err
-    assert invoke([*where, "5", "--form", "datalist"]) == 0
+    assert invoke([*where, "5", "--kind", "datalist"]) == 0

@@ -38,7 +38,7 @@ __all__ = [
 
 _SAME_PLACE_MM = 1e-3
 #: What to do about an obstacle.
-WAY_OUT = "leave out --dicom-seg, or add --dicom-seg-obstacle skip"
+WAY_OUT = "leave out --dicom-seg and --dicom, or add --dicom-seg-obstacle skip"
 
 #: What a derived object must name.
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")

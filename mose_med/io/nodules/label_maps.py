@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, index_to_mm, translated
-from mose_med.inferers.components import labelled
+from mose_med.inferers.lesions.components import labelled
 from mose_med.io.mask_values import whole_values
 from mose_med.io.nodules.nodule import Nodule, distinct_names
 from mose_med.io.slicer import read_segments

@@ -139,7 +139,13 @@ class Content:
 
 
 def claim_with_content(
-    folder: Path, options: Mapping[str, Any], content: Content, *, overwrite: bool, accept_version: bool | None = None
+    folder: Path,
+    options: Mapping[str, Any],
+    content: Content,
+    *,
+    overwrite: bool,
+    replace_other: bool = False,
+    accept_version: bool | None = None,
 ) -> bool:
     """:func:`~pipelines.common.runs.run_folder.claim_folder` for a run whose result its input's content decides, too.
 
@@ -149,13 +155,15 @@ def claim_with_content(
     """
     wanted = {**options, CONTENT: content.sha256}
     found, change = read_options(folder), content.change()
-    if found is not None and change is not None and not overwrite:
+    if found is not None and change is not None and not (overwrite or replace_other):
         wanted[CONTENT] = found.get(CONTENT)  # other options are told before other files
         if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
             raise ConfigError(
                 f"output folder {folder} was made of other files: {change}: name another or add --overwrite"
             )
-    resumed = claim_folder(folder, wanted, overwrite=overwrite, accept_version=accept_version)
+    resumed = claim_folder(
+        folder, wanted, overwrite=overwrite, replace_other=replace_other, accept_version=accept_version
+    )
     content.note(folder)
     return resumed
 

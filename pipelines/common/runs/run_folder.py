@@ -2,14 +2,15 @@
 
 A command that is run again with the same options resumes, or returns at once if it has finished. Other options in the
 same folder, or another version of this project, are refused with the first difference, unless the folder may be
-overwritten or the other version is accepted.
+overwritten or the other version is accepted. A folder that may be overwritten is emptied, and the work is done again;
+if that run is stopped, the same command without ``--overwrite`` goes on with it.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,19 @@ KEY_ID = "case_key_sha256"
 #: What the file holds while a folder is being emptied: no options of any run.
 EMPTYING = {"emptying": True}
 #: Records that make no other result; the batch size, which version 0.1.0 recorded, can change the last bits alone.
-_DECIDES_NOTHING = {KEY_ID, "sw_batch_size"}
+_DECIDES_NOTHING = frozenset({KEY_ID, "sw_batch_size"})
 #: Name of this project's version among the options, and the version that did not record it.
 _VERSION = "version"
 _FIRST_VERSION = "0.1.0"
 
 
 def claim_folder(
-    folder: Path, options: Mapping[str, Any], *, overwrite: bool = False, accept_version: bool | None = None
+    folder: Path,
+    options: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    replace_other: bool = False,
+    accept_version: bool | None = None,
 ) -> bool:
     """Make ``folder`` the output of a run with these ``options``.
 
@@ -53,8 +59,9 @@ def claim_folder(
     Args:
         folder: created with its parents if it does not exist.
         options: what decides the result; values that JSON can hold.
-        overwrite: empty a folder that was made with other options, or that a stopped run was emptying. A folder that no
-            run of ours made is never emptied.
+        overwrite: empty a folder that a run made, whatever its options, so that the work is done again. A folder that
+            no run of ours made is never emptied.
+        replace_other: empty a folder only if it was made with other options, or if a stopped run was emptying it.
         accept_version: go on in a folder that another version made; None if the command has no option to say so.
 
     Returns:
@@ -71,9 +78,9 @@ def claim_folder(
         if not record.is_file():
             raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
         conflict = _conflict(record, wanted, accept_version=bool(accept_version))
-        if conflict is None:
+        if conflict is None and not overwrite:
             return True
-        if not overwrite:
+        if conflict is not None and not (overwrite or replace_other):
             raise ConfigError(f"output folder {folder} {conflict}: {way_out(conflict, accept_version)}")
         _empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,11 +151,24 @@ def differing_option(
     made_by, this = found.get(_VERSION, _FIRST_VERSION), wanted.get(_VERSION, _FIRST_VERSION)
     if made_by != this and not accept_version:
         return f"was made by version {made_by}, this is {this}"
-    names = set(wanted) | set(found) if made_by == this else set(wanted) & set(found)
-    for name in sorted(names - {_VERSION, *_DECIDES_NOTHING}):
-        if wanted.get(name) != found.get(name):
-            return f"was made with {name}={found.get(name)!r}, not {wanted.get(name)!r}"
+    before, now = (_single(options, _DECIDES_NOTHING | {_VERSION}) for options in (found, wanted))
+    for name in sorted(now.keys() | before.keys() if made_by == this else now.keys() & before.keys()):
+        if now.get(name) != before.get(name):
+            return f"was made with {name}={before.get(name)!r}, not {now.get(name)!r}"
     return None
+
+
+def _single(options: Mapping[str, Any], without: Container[str] = ()) -> dict[str, Any]:
+    """Options one by one: those within an option are named ``option::name``, as in a config."""
+    single: dict[str, Any] = {}
+    for name, value in options.items():
+        if name in without:
+            continue
+        if isinstance(value, Mapping) and value:
+            single |= {f"{name}::{inner}": content for inner, content in _single(value).items()}
+        else:
+            single[name] = value
+    return single
 
 
 def way_out(conflict: str, accept_version: bool | None = None) -> str:

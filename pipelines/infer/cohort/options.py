@@ -11,8 +11,16 @@ from mose_med.api.options import ResultOptions
 from mose_med.errors import ConfigError
 from mose_med.options import Option
 from mose_med.weights.shipped import chosen_checkpoint
-from pipelines.common.options import RUN_PANEL, AcceptVersion, Device, Overwrite, Quiet
-from pipelines.infer.options import ShippedOrCheckpoint
+from pipelines.common.options import (
+    AcceptVersion,
+    CaseTimeout,
+    Device,
+    Overwrite,
+    Quiet,
+    RetryFailed,
+    ShippedOrCheckpoint,
+    WorkerThreads,
+)
 from pipelines.infer.store import is_url
 
 __all__ = ["CohortOptions"]
@@ -24,7 +32,7 @@ _Option = functools.partial(Option, panel="Many cases")
 class CohortOptions(ResultOptions):
     """Which cases to infer, where, and who works on them; ``threads`` are those of each worker."""
 
-    output_dir: Annotated[str, Option("Folder or URL that gets one folder a case.")]
+    output_dir: Annotated[str, Option("Folder for everything that is written.", metavar="FOLDER or URL")]
     checkpoint: ShippedOrCheckpoint = None
     input_dir: Annotated[Path | None, _Option("Folder to search for cases: DICOM folders, zips, NIfTI files.")] = None
     manifest: Annotated[Path | None, _Option("CSV of cases: path; case, series, nodules, lung_mask as wanted.")] = None
@@ -46,19 +54,11 @@ class CohortOptions(ResultOptions):
     start_timeout_s: Annotated[
         float, _Option("Seconds that a worker may take to load the model.", name="start_timeout", above=0)
     ] = 600.0
-    case_timeout_s: Annotated[
-        float | None,
-        _Option(
-            "Seconds that a case may take, from reading to its folder.",
-            name="case_timeout",
-            default_text="no limit",
-            above=0,
-        ),
-    ] = None
-    retry_failed: Annotated[bool, _Option("Try again what failed before.")] = False
+    case_timeout_s: CaseTimeout = None
+    retry_failed: RetryFailed = False
     dry_run: Annotated[bool, _Option("Count what would be done; do nothing.")] = False
     device: Device = "auto"
-    threads: Annotated[int, Option("CPU threads of each worker.", panel=RUN_PANEL, at_least=1)] = 1
+    threads: WorkerThreads = 1
     quiet: Quiet = False
     overwrite: Overwrite = False
     accept_version: AcceptVersion = False

@@ -91,7 +91,7 @@ def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -
         require_key(store, options.home)
     elif not options.overwrite:
         raise ConfigError(f"output {conflict}: {way_out(conflict, options.accept_version)}")
-    known = {} if conflict else known_records(options.home, made_with)
+    known = {} if conflict or options.overwrite else known_records(options.home, made_with)
     states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
     _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
     without = sum(entry.nodules is None for entry in entries)
@@ -119,7 +119,9 @@ class CohortRun:
         self._counts: Counter[State | str] = Counter()
 
     def work(self, entries: list[Entry], devices: list[str]) -> CohortResult:
-        """Do what is left to do."""
+        """Do what is left to do; all of it where results may be overwritten."""
+        if self._options.overwrite:
+            self._withdraw(entries)
         with (
             cohort_progress(len(entries), quiet=self._options.quiet) as progress,
             closing(self.finished(self._left(entries, progress), devices, len(entries))) as finished,
@@ -129,6 +131,13 @@ class CohortRun:
                 progress.finished(failed=record.failed)
         failed = self._counts["failed"] + self._counts[State.FAILED]
         return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
+
+    def _withdraw(self, entries: list[Entry]) -> None:
+        """Remove the cases of these entries and no others, so that a run that is stopped can be gone on with."""
+        for record in (self._known.get(entry.key) for entry in entries):
+            if record is not None and not record.failed:
+                self._store.remove(record.case)
+        self._known = {}
 
     def finished(
         self, entries: Iterator[Entry | None], devices: list[str], num_cases: int

@@ -68,6 +68,21 @@ def test_all_raters_are_the_expectation_of_one():
     torch.testing.assert_close(both, sum(each) / 2)
 
 
+def test_without_spread_every_sample_of_a_step_is_the_mean():
+    network = small_network()
+    network.spread = 0.0
+    image, raters = two_raters(1, 8, seeded())
+    logits = network(image, generator=seeded(), target=raters).samples.logits
+    torch.testing.assert_close(logits, network.distribution(image).mean[:, None, None].expand_as(logits))
+
+
+def test_before_training_samples_are_close_to_the_mean():
+    network = small_network(channels=(32, 32), rank=10)
+    with torch.no_grad():
+        _, variance, factor = network.distribution(torch.randn(1, 1, 16, 16, generator=seeded()))
+    assert float((factor.square().sum(dim=2) + variance).mean()) < 0.2
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_leaves_distribution_and_loss_in_single_precision(dtype: torch.dtype):
     network = small_network(channels=(8, 8))

@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError, DataError
 from mose_med.inferers import infer_case, nodule_windows
-from mose_med.inferers.seeds import case_seed
+from mose_med.inferers.noise import case_seed
 from mose_med.io import read_ct
 from mose_med.networks import MoSE
 from mose_med.networks.priors import quadrature_deviates

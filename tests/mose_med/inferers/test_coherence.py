@@ -14,8 +14,8 @@ from monai.data import MetaTensor, compute_importance_map
 
 from mose_med.errors import ConfigError
 from mose_med.inferers import infer_case
-from mose_med.inferers.seeds import case_seed
-from mose_med.inferers.sliding import window_starts
+from mose_med.inferers.noise import case_seed
+from mose_med.inferers.windows.sliding import window_starts
 from mose_med.io.case.lesions import lesion_record
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing

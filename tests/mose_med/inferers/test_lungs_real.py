@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mose_med.inferers import lung_mask
-from mose_med.inferers.windows import oriented_volume
+from mose_med.inferers.windows.cutting import oriented_volume
 from mose_med.io import read_ct
 
 

@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 
 from mose_med.inferers import infer_case
 from mose_med.inferers.noise import CaseFields, draw_case_noise
-from mose_med.inferers.windows import Window
+from mose_med.inferers.windows.cutting import Window
 from mose_med.networks import MoSE, NoiseField
 from mose_med.preprocessing import Preprocessing
 from tests.fixtures.second_network import TinyNetwork

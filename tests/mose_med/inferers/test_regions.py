@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mose_med.geometry import Reorientation
-from mose_med.inferers.nearest import nearest_shares
-from mose_med.inferers.regions import Box, Region, assembled, pack, unpack
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.regions import Region, assembled, nearest_shares, pack, unpack
 
 STEPS = [Reorientation(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3)]
 

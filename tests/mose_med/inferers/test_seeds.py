@@ -9,7 +9,7 @@ import torch
 from monai.data import MetaTensor
 
 from mose_med.inferers import infer_case
-from mose_med.inferers.seeds import case_seed
+from mose_med.inferers.noise import case_seed
 from mose_med.io import read_ct
 
 AFFINE = np.diag([-0.7, -0.6, 2.0, 1.0])

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from mose_med.metrics import CalibrationError
 from mose_med.report.reliability import write_reliability
-from mose_med.report.sample_grid import SamplePanel, shown_square, write_sample_grid
+from mose_med.report.sample_grid import SamplePanel, sample_grid, shown_square, write_sample_grid
 
 
 def panel(seed: int, empty: bool = False) -> SamplePanel:
@@ -38,6 +38,25 @@ def test_sample_grid_is_drawn_alike_twice(tmp_path: Path):
 def test_sample_grid_of_nothing_is_drawn_without_a_warning(tmp_path: Path):
     write_sample_grid(tmp_path / "empty.png", [panel(0, empty=True)])
     assert (tmp_path / "empty.png").stat().st_size > 0
+
+
+def of_experts(number: int) -> SamplePanel:
+    full = panel(0)
+    probs = np.full(number, 1 / number)
+    return full._replace(expert_probs=probs, expert_masks=full.expert_masks[:number])
+
+
+@pytest.mark.parametrize("experts", [1, 2, 4])
+def test_headings_keep_apart(experts: int):
+    figure = sample_grid([of_experts(experts)])
+    extents = [text.get_window_extent() for text in figure.texts[:3]]
+    assert extents[0].x1 < extents[1].x0
+    assert extents[1].x1 < extents[2].x0
+
+
+def test_a_model_without_experts_shows_samples():
+    titles = [axes.get_title() for axes in sample_grid([of_experts(1)]).axes]
+    assert titles == ["nodule", "2 samples", "probability", "entropy (0 to ln 2 nats)"]
 
 
 @pytest.mark.parametrize("curves", [1, 3])

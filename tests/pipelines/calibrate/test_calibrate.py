@@ -187,7 +187,7 @@ def test_the_command_fits_or_undoes(
 
 def test_the_command_writes_and_undoes(options: CalibrateOptions, tmp_path: Path):
     first, second = (str(tmp_path / name) for name in ("first.pt", "second.pt"))
-    fitting = ["--datalist", str(options.datalist), "--folds", "2", "--samples", "4", "--quiet"]
+    fitting = ["--datalist", str(options.datalist), "--folds", "2", "--num-samples", "4", "--quiet"]
     assert invoke(["calibrate", "--checkpoint", str(options.checkpoint), "--output-file", first, *fitting]) == 0
     assert invoke(["calibrate", "--checkpoint", first, "--output-file", second, "--undo", "--quiet"]) == 0
     assert set(read_checkpoint(second).model) == set(read_checkpoint(options.checkpoint).model)

@@ -37,9 +37,23 @@ def test_a_refusal_has_its_advice(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert told["advice"] == "pass --output-dir DIR"
 
 
+@pytest.mark.parametrize("arguments", [["config", "list"], ["config", "--nothing"]])
+def test_of_several_processes_the_first_alone_prints(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    lines = []
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        invoke([*arguments, "--json"])
+        lines.append(len(capsys.readouterr().out.splitlines()))
+    assert lines == [1, 0]
+
+
 def test_a_result_is_one_object_and_text_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "known"
-    arguments = ["prepare", "phantom", "--form", "datalist", "--patients", "5", "--output-dir", str(out)]
+    arguments = ["prepare", "phantom", "--kind", "datalist", "--patients", "5", "--output-dir", str(out)]
     code, told = said(arguments, capsys)
     assert (code, told["error"], told["output"]) == (0, None, str(out))
     assert told["result"]["datalist"] == str(out / "dataset.json")

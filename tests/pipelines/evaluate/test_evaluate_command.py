@@ -28,7 +28,7 @@ def folders(tmp_path: Path) -> list[str]:
 
 
 def test_masks_are_scored_without_a_model(folders: list[str], tmp_path: Path):
-    assert invoke([*folders, "--classes", "1", "2", "--quiet"]) == ExitCode.DONE
+    assert invoke([*folders, "--class-values", "1", "2", "--quiet"]) == ExitCode.DONE
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert 0.0 < content["ged"]["mean"] < 2.0
     assert json.loads((tmp_path / "out" / "options.json").read_text())["classes"] == [1, 2]
@@ -38,7 +38,7 @@ def test_a_checkpoint_is_scored_with_several_numbers_of_samples(
     tiny_datalist: Path, tiny_checkpoint: Path, tmp_path: Path
 ):
     inputs = ["--datalist", str(tiny_datalist), "--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
-    numbers = ["--samples", "4", "8", "--seeds", "2"]
+    numbers = ["--num-samples", "4", "8", "--seeds", "2"]
     assert invoke(["evaluate", *inputs, *numbers, "--output-dir", str(tmp_path / "out"), "--quiet"]) == ExitCode.DONE
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert content["seeds"] == [0, 1]
@@ -46,7 +46,7 @@ def test_a_checkpoint_is_scored_with_several_numbers_of_samples(
 
 
 def test_a_class_that_no_mask_has_is_named(folders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    assert invoke([*folders, "--classes", "1", "7", "--quiet"]) == ExitCode.BAD_INPUT
+    assert invoke([*folders, "--class-values", "1", "7", "--quiet"]) == ExitCode.BAD_INPUT
     assert "class 7 is in none of the masks, which hold 0, 1, 2: name one of these" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -59,8 +59,11 @@ def test_a_class_that_no_mask_has_is_named(folders: list[str], tmp_path: Path, c
         (["--predictions", "p"], "got --predictions"),
         (["--datalist", "d.json", "--references", "r"], "got --datalist and --references"),
         (["--predictions", "p", "--references", "r", "--checkpoint", "c"], "got --checkpoint and --predictions and"),
-        (["--predictions", "p", "--references", "r", "--samples", "4"], "--samples does not go with --predictions"),
-        (["--datalist", "d", "--checkpoint", "c", "--classes", "2"], "--classes does not go with --datalist"),
+        (
+            ["--predictions", "p", "--references", "r", "--num-samples", "4"],
+            "--num-samples does not go with --predictions",
+        ),
+        (["--datalist", "d", "--checkpoint", "c", "--class-values", "2"], "--class-values does not go with --datalist"),
     ],
 )
 def test_exactly_one_pair_of_inputs_is_wanted(

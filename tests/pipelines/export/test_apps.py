@@ -15,7 +15,7 @@ from mose_med import __version__
 from mose_med.errors import ConfigError
 from mose_med.weights.files import weights_sha256
 from pipelines.cli import invoke
-from pipelines.export.app_folder import export_deploy_app
+from pipelines.export.app_folder import export_deploy_app, export_label_app
 from pipelines.export.options import ExportAppOptions
 
 FILES = {
@@ -59,3 +59,11 @@ def test_a_folder_with_other_files_is_not_touched(infer_checkpoint: Path, tmp_pa
         export_deploy_app(ExportAppOptions(tmp_path / "app", infer_checkpoint))
     export_deploy_app(ExportAppOptions(tmp_path / "app", infer_checkpoint, overwrite=True))
     assert (tmp_path / "app" / "mine").read_text() == "mine"
+
+
+def test_files_of_others_are_not_overwritten(infer_checkpoint: Path, tmp_path: Path):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "README.md").write_text("mine")
+    with pytest.raises(ConfigError, match=r"app holds README\.md and is no such application: name another folder"):
+        export_label_app(ExportAppOptions(tmp_path / "app", infer_checkpoint, overwrite=True))
+    assert [path.name for path in (tmp_path / "app").iterdir()] == ["README.md"]

@@ -201,6 +201,20 @@ def test_other_options_are_refused_unless_results_may_be_replaced(options: Infer
     assert nib.load(result.folder / "expert-1_samples.nii.gz").shape[-1] == 2
 
 
+def test_overwrite_with_the_same_options_infers_again_and_leaves_other_cases(
+    options: InferOptions, write_ct_series, ball_hu
+):
+    first = infer(options)
+    write_ct_series(options.source.parent / "second", ball_hu)
+    other = infer(dataclasses.replace(options, source=options.source.parent / "second"))
+    before = {case: (case.folder / "run.json").stat().st_mtime_ns for case in (first, other)}
+    (first.folder / "consensus.nii.gz").write_bytes(b"damaged")
+    again = infer(dataclasses.replace(options, overwrite=True))
+    assert (again.resumed, again.folder) == (False, first.folder)
+    assert nib.load(again.folder / "consensus.nii.gz").shape
+    assert (other.folder / "run.json").stat().st_mtime_ns == before[other]
+
+
 def test_other_nodules_of_a_case_are_refused_unless_results_may_be_replaced(options: InferOptions):
     first = infer(options)
     options.nodules.write_text(options.nodules.read_text().replace("ball", "other"))

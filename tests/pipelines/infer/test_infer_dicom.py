@@ -68,7 +68,7 @@ def test_a_series_without_uids_is_refused_before_anything_is_written(options: In
 def test_a_series_that_is_resampled_is_refused(options: InferOptions):
     sorted(options.source.iterdir())[6].unlink()
     with pytest.raises(
-        GeometryError, match=r"--dicom-seg needs the slices as they are, got a series that was corrected"
+        GeometryError, match=r"DICOM objects need the slices as they are, got a series that was corrected"
     ):
         infer(dataclasses.replace(options, slice_spacing="resample"))
     assert not options.output_dir.exists()
@@ -77,7 +77,9 @@ def test_a_series_that_is_resampled_is_refused(options: InferOptions):
 def test_a_nifti_volume_is_refused(options: InferOptions, tmp_path: Path):
     image = read_ct(options.source)
     nib.save(nib.Nifti1Image(image.numpy()[0], np.asarray(image.affine)), tmp_path / "ct.nii.gz")
-    with pytest.raises(DataError, match="DICOM objects go with DICOM input, got nifti: leave out --dicom-seg, or"):
+    with pytest.raises(
+        DataError, match="DICOM objects go with DICOM input, got nifti: leave out --dicom-seg and --dicom, or"
+    ):
         infer(dataclasses.replace(options, source=tmp_path / "ct.nii.gz"))
     assert not options.output_dir.exists()
 
@@ -92,7 +94,9 @@ def test_a_nifti_volume_is_refused(options: InferOptions, tmp_path: Path):
 def test_an_obstacle_can_be_skipped_and_all_else_is_written(options: InferOptions, edit_dicom, caplog, tags, told: str):
     for path in options.source.iterdir():
         edit_dicom(path, **tags)
-    with pytest.raises(DataError, match=r"image 013 has .*: leave out --dicom-seg, or add --dicom-seg-obstacle skip"):
+    with pytest.raises(
+        DataError, match=r"image 013 has .*: leave out --dicom-seg and --dicom, or add --dicom-seg-obstacle skip"
+    ):
         infer(options)
     assert not options.output_dir.exists()
     folder = infer(dataclasses.replace(options, dicom_seg_obstacle="skip")).folder

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_info_describes_every_command_by_its_declaration(capsys: pytest.CaptureF
     assert invoke(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["result"]
     assert set(found["commands"]) == {path for path, _ in commands(app)}
-    (samples,) = [each for each in found["commands"]["calibrate"]["options"] if each["name"] == "--samples"]
+    (samples,) = [each for each in found["commands"]["calibrate"]["options"] if each["name"] == "--num-samples"]
     assert (samples["field"], samples["limits"], samples["default"]) == ("num_samples", "1<=x", 16)
     assert found["devices"][0]["name"] == "cpu"
 
@@ -26,7 +27,7 @@ def test_info_tells_the_type_of_each_value_and_whether_there_are_several():
     }
     told = [
         found["train"]["--set"],
-        found["evaluate"]["--samples"],
+        found["evaluate"]["--num-samples"],
         found["train"]["--precision"],
         found["train"]["--seed"],
     ]
@@ -36,7 +37,33 @@ def test_info_tells_the_type_of_each_value_and_whether_there_are_several():
         ("str", False),
         ("int", False),
     ]
-    assert found["train"]["--precision"]["choices"] == ["auto", "fp32", "bf16"]
+    assert found["train"]["--precision"]["choices"] == ["auto", "fp32", "bf16", "fp16"]
+
+
+def test_info_tells_the_options_that_all_commands_have():
+    for text in describe()["commands"].values():
+        assert {"--log-file", "--debug", "--json", "--quiet"} <= {each["name"] for each in text["options"]}
+
+
+def test_an_option_of_one_name_means_the_same_in_all_commands():
+    meanings: dict[str, set[tuple[str, str, str | None, str]]] = {}
+    for text in describe()["commands"].values():
+        for each in text["options"]:
+            kind = "str" if each["type"] == "Path" else each["type"]  # both are what is typed
+            if each["name"].startswith("--"):
+                choices = ",".join(each["choices"] or ())
+                meanings.setdefault(each["name"], set()).add((each["help"], kind, each["limits"], choices))
+    assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_a_former_name_is_taken_and_the_present_one_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    given = ["--datalist", str(tmp_path / "none.json"), "--output-dir", str(tmp_path / "out"), "--samples", "4", "8"]
+    assert invoke(["evaluate", *given, "--samples=0"]) == 2
+    told = capsys.readouterr().err
+    assert "--samples is called --num-samples now" in told
+    assert "Invalid value for '--num-samples': 4, 8, 0 is not in the range 1<=x." in told
+    assert invoke(["infer", "--samples", "2"]) == 2
+    assert "is called" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", OUTPUTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -96,8 +97,22 @@ def test_what_failed_is_kept_and_tried_again_when_told(spool: Spool):
     spool.settle(spool.waiting()[0], done(failed=True))
     spool.remove_older(0.0)
     assert spool.waiting() == spool.unsent() == []
-    spool.forget_failed()
+    spool.forget(failed_only=True)
     assert len(spool.waiting()) == 1
+
+
+def test_studies_that_are_still_here_are_inferred_again_when_told(spool: Spool):
+    for study in ("here", "gone"):
+        spool.keep(study, "x", b"x")
+        spool.complete(study)
+    here, gone = sorted(spool.waiting(), key=lambda revision: revision.study != "here")
+    for revision in (here, gone):
+        spool.settle(revision, done())
+    shutil.rmtree(gone.folder)
+    spool.forget(failed_only=True)
+    assert spool.waiting() == []
+    spool.forget(failed_only=False)
+    assert spool.waiting() == [here]
 
 
 def test_images_are_removed_once_their_results_are_sent_and_the_time_is_over(spool: Spool):

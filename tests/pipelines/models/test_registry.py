@@ -128,7 +128,7 @@ def test_two_versions_are_compared_by_the_command(
     for bundle in (tiny_bundle, other_bundle):
         assert invoke(["models", "register", str(bundle), *where]) == 0
     capfd.readouterr()
-    data = ["--datalist", str(tiny_datalist), "--samples", "4", "--device", "cpu", "--quiet"]
+    data = ["--datalist", str(tiny_datalist), "--num-samples", "4", "--device", "cpu", "--quiet"]
     assert invoke(["models", "compare", "1", "2", *data, *where]) == 0
     table = capfd.readouterr().out
     assert [

@@ -52,7 +52,7 @@ def test_predictions_become_a_channel(options: PrepareCityscapesOptions, citysca
     predictions = tmp_path / "predictions"
     shutil.copytree(cityscapes_root / "gtFine", predictions)
     arguments = ["prepare", "cityscapes", "--root", str(cityscapes_root), "--output-dir", str(tmp_path / "out")]
-    arguments += ["--predictions", str(predictions), "--quiet"]
+    arguments += ["--prediction-channel", str(predictions), "--quiet"]
     assert invoke(arguments) == ExitCode.DONE
     item = FlippedClassDataset(load_datalist(tmp_path / "out" / "dataset.json").part("training"))[0]
     np.testing.assert_array_equal(item["image"][3], item["label"][0])

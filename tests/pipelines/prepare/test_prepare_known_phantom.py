@@ -87,7 +87,7 @@ def test_options_are_checked(options: PrepareKnownPhantomOptions, option: dict[s
 def test_command_tells_the_two_forms_apart(tmp_path: Path, capsys):
     folder = str(tmp_path / "dicom")
     assert invoke(["prepare", "phantom", "--output-dir", folder, "--rater-disagreement", "2", "--quiet"]) == 2
-    assert "--rater-disagreement needs --form datalist" in capsys.readouterr().err.replace("\n", " ")
-    known = ["prepare", "phantom", "--form", "datalist", "--patients", "5", "--rater-disagreement", "0"]
+    assert "--rater-disagreement needs --kind datalist" in capsys.readouterr().err.replace("\n", " ")
+    known = ["prepare", "phantom", "--kind", "datalist", "--patients", "5", "--rater-disagreement", "0"]
     assert invoke([*known, "--output-dir", str(tmp_path / "known"), "--quiet"]) == 0
     assert json.loads((tmp_path / "known" / "manifest.json").read_text())["options"]["disagreement_mm"] == 0

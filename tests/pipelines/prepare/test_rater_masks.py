@@ -43,6 +43,18 @@ def test_datalist_is_what_training_reads(options: PrepareRaterMasksOptions, rate
     assert item["label"].sum(dim=(1, 2)).tolist() == [16, 16]
 
 
+def test_overwrite_with_the_same_options_prepares_again(options: PrepareRaterMasksOptions):
+    result = prepare_rater_masks(options)
+    before = result.datalist.stat().st_mtime_ns
+    partial = options.output_dir.with_name(".out.partial")
+    partial.mkdir()
+    (partial / "options.json").write_bytes((options.output_dir / "options.json").read_bytes())
+    (partial / "half.nii").touch()  # as a run that was killed leaves it
+    again = prepare_rater_masks(replace(options, overwrite=True))
+    assert again.datalist.stat().st_mtime_ns > before
+    assert not list(options.output_dir.rglob("half.nii"))
+
+
 def test_windows_lie_at_their_place(options: PrepareRaterMasksOptions, rater_masks_root: Path):
     entry = load_datalist(prepare_rater_masks(options).datalist).part("training")[0]
     image, source = nib.load(entry.image), nib.load(rater_masks_root / entry.patient_id / "image.nii.gz")

@@ -68,6 +68,15 @@ def test_a_better_challenger_is_registered_with_its_lineage_and_promoted(options
     assert retrain(options) == result  # the same command again is done, although the champion is another one now
 
 
+def test_overwrite_with_the_same_options_retrains(options: RetrainOptions, monkeypatch: pytest.MonkeyPatch):
+    first = retrain(replace(options, promote="never"))
+    monkeypatch.setattr("pipelines.retrain.run._Retraining.run", lambda *_: "retrained")
+    assert retrain(replace(options, promote="never")) == first
+    assert retrain(replace(options, promote="never", overwrite=True)) == "retrained"
+    assert not (options.output_dir / "training").exists()
+    assert (options.output_dir / "champion.json").is_file()
+
+
 def test_the_challenger_starts_from_the_champion(options: RetrainOptions, tiny_checkpoint: Path):
     frozen = {"max_epochs": 1, "learning_rate": 1e-9, "final_learning_rate": 1e-9, "weight_decay": 0.0}
     Path(options.configs[0]).write_text(json.dumps(OVERLAY | frozen))

@@ -193,6 +193,21 @@ def test_a_finished_training_is_not_repeated(tiny_train: Train):
     assert (first.output_dir / "last.pt").stat().st_mtime_ns == written
 
 
+def test_overwrite_with_the_same_options_trains_again(tiny_train: Train):
+    first = tiny_train()
+    before = (first.output_dir / "last.pt").stat().st_mtime_ns
+    (first.output_dir / "best.pt").unlink()
+    again = tiny_train(overwrite=True)
+    assert (again.best_checkpoint.is_file(), again.best_ged) == (True, first.best_ged)
+    assert (again.output_dir / "last.pt").stat().st_mtime_ns > before
+
+
+def test_float16_is_refused_before_anything_is_written(tiny_train: Train, tmp_path: Path):
+    with pytest.raises(ConfigError, match="precision must be auto, fp32 or bf16 for a training, got 'fp16'"):
+        tiny_train(precision="fp16")
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_time_limit_stops_and_a_later_run_goes_on(tiny_train: Train):
     first = tiny_train(max_minutes=1e-6)
     assert (first.epochs, first.max_epochs) == (1, 2)

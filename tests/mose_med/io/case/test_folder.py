@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 
 from mose_med.errors import DataError
 from mose_med.inferers import infer_case
-from mose_med.inferers.regions import Box
+from mose_med.inferers.boxes import Box
 from mose_med.io.case.folder import open_folder
 from mose_med.io.case.writing import write_case
 from tests.fixtures.report import NASTY_NAME, ReportCase

@@ -31,6 +31,22 @@ def test_overwrite_empties_a_run_of_ours(tmp_path: Path):
     assert not (tmp_path / "run" / "old.txt").exists()
 
 
+def test_overwrite_with_the_same_options_begins_anew(tmp_path: Path):
+    claim_folder(tmp_path / "run", {"seed": 1})
+    (tmp_path / "run" / "old.txt").touch()
+    assert not claim_folder(tmp_path / "run", {"seed": 1}, overwrite=True)
+    assert not (tmp_path / "run" / "old.txt").exists()
+    assert claim_folder(tmp_path / "run", {"seed": 1})  # without it, an interrupted run goes on
+
+
+def test_a_folder_of_the_same_options_stays_where_only_others_are_replaced(tmp_path: Path):
+    claim_folder(tmp_path / "run", {"seed": 1})
+    (tmp_path / "run" / "old.txt").touch()
+    assert claim_folder(tmp_path / "run", {"seed": 1}, replace_other=True)
+    assert (tmp_path / "run" / "old.txt").exists()
+    assert not claim_folder(tmp_path / "run", {"seed": 2}, replace_other=True)
+
+
 KILLED_WHILE_EMPTYING = """
 import os, pathlib, signal, sys
 from pipelines.common.runs import run_folder
@@ -107,3 +123,19 @@ def test_a_folder_of_the_first_version_goes_on_where_it_is_accepted(tmp_path: Pa
     assert claim_folder(tmp_path, {"seed": 1, "new": 0}, accept_version=True)
     with pytest.raises(ConfigError, match="was made with seed=1, not 2"):
         claim_folder(tmp_path, {"seed": 2, "new": 0}, accept_version=True)
+
+
+def test_a_setting_within_an_option_is_compared_by_itself(tmp_path: Path, version):
+    version("0.2.0")
+    claim_folder(tmp_path, {"network": {"channels": [4, 8], "gone": 1}})
+    version("0.3.0")
+    new = {"network": {"channels": [4, 8], "new": 2}}
+    assert claim_folder(tmp_path, new, accept_version=True)
+    with pytest.raises(ConfigError, match=r"was made with network::channels=\[4, 8\], not \[4\]"):
+        claim_folder(tmp_path, {"network": {"channels": [4]}}, accept_version=True)
+
+
+def test_within_a_version_an_option_that_one_side_lacks_differs(tmp_path: Path):
+    claim_folder(tmp_path, {"network": {"channels": [4, 8]}})
+    with pytest.raises(ConfigError, match="was made with network::rank=None, not 2"):
+        claim_folder(tmp_path, {"network": {"channels": [4, 8], "rank": 2}})

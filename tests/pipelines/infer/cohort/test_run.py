@@ -24,7 +24,7 @@ from mose_med.files.hashes import file_sha256
 from pipelines.common.runs.run_folder import claim_folder
 from pipelines.infer.cohort.journal import Journal, Record
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.cohort.run import infer_cohort
+from pipelines.infer.cohort.run import CohortRun, infer_cohort
 
 
 def provenance_times(output: Path) -> dict[str, int]:
@@ -119,6 +119,28 @@ def test_a_missing_result_and_a_changed_study_are_done_again_and_nothing_else(
     after = contents(output)
     assert set(after) == set(before)
     assert {source for source in before if after[source] != before[source]} == {changed}
+
+
+def test_overwrite_with_the_same_options_does_its_cases_again_and_no_others(cohort: CohortOptions):
+    infer_cohort(cohort)
+    before = provenance_times(Path(cohort.output_dir))
+    shard = dataclasses.replace(cohort, shard="1/2", overwrite=True)
+    number = infer_cohort(dataclasses.replace(shard, dry_run=True)).to_do
+    assert 0 < number < len(before)
+    assert infer_cohort(shard) == (number, 0, 0, 0)
+    after = provenance_times(Path(cohort.output_dir))
+    assert (after.keys(), sum(after[case] != time for case, time in before.items())) == (before.keys(), number)
+    assert infer_cohort(cohort) == (0, 6, 0, 0)
+
+
+def test_a_cohort_whose_overwriting_was_stopped_is_gone_on_with(cohort: CohortOptions, monkeypatch: pytest.MonkeyPatch):
+    infer_cohort(cohort)
+    with monkeypatch.context() as patch:
+        patch.setattr(CohortRun, "finished", lambda *_: (_ for _ in [1 / 0]))
+        with pytest.raises(ZeroDivisionError):
+            infer_cohort(dataclasses.replace(cohort, overwrite=True))
+    assert infer_cohort(dataclasses.replace(cohort, dry_run=True)).to_do == 6
+    assert infer_cohort(cohort) == (6, 0, 0, 0)
 
 
 def test_other_options_in_the_same_folder_are_refused(cohort: CohortOptions):

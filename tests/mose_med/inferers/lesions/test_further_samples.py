@@ -11,9 +11,9 @@ from monai.data import MetaTensor
 
 from mose_med.inferers import case as case_module
 from mose_med.inferers import infer_case
-from mose_med.inferers.further_samples import FurtherSamples
-from mose_med.inferers.lesions import LesionSource
-from mose_med.inferers.regions import Box
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.lesions.further_samples import FurtherSamples
+from mose_med.inferers.lesions.measuring import LesionSource
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 

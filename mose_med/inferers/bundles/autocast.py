@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["AutocastInferer", "inherited_autocast"]
+__all__ = ["AutocastInferer"]
 
 
 class AutocastInferer:
@@ -29,9 +28,3 @@ class AutocastInferer:
         """Output of the network."""
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=self.enabled):
             return network(inputs, *args, **kwargs)
-
-
-def inherited_autocast(device: torch.device) -> Callable[[], AbstractContextManager[None]]:
-    """How another thread enters the autocast of this one, which each thread has for itself."""
-    enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
-    return lambda: torch.autocast(device.type, dtype=dtype, enabled=enabled)

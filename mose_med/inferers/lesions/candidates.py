@@ -24,11 +24,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.geometry import index_to_mm, mm_to_index, translated
-from mose_med.inferers.components import Patch, component_sizes, labelled
-from mose_med.inferers.nearest import distance_mm
-from mose_med.inferers.regions import Box, bounding_box
+from mose_med.inferers.boxes import Box, BoxMask, bounding_box, distance_mm
+from mose_med.inferers.lesions.components import component_sizes, labelled
 
-__all__ = ["ListedPosition", "Place", "centroid_mm", "found_places", "listed_place"]
+__all__ = ["Candidate", "ListedPosition", "centroid_mm", "found_candidates", "listed_candidate"]
 
 _POSITION_DIGITS = 4
 
@@ -40,7 +39,7 @@ class ListedPosition(NamedTuple):
     position_mm: NDArray[np.float64]
 
 
-class Place(NamedTuple):
+class Candidate(NamedTuple):
     """A lesion before it is measured.
 
     Attributes:
@@ -53,20 +52,20 @@ class Place(NamedTuple):
 
     number: int
     position_mm: NDArray[np.float64]
-    component: Patch | None
-    support: Patch
-    core: Patch
+    component: BoxMask | None
+    support: BoxMask
+    core: BoxMask
 
 
-def listed_place(
+def listed_candidate(
     labels: NDArray[np.int32],
     box: Box,
     listed: ListedPosition,
     affine: NDArray[np.float64],
     reach_mm: float,
     marked: Callable[[Box], NDArray[np.bool_]],
-) -> Place:
-    """Place of a listed position.
+) -> Candidate:
+    """Candidate of a listed position.
 
     Args:
         labels: components of the marginal above the threshold, (i, j, k) of the box.
@@ -78,27 +77,27 @@ def listed_place(
     """
     near_box = _box_around(listed.position_mm, affine, reach_mm).intersection(box)
     distance = distance_mm(near_box, listed.position_mm, affine)
-    reach = Patch(near_box, (distance <= reach_mm) | (distance == distance.min()))
+    reach = BoxMask(near_box, (distance <= reach_mm) | (distance == distance.min()))
     label = _nearest_label(labels[near_box.slices_in(box)], reach, distance)
     if label:
         component = _component(labels, box, label)
-        return Place(*listed, component, component, component)
+        return Candidate(*listed, component, component, component)
     seen, _ = labelled(marked(near_box) & reach.mask)
     label = _nearest_label(seen, reach, distance)
-    return Place(*listed, None, Patch(near_box, seen == label) if label else reach, reach)
+    return Candidate(*listed, None, BoxMask(near_box, seen == label) if label else reach, reach)
 
 
-def _nearest_label(labels: NDArray[np.int32], reach: Patch, distance: NDArray[np.float64]) -> int:
+def _nearest_label(labels: NDArray[np.int32], reach: BoxMask, distance: NDArray[np.float64]) -> int:
     """Label of the voxel within reach that is nearest, 0 if none has one."""
     near = np.where(reach.mask & (labels > 0), distance, np.inf)
     nearest = np.unravel_index(int(np.argmin(near)), near.shape)
     return int(labels[nearest]) if np.isfinite(near[nearest]) else 0
 
 
-def _component(labels: NDArray[np.int32], box: Box, label: int) -> Patch:
+def _component(labels: NDArray[np.int32], box: Box, label: int) -> BoxMask:
     mask = labels == label
     inner = bounding_box(mask)
-    return Patch(_moved(inner, box.start), mask[inner.slices])
+    return BoxMask(_moved(inner, box.start), mask[inner.slices])
 
 
 def _moved(box: Box, by: tuple[int, int, int]) -> Box:
@@ -114,14 +113,14 @@ def _box_around(position_mm: NDArray[np.float64], affine: NDArray[np.float64], r
     return Box((low[0], low[1], low[2]), (high[0] + 1, high[1] + 1, high[2] + 1))
 
 
-def found_places(
+def found_candidates(
     labels: NDArray[np.int32],
     box: Box,
     inside: NDArray[np.bool_] | None,
     affine: NDArray[np.float64],
     min_ml: float,
-) -> list[Place]:
-    """Places of all components.
+) -> list[Candidate]:
+    """Candidates of all components.
 
     Args:
         labels: components of the marginal above the threshold, (i, j, k) of the box.
@@ -137,22 +136,22 @@ def found_places(
     if inside is not None:
         counts &= component_sizes(labels, count, inside) > 0
     found = [
-        (-sizes[label], _found_place(labels, box, label, part, affine))
+        (-sizes[label], _found_candidate(labels, box, label, part, affine))
         for label, part in enumerate(ndimage.find_objects(labels), start=1)
         if counts[label]
     ]
     found.sort(key=lambda one: (one[0], *np.round(one[1].position_mm[::-1], _POSITION_DIGITS).tolist()))
-    return [place._replace(number=number) for number, (_, place) in enumerate(found, start=1)]
+    return [candidate._replace(number=number) for number, (_, candidate) in enumerate(found, start=1)]
 
 
-def _found_place(
+def _found_candidate(
     labels: NDArray[np.int32], box: Box, label: int, part: tuple[slice, slice, slice], affine: NDArray[np.float64]
-) -> Place:
+) -> Candidate:
     (i, u), (j, v), (k, w) = ((edge.start, edge.stop) for edge in part)
-    patch = Patch(_moved(Box((i, j, k), (u, v, w)), box.start), labels[part] == label)
-    return Place(0, centroid_mm(patch, affine), patch, patch, patch)
+    component = BoxMask(_moved(Box((i, j, k), (u, v, w)), box.start), labels[part] == label)
+    return Candidate(0, centroid_mm(component, affine), component, component, component)
 
 
-def centroid_mm(patch: Patch, affine: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean position of the voxels of a patch, RAS mm."""
-    return index_to_mm(translated(affine, patch.box.start), np.argwhere(patch.mask).astype(np.float64).mean(axis=0))
+def centroid_mm(where: BoxMask, affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean position of the voxels of a mask, RAS mm."""
+    return index_to_mm(translated(affine, where.box.start), np.argwhere(where.mask).astype(np.float64).mean(axis=0))

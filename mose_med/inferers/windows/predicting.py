@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 
 import numpy as np
@@ -12,11 +13,10 @@ from torch import Tensor
 
 from mose_med.ahead import ahead
 from mose_med.geometry import window_overlap
-from mose_med.inferers.autocast import inherited_autocast
-from mose_med.inferers.blending import Prediction
+from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
-from mose_med.inferers.regions import Box
-from mose_med.inferers.windows import OrientedVolume, Window, network_input
+from mose_med.inferers.windows.blending import Prediction
+from mose_med.inferers.windows.cutting import OrientedVolume, Window, network_input
 from mose_med.networks.encoded import EncodedImages, Part, encoded
 from mose_med.networks.protocol import StochasticNetwork, device_of, samples_of
 from mose_med.preprocessing import Preprocessing
@@ -50,7 +50,7 @@ def predictions(
     ordered, size, device = sorted(set(windows)), preprocessing.roi_size, device_of(network)
     parts, deviates = [_part(window, box, size) for window in ordered], noise.deviates.to(device)
     small = max(map(_area, parts)) < _SMALL_PART * size[0] * size[1] and not noise.fields.declared
-    reduced = inherited_autocast(device)
+    reduced = _inherited_autocast(device)
 
     def of_batch(first: int) -> list[Prediction]:
         batch = ordered[first : first + sw_batch_size]
@@ -102,3 +102,9 @@ def _foreground(logits: Tensor) -> Tensor:
     background, rest = logits[:, :, :, 0], logits[:, :, :, 1:]
     # Of one class the sum of exponentials has one term.
     return torch.sigmoid(((rest[:, :, :, 0] if rest.shape[3] == 1 else rest.logsumexp(dim=3)) - background).float())
+
+
+def _inherited_autocast(device: torch.device) -> Callable[[], AbstractContextManager[None]]:
+    """How another thread enters the autocast of this one, which each thread has for itself."""
+    enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
+    return lambda: torch.autocast(device.type, dtype=dtype, enabled=enabled)

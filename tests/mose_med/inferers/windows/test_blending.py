@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor, compute_importance_map
 
 from mose_med.inferers import infer_case
-from mose_med.inferers.blending import BlendedSlice, Prediction, blended_slices, interpolated_slice
-from mose_med.inferers.regions import Box
-from mose_med.inferers.windows import Window, oriented_volume
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.windows.blending import BlendedSlice, Prediction, blended_slices, interpolated_slice
+from mose_med.inferers.windows.cutting import Window, oriented_volume
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import interpolated_back

@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.inferers.windows import OrientedVolume, Window
+from mose_med.inferers.windows.cutting import OrientedVolume, Window
 from mose_med.resampling import box_on_slice
 
 __all__ = ["sliding_windows", "window_starts"]

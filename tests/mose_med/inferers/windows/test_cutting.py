@@ -11,7 +11,7 @@ from monai.data import MetaTensor
 from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError, GeometryError, ShapeError
 from mose_med.inferers import nodule_windows, require_inside
-from mose_med.inferers.windows import oriented_volume, windows_around
+from mose_med.inferers.windows.cutting import oriented_volume, windows_around
 from mose_med.preprocessing import PADDING_HU, Preprocessing
 
 RAW = Preprocessing(standardise=False, roi_size=(8, 6))

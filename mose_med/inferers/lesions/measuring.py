@@ -1,4 +1,4 @@
-"""Lesions: what the samples say about each place that was listed or found (:mod:`mose_med.inferers.places`).
+"""What the samples say about each lesion that was listed or found (:mod:`mose_med.inferers.lesions.candidates`).
 
 *In each sample*, the lesion is all connected components of the sample's mask that touch the support, so that a sample
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
@@ -20,76 +20,25 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.geometry import spacing_mm
-from mose_med.inferers.components import Patch, Touching, labelled, touching_components
-from mose_med.inferers.entropy_maps import entropy, entropy_between_experts
-from mose_med.inferers.places import ListedPosition, Place, centroid_mm, found_places, listed_place
-from mose_med.inferers.regions import Box, Region, assembled, unpack
+from mose_med.inferers.boxes import Box, BoxMask
+from mose_med.inferers.lesions.candidates import (
+    Candidate,
+    ListedPosition,
+    centroid_mm,
+    found_candidates,
+    listed_candidate,
+)
+from mose_med.inferers.lesions.components import Touching, labelled, touching_components
+from mose_med.inferers.lesions.lesion import Lesion, LesionEntropy
+from mose_med.inferers.lesions.volumes import volume_distribution
+from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts, unpack
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.volumes import VolumeDistribution, volume_distribution
 from mose_med.lesion_rules import LesionRules
 
-__all__ = ["Lesion", "LesionEntropy", "LesionSource", "find_lesions", "same_lesions_told"]
+__all__ = ["LesionSource", "find_lesions", "same_lesions_told"]
 
 #: How far around a lesion, as the samples of the case have it, further samples are looked at.
 _AROUND_MM = 3.0
-
-
-class LesionEntropy(NamedTuple):
-    """Mean entropy of a lesion's voxels, nats: ``total`` is the sum of ``between`` and ``within`` experts."""
-
-    total: float
-    between: float
-    within: float
-
-
-class Lesion(NamedTuple):
-    """One listed nodule, or one lesion that was found; positions in RAS mm.
-
-    Attributes:
-        number: of the position in the list, or by volume, from 1.
-        position_mm: as listed, or the centroid of what was found; RAS.
-        in_consensus: whether the marginal's 0.5 mask has a voxel of its component; without a component, false.
-        centroid_mm: of the component, RAS; None without one.
-        expert_probs: (K,), pooled.
-        volume_ml: distribution of the volume.
-        touches_edge: whether the component goes on at the edge of what the network was shown, inside the image, so that
-            its volume may be cut off.
-        same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
-            region, share more than half of the smaller's voxels. None if there is none.
-        entropy: means over the component, or without one over the voxels within reach.
-        component: of the marginal above the threshold, in the lesion's own region; None without one, and of a case
-            that was read back.
-        box: of the input's grid, holds the component and what every sample has there; None if it is not known.
-        nodule_id: of the list; empty where nothing was listed.
-    """
-
-    number: int
-    position_mm: tuple[float, float, float]
-    in_consensus: bool
-    centroid_mm: tuple[float, float, float] | None
-    expert_probs: NDArray[np.float64]
-    volume_ml: VolumeDistribution
-    touches_edge: bool
-    same_as: int | None = None
-    entropy: LesionEntropy = LesionEntropy(0.0, 0.0, 0.0)
-    component: Patch | None = None
-    box: Box | None = None
-    nodule_id: str = ""
-
-    @property
-    def name(self) -> str:
-        """What the list calls it; its number where it has no name."""
-        return self.nodule_id or str(self.number)
-
-    @property
-    def p_empty(self) -> float:
-        """Weight of the samples that have no voxel there."""
-        return self.volume_ml.p_empty
-
-    @property
-    def place_mm(self) -> tuple[float, float, float]:
-        """Where to look for it: the centroid, or its position where there is none."""
-        return self.centroid_mm or self.position_mm
 
 
 class LesionSource(NamedTuple):
@@ -135,13 +84,13 @@ def find_lesions(
     labels, _ = labelled(source.crop(partial(_above, threshold=rules.threshold), box))
     if listed is not None:
         marked = partial(source.crop, _marked)
-        places = [listed_place(labels, box, listed, source.affine, rules.reach_mm, marked)]
+        candidates = [listed_candidate(labels, box, listed, source.affine, rules.reach_mm, marked)]
     else:
         part = None if inside is None else inside[box.slices]
-        places = found_places(labels, box, part, source.affine, rules.min_ml)
+        candidates = found_candidates(labels, box, part, source.affine, rules.min_ml)
     del labels
-    touching = _in_samples(source, [place.support for place in places])
-    return [_measured(source, place, of_place) for place, of_place in zip(places, touching, strict=True)]
+    touching = _in_samples(source, [candidate.support for candidate in candidates])
+    return [_measured(source, candidate, found) for candidate, found in zip(candidates, touching, strict=True)]
 
 
 def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
@@ -175,7 +124,7 @@ def _marked(region: Region) -> NDArray[np.bool_]:
     return np.asarray(region.sample_bits.any(axis=-1))
 
 
-def _in_samples(source: LesionSource, supports: Sequence[Patch]) -> list[list[Touching]]:
+def _in_samples(source: LesionSource, supports: Sequence[BoxMask]) -> list[list[Touching]]:
     """Of every support what touches it in each sample, (M, K S)."""
     samples = range(int(np.prod(source.num_samples)))
     crops = [partial(source.crop, partial(_sample, n=n)) for n in samples]
@@ -189,7 +138,7 @@ def _volumes_ml(source: LesionSource, touching: Sequence[Touching]) -> NDArray[n
     return np.array([found.voxels for found in touching], dtype=np.float64).reshape(source.num_samples) * voxel_ml
 
 
-def _extent(support: Patch, touching: Sequence[Touching]) -> Box:
+def _extent(support: BoxMask, touching: Sequence[Touching]) -> Box:
     """Box of a lesion: its support, and what touches that in every sample."""
     box = support.box
     for found in touching:
@@ -197,28 +146,28 @@ def _extent(support: Patch, touching: Sequence[Touching]) -> Box:
     return box
 
 
-def _more_volumes_ml(source: LesionSource, support: Patch, box: Box) -> NDArray[np.float64] | None:
+def _more_volumes_ml(source: LesionSource, support: BoxMask, box: Box) -> NDArray[np.float64] | None:
     """Volume of a lesion in further samples, (K, V); None where there are none."""
     margin = np.ceil(_AROUND_MM / spacing_mm(source.affine)).astype(int).tolist()
     more = source.more(box.grown(margin, source.region.box))
     return None if more is None else _volumes_ml(more, _in_samples(more, [support])[0])
 
 
-def _measured(source: LesionSource, place: Place, touching: Sequence[Touching]) -> Lesion:
-    means = _means(source, place)
+def _measured(source: LesionSource, candidate: Candidate, touching: Sequence[Touching]) -> Lesion:
+    means = _means(source, candidate)
     probs = np.asarray(means.expert_probs / float(means.expert_probs.sum()), dtype=np.float64)
-    box = _extent(place.support, touching)
-    volumes, more = _volumes_ml(source, touching), _more_volumes_ml(source, place.support, box)
+    box = _extent(candidate.support, touching)
+    volumes, more = _volumes_ml(source, touching), _more_volumes_ml(source, candidate.support, box)
     return Lesion(
-        number=place.number,
-        position_mm=_triple(place.position_mm),
-        in_consensus=place.component is not None and means.in_consensus,
-        centroid_mm=None if place.component is None else _triple(centroid_mm(place.component, source.affine)),
+        number=candidate.number,
+        position_mm=_triple(candidate.position_mm),
+        in_consensus=candidate.component is not None and means.in_consensus,
+        centroid_mm=None if candidate.component is None else _triple(centroid_mm(candidate.component, source.affine)),
         expert_probs=probs,
         volume_ml=volume_distribution(volumes, probs, more),
-        touches_edge=place.component is not None and _touches_unseen(source, place),
+        touches_edge=candidate.component is not None and _touches_unseen(source, candidate),
         entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
-        component=place.component,
+        component=candidate.component,
         box=box,
     )
 
@@ -232,12 +181,12 @@ class _Means(NamedTuple):
     in_consensus: bool
 
 
-def _means(source: LesionSource, place: Place) -> _Means:
-    """Means over the voxels of a place where the network looked, a few slices at a time."""
-    patch, sums, count, in_consensus = place.core, np.zeros(source.num_samples[0] + 2), 0, False
-    for slab in patch.box.slabs():
+def _means(source: LesionSource, candidate: Candidate) -> _Means:
+    """Means over the voxels of a candidate where the network looked, a few slices at a time."""
+    core, sums, count, in_consensus = candidate.core, np.zeros(source.num_samples[0] + 2), 0, False
+    for slab in core.box.slabs():
         part = source.region.crop(slab)
-        where = patch.mask[slab.slices_in(patch.box)] & part.looked()
+        where = core.mask[slab.slices_in(core.box)] & part.looked()
         count += int(where.sum())
         in_consensus = in_consensus or bool(part.consensus()[where].any())
         sums[:-2] += part.expert_probs()[where].sum(axis=0, dtype=np.float64)
@@ -247,12 +196,12 @@ def _means(source: LesionSource, place: Place) -> _Means:
     return _Means(means[:-2], float(means[-2]), float(means[-1]), in_consensus)
 
 
-def _touches_unseen(source: LesionSource, place: Place) -> bool:
+def _touches_unseen(source: LesionSource, candidate: Candidate) -> bool:
     """Whether a voxel of the image next to the component was in no window."""
-    patch = place.core
-    around = patch.box.grown(1, Box((0, 0, 0), source.image_shape))
+    core = candidate.core
+    around = core.box.grown(1, Box((0, 0, 0), source.image_shape))
     mask = np.zeros(around.shape, dtype=bool)
-    mask[patch.box.slices_in(around)] = patch.mask
+    mask[core.box.slices_in(around)] = core.mask
     seen = source.crop(Region.looked, around)
     return bool((ndimage.binary_dilation(mask) & ~seen).any())
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mose_med.inferers.volumes import volume_distribution, weighted_quantile
+from mose_med.inferers.lesions.volumes import volume_distribution, weighted_quantile
 
 
 def test_equal_weights_give_numpys_quantiles():

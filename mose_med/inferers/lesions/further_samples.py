@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.inferers.lesions import LesionSource
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.lesions.measuring import LesionSource
 from mose_med.inferers.noise import CaseNoise
-from mose_med.inferers.regions import Box
-from mose_med.inferers.sampling import box_on_view, region_room, sample_region
+from mose_med.inferers.sampling import box_on_volume_grid, region_room, sample_region
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.views import View
-from mose_med.inferers.windows import OrientedVolume, Window
+from mose_med.inferers.windows.asked_regions import AskedRegion
+from mose_med.inferers.windows.cutting import OrientedVolume, Window
 from mose_med.networks.protocol import StochasticNetwork
 from mose_med.preprocessing import Preprocessing
 
@@ -23,15 +23,15 @@ __all__ = ["FurtherSamples"]
 
 @dataclass
 class FurtherSamples:
-    """Samples of further codes in boxes of a view, as long as they are cheap.
+    """Samples of further codes in boxes of a region, as long as they are cheap.
 
-    All lesions of a view together are shown to the network in at most as many windows as the view has: a listed lesion
-    always has them, those of a search until that is used up, the largest first.
+    All lesions of a region together are shown to the network in at most as many windows as the region has: a listed
+    lesion always has them, those of a search until that is used up, the largest first.
 
     Args:
         network: in eval mode.
         volume: the case as the network looks at it.
-        view: that the lesions lie in.
+        asked: that the lesions lie in.
         noise: of the case; without further noise there are no samples.
         affine: of the input's grid.
         image_shape: of the input's grid.
@@ -42,7 +42,7 @@ class FurtherSamples:
 
     network: StochasticNetwork
     volume: OrientedVolume
-    view: View
+    asked: AskedRegion
     noise: CaseNoise
     affine: NDArray[np.float64]
     image_shape: tuple[int, int, int]
@@ -52,15 +52,15 @@ class FurtherSamples:
     _left: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self._left = len(set(self.view.windows))
+        self._left = len(set(self.asked.windows))
 
     def around(self, near: Box) -> LesionSource | None:
-        """Samples in a box of the input's grid that lies in the view; None where they are not to be had."""
+        """Samples in a box of the input's grid that lies in the region; None where they are not to be had."""
         noise = self.noise.more
         if noise is None:
             return None
-        box = box_on_view(near, self.volume, self.view.box)
-        windows = [window for window in set(self.view.windows) if self._window_box(window).overlaps(box)]
+        box = box_on_volume_grid(near, self.volume, self.asked.box)
+        windows = [window for window in set(self.asked.windows) if self._window_box(window).overlaps(box)]
         if len(windows) > self._left:
             return None
         self._left -= len(windows)

@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.errors import ConfigError, DataError, GeometryError
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.lesions.candidates import ListedPosition
 from mose_med.inferers.lungs import lung_mask
-from mose_med.inferers.places import ListedPosition
-from mose_med.inferers.regions import Box
-from mose_med.inferers.sliding import sliding_windows
-from mose_med.inferers.windows import OrientedVolume, Window, windows_around
+from mose_med.inferers.windows.cutting import OrientedVolume, Window, windows_around
+from mose_med.inferers.windows.sliding import sliding_windows
 
-__all__ = ["RegionName", "View", "checked_region", "lungs_of", "nodule_views", "search_view"]
+__all__ = ["AskedRegion", "RegionName", "checked_region", "listed_regions", "lungs_of", "searched_region"]
 
 RegionName = Literal["nodules", "lungs", "full"]
 
 
-class View(NamedTuple):
-    """A box of the oriented grid that is looked at.
+class AskedRegion(NamedTuple):
+    """A region before the network has looked at it: a box of the oriented grid.
 
     Attributes:
         box: that holds the windows.
@@ -73,23 +73,25 @@ def lungs_of(volume: OrientedVolume, given: NDArray[np.bool_] | None) -> NDArray
     return np.asarray(volume.steps.apply(given), dtype=bool)
 
 
-def nodule_views(
+def listed_regions(
     volume: OrientedVolume, positions: NDArray[np.float64], roi_size: tuple[int, int], depth_mm: float
-) -> list[View]:
-    """A view of every listed position, its own windows alone in it: what else is listed changes nothing there."""
-    views = []
+) -> list[AskedRegion]:
+    """One for every listed position, its own windows alone in it: what else is listed changes nothing there."""
+    regions = []
     for number, position in enumerate(positions, start=1):
         windows = windows_around(volume, position, roi_size, depth_mm)
-        views.append(View(_box(windows, roi_size, volume.grid.shape), windows, ListedPosition(number, position)))
-    return views
+        regions.append(
+            AskedRegion(_box(windows, roi_size, volume.grid.shape), windows, ListedPosition(number, position))
+        )
+    return regions
 
 
-def search_view(
+def searched_region(
     volume: OrientedVolume, inside: NDArray[np.bool_] | None, roi_size: tuple[int, int], overlap: float
-) -> View:
+) -> AskedRegion:
     """One box, with windows over a mask of ``volume.values`` or over everything."""
     windows = sliding_windows(volume, inside, roi_size, overlap)
-    return View(_box(windows, roi_size, volume.grid.shape), windows, None)
+    return AskedRegion(_box(windows, roi_size, volume.grid.shape), windows, None)
 
 
 def _box(windows: list[Window], roi_size: tuple[int, int], shape: tuple[int, ...]) -> Box:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import MetaTensor
 
-from mose_med.inferers.sliding import sliding_windows, window_starts
-from mose_med.inferers.windows import OrientedVolume, oriented_volume
+from mose_med.inferers.windows.cutting import OrientedVolume, oriented_volume
+from mose_med.inferers.windows.sliding import sliding_windows, window_starts
 from mose_med.resampling import box_on_slice
 
 

@@ -1,7 +1,8 @@
 """Connected components (26 neighbours) of masks that may be as large as the case.
 
-What touches a small place is looked for in a box around it; the whole mask is labelled only where a component goes on
-beyond the box, or where the boxes of all places together are as large as the mask. The answer is the same.
+What touches a small mask, a support, is looked for in a box around it. The whole mask is labelled only where a
+component goes on beyond the box, or where the boxes of all supports together are as large as the mask. The answer is
+the same.
 """
 
 from __future__ import annotations
@@ -13,25 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mose_med.inferers.regions import Box
+from mose_med.inferers.boxes import Box, BoxMask
 
-__all__ = ["Patch", "Touching", "component_sizes", "labelled", "touching_components"]
+__all__ = ["Touching", "component_sizes", "labelled", "touching_components"]
 
 _NEIGHBOURS_26 = np.ones((3, 3, 3), dtype=bool)
-#: How far around a place its components are looked for before the whole mask is labelled, in voxels.
+#: How far around a support its components are looked for before the whole mask is labelled, in voxels.
 _MARGIN = 24
 _COUNTED_SLICES = 16
 
 
-class Patch(NamedTuple):
-    """A small mask (i, j, k) and the box of the input's grid that it fills."""
-
-    box: Box
-    mask: NDArray[np.bool_]
-
-
 class Touching(NamedTuple):
-    """Components that touch a place: how many voxels they have, and the box that holds them; None without any."""
+    """Components that touch a support: how many voxels they have, and the box that holds them; None without any."""
 
     voxels: int
     box: Box | None
@@ -55,33 +49,33 @@ def component_sizes(labels: NDArray[np.int32], count: int, inside: NDArray[np.bo
 
 
 def touching_components(
-    crop: Callable[[Box], NDArray[np.bool_]], places: Sequence[Patch], within: Box
+    crop: Callable[[Box], NDArray[np.bool_]], supports: Sequence[BoxMask], within: Box
 ) -> list[Touching]:
-    """The components that touch each place.
+    """The components that touch each support.
 
     Args:
         crop: the mask's voxels in a box of the input's grid.
-        places: where to look.
+        supports: where to look.
         within: the box that holds the mask.
     """
-    nearby = sum(int(np.prod(place.box.grown(_MARGIN, within).shape)) for place in places)
+    nearby = sum(int(np.prod(support.box.grown(_MARGIN, within).shape)) for support in supports)
     at_once = nearby >= int(np.prod(within.shape))
-    found = [None if at_once else _touching_nearby(crop, place, within) for place in places]
+    found = [None if at_once else _touching_nearby(crop, support, within) for support in supports]
     if None not in found:
         return [touching for touching in found if touching is not None]
     labels, number = labelled(crop(within))
     sizes, parts = component_sizes(labels, number), ndimage.find_objects(labels)
     return [
-        _joined(_touched(labels, place, within), sizes, parts, within) if touching is None else touching
-        for touching, place in zip(found, places, strict=True)
+        _joined(_touched(labels, support, within), sizes, parts, within) if touching is None else touching
+        for touching, support in zip(found, supports, strict=True)
     ]
 
 
-def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], place: Patch, within: Box) -> Touching | None:
-    """The components that touch a place; None if one goes on beyond the margin."""
-    box = place.box.grown(_MARGIN, within)
+def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], support: BoxMask, within: Box) -> Touching | None:
+    """The components that touch a support; None if one goes on beyond the margin."""
+    box = support.box.grown(_MARGIN, within)
     labels, number = labelled(crop(box))
-    touched = _touched(labels, place, box)
+    touched = _touched(labels, support, box)
     for axis, ends in enumerate(zip(box.start, box.stop, within.start, within.stop, strict=True)):
         start, stop, first, last = ends
         along = np.moveaxis(labels, axis, 0)
@@ -94,7 +88,7 @@ def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], place: Patch, wit
 def _joined(
     touched: NDArray[np.intp], sizes: NDArray[np.intp], parts: Sequence[tuple[slice, slice, slice]], box: Box
 ) -> Touching:
-    """Of some components of a box, whose sizes and places in it are given."""
+    """Of some components of a box, whose sizes and boxes in it are given."""
     if not len(touched):
         return Touching(0, None)
     edges = [[(part.start, part.stop) for part in parts[label - 1]] for label in touched.tolist()]
@@ -103,6 +97,6 @@ def _joined(
     return Touching(int(sizes[touched].sum()), Box((i, j, k), (u, v, w)))
 
 
-def _touched(labels: NDArray[np.int32], place: Patch, box: Box) -> NDArray[np.intp]:
-    counts = np.bincount(labels[place.box.slices_in(box)][place.mask])
+def _touched(labels: NDArray[np.int32], support: BoxMask, box: Box) -> NDArray[np.intp]:
+    counts = np.bincount(labels[support.box.slices_in(box)][support.mask])
     return np.flatnonzero(counts[1:]) + 1

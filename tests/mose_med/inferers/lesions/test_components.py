@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mose_med.inferers import components
-from mose_med.inferers.components import Patch, Touching, touching_components
-from mose_med.inferers.regions import Box
+from mose_med.inferers.boxes import Box, BoxMask
+from mose_med.inferers.lesions import components
+from mose_med.inferers.lesions.components import Touching, touching_components
 
 WITHIN = Box((3, 0, 2), (23, 18, 14))
 
 
-def slow_touching(mask: np.ndarray, place: Patch) -> Touching:
+def slow_touching(mask: np.ndarray, place: BoxMask) -> Touching:
     labels, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     support = np.zeros(mask.shape, dtype=bool)
     support[place.box.slices_in(WITHIN)] = place.mask
@@ -29,7 +29,7 @@ def test_counts_are_those_of_labelling_the_whole_mask(seed: int, share: float):
     rng = np.random.default_rng(seed)
     mask = rng.random(WITHIN.shape) < share
     start = tuple(int(rng.integers(low, high - 3)) for low, high in zip(*WITHIN, strict=True))
-    place = Patch(Box(start, tuple(n + 3 for n in start)), rng.random((3, 3, 3)) < 0.5)
+    place = BoxMask(Box(start, tuple(n + 3 for n in start)), rng.random((3, 3, 3)) < 0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(components, "_MARGIN", 2)
         (found,) = touching_components(lambda box: mask[box.slices_in(WITHIN)], [place], WITHIN)
@@ -43,6 +43,6 @@ def test_places_that_are_as_large_as_the_mask_take_one_cut():
         asked.append(box)
         return np.ones(box.shape, dtype=bool)
 
-    place = Patch(Box((5, 5, 5), (6, 6, 6)), np.ones((1, 1, 1), dtype=bool))
+    place = BoxMask(Box((5, 5, 5), (6, 6, 6)), np.ones((1, 1, 1), dtype=bool))
     assert touching_components(crop, [place, place], WITHIN) == [Touching(int(np.prod(WITHIN.shape)), WITHIN)] * 2
     assert asked == [WITHIN]

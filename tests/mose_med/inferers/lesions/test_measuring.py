@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mose_med.inferers import Box, Lesion, Region
-from mose_med.inferers.components import Patch
-from mose_med.inferers.lesions import LesionSource, find_lesions, same_lesions_told
-from mose_med.inferers.places import ListedPosition
+from mose_med.inferers.boxes import BoxMask
+from mose_med.inferers.lesions.candidates import ListedPosition
+from mose_med.inferers.lesions.measuring import LesionSource, find_lesions, same_lesions_told
 from mose_med.inferers.regions import pack
 from mose_med.inferers.storage import Storage
 from mose_med.lesion_rules import LesionRules
@@ -140,7 +140,7 @@ def test_lesions_that_only_touch_are_not_the_same(samples):
     patch = second.component
     part = patch.mask.copy()
     part[:2] = False
-    bridge = second._replace(component=Patch(patch.box, part))
-    other = first._replace(component=Patch(patch.box, patch.mask & ~part))
+    bridge = second._replace(component=BoxMask(patch.box, part))
+    other = first._replace(component=BoxMask(patch.box, patch.mask & ~part))
     assert [lesion.same_as for lesion in same_lesions_told([other, bridge])] == [None, None]
     assert [lesion.same_as for lesion in same_lesions_told([first, bridge])] == [None, 1]

@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from mose_med.geometry import window_overlap
-from mose_med.inferers.regions import Box
-from mose_med.inferers.windows import Window
+from mose_med.inferers.boxes import Box
+from mose_med.inferers.windows.cutting import Window
 from mose_med.resampling import InPlaneGrid, interpolated_back
 
 __all__ = ["BlendedSlice", "Prediction", "blended_slices", "interpolated_slice"]

@@ -1,0 +1,1 @@
+"""What the network is shown of a case, and how its answers are put together."""

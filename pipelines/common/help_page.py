@@ -1,0 +1,39 @@
+"""The help page of a command: every option's name whole, however narrow the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["write_examples", "write_options"]
+
+#: Widest column of names, types included; what is longer has a line of its own.
+_NAMES_WIDTH = 28
+_TITLES = {"argument": "Arguments", "option": "Options"}
+
+
+def write_options(parameters: Iterable[Any], context: Any, formatter: Any) -> None:
+    """Write arguments and options by panel: arguments first, options without a panel next.
+
+    Args:
+        parameters: of the command.
+        context: of the command.
+        formatter: that the page is written to.
+    """
+    panels: dict[str, list[tuple[str, str]]] = {title: [] for title in _TITLES.values()}
+    for parameter in parameters:
+        row = parameter.get_help_record(context)
+        if row is not None:
+            title = getattr(parameter, "rich_help_panel", None) or _TITLES[parameter.param_type_name]
+            panels.setdefault(title, []).append(row)
+    for title, rows in panels.items():
+        if rows:
+            with formatter.section(title):
+                formatter.write_dl(rows, col_max=_NAMES_WIDTH)
+
+
+def write_examples(examples: Iterable[str], formatter: Any) -> None:
+    """Write command lines, each in one line, to be copied."""
+    with formatter.section("Examples"):
+        for example in examples:
+            formatter.write(f"{'':{formatter.current_indent}}{example}\n")
