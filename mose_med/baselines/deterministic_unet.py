@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mose_med.baselines.phiseg_unet import LIDC_CHANNELS, PhisegUNet
-from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.baselines.parts.phiseg_unet import LIDC_CHANNELS, PhisegUNet
+from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.networks.registry import register
 from mose_med.samples import ExpertSamples
 

@@ -14,10 +14,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mose_med.baselines.blocks import Encoder, convolution, joined, repeated
-from mose_med.baselines.evidence import VariationalOutput
-from mose_med.baselines.gaussians import DiagonalGaussian, DrawnLatents, GaussianHead, GivenLatents, LatentSource
-from mose_med.baselines.latent_network import LatentNetwork, SeenMask
+from mose_med.baselines.parts.blocks import Encoder, convolution, joined, repeated
+from mose_med.baselines.parts.evidence import VariationalOutput
+from mose_med.baselines.parts.gaussians import DiagonalGaussian, DrawnLatents, GaussianHead, GivenLatents, LatentSource
+from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
 from mose_med.networks.checks import check_channels
 from mose_med.networks.protocol import NoiseField

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mose_med.baselines.evidence import EvidenceLowerBoundLoss, VariationalOutput
-from mose_med.baselines.latent_network import SeenMask
+from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss, VariationalOutput
+from mose_med.baselines.parts.latent_network import SeenMask
 from mose_med.baselines.probabilistic_unet import ProbabilisticUNet
 from mose_med.errors import ConfigError, require
 from mose_med.networks.head.tiled import at_least_float32

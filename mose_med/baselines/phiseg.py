@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mose_med.baselines.blocks import Encoder, convolution, normalised_block, repeated, upsampled
-from mose_med.baselines.evidence import (
+from mose_med.baselines.parts.blocks import Encoder, convolution, normalised_block, repeated, upsampled
+from mose_med.baselines.parts.evidence import (
     EvidenceLowerBoundLoss,
     VariationalOutput,
     mean_divergence,
     summed_cross_entropy,
 )
-from mose_med.baselines.gaussians import DiagonalGaussian, DrawnLatents, GivenLatents, LatentSource, bounded
-from mose_med.baselines.latent_network import LatentNetwork, SeenMask
+from mose_med.baselines.parts.gaussians import DiagonalGaussian, DrawnLatents, GivenLatents, LatentSource, bounded
+from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
 from mose_med.networks.checks import check_channels
 from mose_med.networks.head.tiled import at_least_float32

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mose_med.baselines.blocks import Encoder, initialise, joined, relu_block
-from mose_med.baselines.evidence import EvidenceLowerBoundLoss, VariationalOutput
-from mose_med.baselines.gaussians import DiagonalGaussian, GaussianHead
-from mose_med.baselines.latent_network import LatentNetwork, SeenMask
+from mose_med.baselines.parts.blocks import Encoder, initialise, joined, relu_block
+from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss, VariationalOutput
+from mose_med.baselines.parts.gaussians import DiagonalGaussian, GaussianHead
+from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
 from mose_med.networks.checks import check_channels
 from mose_med.networks.head.heads import ExpertHead

@@ -30,8 +30,8 @@ from pipelines.demo.options import DemoOptions
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.run import RELIABILITY_NAME, SAMPLES_NAME, EvaluateOptions, evaluate
 from pipelines.infer.run import InferOptions, InferResult, infer
-from pipelines.prepare.lidc import PrepareLidcOptions, prepare_lidc
-from pipelines.prepare.phantom import PreparePhantomOptions, prepare_phantom
+from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
+from pipelines.prepare.sources.phantom import PreparePhantomOptions, prepare_phantom
 from pipelines.train.run import TrainOptions, train
 
 __all__ = ["DemoOptions", "run_demo"]

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(options: EvaluateOptions | EvaluateMasksOptions) -> Any:
     """GED, M-IoU and calibration of a checkpoint on a datalist, or of any tool's masks against references."""
     if isinstance(options, EvaluateMasksOptions):
-        from pipelines.evaluate.masks import evaluate_masks
+        from pipelines.evaluate.masks.run import evaluate_masks
 
         return evaluate_masks(options)
     from pipelines.evaluate.run import evaluate

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from pipelines.common.case_names import case_name
 from pipelines.common.runs.run_lock import alone_in
-from pipelines.infer.cohort.entries import Entry
-from pipelines.infer.cohort.preflight import preflight
+from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.run import CohortRun
+from pipelines.infer.cohort.workers.preflight import preflight
 from pipelines.infer.output import claimed_output
 from pipelines.listen.completion import Completion
 from pipelines.listen.inbox import Inbox, Limits

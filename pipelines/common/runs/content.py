@@ -20,7 +20,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.files.hashes import file_sha256
 from pipelines.common.case_names import PRIVATE_NAME, private_folder, write_private
 from pipelines.common.runs.run_folder import claim_folder, differing_option, options_record, read_options
-from pipelines.infer.cohort.fingerprint import file_lines
+from pipelines.infer.cohort.finding.fingerprint import file_lines
 
 __all__ = ["Content", "claim_with_content", "is_note", "remove_note"]
 

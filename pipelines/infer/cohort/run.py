@@ -14,17 +14,17 @@ from mose_med.weights.files import weights_sha256
 from pipelines.common.case_names import add_to_case_map, private_folder, write_private
 from pipelines.common.console import named_log_file, stderr
 from pipelines.common.runs.run_folder import way_out
-from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.failures import Failure
-from pipelines.infer.cohort.fingerprint import fingerprint
+from pipelines.infer.cohort.finding.entries import Entry
+from pipelines.infer.cohort.finding.fingerprint import fingerprint
+from pipelines.infer.cohort.finding.plan import State, list_entries, state_of
 from pipelines.infer.cohort.journal import Journal, Record, failed_cases, known_records
-from pipelines.infer.cohort.messages import Report, WorkerSetup, nameless_case
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.cohort.plan import State, list_entries, state_of
-from pipelines.infer.cohort.preflight import preflight
 from pipelines.infer.cohort.progress import CohortProgress, cohort_progress
-from pipelines.infer.cohort.resources import choose_engine
-from pipelines.infer.cohort.scheduler import Scheduler
+from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, nameless_case
+from pipelines.infer.cohort.workers.preflight import preflight
+from pipelines.infer.cohort.workers.resources import choose_engine
+from pipelines.infer.cohort.workers.scheduler import Scheduler
 from pipelines.infer.output import Output, claimed_output, require_key
 from pipelines.infer.store import Destination, ResultStore, open_store
 from pipelines.infer.tables import write_tables

@@ -15,8 +15,8 @@ import torch
 from mose_med.errors import ConfigError, DataError
 from mose_med.metrics import CalibrationError, generalized_energy_distance, matched_iou
 from pipelines.cli import invoke
-from pipelines.evaluate.mask_files import MaskSet, read_mask_set, read_weights
-from pipelines.evaluate.masks import EvaluateMasksOptions, evaluate_masks
+from pipelines.evaluate.masks.files import MaskSet, read_mask_set, read_weights
+from pipelines.evaluate.masks.run import EvaluateMasksOptions, evaluate_masks
 
 AFFINE = np.diag([0.7, 0.7, 2.0, 1.0])
 
@@ -195,7 +195,7 @@ def test_nothing_predicted_and_nothing_marked_gives_numbers(options: EvaluateMas
 
 def test_a_taken_folder_is_refused_before_anything_is_scored(options: EvaluateMasksOptions, monkeypatch):
     evaluate_masks(options)
-    monkeypatch.setattr("pipelines.evaluate.masks.read_mask_set", None)
+    monkeypatch.setattr("pipelines.evaluate.masks.run.read_mask_set", None)
     with pytest.raises(
         ConfigError, match=r"was made with classes=\[1\], not \[0, 1\]: name another or add --overwrite"
     ):
@@ -213,7 +213,7 @@ def test_an_evaluation_goes_on_where_it_stopped_and_sees_changed_files(options: 
     with pytest.raises(DataError, match="case b"):
         evaluate_masks(options)
     write_masks(options.references / "b" / "rater-1.nii.gz", random_masks(3, 2)[..., 1])
-    monkeypatch.setattr("pipelines.evaluate.masks.read_mask_set", noted)
+    monkeypatch.setattr("pipelines.evaluate.masks.run.read_mask_set", noted)
     found = evaluate_masks(options)
     assert set(read) == {"b"}
     other = evaluate_masks(replace(options, output_dir=options.output_dir.with_name("other")))

@@ -12,7 +12,7 @@ from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
 from pipelines.export.nnunet import ExportNnunetOptions, export_nnunet
-from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
+from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from mose_med.data import CITYSCAPES_FLIPS, FlippedClassDataset, load_datalist
 from mose_med.errors import ConfigError
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
-from pipelines.prepare.cityscapes import PrepareCityscapesOptions, prepare_cityscapes
+from pipelines.prepare.sources.cityscapes import PrepareCityscapesOptions, prepare_cityscapes
 
 
 @pytest.fixture

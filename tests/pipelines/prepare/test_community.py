@@ -14,7 +14,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
-from pipelines.prepare.community import PrepareCommunityOptions, prepare_community
+from pipelines.prepare.sources.community import PrepareCommunityOptions, prepare_community
 
 
 class MakesFolder:

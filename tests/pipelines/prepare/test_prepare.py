@@ -14,8 +14,8 @@ import pytest
 from data_prep.lidc.collection import CropOptions
 from mose_med.data.datalist import load_datalist
 from mose_med.errors import ConfigError, DataError
-from pipelines.prepare.lidc import PrepareLidcOptions, prepare_lidc
-from pipelines.prepare.phantom import PreparePhantomOptions, prepare_phantom
+from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
+from pipelines.prepare.sources.phantom import PreparePhantomOptions, prepare_phantom
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_patient_without_files_leaves_nothing_behind(options: PrepareLidcOptions
 
 
 def test_phantom_run_again_is_done_at_once(phantom_lidc_root: Path, monkeypatch):
-    monkeypatch.setattr("pipelines.prepare.phantom.render_scan", None)
+    monkeypatch.setattr("pipelines.prepare.sources.phantom.render_scan", None)
     patients = tuple(sorted(path.name for path in phantom_lidc_root.iterdir() if path.is_dir()))
     options = PreparePhantomOptions(phantom_lidc_root, patients=patients, margin_slices=1, quiet=True)
     assert prepare_phantom(options) == phantom_lidc_root

@@ -15,7 +15,7 @@ from mose_med.errors import ConfigError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
-from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
+from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 from tests.fixtures.rater_masks import rated_arrays
 
 

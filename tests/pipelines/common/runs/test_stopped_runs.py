@@ -16,7 +16,7 @@ from pipelines.cli import invoke
 from pipelines.common.console import ExitCode, run_command
 from pipelines.common.runs.termination import Terminated, ended_by_signals
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.cohort.ray_engine import _connect
+from pipelines.infer.cohort.workers.ray_engine import _connect
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
