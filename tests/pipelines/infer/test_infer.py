@@ -253,7 +253,7 @@ def test_another_study_joins_the_folder(options: InferOptions, write_ct_series, 
         ({"seed": -1}, "seed must be >= 0, got -1"),
         ({"form": "dense"}, "form must be compact or standard, got 'dense'"),
         ({"device": "tpu"}, "device must be auto, cpu, cuda or cuda:N"),
-        ({"device": "cuda:9"}, "device cuda:9 is not there"),
+        ({"device": "cuda:9"}, "device cuda:9 does not exist"),
     ],
 )
 def test_bad_input_leaves_nothing_behind(options: InferOptions, changes, message):

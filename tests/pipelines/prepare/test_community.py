@@ -58,7 +58,7 @@ def test_run_again_is_done_at_once(options: PrepareCommunityOptions, caplog):
     first = prepare_community(options)
     with caplog.at_level("INFO"):
         assert prepare_community(options) == first
-    assert "is prepared already" in caplog.text
+    assert "is already prepared" in caplog.text
     with pytest.raises(ConfigError, match="was made with undo_mask_offset=False, not True"):
         prepare_community(replace(options, undo_mask_offset=True))
 

@@ -91,7 +91,7 @@ def test_run_again_is_done_at_once(options: PrepareLidcOptions, monkeypatch, cap
     monkeypatch.setattr("data_prep.lidc.patient.crop_patient", None)
     with caplog.at_level("INFO"):
         assert prepare_lidc(options) == first
-    assert "is prepared already" in caplog.text
+    assert "is already prepared" in caplog.text
 
 
 @pytest.fixture

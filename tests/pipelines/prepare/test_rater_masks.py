@@ -103,7 +103,7 @@ def test_run_again_is_done_at_once(options: PrepareRaterMasksOptions, rater_mask
     first = prepare_rater_masks(options)
     with caplog.at_level("INFO"):
         assert prepare_rater_masks(options) == first
-    assert "is prepared already" in caplog.text
+    assert "is already prepared" in caplog.text
     shutil.rmtree(rater_masks_root / "case-0")
     with pytest.raises(ConfigError, match=r"made of other files: case-0/image\.nii\.gz is gone and 3 more: name"):
         prepare_rater_masks(options)
@@ -137,7 +137,7 @@ def test_what_the_first_version_prepared_is_done(options: PrepareRaterMasksOptio
     monkeypatch.setattr("pipelines.common.runs.run_folder.__version__", "0.2.0")
     with caplog.at_level("INFO"):
         assert prepare_rater_masks(options) == first
-    assert "is prepared already, by version 0.1.0" in caplog.text
+    assert "is already prepared, by version 0.1.0" in caplog.text
 
 
 def test_mask_on_another_grid_leaves_nothing(options: PrepareRaterMasksOptions, write_volume, tmp_path: Path):

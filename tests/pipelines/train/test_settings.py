@@ -22,7 +22,7 @@ CONFIG = {"learning_rate": 0.001, "seed": 0, "network": {"num_experts": 4}, "amp
         ("seed=3", "--set seed has its own option: use --seed"),
         ("cost=$print(1)", "--set cost must be a plain value"),
         ("learning_rate=fast", "--set learning_rate must be a number, got 'fast'"),
-        ("cost=[1", "--set cost=\\[1 is no YAML"),
+        ("cost=[1", "--set cost=\\[1 is not valid YAML"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_refused(text: str, message: str):
