@@ -198,7 +198,7 @@ def changed_checkpoint(source: Path, folder: Path, **config: object) -> Path:
     [
         (
             {"classes": ("background", "lesion")},
-            r"has classes \('background', 'nodule'\), .* with \('background', 'lesion'\)",
+            r"has classes \['background', 'nodule'\], .* with \['background', 'lesion'\]",
         ),
         ({"num_raters": 3}, "has num_raters 4, checkpoint .* was trained with 3"),
     ],
