@@ -31,6 +31,7 @@ from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
 from pipelines.common.console import stderr
 from pipelines.common.memory import named_memory_errors
+from pipelines.common.runs.run_lock import alone_in
 from pipelines.evaluate.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]
@@ -50,6 +51,11 @@ def calibrate(options: CalibrateOptions) -> Calibration:
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """
+    with alone_in(options.output_file, beside=True, kind="output file"):
+        return _calibrate(options)
+
+
+def _calibrate(options: CalibrateOptions) -> Calibration:
     _check_output(options.output_file, options.overwrite)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -73,9 +79,10 @@ def undo_calibration(checkpoint: Path, output_file: Path, *, overwrite: bool = F
         ConfigError: if the checkpoint is missing or the file to write exists.
         DataError: if the checkpoint cannot be read.
     """
-    _check_output(output_file, overwrite)
-    found, _ = _read(checkpoint)
-    write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
+    with alone_in(output_file, beside=True, kind="output file"):
+        _check_output(output_file, overwrite)
+        found, _ = _read(checkpoint)
+        write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
     _logger.info("%s is not calibrated", output_file)
 
 

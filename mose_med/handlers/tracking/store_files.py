@@ -6,7 +6,7 @@ MLflow records absolute paths. Artifacts lie beside the store, and are looked fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from mose_med.errors import DataError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["ARTIFACTS", "find_artifacts", "keep_artifact", "run_artifacts", "store_file", "store_lock"]
+__all__ = ["ARTIFACTS", "file_lock", "find_artifacts", "keep_artifact", "run_artifacts", "store_file", "store_lock"]
 
 #: Folder of the artifacts, beside the store.
 ARTIFACTS = "artifacts"
@@ -39,18 +39,26 @@ def store_file(tracking_uri: str) -> Path | None:
 
 @contextmanager
 def store_lock(tracking_uri: str) -> Iterator[None]:
-    """Held while a store in a file is made or added to; a server needs none, and a folder that takes none has none.
+    """Held while a store in a file is made or added to; a server needs none.
+
+    Raises:
+        DataError: if another process holds it for minutes.
+    """
+    file = store_file(tracking_uri)
+    with nullcontext() if file is None else file_lock(file.with_name(f".{file.name}.lock")):
+        yield
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold the lock of a file; where the file system or the folder takes none, there is none.
 
     Raises:
         DataError: if another process holds it for minutes.
     """
     from filelock import FileLock, Timeout
 
-    file = store_file(tracking_uri)
-    if file is None:
-        yield
-        return
-    lock = FileLock(file.with_name(f".{file.name}.lock"))
+    lock = FileLock(path)
     try:
         lock.acquire(timeout=_LOCK_SECONDS)
     except Timeout as error:

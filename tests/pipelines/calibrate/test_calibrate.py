@@ -18,6 +18,7 @@ from pipelines.calibrate.grid import TEMPERATURES
 from pipelines.calibrate.result import Calibration
 from pipelines.calibrate.run import CalibrateOptions, calibrate, undo_calibration
 from pipelines.cli import invoke
+from pipelines.common.runs.run_lock import alone_in
 from pipelines.evaluate.run import COMPACT, EvaluateOptions, evaluate
 from pipelines.export.bundle import ExportBundleOptions, export_bundle
 
@@ -166,6 +167,15 @@ def test_options_that_do_not_fit_are_refused(
 ):
     with pytest.raises(ConfigError, match=message):
         calibrate(replace(options, **({"output_file": tmp_path / "out.pt"} | change)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_at_once_do_not_write_one_file(options: CalibrateOptions, tmp_path: Path):
+    wanted = replace(options, output_file=tmp_path / "out.pt")
+    with alone_in(wanted.output_file, beside=True):
+        for command in (lambda: calibrate(wanted), lambda: undo_calibration(options.checkpoint, wanted.output_file)):
+            with pytest.raises(ConfigError, match=r"output file .*out\.pt is in use by a run on .* \(process \d+\)"):
+                command()
     assert not list(tmp_path.iterdir())
 
 
