@@ -17,6 +17,7 @@ from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, writ
 from mose_med.data import load_datalist
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import alone_in
 from mose_med.files.whole_files import write_json
 from mose_med.model_files import model_sha256
 from mose_med.networks.protocol import tempered_modules
@@ -31,7 +32,6 @@ from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
 from pipelines.common.console import stderr
 from pipelines.common.memory import named_memory_errors
-from pipelines.common.runs.run_lock import alone_in
 from pipelines.evaluate.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]

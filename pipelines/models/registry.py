@@ -13,10 +13,9 @@ from pathlib import Path
 from mose_med.api.registry import BUNDLE_FOLDER, BUNDLE_SHA256, ModelVersion, RegisteredModel
 from mose_med.errors import ConfigError
 from mose_med.handlers.tracking.run_upload import experiment_id, made_once
-from mose_med.handlers.tracking.store_files import keep_artifact, run_artifacts, store_file, store_lock
+from mose_med.handlers.tracking.store_files import keep_artifact, lock_beside, run_artifacts, store_file, store_lock
 from mose_med.provenance import file_sha256
 from mose_med.weights.bundles import verify_zip
-from pipelines.common.runs.run_lock import taking_part
 from pipelines.common.tracking_store import named_store
 
 __all__ = ["CHAMPION", "DEFAULT_STORE", "PROMOTED_OVER", "ModelVersion", "Registry"]
@@ -114,7 +113,7 @@ class Registry(RegisteredModel):
         if file is None:
             yield
             return
-        with taking_part(file.parent, kind="MLflow store") as part, part.locked():
+        with lock_beside(file.with_name("promotion")):
             yield
 
     def _experiment(self) -> str:

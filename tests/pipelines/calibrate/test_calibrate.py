@@ -12,13 +12,13 @@ import torch
 
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import alone_in
 from mose_med.networks import MoSE
 from mose_med.weights.files import weights_file
 from pipelines.calibrate.grid import TEMPERATURES
 from pipelines.calibrate.result import Calibration
 from pipelines.calibrate.run import CalibrateOptions, calibrate, undo_calibration
 from pipelines.cli import invoke
-from pipelines.common.runs.run_lock import alone_in
 from pipelines.evaluate.run import COMPACT, EvaluateOptions, evaluate
 from pipelines.export.bundle import ExportBundleOptions, export_bundle
 

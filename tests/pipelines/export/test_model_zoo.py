@@ -61,6 +61,7 @@ def importable(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         del sys.modules[name]
 
 
+@pytest.mark.filterwarnings("ignore:No hash value provided")
 def test_the_calls_of_the_zoos_own_check_succeed(importable: Path):
     folder = str(importable)
     metadata = json.loads((importable / "configs/metadata.json").read_text())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mose_med.errors import ConfigError
-from pipelines.common.runs.signs_of_life import BEAT_S, OtherRun, create_sign, owner_of
+from mose_med.files.signs_of_life import BEAT_S, OtherRun, create_sign, owner_of
 
 __all__ = ["PLACE_NAME", "RunLock", "alone_in", "only_run", "taking_part"]
 
@@ -244,9 +244,9 @@ class RunLock:
 
 
 @contextmanager
-def taking_part(folder: Path, *, kind: str = "output folder") -> Iterator[RunLock]:
-    """A run's part in a folder that other runs may share."""
-    lock = RunLock(folder, kind=kind)
+def taking_part(folder: Path, *, beside: bool = False, kind: str = "output folder") -> Iterator[RunLock]:
+    """A run's part in a folder that other runs may share; see :class:`RunLock`."""
+    lock = RunLock(folder, beside=beside, kind=kind)
     lock.join()
     try:
         yield lock
