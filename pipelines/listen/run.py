@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from mose_med.files.run_lock import alone_in
 from pipelines.common.case_names import case_name
-from pipelines.common.runs.run_lock import alone_in
 from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.preflight import preflight
 from pipelines.infer.cohort.run import CohortRun
