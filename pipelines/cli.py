@@ -28,7 +28,7 @@ from pipelines.report import command as report
 from pipelines.retrain import command as retrain
 from pipelines.train import command as train
 
-__all__ = ["app", "invoke", "main"]
+__all__ = ["app", "commands_in_order", "invoke", "main"]
 
 #: As the work goes: look, prepare, train, judge, use, keep up, hand on.
 _IN_ORDER = (
@@ -49,12 +49,17 @@ _IN_ORDER = (
 )
 
 
+def commands_in_order() -> list[str]:
+    """Names of the commands, and of groups of them, as the work goes."""
+    return [module.__name__.split(".")[1] for module in _IN_ORDER]
+
+
 class _InOrder(TyperGroup):
     """The commands in the order of the work."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Names of the commands."""
-        return [module.__name__.split(".")[1] for module in _IN_ORDER]
+        return commands_in_order()
 
 
 app = typer.Typer(

@@ -17,6 +17,7 @@ from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, writ
 from mose_med.data import load_datalist
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import alone_in
 from mose_med.files.whole_files import write_json
 from mose_med.model_files import model_sha256
 from mose_med.networks.protocol import tempered_modules
@@ -50,6 +51,11 @@ def calibrate(options: CalibrateOptions) -> Calibration:
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """
+    with alone_in(options.output_file, beside=True, kind="output file"):
+        return _calibrate(options)
+
+
+def _calibrate(options: CalibrateOptions) -> Calibration:
     _check_output(options.output_file, options.overwrite)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -73,9 +79,10 @@ def undo_calibration(checkpoint: Path, output_file: Path, *, overwrite: bool = F
         ConfigError: if the checkpoint is missing or the file to write exists.
         DataError: if the checkpoint cannot be read.
     """
-    _check_output(output_file, overwrite)
-    found, _ = _read(checkpoint)
-    write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
+    with alone_in(output_file, beside=True, kind="output file"):
+        _check_output(output_file, overwrite)
+        found, _ = _read(checkpoint)
+        write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
     _logger.info("%s is not calibrated", output_file)
 
 

@@ -170,7 +170,7 @@ def _folder(folder: Path) -> Iterator[Check]:
 
 def _locks(place: Path) -> Check:
     """Whether runs can keep each other out of a folder, as they do by hard links or exclusive files."""
-    from pipelines.common.runs.run_lock import alone_in
+    from mose_med.files.run_lock import alone_in
 
     try:
         with alone_in(place):

@@ -16,6 +16,7 @@ from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.device import choose_device
 from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import only_run
 from mose_med.inferers.precision import chosen_precision, computing_in
 from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
@@ -26,7 +27,6 @@ from mose_med.weights.files import weights_file
 from pipelines.common.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.common.runs.content import Content, claim_with_content
-from pipelines.common.runs.run_lock import only_run
 from pipelines.evaluate.baselines import ConstantPrediction, best_constant_prediction, rater_probs
 from pipelines.evaluate.examples import RaterView, example_indices, rater_views, sample_panel
 from pipelines.evaluate.files import (

@@ -21,12 +21,12 @@ from data_prep.consensus import ConsensusMethod, majority, staple
 from mose_med.data.datalist import PARTS, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError, DataError
 from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
 from mose_med.io.nifti.damaged import named_nifti_errors
 from mose_med.io.nifti.images import write_nifti
 from mose_med.io.volumes import Volume, read_volume
 from pipelines.common.runs.content import Content, claim_with_content
-from pipelines.common.runs.run_lock import only_run
 from pipelines.export.options import ExportNnunetOptions
 from pipelines.prepare.folder import progress_bar, written_whole
 

@@ -1,7 +1,7 @@
 """The output that runs of ``mose-med infer`` share: its claim, its key, and its cleaning up.
 
 One study, a cohort and a shard do the same: they take part in the output folder, and claim it, enter cases into
-the map, write tables and clean up under its lock (:mod:`pipelines.common.runs.run_lock`).
+the map, write tables and clean up under its lock (:mod:`mose_med.files.run_lock`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import PLACE_NAME, RunLock, taking_part
 from pipelines.common.case_names import KEY_NAME, PRIVATE_NAME, case_key, has_case_key
 from pipelines.common.runs.run_folder import KEY_ID, OPTIONS_NAME
-from pipelines.common.runs.run_lock import PLACE_NAME, RunLock, taking_part
 from pipelines.infer.store import FolderStore, ResultStore, open_store
 
 __all__ = ["Output", "claimed_output", "require_key"]

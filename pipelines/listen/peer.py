@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mose_med.errors import DataError, MissingDependencyError
+from mose_med.io.dicom.objects.saving import read_to_send
 
 try:
     from pynetdicom import AE
@@ -42,9 +42,7 @@ class Peer(NamedTuple):
         Raises:
             DataError: if the node cannot be reached, refuses the association, or does not keep a file.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            datasets = [(file.name, pydicom.dcmread(file)) for file in files]
+        datasets = [(file.name, read_to_send(file)) for file in files]
         if datasets:
             self._send(datasets)
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from mose_med.files.run_lock import alone_in
 from pipelines.common.case_names import case_name
-from pipelines.common.runs.run_lock import alone_in
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.run import CohortRun
 from pipelines.infer.cohort.workers.preflight import preflight

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mose_med.errors import DataError
 from mose_med.files.credentials import cause_without_credentials, without_credentials
-from mose_med.handlers.tracking.store_files import ARTIFACTS, keep_artifact, store_file, store_lock
+from mose_med.handlers.tracking.store_files import ARTIFACTS, keep_artifact, lock_beside, store_file, store_lock
 from mose_med.handlers.tracking.training_run import EXPERIMENT, RunSnapshot, TrainingRun, named_store_errors
 
 if TYPE_CHECKING:
@@ -55,10 +55,8 @@ def upload(run: TrainingRun, tracking_uri: str) -> str:
     Raises:
         DataError: if the store cannot be reached or refuses.
     """
-    from filelock import FileLock
-
     # Two at once would make two copies.
-    with named_store_errors(without_credentials(tracking_uri)), FileLock(run.folder / ".mlflow_upload.lock"):
+    with named_store_errors(without_credentials(tracking_uri)), lock_beside(run.folder / "mlflow_upload"):
         require_reachable(tracking_uri)
         client = store_client(tracking_uri)
         return _send(run.snapshot(), client, run.run_id)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pydicom
 from pydicom.errors import InvalidDicomError
 
 from mose_med.errors import ConfigError, DataError, MissingDependencyError
 from mose_med.io.dicom.files import silenced, without_remarks
+from mose_med.io.dicom.objects.saving import read_to_send
 
 try:
     import requests
@@ -125,7 +125,7 @@ class Archive:
         """
         for file in files:
             with self._asking(f"to store {file.name}"):
-                answer = self._client.store_instances([pydicom.dcmread(file)])
+                answer = self._client.store_instances([read_to_send(file)])
             failed = answer.get("FailedSOPSequence") or ()
             if failed:
                 reason = failed[0].get("FailureReason", "unknown")

@@ -168,7 +168,7 @@ def write_nifti(
     header["magic"] = b"n+1"
     header["vox_offset"] = header.sizeof_hdr + 4
     written = 0
-    with Path(path).open("wb") as file, GzipWriter(file) as stream:
+    with Path(path).open("wb") as file, GzipWriter(file, header.get_data_dtype()) as stream:
         stream.write(np.frombuffer(header.binaryblock + bytes(4), dtype=np.uint8))
         for slab in slabs:
             written += slab.size

@@ -16,8 +16,8 @@ from typing import Any
 
 from mose_med import __version__
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import PLACE_NAME
 from mose_med.files.whole_files import write_json
-from pipelines.common.runs.run_lock import PLACE_NAME
 
 __all__ = [
     "EMPTYING",
@@ -54,7 +54,7 @@ def claim_folder(
 ) -> bool:
     """Make ``folder`` the output of a run with these ``options``.
 
-    No other run may do so at the same time: :mod:`pipelines.common.runs.run_lock` sees to that.
+    No other run may do so at the same time: :mod:`mose_med.files.run_lock` sees to that.
 
     Args:
         folder: created with its parents if it does not exist.

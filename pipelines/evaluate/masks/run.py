@@ -17,6 +17,7 @@ from torch import Tensor
 from mose_med.errors import ConfigError, DataError, MoseError, ShapeError
 from mose_med.files.csv_files import write_csv
 from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
 from mose_med.io.mask_values import is_foreground_255
 from mose_med.metrics import (
@@ -32,7 +33,6 @@ from mose_med.metrics import (
 from mose_med.report.reliability import write_reliability
 from pipelines.common.console import stderr
 from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder
-from pipelines.common.runs.run_lock import only_run
 from pipelines.evaluate.masks.files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
 from pipelines.evaluate.masks.scored import SCORED_NAME, ScoredCase, ScoredCases
 from pipelines.evaluate.options import EvaluateMasksOptions

@@ -20,9 +20,9 @@ from data_prep.split import require_training_and_validation
 from mose_med.data.class_flips import CITYSCAPES_FLIPS, mode_probabilities
 from mose_med.data.datalist import PARTS
 from mose_med.errors import DataError
+from mose_med.files.run_lock import only_run
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_folder import OPTIONS_NAME
-from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole

@@ -25,8 +25,8 @@ from data_prep.datalist import write_datalist, write_run
 from data_prep.split import read_split, require_training_and_validation, split_by_hash
 from mose_med.data.datalist import PARTS
 from mose_med.errors import DataError
+from mose_med.files.run_lock import only_run
 from pipelines.common.runs.content import Content
-from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole

@@ -12,9 +12,9 @@ from data_prep.datalist import NoduleRow, write_datalist, write_run, write_volum
 from data_prep.phantom.known_raters import STYLES, KnownNodule, draw_nodule
 from mose_med.data.datalist import PARTS
 from mose_med.files.csv_files import write_csv
+from mose_med.files.run_lock import only_run
 from mose_med.seeds import numpy_stream
 from pipelines.common.runs.content import Content
-from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole
 from pipelines.prepare.options import PrepareKnownPhantomOptions

@@ -10,8 +10,8 @@ from data_prep.lidc.nodules import find_nodules
 from data_prep.phantom.dicom_series import write_series
 from data_prep.phantom.render import render_scan
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import only_run
 from pipelines.common.runs.run_folder import claim_folder
-from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.folder import progress_bar, written_whole
 from pipelines.prepare.options import PreparePhantomOptions, demo_patients
 

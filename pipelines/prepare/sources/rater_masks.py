@@ -26,11 +26,11 @@ from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from mose_med.files.csv_files import csv_text
 from mose_med.files.file_tree import files_below
+from mose_med.files.run_lock import only_run
 from pipelines.common.case_names import case_key, case_name, private_folder, write_private
 from pipelines.common.data_files import files_of_image
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_folder import OPTIONS_NAME
-from pipelines.common.runs.run_lock import only_run
 from pipelines.prepare.description import describe
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole

@@ -12,6 +12,7 @@ import torch
 
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import alone_in
 from mose_med.networks import MoSE
 from mose_med.weights.files import weights_file
 from pipelines.calibrate.grid import TEMPERATURES
@@ -166,6 +167,15 @@ def test_options_that_do_not_fit_are_refused(
 ):
     with pytest.raises(ConfigError, match=message):
         calibrate(replace(options, **({"output_file": tmp_path / "out.pt"} | change)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_at_once_do_not_write_one_file(options: CalibrateOptions, tmp_path: Path):
+    wanted = replace(options, output_file=tmp_path / "out.pt")
+    with alone_in(wanted.output_file, beside=True):
+        for command in (lambda: calibrate(wanted), lambda: undo_calibration(options.checkpoint, wanted.output_file)):
+            with pytest.raises(ConfigError, match=r"output file .*out\.pt is in use by a run on .* \(process \d+\)"):
+                command()
     assert not list(tmp_path.iterdir())
 
 

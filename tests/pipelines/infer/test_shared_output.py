@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mose_med.errors import ConfigError
-from pipelines.common.runs.run_lock import taking_part
+from mose_med.files.run_lock import taking_part
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.cohort.run import infer_cohort
 from pipelines.infer.output import claimed_output

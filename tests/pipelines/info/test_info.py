@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mose_med.case_maps import OUTPUTS
-from pipelines.cli import app, invoke
+from pipelines.cli import app, commands_in_order, invoke
 from pipelines.info.run import describe
 from tests.pipelines.test_help_limits import commands
 
@@ -38,6 +38,11 @@ def test_info_tells_the_type_of_each_value_and_whether_there_are_several():
         ("int", False),
     ]
     assert found["train"]["--precision"]["choices"] == ["auto", "fp32", "bf16", "fp16"]
+
+
+def test_info_names_the_commands_in_the_order_of_the_work():
+    words = [name.partition(" ")[0] for name in describe()["commands"]]
+    assert list(dict.fromkeys(words)) == commands_in_order()
 
 
 def test_info_tells_the_options_that_all_commands_have():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -98,7 +99,18 @@ def test_a_damaged_bundle_is_not_registered(store: Path, tiny_bundle: Path, tmp_
         register_bundle(Registry("lung", str(store)), tmp_path / "broken.zip", champion=False)
 
 
-def test_promotions_in_a_local_store_wait_for_each_other(store: Path):
+@pytest.fixture
+def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
+@pytest.mark.parametrize("locks", ["flock", "no flock"])
+def test_promotions_in_a_local_store_wait_for_each_other(store: Path, locks: str, request: pytest.FixtureRequest):
+    if locks == "no flock":
+        request.getfixturevalue("no_flock")
     registry, order = Registry("lung", str(store)), []
 
     def second() -> None:

@@ -16,6 +16,7 @@ from pydicom import Dataset
 from mose_med.dicom_kinds import SEG_KINDS
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.files import silenced, without_remarks
+from mose_med.io.dicom.objects.saving import save_object
 from mose_med.io.dicom.source import ModelIdentity, ObstacleError, SourceSeries, require_highdicom
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
@@ -94,7 +95,7 @@ def write_dicom_case(
     with _faults_of_headers():
         for name, dataset in _objects(distribution, segments, objects, kinds, pictures):
             if dataset is not None:
-                dataset.save_as(folder / name, enforce_file_format=True)
+                save_object(dataset, folder / name)
                 written.append(name)
     if overlapping:
         _LOGGER.warning("%s has no %s, which overlap earlier ones", LABELMAP_NAME, ", ".join(overlapping))

@@ -14,9 +14,11 @@ from pipelines.infer.cohort.failures import Failure
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.store import Destination
 
-__all__ = ["Report", "WorkerSetup", "Written", "nameless_case", "told_start_error"]
+__all__ = ["FAULT_OF_OURS", "Report", "WorkerSetup", "Written", "nameless_case", "told_start_error"]
 
 _LOGGER = logging.getLogger(__name__)
+#: Begins why a worker cannot start where that is nothing that a user has done.
+FAULT_OF_OURS = "internal error: "
 
 
 class WorkerSetup(NamedTuple):
@@ -66,7 +68,7 @@ def told_start_error(error: Exception) -> str:
     if ran_out_of_memory(error):
         return f"memory ran out while the model was loaded ({text}): use fewer --workers"
     _LOGGER.error("a worker cannot start", exc_info=error)
-    return f"internal error: {type(error).__name__}: {text} (please report it)"
+    return f"{FAULT_OF_OURS}{type(error).__name__}: {text}"
 
 
 def nameless_case(entry: Entry, destination: Destination) -> str:

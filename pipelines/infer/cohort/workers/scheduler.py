@@ -16,7 +16,7 @@ from mose_med.errors import ConfigError
 from pipelines.infer.cohort.failures import Failure, lost_worker, timed_out
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.workers.engine import Done, Engine, Event, Lost, Ready, Worker
-from pipelines.infer.cohort.workers.messages import Report
+from pipelines.infer.cohort.workers.messages import FAULT_OF_OURS, Report
 
 __all__ = ["Finished", "Scheduler"]
 
@@ -87,6 +87,7 @@ class Scheduler:
 
         Raises:
             ConfigError: if workers cannot start.
+            RuntimeError: if that is a fault of ours.
         """
         self._waiting = enumerate(entries)
         self._first.extend(islice(self._waiting, self._num_workers))
@@ -173,7 +174,8 @@ class Scheduler:
         if not for_good and self._failed_starts < _MAX_FAILED_STARTS:
             return
         if not any(place.ready for place in self._crew.values()):
-            raise ConfigError(f"workers cannot start: {cause}")
+            message = f"workers cannot start: {cause.removeprefix(FAULT_OF_OURS)}"
+            raise (RuntimeError if cause.startswith(FAULT_OF_OURS) else ConfigError)(message)
         self._num_workers, self._failed_starts = len(self._crew), 0
         _LOGGER.warning("a worker cannot start (%s): %d are left", cause, self._num_workers)
 

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from mose_med.errors import ConfigError
-from pipelines.common.runs.run_lock import alone_in, taking_part
+from mose_med.files.run_lock import alone_in, taking_part
 
 #: Takes part in a folder, or has its lock, says so and waits to be killed.
 HOLDER = """
 import contextlib, sys, time
 from pathlib import Path
-from pipelines.common.runs.run_lock import taking_part
+from mose_med.files.run_lock import taking_part
 with taking_part(Path(sys.argv[1])) as part, part.locked() if sys.argv[2] == "locked" else contextlib.nullcontext():
     print("here", flush=True)
     time.sleep(60)
@@ -117,7 +117,7 @@ def test_the_lock_is_had_by_one_at_a_time(file_system: str, tmp_path: Path):
     command = """
 import sys
 from pathlib import Path
-from pipelines.common.runs.run_lock import taking_part
+from mose_med.files.run_lock import taking_part
 count = Path(sys.argv[1]) / "count"
 with taking_part(count.parent) as part:
     for _ in range(20):
@@ -215,7 +215,7 @@ def test_a_folder_that_may_only_be_read_needs_no_sign(monkeypatch: pytest.Monkey
     def refused(*_: object) -> None:
         raise OSError(errno.EROFS, "Read-only file system")
 
-    monkeypatch.setattr("pipelines.common.runs.run_lock.create_sign", refused)
+    monkeypatch.setattr("mose_med.files.run_lock.create_sign", refused)
     with taking_part(tmp_path) as part, part.locked():
         assert part.others() == []
     assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mose_med.errors import ConfigError
-from pipelines.common.runs.signs_of_life import BEAT_S, OtherRun, create_sign, owner_of
+from mose_med.files.signs_of_life import BEAT_S, OtherRun, create_sign, owner_of
 
 __all__ = ["PLACE_NAME", "RunLock", "alone_in", "only_run", "taking_part"]
 
@@ -45,17 +45,19 @@ class RunLock:
     """A run's part in a folder, made by :func:`taking_part` and :func:`alone_in`.
 
     Args:
-        folder: that is shared.
+        folder: that is shared; with ``beside``, it may be a file.
         beside: keep the sign in ``.<name>.runs`` beside the folder, since the folder will be replaced.
+        kind: what the folder is to the user.
 
     Raises:
         ConfigError: if the folder is a file.
     """
 
-    def __init__(self, folder: Path, *, beside: bool = False) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise ConfigError(f"output folder {folder} is a file: name another")
+    def __init__(self, folder: Path, *, beside: bool = False, kind: str = "output folder") -> None:
+        if not beside and folder.exists() and not folder.is_dir():
+            raise ConfigError(f"{kind} {folder} is a file: name another")
         self.folder = folder
+        self._named = f"{kind} {folder}"
         real = folder.resolve()
         self._places = (real / PLACE_NAME, real.with_name(f".{real.name}{PLACE_NAME}"))
         self._place = self._places[beside]
@@ -147,7 +149,7 @@ class RunLock:
         with self.locked():
             others = self.others()
             if others and alone:
-                raise ConfigError(f"output folder {self.folder} is in use by {others[0]}")
+                raise ConfigError(f"{self._named} is in use by {others[0]}")
             joining.rename(sign)
             self._sign = sign
         threading.Thread(target=self._keep_alive, args=(sign,), daemon=True).start()
@@ -210,7 +212,7 @@ class RunLock:
                 self._break(lock)
                 continue
             if owner.silent_s:
-                raise ConfigError(f"output folder {self.folder} is locked by {owner}")
+                raise ConfigError(f"{self._named} is locked by {owner}")
             if not told and time.monotonic() - begun > _TELL_AFTER_S:
                 told = True
                 _LOGGER.info("waiting for %s", owner)
@@ -221,7 +223,7 @@ class RunLock:
         breaking = lock.with_name(_BREAKING_NAME)
         if not self._take(breaking):
             if self._owner(breaking) is None and breaking.exists():
-                raise ConfigError(f"output folder {self.folder} is locked by a run that is gone: remove {breaking}")
+                raise ConfigError(f"{self._named} is locked by a run that is gone: remove {breaking}")
             time.sleep(_POLL_S)
             return
         try:
@@ -242,9 +244,9 @@ class RunLock:
 
 
 @contextmanager
-def taking_part(folder: Path) -> Iterator[RunLock]:
-    """A run's part in a folder that other runs may share."""
-    lock = RunLock(folder)
+def taking_part(folder: Path, *, beside: bool = False, kind: str = "output folder") -> Iterator[RunLock]:
+    """A run's part in a folder that other runs may share; see :class:`RunLock`."""
+    lock = RunLock(folder, beside=beside, kind=kind)
     lock.join()
     try:
         yield lock
@@ -253,13 +255,13 @@ def taking_part(folder: Path) -> Iterator[RunLock]:
 
 
 @contextmanager
-def alone_in(folder: Path, *, beside: bool = False) -> Iterator[None]:
+def alone_in(folder: Path, *, beside: bool = False, kind: str = "output folder") -> Iterator[None]:
     """Have a folder that no other run may write to meanwhile; see :class:`RunLock`.
 
     Raises:
         ConfigError: if another run has it, naming host and process.
     """
-    lock = RunLock(folder, beside=beside)
+    lock = RunLock(folder, beside=beside, kind=kind)
     lock.join(alone=True)
     try:
         yield
