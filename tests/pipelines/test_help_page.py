@@ -28,6 +28,7 @@ def test_every_option_is_shown_whole_in_80_columns(
     names = {each["name"] for each in described[path]["options"] if each["name"].startswith("--")}
     assert {name for name in names if not re.search(rf"^  {name}(?![\w-])", page, flags=re.MULTILINE)} == set()
     assert "\N{HORIZONTAL ELLIPSIS}" not in page
+    assert not re.search(r"<(int|str|path|float|list)\b", page)
     told, _, examples = page.partition("\nExamples:\n")
     assert max(map(len, told.splitlines())) <= 80
     assert len(examples.splitlines()) >= 2
