@@ -38,7 +38,7 @@ def write_case(
         folder: of the case.
         distribution: of the case.
         threads: that compute and compress, a map each.
-        transforms: of the NIfTI input on whose grid the case lies; maps carry both of them, with their codes.
+        transforms: of the NIfTI input on whose grid the case lies; maps on that grid carry both, with their codes.
         maps: how probabilities and entropies are stored: ``scaled``, off by 1/2048 at most, or ``full``, as float32.
         outputs: kinds of maps to write.
     """
@@ -49,7 +49,8 @@ def write_case(
             if distribution.shares_region(lesion.number):
                 own, alone = own_folder(folder, lesion.number), distribution.own_maps(lesion.number)
                 own.mkdir()
-                list(pool.map(partial(_write_map, own, alone, transforms, maps), wanted))
+                # The transforms are of the whole grid, which a box of it does not begin with.
+                list(pool.map(partial(_write_map, own, alone, None, maps), wanted))
     (folder / LESIONS_NAME).write_text(lesions_text(distribution.lesions), encoding="utf-8")
 
 

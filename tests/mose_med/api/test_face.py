@@ -170,6 +170,16 @@ def test_a_nibabel_image_keeps_both_its_transforms(model, tmp_path: Path):
     assert (one["sform_code"], one["qform_code"]) == (other["sform_code"], other["qform_code"]) != (1, 1)
 
 
+def test_regions_that_overlap_are_read_back_at_their_places(model, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    image = nib.Nifti1Image(rng.normal(-800, 300, (40, 36, 5)).astype(np.int16), np.diag([-0.7, -0.7, 2.0, 1.0]))
+    case = model.infer(image, nodules=[(-0.7 * i, -0.7 * 20, 4.0) for i in (20, 26)], depth_mm=2)
+    found = mose_med.open_case(case.save(tmp_path / "saved", maps="full"))
+    for number in (1, 2):
+        assert (tmp_path / "saved" / f"lesion-{number}").is_dir()
+        np.testing.assert_array_equal(found.probability(lesion=number), case.probability(lesion=number))
+
+
 def test_a_case_is_drawn_with_its_ct_and_without(case, study, tmp_path: Path):
     again = mose_med.open_case(case.save(tmp_path / "out" / "case"))
     figure = case.plot(lesion=1)
