@@ -28,7 +28,7 @@ from mose_med.geometry import Affine, translated
 from mose_med.inferers import Lesion
 from mose_med.io import read_ct
 from mose_med.io.case.folder import CaseFolder, open_folder
-from mose_med.io.case.maps import CaseMaps
+from mose_med.io.case.maps import CaseMaps, told_class
 from mose_med.io.memory import study_in_memory
 from mose_med.lesion_rules import LESIONS_NAME
 
@@ -88,6 +88,11 @@ class Case:
         """S."""
         return self._maps.samples_per_expert
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the foreground classes; of a folder, where it says so. Each lesion has one, its ``label``."""
+        return self._maps.classes
+
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
         """What made the case, in plain types."""
@@ -96,7 +101,7 @@ class Case:
         return {} if self._inferred is None else record_of(self._inferred)
 
     def samples(self, lesion: int = 1) -> PlacedArray:
-        """Masks of all samples, bool (K, S, i, j, k) with ``.affine``, cut to the lesion.
+        """Masks of the lesion's class in all samples, bool (K, S, i, j, k) with ``.affine``, cut to the lesion.
 
         The box holds the lesion in every sample. A sample of expert k has the probability
         ``lesions[lesion - 1].expert_probs[k] / S``.
@@ -105,11 +110,11 @@ class Case:
         return self._placed(lesion, np.stack([np.moveaxis(self._crop(name, lesion), 3, 0) for name in names]) > 0)
 
     def probability(self, lesion: int = 1) -> PlacedArray:
-        """Marginal foreground probability, float32 (i, j, k) with ``.affine``, cut to the lesion."""
+        """Marginal probability of the lesion's class, float32 (i, j, k) with ``.affine``, cut to the lesion."""
         return self._placed(lesion, self._crop("probability", lesion))
 
     def entropy(self, lesion: int = 1) -> PlacedArray:
-        """Entropy of the marginal in nats, float32 (i, j, k) with ``.affine``, cut to the lesion."""
+        """Entropy of that probability in nats, float32 (i, j, k) with ``.affine``, cut to the lesion."""
         return self._placed(lesion, self._crop("entropy", lesion))
 
     def _crop(self, name: str, lesion: int) -> NDArray[Any]:
@@ -137,7 +142,7 @@ class Case:
 
         wanted = self._lesion(lesion)
         (volumes,) = read_lesion_volumes(self._maps, self._image_hu(image), [wanted])
-        return lesion_figure(wanted, volumes, case=self.name)
+        return lesion_figure(wanted, volumes, case=self.name, label=told_class(self._maps, wanted))
 
     def _image_hu(self, image: Any) -> NDArray[Any] | None:
         if image is None and self._inferred is None:
@@ -218,8 +223,11 @@ class Case:
 
     def _repr_html_(self) -> str:
         """A table of the lesions and a picture of the first."""
-        head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-        rows = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in _cells(lesion))}</tr>" for lesion in self.lesions)
+        several = len(self.classes) > 1
+        names = ("class", *_COLUMNS) if several else _COLUMNS
+        head = "".join(f"<th>{name}</th>" for name in names)
+        cells = [[html.escape(lesion.label)] * several + [*_cells(lesion)] for lesion in self.lesions]
+        rows = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in row)}</tr>" for row in cells)
         png = self._repr_png_()
         picture = "" if png is None else f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}"/>'
         return f"<p>{html.escape(repr(self)[1:-1])}</p><table><tr>{head}</tr>{rows}</table>{picture}"

@@ -211,6 +211,7 @@ def _distribution(model: Model, options: ResultOptions, read: CaseInput) -> Case
         reach_mm=options.reach_mm,
         lesion_threshold=options.lesion_threshold,
         min_lesion_ml=options.min_lesion_ml,
+        classes=model.classes[1:],
         precision=model.precision(options.precision),
         num_standard=model.network.num_experts * options.samples if options.form == "standard" else 0,
     )

@@ -66,6 +66,7 @@ def infer_case(
     lesion_threshold: float = LESION_THRESHOLD,
     min_lesion_ml: float = MIN_LESION_ML,
     num_standard: int = 0,
+    classes: Sequence[str] | None = None,
     precision: Precision = "fp32",
     scratch_dir: Path | None = None,
 ) -> CaseDistribution:
@@ -94,6 +95,8 @@ def infer_case(
         lesion_threshold: marginal probability above which voxels are of a lesion.
         min_lesion_ml: smallest lesion that a search reports.
         num_standard: N', samples of the standard form to draw besides.
+        classes: names of the foreground classes, each of which has regions and lesions of its own; ``class-1`` and so
+            on if None.
         precision: of the network's products; see :mod:`mose_med.inferers.precision`, which can choose it.
         scratch_dir: of the temporary file that a large region is kept in; the system's own if None.
 
@@ -116,6 +119,7 @@ def infer_case(
         ((20, 20, 5), 1)
     """
     where = checked_region(region, nodules, lungs)
+    names = _class_names(network, classes)
     _check_arguments(network, samples_per_expert, sw_batch_size, num_standard, codes)
     require_overlap(overlap)
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
@@ -126,7 +130,7 @@ def infer_case(
     else:
         asked = [searched_region(volume, inside, preprocessing.roi_size, overlap)]
     noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
-    storage = Storage(sum(region_room(region.box, volume, noise) for region in asked), scratch_dir)
+    storage = Storage(sum(region_room(region.box, volume, noise, len(names)) for region in asked), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)
     searched = None if inside is None else np.asarray(volume.steps.undo(inside), dtype=bool)
@@ -143,15 +147,33 @@ def infer_case(
                 preprocessing=preprocessing,
                 sw_batch_size=sw_batch_size,
                 storage=storage,
+                num_classes=len(names),
             )
-            further = FurtherSamples(
-                network, volume, wanted, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir
-            )
+            further = [
+                FurtherSamples(
+                    network,
+                    volume,
+                    wanted,
+                    noise,
+                    affine,
+                    shape,
+                    preprocessing,
+                    sw_batch_size,
+                    scratch_dir,
+                    len(names),
+                    n,
+                )
+                for n in range(len(names))
+            ]
             numbers = (network.num_experts, samples_per_expert)
-            source = LesionSource(sampled, affine, shape, numbers, storage, further.around)
-            found = find_lesions(source, rules, listed=wanted.listed, inside=searched)
+            sources = [
+                LesionSource(region, affine, shape, numbers, storage, name, more.around)
+                for region, name, more in zip(sampled, names, further, strict=True)
+            ]
+            found = find_lesions(sources, rules, listed=wanted.listed, inside=searched)
             lesions += found
-            regions.append(choose_standard_samples(sampled, found, affine, noise.uniforms, storage.release))
+            # All classes take the expert of a sample from the same lesions, so that it is the same one.
+            regions += [choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled]
     return CaseDistribution(
         shape=shape,
         affine=affine,
@@ -162,16 +184,30 @@ def infer_case(
         lesions=tuple(lesions if nodules is None else same_lesions_told(lesions)),
         storage=storage,
         num_windows=sum(len(set(region.windows)) for region in asked),
-        shares=_shares(asked, regions, affine),
+        shares=_shares(asked, regions[:: len(names)], affine, len(names)),
+        classes=names,
     )
 
 
+def _class_names(network: StochasticNetwork, classes: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the foreground classes."""
+    number = int(getattr(network, "out_channels", 2 if classes is None else len(classes) + 1)) - 1
+    names = tuple(classes) if classes is not None else tuple(f"class-{n}" for n in range(1, number + 1))
+    if len(names) != number:
+        raise ConfigError(
+            f"classes must name the {number} foreground classes of the network, got {len(names)}: {names}"
+        )
+    return names
+
+
 def _shares(
-    asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64]
+    asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64], num_classes: int
 ) -> tuple[NDArray[np.bool_] | None, ...] | None:
+    """For every region of every class; they are the same for all classes."""
     positions = [region.listed.position_mm for region in asked if region.listed is not None]
     shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
-    return tuple(shares) if any(share is not None for share in shares) else None
+    of_classes = [share for share in shares for _ in range(num_classes)]
+    return tuple(of_classes) if any(share is not None for share in shares) else None
 
 
 def _listed_regions(

@@ -91,7 +91,7 @@ def write_tables(
     entries: list[_QueueEntry] = []
     rows = _summary_rows(store, names, sources, entries)
     first = next(rows, None)
-    columns = _summary_columns(len(first["expert_probs"]) if first else 0)
+    columns = _summary_columns(first or {})
     if sources:
         columns[1:1] = _SOURCE_COLUMNS
     _write_csv(store, f"summary{suffix}.csv", columns, chain([first] if first else [], rows))
@@ -125,11 +125,13 @@ def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
     return {case: record["source"] for case, record in records.items()}
 
 
-def _summary_columns(num_experts: int) -> list[str]:
-    experts = range(1, num_experts + 1)
+def _summary_columns(lesion: Mapping[str, Any]) -> list[str]:
+    """Columns of a table, by the first lesion in it."""
+    experts = range(1, len(lesion.get("expert_probs", ())) + 1)
     return [
         "case",
         *_LESION_COLUMNS,
+        *(["class"] if "class" in lesion else []),
         *(f"volume_{name}_ml" for name in _VOLUME_COLUMNS),
         *(f"volume_expert-{k}_ml" for k in experts),
         *(f"expert-{k}_prob" for k in experts),

@@ -5,6 +5,10 @@ threshold whose nearest voxel is nearest to the position, if that is within ``re
 position is always within reach). Without such a component the lesion is listed all the same: single samples may still
 see it.
 
+A position has one lesion, of one class, since a list says where to look. Of several foreground classes it is that of
+the nearest component. Where no class has a component within reach, and where two are equally near, it is the class with
+the larger marginal in its support.
+
 *Found.* Where a region was searched, every component of at least ``min_ml`` that has a voxel in the region asked for is
 a lesion. They are numbered by volume, the largest first.
 
@@ -16,6 +20,7 @@ position; where no sample marks anything, all that is within reach.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,6 +53,7 @@ class Candidate(NamedTuple):
         component: of the marginal above the threshold; None without one.
         support: where samples have to have a voxel to count.
         core: the component, or without one all that is within reach: where probabilities and entropies are averaged.
+        distance_mm: of the component's nearest voxel to a listed position; infinite without a component.
     """
 
     number: int
@@ -55,6 +61,7 @@ class Candidate(NamedTuple):
     component: BoxMask | None
     support: BoxMask
     core: BoxMask
+    distance_mm: float = math.inf
 
 
 def listed_candidate(
@@ -78,20 +85,20 @@ def listed_candidate(
     near_box = _box_around(listed.position_mm, affine, reach_mm).intersection(box)
     distance = distance_mm(near_box, listed.position_mm, affine)
     reach = BoxMask(near_box, (distance <= reach_mm) | (distance == distance.min()))
-    label = _nearest_label(labels[near_box.slices_in(box)], reach, distance)
+    label, nearest_mm = _nearest_label(labels[near_box.slices_in(box)], reach, distance)
     if label:
         component = _component(labels, box, label)
-        return Candidate(*listed, component, component, component)
+        return Candidate(*listed, component, component, component, nearest_mm)
     seen, _ = labelled(marked(near_box) & reach.mask)
-    label = _nearest_label(seen, reach, distance)
+    label, _ = _nearest_label(seen, reach, distance)
     return Candidate(*listed, None, BoxMask(near_box, seen == label) if label else reach, reach)
 
 
-def _nearest_label(labels: NDArray[np.int32], reach: BoxMask, distance: NDArray[np.float64]) -> int:
-    """Label of the voxel within reach that is nearest, 0 if none has one."""
+def _nearest_label(labels: NDArray[np.int32], reach: BoxMask, distance: NDArray[np.float64]) -> tuple[int, float]:
+    """Label of the voxel within reach that is nearest, 0 if none has one, and its distance."""
     near = np.where(reach.mask & (labels > 0), distance, np.inf)
     nearest = np.unravel_index(int(np.argmin(near)), near.shape)
-    return int(labels[nearest]) if np.isfinite(near[nearest]) else 0
+    return int(labels[nearest]) if np.isfinite(near[nearest]) else 0, float(near[nearest])
 
 
 def _component(labels: NDArray[np.int32], box: Box, label: int) -> BoxMask:

@@ -38,6 +38,8 @@ class FurtherSamples:
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
         scratch_dir: of a temporary file; the system's own if None.
+        num_classes: F, foreground classes of the network.
+        class_index: of the class whose lesions they are, from 0.
     """
 
     network: StochasticNetwork
@@ -49,6 +51,8 @@ class FurtherSamples:
     preprocessing: Preprocessing
     sw_batch_size: int
     scratch_dir: Path | None
+    num_classes: int = 1
+    class_index: int = 0
     _left: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,8 +68,8 @@ class FurtherSamples:
         if len(windows) > self._left:
             return None
         self._left -= len(windows)
-        storage = Storage(region_room(box, self.volume, noise), self.scratch_dir)
-        region = sample_region(
+        storage = Storage(region_room(box, self.volume, noise, self.num_classes), self.scratch_dir)
+        regions = sample_region(
             self.network,
             self.volume,
             windows,
@@ -74,7 +78,9 @@ class FurtherSamples:
             preprocessing=self.preprocessing,
             sw_batch_size=self.sw_batch_size,
             storage=storage,
+            num_classes=self.num_classes,
         )
+        region = regions[self.class_index]
         return LesionSource(
             region, self.affine, self.image_shape, (len(noise.deviates), noise.samples_per_expert), storage
         )

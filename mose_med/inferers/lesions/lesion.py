@@ -40,6 +40,7 @@ class Lesion(NamedTuple):
             that was read back.
         box: of the input's grid, holds the component and what every sample has there; None if it is not known.
         nodule_id: of the list; empty where nothing was listed.
+        label: name of its class; empty if it is not known.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Lesion(NamedTuple):
     component: BoxMask | None = None
     box: Box | None = None
     nodule_id: str = ""
+    label: str = ""
 
     @property
     def name(self) -> str:

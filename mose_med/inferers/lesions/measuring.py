@@ -50,6 +50,7 @@ class LesionSource(NamedTuple):
         image_shape: of the input's grid.
         num_samples: (K, S).
         storage: of the region's arrays.
+        label: name of the class that the region is of.
         more: gives, for a box of the region, further samples there; None where they are not to be had.
     """
 
@@ -58,6 +59,7 @@ class LesionSource(NamedTuple):
     image_shape: tuple[int, int, int]
     num_samples: tuple[int, int]
     storage: Storage
+    label: str = ""
     more: Callable[[Box], LesionSource | None] = lambda _: None
 
     def crop(self, quantity: Callable[[Region], NDArray[np.bool_]], box: Box) -> NDArray[np.bool_]:
@@ -66,29 +68,61 @@ class LesionSource(NamedTuple):
 
 
 def find_lesions(
-    source: LesionSource,
+    sources: Sequence[LesionSource],
     rules: LesionRules,
     *,
     listed: ListedPosition | None = None,
     inside: NDArray[np.bool_] | None = None,
 ) -> list[Lesion]:
-    """The lesions of one region, in their order.
+    """The lesions of one box where the network looked, in their order.
 
     Args:
-        source: the region.
+        sources: the region of every foreground class there.
         rules: what counts.
         listed: the position that the region is about; None searches it.
         inside: where to search, a mask (i, j, k) of the input's grid; None is everywhere.
     """
+    if listed is None:
+        return _by_volume([lesion for source in sources for lesion in _found(source, rules, inside)])
+    of_classes = [(source, _listed(source, rules, listed)) for source in sources]
+    source, candidate = of_classes[0] if len(of_classes) == 1 else min(of_classes, key=_likeliness)
+    return _all_measured(source, [candidate])
+
+
+def _listed(source: LesionSource, rules: LesionRules, listed: ListedPosition) -> Candidate:
+    """The candidate of a position in one class."""
+    labels, box = _components(source, rules), source.region.box
+    return listed_candidate(labels, box, listed, source.affine, rules.reach_mm, partial(source.crop, _marked))
+
+
+def _likeliness(of_class: tuple[LesionSource, Candidate]) -> tuple[float, float]:
+    """The least is of the class that a listed position is taken for."""
+    source, candidate = of_class
+    box, mask = candidate.support
+    marginal = assembled([source.region], Region.probability, box, np.float32, source.storage.release)
+    return candidate.distance_mm, -float(marginal[mask].max())
+
+
+def _found(source: LesionSource, rules: LesionRules, inside: NDArray[np.bool_] | None) -> list[Lesion]:
+    """The lesions of one class, the largest first."""
     box = source.region.box
-    labels, _ = labelled(source.crop(partial(_above, threshold=rules.threshold), box))
-    if listed is not None:
-        marked = partial(source.crop, _marked)
-        candidates = [listed_candidate(labels, box, listed, source.affine, rules.reach_mm, marked)]
-    else:
-        part = None if inside is None else inside[box.slices]
-        candidates = found_candidates(labels, box, part, source.affine, rules.min_ml)
-    del labels
+    part = None if inside is None else inside[box.slices]
+    candidates = found_candidates(_components(source, rules), box, part, source.affine, rules.min_ml)
+    return _all_measured(source, candidates)
+
+
+def _by_volume(lesions: list[Lesion]) -> list[Lesion]:
+    """The lesions of all classes, the largest component first."""
+    ordered = sorted(lesions, key=lambda lesion: 0 if lesion.component is None else -int(lesion.component.mask.sum()))
+    return [lesion._replace(number=number) for number, lesion in enumerate(ordered, start=1)]
+
+
+def _components(source: LesionSource, rules: LesionRules) -> NDArray[np.int32]:
+    """Of the marginal above the threshold, (i, j, k) of the region's box."""
+    return labelled(source.crop(partial(_above, threshold=rules.threshold), source.region.box))[0]
+
+
+def _all_measured(source: LesionSource, candidates: Sequence[Candidate]) -> list[Lesion]:
     touching = _in_samples(source, [candidate.support for candidate in candidates])
     return [_measured(source, candidate, found) for candidate, found in zip(candidates, touching, strict=True)]
 
@@ -102,9 +136,9 @@ def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
 
 
 def _are_same(one: Lesion, other: Lesion) -> bool:
-    """Whether components share more than half of the smaller's voxels."""
+    """Whether components of one class share more than half of the smaller's voxels."""
     a, b = one.component, other.component
-    if a is None or b is None or not a.box.overlaps(b.box):
+    if a is None or b is None or one.label != other.label or not a.box.overlaps(b.box):
         return False
     both = a.box.intersection(b.box)
     shared = int((a.mask[both.slices_in(a.box)] & b.mask[both.slices_in(b.box)]).sum())
@@ -169,6 +203,7 @@ def _measured(source: LesionSource, candidate: Candidate, touching: Sequence[Tou
         entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
         component=candidate.component,
         box=box,
+        label=source.label,
     )
 
 

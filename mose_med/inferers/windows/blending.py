@@ -8,7 +8,7 @@ gives the expert, so that the marginal of the blend is the blend of the marginal
 
 Means of pi and p apart would lose their covariance. An expert that no window gives a chance keeps the plain mean.
 Values between voxels, where they are interpolated, follow the same rule. Slices are finished one by one, so that no
-dense volume of samples is ever held.
+dense volume of samples is ever held. F foreground classes are blended as F times as many samples are.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LEAST_PROB = np.float32(1e-12)
 
 
 class Prediction(NamedTuple):
-    """Of one window: foreground probability (K, S, H, W) and expert probabilities (K,)."""
+    """Of one window: foreground probability (K, F S, H, W), class by class, and expert probabilities (K,)."""
 
     window: Window
     foreground: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
 
 
 class BlendedSlice(NamedTuple):
-    """Of one slice of a box: foreground (K, S, H, W) and expert probabilities (K, H, W), 0 where no window was."""
+    """Of one slice of a box: foreground (K, F S, H, W) and expert probabilities (K, H, W), 0 where no window was."""
 
     slice_index: int
     foreground: NDArray[np.float32]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mose_med.ahead import ahead
+from mose_med.errors import ConfigError
 from mose_med.geometry import window_overlap
 from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
@@ -35,6 +36,7 @@ def predictions(
     noise: CaseNoise,
     preprocessing: Preprocessing,
     sw_batch_size: int,
+    num_classes: int = 1,
 ) -> Iterator[Prediction]:
     """What the network says of every window, in their order; right within the box, and 0 perhaps beyond it.
 
@@ -46,6 +48,10 @@ def predictions(
         noise: of the case.
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
+        num_classes: F, foreground classes of the network.
+
+    Raises:
+        ConfigError: if the network has another number of classes.
     """
     ordered, size, device = sorted(set(windows)), preprocessing.roi_size, device_of(network)
     parts, deviates = [_part(window, box, size) for window in ordered], noise.deviates.to(device)
@@ -57,11 +63,12 @@ def predictions(
         with torch.inference_mode(), reduced():
             images = network_input(volume, batch, preprocessing).to(device)
             if small:
-                found = _of_parts(encoded(network, images), deviates, parts[first : first + sw_batch_size], size)
+                shown = parts[first : first + sw_batch_size]
+                found = _of_parts(encoded(network, images), deviates, shown, size, num_classes)
             else:
                 fields = [field.to(device) for field in noise.fields.at(batch, size)]
                 samples = samples_of(network, images, deviates, fields)
-                found = _to_numpy(_foreground(samples.logits)), _to_numpy(samples.expert_probs)
+                found = _to_numpy(_foreground(samples.logits, num_classes)), _to_numpy(samples.expert_probs)
         return list(map(Prediction, batch, *found))
 
     # The network works on the next batch while whoever asked is busy with this one.
@@ -82,14 +89,15 @@ def _area(part: Part) -> int:
 
 
 def _of_parts(
-    images: EncodedImages, deviates: Tensor, parts: Sequence[Part], size: tuple[int, int]
+    images: EncodedImages, deviates: Tensor, parts: Sequence[Part], size: tuple[int, int], num_classes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Foreground (B, K, S, H, W), 0 outside the parts, and expert probabilities (B, K)."""
-    foreground = np.zeros((len(parts), *deviates.shape[:2], *size), dtype=np.float32)
+    """Foreground (B, K, F S, H, W), 0 outside the parts, and expert probabilities (B, K)."""
+    experts, samples = deviates.shape[:2]
+    foreground = np.zeros((len(parts), experts, num_classes * samples, *size), dtype=np.float32)
     for part, group in groupby(range(len(parts)), key=lambda index: parts[index]):
         members = list(group)
-        samples = images.samples(deviates, members=members, part=part)
-        foreground[members, :, :, part[0], part[1]] = _to_numpy(_foreground(samples.logits))
+        logits = images.samples(deviates, members=members, part=part).logits
+        foreground[members, :, :, part[0], part[1]] = _to_numpy(_foreground(logits, num_classes))
     return foreground, _to_numpy(images.expert_probs())
 
 
@@ -97,11 +105,14 @@ def _to_numpy(values: Tensor) -> NDArray[np.float32]:
     return np.asarray(values.float().cpu().numpy())
 
 
-def _foreground(logits: Tensor) -> Tensor:
-    """Probability (B, K, S, H, W) of any class but the background, from logits (B, K, S, C, H, W)."""
-    background, rest = logits[:, :, :, 0], logits[:, :, :, 1:]
-    # Of one class the sum of exponentials has one term.
-    return torch.sigmoid(((rest[:, :, :, 0] if rest.shape[3] == 1 else rest.logsumexp(dim=3)) - background).float())
+def _foreground(logits: Tensor, num_classes: int) -> Tensor:
+    """Probability (B, K, F S, H, W) of every class but the background, from logits (B, K, S, C, H, W)."""
+    if logits.shape[3] != num_classes + 1:
+        rule = f"{num_classes + 1} classes, background included, are named"
+        raise ConfigError(f"the network must have as many classes as have names: {rule}, it has {logits.shape[3]}")
+    if num_classes == 1:
+        return torch.sigmoid((logits[:, :, :, 1] - logits[:, :, :, 0]).float())
+    return logits.float().softmax(dim=3)[:, :, :, 1:].transpose(2, 3).flatten(2, 3)
 
 
 def _inherited_autocast(device: torch.device) -> Callable[[], AbstractContextManager[None]]:

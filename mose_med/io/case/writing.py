@@ -51,7 +51,9 @@ def write_case(
                 own.mkdir()
                 # The transforms are of the whole grid, which a box of it does not begin with.
                 list(pool.map(partial(_write_map, own, alone, None, maps), wanted))
-    (folder / LESIONS_NAME).write_text(lesions_text(distribution.lesions), encoding="utf-8")
+    (folder / LESIONS_NAME).write_text(
+        lesions_text(distribution.lesions, classes=distribution.classes), encoding="utf-8"
+    )
 
 
 def own_folder(folder: Path, number: int) -> Path:

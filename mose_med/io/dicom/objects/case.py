@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from mose_med.case_maps import class_marks, of_class
 from mose_med.dicom_kinds import SEG_KINDS
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.files import silenced, without_remarks
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 SEGMENTATION_NAME = "seg.dcm"
 PROBABILITY_NAME = "probability_seg.dcm"
 REPORT_NAME = "report_sr.dcm"
-PROBABILITY_MAP_NAME = "probability_map.dcm"
-ENTROPY_MAP_NAME = "entropy_map.dcm"
 LABELMAP_NAME = "labelmap_seg.dcm"
 STRUCTURES_NAME = "rtstruct.dcm"
 #: RGB (row, column, 3) of lesions, by number.
@@ -84,11 +83,11 @@ def write_dicom_case(
         DataError: if the headers of the series do not make DICOM objects.
     """
     require_highdicom()
-    from mose_med.io.dicom.objects.common import CaseObjects
+    from mose_med.io.dicom.objects.common import ABNORMALITY, NODULE, CaseObjects
     from mose_med.io.dicom.objects.seg_writer import case_segments, separate_lesions
 
     source.require_grid(distribution.shape, distribution.affine)
-    objects = CaseObjects(source, model, request)
+    objects = CaseObjects(source, model, request, NODULE if len(distribution.classes) == 1 else ABNORMALITY)
     segments = case_segments(distribution)
     overlapping = separate_lesions(segments, distribution)[1] if "labelmap" in kinds else []
     written = []
@@ -116,12 +115,7 @@ def _objects(
     """Name and content of every object that is asked for, one at a time; no content where there is none."""
     yield from _segmentations(distribution, segments, objects, kinds)
     if "parametric-map" in kinds:
-        from mose_med.io.dicom.objects.parametric_map import parametric_map
-
-        with TemporaryFile() as frames:
-            yield PROBABILITY_MAP_NAME, parametric_map(distribution, objects, "probability map", frames)
-        with TemporaryFile() as frames:
-            yield ENTROPY_MAP_NAME, parametric_map(distribution, objects, "entropy map", frames)
+        yield from _parametric_maps(distribution, objects)
     if "rtstruct" in kinds:
         from mose_med.io.dicom.objects.rtstruct_writer import structure_set
 
@@ -132,6 +126,17 @@ def _objects(
         lesions = {lesion.number: lesion for lesion in distribution.lesions}
         for number, pixels in pictures().items():
             yield f"lesion-{number}_picture.dcm", lesion_picture(pixels, lesions[number], distribution, objects)
+
+
+def _parametric_maps(distribution: CaseDistribution, objects: CaseObjects) -> Iterator[tuple[str, Dataset | None]]:
+    """Two maps of every foreground class."""
+    from mose_med.io.dicom.objects.parametric_map import MAP_PURPOSES, parametric_map
+
+    for purpose in MAP_PURPOSES:
+        for index, mark in enumerate(class_marks(distribution.classes)):
+            name = f"{of_class(purpose.replace(' ', '_'), mark)}.dcm"
+            with TemporaryFile() as frames:
+                yield name, parametric_map(distribution, objects, purpose, frames, index)
 
 
 def _segmentations(
@@ -156,7 +161,7 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
     """How many lesions have a segment, and why others have none."""
     from mose_med.io.dicom.objects.seg_writer import lesion_label
 
-    labels = list(map(lesion_label, distribution.lesions))
+    labels = [lesion_label(lesion, distribution) for lesion in distribution.lesions]
     without = [label for label in labels if label in left_out]
     words = f"{len(labels) - len(without)} of {len(labels)} lesions have a segment in {SEGMENTATION_NAME}"
     if not without:

@@ -65,11 +65,13 @@ class CaseObjects(NamedTuple):
         source: series that they are derived from.
         model: that they were made by.
         request: text that says all that decides their content.
+        finding: what is found; of several foreground classes, whose names the labels have, what they have in common.
     """
 
     source: SourceSeries
     model: ModelIdentity
     request: str
+    finding: Code = NODULE
 
     def uid(self, purpose: str) -> str:
         """UID of what serves a purpose in this case."""
