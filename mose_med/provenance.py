@@ -22,10 +22,11 @@ def tool_versions() -> dict[str, str]:
 
 
 def image_sha256(image: PlacedImage) -> str:
-    """SHA-256 of shape, affine and values (1, i, j, k) in float32, independent of their type and storage."""
-    values = plain_tensor(image)[0].numpy()
-    digest = hashlib.sha256(f"{values.shape} float32".encode())
+    """SHA-256 of shape, affine and values (C, i, j, k) in float32, independent of their type and storage."""
+    channels = plain_tensor(image).numpy()
+    digest = hashlib.sha256(f"{channels.shape[1:]} float32".encode())
     digest.update(np.asarray(image.affine, dtype="<f8").tobytes())
-    for k in range(values.shape[2]):
-        digest.update(values[:, :, k].astype(np.float32).tobytes(order="F"))
+    for values in channels:
+        for k in range(values.shape[2]):
+            digest.update(values[:, :, k].astype(np.float32).tobytes(order="F"))
     return digest.hexdigest()

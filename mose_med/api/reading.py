@@ -6,7 +6,7 @@ An option that changes how an input is read is a field of ``ResultOptions`` and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,6 +19,7 @@ from mose_med.errors import DataError, GeometryError
 from mose_med.files.hashes import file_sha256
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study, require_own_series
+from mose_med.io.channels import read_channels
 from mose_med.io.nodules.boxes import image_name
 from mose_med.provenance import image_sha256
 
@@ -41,6 +42,7 @@ class CaseRequest:
         series: SeriesInstanceUID to read, or the number of the series; the first if None.
         options: what decides the result.
         acquisition: of the series to read; all its slices if None.
+        channels: files of the channels after the first.
         case: name of the case; None names it by a keyed hash of its identity.
         lung_mask: where the lungs are; found by threshold if None.
         origin: where the study is from, for those who may know; its path if None.
@@ -54,6 +56,7 @@ class CaseRequest:
     lung_mask: Path | None = None
     origin: str | None = None
     acquisition: int | None = None
+    channels: tuple[Path, ...] = ()
 
     def told_origin(self) -> str:
         """Where the study is from."""
@@ -100,7 +103,11 @@ class CaseInput(NamedTuple):
 
 
 def read_case(
-    request: CaseRequest, *, study: Study | None = None, nodules: Sequence[Nodule] | None = None
+    request: CaseRequest,
+    *,
+    study: Study | None = None,
+    nodules: Sequence[Nodule] | None = None,
+    num_channels: int = 1,
 ) -> CaseInput:
     """Read the nodule list, the study and the lung mask, and check that they go together.
 
@@ -108,23 +115,19 @@ def read_case(
         request: what to read.
         study: that is in memory, instead of the one that is named.
         nodules: likewise.
+        num_channels: of the network; of one alone, a study with a fourth axis is refused as one that is not 3D.
 
     Raises:
         ConfigError: if the series is not there.
         DataError: if the study or the nodule list cannot be used, or a position lies outside.
         GeometryError: if the geometry of the study or the grid of the lung mask does not fit.
     """
-    options = request.options
     listed = _listed(request) if nodules is None else list(nodules)
     if study is None:
-        study = read_study(
-            request.source,
-            request.series,
-            acquisition=request.acquisition,
-            slice_spacing=options.slice_spacing,
-            gantry_tilt=options.gantry_tilt,
-            nifti_transform=options.nifti_transform,
-        )
+        study = _study(request, num_channels)
+    if len(study.image.tensor) != num_channels:
+        have, wanted = (f"{number} channel{'s' * (number > 1)}" for number in (len(study.image.tensor), num_channels))
+        raise DataError(f"{request.source} has {have}, the network takes {wanted}")
     if listed:
         if request.nodules is not None and nodules is None:
             require_own_series(request.nodules, study.source)
@@ -136,6 +139,19 @@ def read_case(
         return read
     return read._replace(
         lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
+    )
+
+
+def _study(request: CaseRequest, num_channels: int) -> Study:
+    options, several = request.options, num_channels > 1 or bool(request.channels)
+    read: Callable[..., Study] = read_channels if several else read_study
+    return read(
+        [request.source, *request.channels] if several else request.source,
+        request.series,
+        acquisition=request.acquisition,
+        slice_spacing=options.slice_spacing,
+        gantry_tilt=options.gantry_tilt,
+        nifti_transform=options.nifti_transform,
     )
 
 

@@ -84,6 +84,7 @@ def record_of(case: InferredCase) -> dict[str, Any]:
         "input": {
             "format": study.source.format,
             "shape": list(study.image.shape[1:]),
+            **({"channels": len(study.image.tensor)} if len(study.image.tensor) > 1 else {}),
             "spacing_mm": spacing_mm(affine).tolist(),
             "orientation": "".join(aff2axcodes(affine)),
             "affine_ras_mm": affine.tolist(),

@@ -44,9 +44,9 @@ def transformed(item: dict[str, Any], transform: Transform, seed: int, place: Ep
 class MultiRaterDataset(Dataset[dict[str, Any]]):
     """One item per slice.
 
-    An item holds ``image`` (1, H, W) float32, preprocessed; ``label`` (R, H, W) uint8 classes; ``rater_weights`` (R,)
-    float32; ``epoch`` and ``index``, for the augmentation of batches; and ``nodule_id``, ``patient_id``,
-    ``series_uid``, ``slice``.
+    An item holds ``image`` (C, H, W) float32, preprocessed, of an image file (i, j, k) or (i, j, k, C); ``label``
+    (R, H, W) uint8 classes; ``rater_weights`` (R,) float32; ``epoch`` and ``index``, for the augmentation of batches;
+    and ``nodule_id``, ``patient_id``, ``series_uid``, ``slice``.
 
     Args:
         data: entries of a datalist.
@@ -119,11 +119,12 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
         image = torch.from_numpy(self._read_slice(entry.image, entry.slice_index).astype(np.float32))
         label = torch.from_numpy(self._read_slice(entry.label, entry.slice_index).astype(np.uint8))
         size, raters = self.preprocessing.roi_size, len(entry.rater_weights)
-        if tuple(image.shape) != size:
-            raise DataError(f"{entry.image} must have slices of {size}, got {tuple(image.shape)}")
+        image = image[None] if image.ndim == 2 else image.permute(2, 0, 1)
+        if tuple(image.shape[1:]) != size:
+            raise DataError(f"{entry.image} must have slices of {size}, got {tuple(image.shape[1:])}")
         if tuple(label.shape) != (*size, raters):
             raise DataError(f"{entry.label} must have slices of {(*size, raters)}, got {tuple(label.shape)}")
-        return self.preprocessing(image[None]), label.permute(2, 0, 1).contiguous()
+        return self.preprocessing(image), label.permute(2, 0, 1).contiguous()
 
 
 class EpochSampler(Sampler[EpochIndex]):

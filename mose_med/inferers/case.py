@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mose_med.ct_image import PlacedImage
-from mose_med.errors import ConfigError
+from mose_med.errors import ConfigError, DataError
 from mose_med.inferers.distribution import CaseDistribution
 from mose_med.inferers.lesions.further_samples import FurtherSamples
 from mose_med.inferers.lesions.lesion import Lesion
@@ -73,10 +73,10 @@ def infer_case(
     """Infer the distribution of segmentations of one case.
 
     Args:
-        network: 2D, one input channel; used in eval mode, on its own device. Any network of the protocol
+        network: 2D; used in eval mode, on its own device. Any network of the protocol
             :class:`~mose_med.networks.StochasticNetwork`.
-        image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine`` (a :class:`~mose_med.ct_image.CtImage` or MONAI's
-            ``MetaTensor``), in any orientation.
+        image: CT in HU, shape (1, i, j, k), or (C, i, j, k) with the channels of the network, with a RAS-mm ``.affine``
+            (a :class:`~mose_med.ct_image.CtImage` or MONAI's ``MetaTensor``), in any orientation.
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
             region of its own: what else is listed does not change what is said of its lesion.
@@ -107,7 +107,7 @@ def infer_case(
         ConfigError: if an argument does not fit, or the network is not one for slices of CT.
         ShapeError: if the image or the positions have the wrong shape.
         GeometryError: if the affine or the grid of the lung mask does not fit.
-        DataError: if a position lies outside the image, or there are no lungs.
+        DataError: if a position lies outside the image, there are no lungs, or the network has other channels.
 
     Example:
         >>> from mose_med.networks import MoSE
@@ -124,12 +124,15 @@ def infer_case(
     require_overlap(overlap)
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
+    if len(volume.channels) != network.in_channels:
+        told = f"image must have the {network.in_channels} channels of the network, got {len(volume.channels)}"
+        raise DataError(told)
     inside = lungs_of(volume, lungs) if where == "lungs" else None
     if nodules is not None:
         asked = _listed_regions(image, volume, nodules, preprocessing.roi_size, depth_mm)
     else:
         asked = [searched_region(volume, inside, preprocessing.roi_size, overlap)]
-    noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
+    noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, *volume.channels), codes)
     storage = Storage(sum(region_room(region.box, volume, noise, len(names)) for region in asked), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)
@@ -236,9 +239,8 @@ def _check_arguments(
     ):
         if not value >= least:
             raise ConfigError(f"{name} must be >= {least}, got {value}")
-    for name, wanted in (("spatial_dims", 2), ("in_channels", 1)):
-        if getattr(network, name) != wanted:
-            raise ConfigError(f"{name} of the network must be {wanted} for slices of CT, got {getattr(network, name)}")
+    if network.spatial_dims != 2:
+        raise ConfigError(f"spatial_dims of the network must be 2 for slices of CT, got {network.spatial_dims}")
 
 
 @contextmanager

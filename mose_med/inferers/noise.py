@@ -135,7 +135,7 @@ def _streams(purpose: str, experts: range, samples: int) -> tuple[tuple[str, ...
     return tuple(tuple(f"{purpose} {k} {s}" for s in range(samples)) for k in experts)
 
 
-def case_seed(seed: int, values: NDArray[np.generic]) -> int:
+def case_seed(seed: int, *channels: NDArray[np.generic]) -> int:
     """Seed, below 2^64, of a run's seed and the voxels of a case.
 
     Values are rounded to whole HU, so that formats which store them in different types agree; in the orientation of
@@ -144,7 +144,7 @@ def case_seed(seed: int, values: NDArray[np.generic]) -> int:
 
     Args:
         seed: of the run.
-        values: HU (i, j, k), in the orientation of the network.
+        *channels: HU (i, j, k) of every channel, in the orientation of the network.
 
     Example:
         >>> case_seed(0, np.zeros((2, 2, 1))) == case_seed(0, np.full((2, 2, 1), 0.2, np.float32))
@@ -152,8 +152,9 @@ def case_seed(seed: int, values: NDArray[np.generic]) -> int:
         >>> case_seed(0, np.zeros((2, 2, 1))) == case_seed(1, np.zeros((2, 2, 1)))
         False
     """
-    digest = hashlib.sha256(f"{seed} {values.shape}".encode())
+    digest = hashlib.sha256(f"{seed} {channels[0].shape}".encode())
     limits = np.iinfo(np.int16)
-    for k in range(values.shape[2]):
-        digest.update(np.rint(values[..., k]).clip(limits.min, limits.max).astype("<i2").tobytes())
+    for values in channels:
+        for k in range(values.shape[2]):
+            digest.update(np.rint(values[..., k]).clip(limits.min, limits.max).astype("<i2").tobytes())
     return int.from_bytes(digest.digest()[:8], "little")

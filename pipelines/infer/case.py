@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mose_med import __version__
 from mose_med.api.case import Case
 from mose_med.api.model import Model
-from mose_med.api.reading import CaseInput, CaseRequest, read_case
+from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
 from mose_med.case_maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError
@@ -57,7 +57,7 @@ def run_case(model: Model, request: CaseRequest, destination: Destination, stage
         GeometryError: if the geometry of the study does not fit.
     """
     with stages.enter("read"):
-        read = read_case(request)
+        read = model.read(request)
     return finish_case(model, request, read, destination, stages)
 
 

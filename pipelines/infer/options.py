@@ -55,6 +55,14 @@ class InferOptions(ResultOptions):
             "segmentation of 3D Slicer; label map; folder of TotalSegmentator; DICOM SEG or RTSTRUCT."
         ),
     ] = None
+    channels: Annotated[
+        tuple[Path, ...],
+        Option(
+            "File of a further channel of INPUT, on its grid; repeat it for more. A NIfTI file may hold all of them.",
+            name="channel",
+            panel=READING_PANEL,
+        ),
+    ] = ()
     lung_mask: Annotated[
         Path | None, Option("Volume that is not 0 in the lungs of INPUT.", default_text="found by threshold")
     ] = None
@@ -84,6 +92,8 @@ class InferOptions(ResultOptions):
         for option, value in (("--study", self.study), ("--ca-bundle", self.ca_bundle)):
             if value is not None and self.dicomweb is None:
                 raise ConfigError(f"{option} goes with --dicomweb URL, got {value} without it")
+        if self.channels and self.source is None:
+            raise ConfigError("--channel goes with INPUT, got --dicomweb: DICOM has one channel")
         if self.lung_mask is not None and (self.nodules is not None or self.region != "lungs"):
             other = "--nodules" if self.nodules is not None else f"--region {self.region}"
             raise ConfigError(f"--lung-mask goes with --region lungs, got {other}: give one of them")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mose_med.api.model import load_model
-from mose_med.api.reading import CaseRequest, read_case
+from mose_med.api.reading import CaseRequest
 from mose_med.api.stages import Stages
 from mose_med.dicom_kinds import dicom_files
 from pipelines.common.case_names import record_case
@@ -67,10 +67,11 @@ def infer(options: InferOptions) -> InferResult:
             options.result_options(),
             lung_mask=options.lung_mask,
             acquisition=options.acquisition,
+            channels=options.channels,
             origin=f"{options.dicomweb}/studies/{options.study}" if options.dicomweb else None,
         )
         with stages.enter("read"):
-            read = read_case(request)
+            read = model.read(request)
     out = options.output_dir
     folder_options = options.folder_options(model.weights_sha256)
     with claimed_output(
