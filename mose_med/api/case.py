@@ -216,7 +216,9 @@ class Case:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
         lesions = f"{len(self.lesions)} lesion{'' if len(self.lesions) == 1 else 's'}"
-        return f"<Case {self.name}: {shape} voxels, {self.num_experts} experts, {lesions}>"
+        several = self.num_experts > 1
+        drawn = f"{self.num_experts} experts" if several else f"{self.samples_per_expert} samples"
+        return f"<Case {self.name}: {shape} voxels, {drawn}, {lesions}>"
 
     def _repr_png_(self) -> bytes | None:
         return self.plot(1)._repr_png_() if self.lesions else None

@@ -76,6 +76,16 @@ class Box(NamedTuple):
         stop = np.maximum(self.stop, other.stop).tolist()
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
+    def moved(self, by: tuple[int, int, int]) -> Box:
+        """The same box where its grid begins so many voxels later.
+
+        Example:
+            >>> Box((0, 1, 2), (3, 3, 3)).moved((10, 0, 0))
+            Box(start=(10, 1, 2), stop=(13, 3, 3))
+        """
+        start, stop = np.add(self.start, by).tolist(), np.add(self.stop, by).tolist()
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
     def reoriented(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:
         """The same voxels in the grid that the one of ``shape`` becomes by ``steps``."""
         start, stop = [0, 0, 0], [0, 0, 0]

@@ -171,8 +171,9 @@ def markdown_table(evaluation: Evaluation) -> str:
         method = f"{row.method}, {evaluation.codes} codes" if row.method == "compact" else row.method
         columns = (row.ged, row.ged_interval, row.matched_iou, row.matched_iou_interval, row.ece_percent, row.diversity)
         lines.append(f"| {method} | {row.num_samples} | {' | '.join(_number(value) for value in columns)} |")
-    shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
-    lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
+    if len(evaluation.expert_probs) > 1:
+        shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
+        lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
     seeds = f"mean ± standard deviation over {len(evaluation.seeds)} seeds" if len(evaluation.seeds) > 1 else "one seed"
     lines += ["", _CONVENTIONS.format(seeds=seeds), _CODES[evaluation.codes], "", published_table(evaluation.datalist)]
     return "\n".join(lines) + "\n"

@@ -127,7 +127,8 @@ def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
 
 def _summary_columns(lesion: Mapping[str, Any]) -> list[str]:
     """Columns of a table, by the first lesion in it."""
-    experts = range(1, len(lesion.get("expert_probs", ())) + 1)
+    number = len(lesion.get("expert_probs", ()))
+    experts = range(1, number + 1) if number > 1 else ()
     return [
         "case",
         *_LESION_COLUMNS,
@@ -136,7 +137,7 @@ def _summary_columns(lesion: Mapping[str, Any]) -> list[str]:
         *(f"volume_expert-{k}_ml" for k in experts),
         *(f"expert-{k}_prob" for k in experts),
         *Uncertainty._fields,
-        "entropy_between_experts_nats",
+        *(["entropy_between_experts_nats"] if number != 1 else []),
         "touches_edge",
         "same_as_lesion",
     ]

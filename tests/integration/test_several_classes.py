@@ -143,3 +143,17 @@ def test_dicom_objects_have_a_segment_for_each_lesion_and_class(
     report = pydicom.dcmread(case / "report_sr.dcm")
     told = [element.value for element in report.iterall() if element.keyword == "TextValue"]
     assert {"Lesion 1 vessel", "Lesion 2 calcified-nodule"} <= set(told)
+
+
+def test_the_component_of_a_lesion_is_read_from_the_maps(study: Path, banded_checkpoint: Path, tmp_path: Path):
+    model = mose_med.load_model(banded_checkpoint, device="cpu")
+    nodules = [(AFFINE @ [*voxel, 1])[:3] for voxel in ((16, 15, 4), (8, 7, 4), (24, 1, 4))]
+    for name, options in (("listed", {"nodules": nodules}), ("found", {"region": "full", "lesion_threshold": 0.3})):
+        case = model.infer(study, samples=2, **options)
+        opened = mose_med.open_case(case.save(tmp_path / name, maps="full"))
+        for lesion, other in zip(case.lesions, opened.lesions, strict=True):
+            if lesion.component is None:
+                assert other.component is None
+                continue
+            assert other.component.box == lesion.component.box
+            np.testing.assert_array_equal(other.component.mask, lesion.component.mask)

@@ -104,12 +104,7 @@ def _nearest_label(labels: NDArray[np.int32], reach: BoxMask, distance: NDArray[
 def _component(labels: NDArray[np.int32], box: Box, label: int) -> BoxMask:
     mask = labels == label
     inner = bounding_box(mask)
-    return BoxMask(_moved(inner, box.start), mask[inner.slices])
-
-
-def _moved(box: Box, by: tuple[int, int, int]) -> Box:
-    start, stop = np.add(box.start, by).tolist(), np.add(box.stop, by).tolist()
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    return BoxMask(inner.moved(box.start), mask[inner.slices])
 
 
 def _box_around(position_mm: NDArray[np.float64], affine: NDArray[np.float64], reach_mm: float) -> Box:
@@ -155,7 +150,7 @@ def _found_candidate(
     labels: NDArray[np.int32], box: Box, label: int, part: tuple[slice, slice, slice], affine: NDArray[np.float64]
 ) -> Candidate:
     (i, u), (j, v), (k, w) = ((edge.start, edge.stop) for edge in part)
-    component = BoxMask(_moved(Box((i, j, k), (u, v, w)), box.start), labels[part] == label)
+    component = BoxMask(Box((i, j, k), (u, v, w)).moved(box.start), labels[part] == label)
     return Candidate(0, centroid_mm(component, affine), component, component, component)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +37,7 @@ class Lesion(NamedTuple):
         same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
             region, share more than half of the smaller's voxels. None if there is none.
         entropy: means over the component, or without one over the voxels within reach.
-        component: of the marginal above the threshold, in the lesion's own region; None without one, and of a case
-            that was read back.
+        found: the component, or what gives it, of a case that was read back.
         box: of the input's grid, holds the component and what every sample has there; None if it is not known.
         nodule_id: of the list; empty where nothing was listed.
         label: name of its class; empty if it is not known.
@@ -52,10 +52,15 @@ class Lesion(NamedTuple):
     touches_edge: bool
     same_as: int | None = None
     entropy: LesionEntropy = LesionEntropy(0.0, 0.0, 0.0)
-    component: BoxMask | None = None
+    found: BoxMask | Callable[[], BoxMask | None] | None = None
     box: Box | None = None
     nodule_id: str = ""
     label: str = ""
+
+    @property
+    def component(self) -> BoxMask | None:
+        """Of the marginal above the threshold, in the lesion's own region; None without one."""
+        return self.found() if callable(self.found) else self.found
 
     @property
     def name(self) -> str:

@@ -201,7 +201,7 @@ def _measured(source: LesionSource, candidate: Candidate, touching: Sequence[Tou
         volume_ml=volume_distribution(volumes, probs, more),
         touches_edge=candidate.component is not None and _touches_unseen(source, candidate),
         entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
-        component=candidate.component,
+        found=candidate.component,
         box=box,
         label=source.label,
     )

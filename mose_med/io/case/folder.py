@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from mose_med.case_maps import (
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, mm_to_index
 from mose_med.inferers import Box, Lesion
+from mose_med.io.case.components import StoredComponent
 from mose_med.io.case.lesions import lesion_of
 from mose_med.io.case.writing import own_folder
 from mose_med.io.nifti.damaged import named_nifti_errors
@@ -190,7 +191,7 @@ def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
         for map_name in maps_of_kind(kind, num_experts, marks):
             _require_map(folder, map_name)
     lesions = (lesion_of(record, n, folder / LESIONS_NAME) for n, record in enumerate(records, start=1))
-    return CaseFolder(
+    case = CaseFolder(
         folder=folder,
         name=name or folder.name,
         shape=(i, j, k),
@@ -201,6 +202,7 @@ def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
         provenance=provenance,
         classes=classes,
     )
+    return replace(case, lesions=tuple(one._replace(found=StoredComponent(case, one)) for one in case.lesions))
 
 
 def _classes(folder: Path, provenance: Mapping[str, Any]) -> tuple[str, ...]:

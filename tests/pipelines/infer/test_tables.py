@@ -57,6 +57,12 @@ def test_the_summary_has_a_row_a_lesion_with_every_expert(tables):
     assert rows[1]["volume_spread"] == "0.0"
 
 
+def test_without_experts_the_summary_speaks_of_none(tables):
+    (row,) = tables({"a": [lesion(1.0, 2.0, probs=(1.0,))]}, "summary.csv")
+    assert [column for column in row if "expert" in column] == []
+    assert row["volume_p95_ml"] == "2.0"
+
+
 def test_memory_of_the_tables_does_not_grow_with_what_is_known_of_a_lesion(tables):
     known = lesion(1.0, 2.0) | {"samples": list(range(10_000))}
     cases = {f"case-{n:02d}": [known] for n in range(40)}

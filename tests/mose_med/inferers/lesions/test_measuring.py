@@ -140,7 +140,7 @@ def test_lesions_that_only_touch_are_not_the_same(samples):
     patch = second.component
     part = patch.mask.copy()
     part[:2] = False
-    bridge = second._replace(component=BoxMask(patch.box, part))
-    other = first._replace(component=BoxMask(patch.box, patch.mask & ~part))
+    bridge = second._replace(found=BoxMask(patch.box, part))
+    other = first._replace(found=BoxMask(patch.box, patch.mask & ~part))
     assert [lesion.same_as for lesion in same_lesions_told([other, bridge])] == [None, None]
     assert [lesion.same_as for lesion in same_lesions_told([first, bridge])] == [None, 1]
