@@ -44,7 +44,7 @@ OUTPUTS = (*DEFAULT_OUTPUTS, "entropy_between_experts", "foreground_probability"
 SAMPLE_MASKS = "sample_masks"
 #: Kinds that all classes share.
 _OF_ALL_CLASSES = ("expert_probs",)
-#: Between the name of a map and the mark of its class.
+#: Between the name of a map and the mark of its class, and the most characters of that.
 _CLASS = "_class-"
 _LONGEST_MARK = 32
 #: Kinds that only a network with experts has.

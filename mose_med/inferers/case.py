@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mose_med.ct_image import PlacedImage
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
 from mose_med.inferers.lesions.further_samples import FurtherSamples
 from mose_med.inferers.lesions.lesion import Lesion
@@ -107,7 +107,7 @@ def infer_case(
         ConfigError: if an argument does not fit, or the network is not one for slices of CT.
         ShapeError: if the image or the positions have the wrong shape.
         GeometryError: if the affine or the grid of the lung mask does not fit.
-        DataError: if a position lies outside the image, there are no lungs, or the network has other channels.
+        DataError: if a position lies outside the image, or there are no lungs.
 
     Example:
         >>> from mose_med.networks import MoSE
@@ -125,8 +125,9 @@ def infer_case(
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
     if len(volume.channels) != network.in_channels:
-        told = f"image must have the {network.in_channels} channels of the network, got {len(volume.channels)}"
-        raise DataError(told)
+        given = len(volume.channels)
+        shown = "slices of CT" if given == 1 else f"an image of {given} channels"
+        raise ConfigError(f"in_channels of the network must be {given} for {shown}, got {network.in_channels}")
     inside = lungs_of(volume, lungs) if where == "lungs" else None
     if nodules is not None:
         asked = _listed_regions(image, volume, nodules, preprocessing.roi_size, depth_mm)

@@ -88,9 +88,7 @@ def oriented_volume(image: PlacedImage, orientation: str, in_plane_mm: float | N
             f"got {type(image).__name__}"
         )
     if len(image.shape) != 4 or 0 in image.shape:
-        raise ShapeError(
-            f"image must have shape (1, i, j, k), or of several channels (C, i, j, k), got {tuple(image.shape)}"
-        )
+        raise ShapeError(f"image must have shape (1, i, j, k), got {tuple(image.shape)}")
     channels = plain_tensor(image).detach().cpu().numpy()
     # One sum tells: it is finite only if every value is. Standardised, a NaN would pass for an empty window.
     if not all(np.isfinite(values.sum(dtype=np.float64)) for values in channels):
