@@ -84,7 +84,7 @@ def infer_case(
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
         samples_per_expert: S.
-        seed: of what is random, together with the voxels of the case (:func:`~mose_med.inferers.seeds.case_seed`);
+        seed: of what is random, together with the voxels of the case (:func:`~mose_med.inferers.noise.case_seed`);
             same seed, device, thread count and versions, same result.
         codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
             the same for every case; ``"random"`` draws them. The standard form is random.
