@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -124,10 +125,7 @@ def infer_case(
     require_overlap(overlap)
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
-    if len(volume.channels) != network.in_channels:
-        given = len(volume.channels)
-        shown = "slices of CT" if given == 1 else f"an image of {given} channels"
-        raise ConfigError(f"in_channels of the network must be {given} for {shown}, got {network.in_channels}")
+    _require_channels(network, len(volume.channels))
     inside = lungs_of(volume, lungs) if where == "lungs" else None
     if nodules is not None:
         asked = _listed_regions(image, volume, nodules, preprocessing.roi_size, depth_mm)
@@ -153,26 +151,13 @@ def infer_case(
                 storage=storage,
                 num_classes=len(names),
             )
-            further = [
-                FurtherSamples(
-                    network,
-                    volume,
-                    wanted,
-                    noise,
-                    affine,
-                    shape,
-                    preprocessing,
-                    sw_batch_size,
-                    scratch_dir,
-                    len(names),
-                    n,
-                )
-                for n in range(len(names))
-            ]
+            further = FurtherSamples(
+                network, volume, wanted, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir, len(names)
+            )
             numbers = (network.num_experts, samples_per_expert)
             sources = [
-                LesionSource(region, affine, shape, numbers, storage, name, more.around)
-                for region, name, more in zip(sampled, names, further, strict=True)
+                LesionSource(region, affine, shape, numbers, storage, names[n], partial(further.around, class_index=n))
+                for n, region in enumerate(sampled)
             ]
             found = find_lesions(sources, rules, listed=wanted.listed, inside=searched)
             lesions += found
@@ -191,6 +176,12 @@ def infer_case(
         shares=_shares(asked, regions[:: len(names)], affine, len(names)),
         classes=names,
     )
+
+
+def _require_channels(network: StochasticNetwork, given: int) -> None:
+    shown = "slices of CT" if given == 1 else f"an image of {given} channels"
+    if network.in_channels != given:
+        raise ConfigError(f"in_channels of the network must be {given} for {shown}, got {network.in_channels}")
 
 
 def _class_names(network: StochasticNetwork, classes: Sequence[str] | None) -> tuple[str, ...]:

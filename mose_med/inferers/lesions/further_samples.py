@@ -39,7 +39,6 @@ class FurtherSamples:
         sw_batch_size: windows per call of the network.
         scratch_dir: of a temporary file; the system's own if None.
         num_classes: F, foreground classes of the network.
-        class_index: of the class whose lesions they are, from 0.
     """
 
     network: StochasticNetwork
@@ -52,14 +51,13 @@ class FurtherSamples:
     sw_batch_size: int
     scratch_dir: Path | None
     num_classes: int = 1
-    class_index: int = 0
     _left: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._left = len(set(self.asked.windows))
 
-    def around(self, near: Box) -> LesionSource | None:
-        """Samples in a box of the input's grid that lies in the region; None where they are not to be had."""
+    def around(self, near: Box, class_index: int = 0) -> LesionSource | None:
+        """Samples of a class in a box of the input's grid that lies in the region; None where there are none."""
         noise = self.noise.more
         if noise is None:
             return None
@@ -80,7 +78,7 @@ class FurtherSamples:
             storage=storage,
             num_classes=self.num_classes,
         )
-        region = regions[self.class_index]
+        region = regions[class_index]
         return LesionSource(
             region, self.affine, self.image_shape, (len(noise.deviates), noise.samples_per_expert), storage
         )

@@ -83,10 +83,12 @@ def find_lesions(
         inside: where to search, a mask (i, j, k) of the input's grid; None is everywhere.
     """
     if listed is None:
-        return _by_volume([lesion for source in sources for lesion in _found(source, rules, inside)])
+        seen = [one for source in sources for one in _seen(source, _found(source, rules, inside))]
+        seen.sort(key=lambda one: -int(one.candidate.core.mask.sum()))
+        return [_measured(one, number) for number, one in enumerate(seen, start=1)]
     of_classes = [(source, _listed(source, rules, listed)) for source in sources]
     source, candidate = of_classes[0] if len(of_classes) == 1 else min(of_classes, key=_likeliness)
-    return _all_measured(source, [candidate])
+    return [_measured(one, candidate.number) for one in _seen(source, [candidate])]
 
 
 def _listed(source: LesionSource, rules: LesionRules, listed: ListedPosition) -> Candidate:
@@ -103,18 +105,11 @@ def _likeliness(of_class: tuple[LesionSource, Candidate]) -> tuple[float, float]
     return candidate.distance_mm, -float(marginal[mask].max())
 
 
-def _found(source: LesionSource, rules: LesionRules, inside: NDArray[np.bool_] | None) -> list[Lesion]:
-    """The lesions of one class, the largest first."""
+def _found(source: LesionSource, rules: LesionRules, inside: NDArray[np.bool_] | None) -> list[Candidate]:
+    """The candidates of one class, the largest first."""
     box = source.region.box
     part = None if inside is None else inside[box.slices]
-    candidates = found_candidates(_components(source, rules), box, part, source.affine, rules.min_ml)
-    return _all_measured(source, candidates)
-
-
-def _by_volume(lesions: list[Lesion]) -> list[Lesion]:
-    """The lesions of all classes, the largest component first."""
-    ordered = sorted(lesions, key=lambda lesion: 0 if lesion.component is None else -int(lesion.component.mask.sum()))
-    return [lesion._replace(number=number) for number, lesion in enumerate(ordered, start=1)]
+    return found_candidates(_components(source, rules), box, part, source.affine, rules.min_ml)
 
 
 def _components(source: LesionSource, rules: LesionRules) -> NDArray[np.int32]:
@@ -122,9 +117,17 @@ def _components(source: LesionSource, rules: LesionRules) -> NDArray[np.int32]:
     return labelled(source.crop(partial(_above, threshold=rules.threshold), source.region.box))[0]
 
 
-def _all_measured(source: LesionSource, candidates: Sequence[Candidate]) -> list[Lesion]:
+class _Seen(NamedTuple):
+    """A candidate, and what touches its support in each sample, (K S)."""
+
+    source: LesionSource
+    candidate: Candidate
+    touching: Sequence[Touching]
+
+
+def _seen(source: LesionSource, candidates: Sequence[Candidate]) -> list[_Seen]:
     touching = _in_samples(source, [candidate.support for candidate in candidates])
-    return [_measured(source, candidate, found) for candidate, found in zip(candidates, touching, strict=True)]
+    return [_Seen(source, candidate, found) for candidate, found in zip(candidates, touching, strict=True)]
 
 
 def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
@@ -187,13 +190,14 @@ def _more_volumes_ml(source: LesionSource, support: BoxMask, box: Box) -> NDArra
     return None if more is None else _volumes_ml(more, _in_samples(more, [support])[0])
 
 
-def _measured(source: LesionSource, candidate: Candidate, touching: Sequence[Touching]) -> Lesion:
+def _measured(seen: _Seen, number: int) -> Lesion:
+    source, candidate, touching = seen
     means = _means(source, candidate)
     probs = np.asarray(means.expert_probs / float(means.expert_probs.sum()), dtype=np.float64)
     box = _extent(candidate.support, touching)
     volumes, more = _volumes_ml(source, touching), _more_volumes_ml(source, candidate.support, box)
     return Lesion(
-        number=candidate.number,
+        number=number,
         position_mm=_triple(candidate.position_mm),
         in_consensus=candidate.component is not None and means.in_consensus,
         centroid_mm=None if candidate.component is None else _triple(centroid_mm(candidate.component, source.affine)),
