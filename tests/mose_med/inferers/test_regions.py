@@ -21,7 +21,6 @@ from mose_med.inferers.regions import (
     unpack,
 )
 from mose_med.metrics import expert_entropy_split
-from mose_med.metrics import expert_entropy_split
 
 STEPS = [Reorientation(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
