@@ -12,8 +12,8 @@ from mose_med.geometry import Reorientation, index_to_mm, translated
 
 __all__ = ["Box", "BoxMask", "bounding_box", "distance_mm"]
 
-#: Slices of which a quantity is computed at a time.
-_SLAB_DEPTH = 16
+#: Slices of which a quantity is computed at a time: few enough to stay in cache.
+_SLAB_DEPTH = 4
 
 
 class Box(NamedTuple):

@@ -259,4 +259,4 @@ def _expert_mean(region: Region, n: int) -> NDArray[np.float16]:
 
 
 def _expert_prob(region: Region, n: int) -> NDArray[np.float32]:
-    return region.expert_probs()[..., n]
+    return region.expert_prob(n)
