@@ -28,6 +28,7 @@ def test_every_option_is_shown_whole_in_80_columns(
     names = {each["name"] for each in described[path]["options"] if each["name"].startswith("--")}
     assert {name for name in names if not re.search(rf"^  {name}(?![\w-])", page, flags=re.MULTILINE)} == set()
     assert "\N{HORIZONTAL ELLIPSIS}" not in page
+    assert not re.search(r"<(int|str|path|float|list)\b", page)
     told, _, examples = page.partition("\nExamples:\n")
     assert max(map(len, told.splitlines())) <= 80
     assert len(examples.splitlines()) >= 2
@@ -46,7 +47,7 @@ def test_a_narrow_page_shows_the_other_form_of_a_switch(
     [
         ("train --datalst x", "mose-med train has no option --datalst: did you mean --datalist?"),
         ("train --xyz", "mose-med train has no option --xyz: see mose-med train --help"),
-        ("tarin", "mose-med has no command tarin: did you mean retrain or train?"),
+        ("listenn", "mose-med has no command listenn: did you mean listen?"),
         ("prepare nothing", "mose-med prepare has no command nothing: see mose-med prepare --help"),
         ("train", "Missing option '--datalist': see mose-med train --help"),
         ("report", "Missing argument 'case_dir': see mose-med report --help"),

@@ -174,7 +174,7 @@ def test_a_lock_of_a_silent_run_is_named_and_stays(tmp_path: Path):
 
 def test_a_process_of_another_start_is_another_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Numbers of processes are used again."""
-    from pipelines.common.runs import signs_of_life
+    from mose_med.files import signs_of_life
 
     told = signs_of_life._this_run() | {"start": "1"}
     elsewhere(tmp_path, seen_s_ago=0, **told)

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,20 @@ def test_the_same_options_return_what_is_there(options: EvaluateOptions, evaluat
     stamp = (options.output_dir / "metrics.json").stat().st_mtime_ns
     assert evaluate(options) == evaluation
     assert (options.output_dir / "metrics.json").stat().st_mtime_ns == stamp
+
+
+def test_overwrite_scores_again_whatever_the_options_and_replacing_others_alone_does_not(
+    options: EvaluateOptions, tmp_path: Path
+):
+    here = replace(options, output_dir=tmp_path / "out")
+    evaluate(here)
+    times = [(here.output_dir / "scores.md").stat().st_mtime_ns]
+    for changes in ({"replace_other": True}, {"overwrite": True}, {"replace_other": True, "num_samples": (4,)}):
+        evaluate(replace(here, **changes))
+        times.append((here.output_dir / "scores.md").stat().st_mtime_ns)
+    assert [later != earlier for earlier, later in pairwise(times)] == [False, True, True]
+    with pytest.raises(ConfigError, match=r"was made with num_samples=\[4\]"):
+        evaluate(here)
 
 
 def test_other_options_in_the_same_folder_are_refused(options: EvaluateOptions, evaluation: Evaluation):
