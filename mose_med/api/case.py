@@ -26,9 +26,9 @@ from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.files.whole_files import folder_written_whole
 from mose_med.geometry import Affine, translated
 from mose_med.inferers import Lesion
-from mose_med.io import read_ct
 from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.io.case.maps import CaseMaps, told_class
+from mose_med.io.channels import read_channels
 from mose_med.io.memory import study_in_memory
 from mose_med.lesion_rules import LESIONS_NAME
 
@@ -150,7 +150,8 @@ class Case:
         if image is None and self._inferred is not None:
             ct = self._inferred.input.study.image
         else:
-            ct = read_ct(image) if isinstance(image, str | os.PathLike) else study_in_memory(image).image
+            in_file = isinstance(image, str | os.PathLike)
+            ct = (read_channels([Path(image)]) if in_file else study_in_memory(image)).image
         if tuple(ct.shape[1:]) != self.shape:
             raise ShapeError(f"image must have the shape of the case, {self.shape}, got {tuple(ct.shape[1:])}")
         return _values(ct)
