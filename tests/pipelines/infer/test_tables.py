@@ -12,7 +12,7 @@ from pipelines.infer.tables import FailedCase, lesion_uncertainty, write_tables
 
 
 def lesion(p05: float, p95: float, p_empty: float = 0.0, probs: tuple[float, ...] = (0.5, 0.5)) -> dict:
-    volume = {"mean": p05, "p05": p05, "p50": p05, "p95": p95, "by_expert": [p05, p95]}
+    volume = {"mean": p05, "p05": p05, "p50": p05, "p95": p95, "by_expert": [p05, p95][: len(probs)]}
     flags = {"in_consensus": True, "touches_edge": False, "same_as_lesion": None}
     flags["entropy"] = {"total": 0.3, "between": 0.1, "within": 0.2}
     return {"lesion": 1, "nodule_id": "1", "p_empty": p_empty, "expert_probs": probs, "volume_ml": volume} | flags
