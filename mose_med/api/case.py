@@ -206,7 +206,9 @@ class Case:
             raise ConfigError(f"save takes {', '.join(_OF_WRITING)}, got {other!r}: pass it to infer")
         if self._inferred is None:
             if options:
-                raise ConfigError(f"a case from a folder is copied as it is, got {', '.join(options)}: infer it again")
+                raise ConfigError(
+                    f"a case read from a folder is copied unchanged, got {', '.join(options)}: infer it again"
+                )
             return self
         request = dataclasses.replace(
             self._inferred.request, options=ResultOptions.of(options, self._inferred.request.options)
@@ -260,13 +262,13 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / PROVENANCE_NAME).is_file():
-        raise ConfigError(f"{folder} is there already and is not the folder of a case: name another")
+        raise ConfigError(f"{folder}already exists and is not a case folder: name another")
     if not overwrite:
         raise _in_the_way(folder)
 
 
 def _in_the_way(folder: Path) -> ConfigError:
-    return ConfigError(f"{folder} is there already: name another folder, or pass overwrite=True")
+    return ConfigError(f"{folder}already exists: name another folder, or pass overwrite=True")
 
 
 def open_case(folder: str | os.PathLike[str]) -> Case:

@@ -97,7 +97,7 @@ class Model:
             GeometryError: if the geometry of the study does not fit.
         """
         if nodules is not None and "region" in options:
-            raise ConfigError("region says where to look without nodules, got both: give one of them")
+            raise ConfigError("region applies only without nodules, got both: pass one of them")
         result = ResultOptions.of(options)
         channels = list(image) if isinstance(image, list | tuple) else [image]
         paths = [Path(one) for one in channels if isinstance(one, str | os.PathLike)]
@@ -178,7 +178,7 @@ def load_model(
         with registered_bundle(str(path), tracking_uri) as bundle:
             return _loaded(bundle, where, str(path))
     if tracking_uri is not None:
-        raise ConfigError(f"tracking_uri goes with {_REGISTERED}name@alias, got {path}: leave it out")
+        raise ConfigError(f"tracking_uri applies only to {_REGISTERED}name@alias, got {path}: leave it out")
     checkpoint = chosen_checkpoint(None if path is None else Path(path))
     return _loaded(checkpoint, where, str(checkpoint))
 

@@ -33,31 +33,32 @@ READING_PANEL = "How INPUT is read"
 RUN_PANEL = "How it runs"
 
 CodesName = Annotated[
-    Literal["quadrature", "random"], Option("Codes of the samples: points that stand for each expert, or draws.")
+    Literal["quadrature", "random"],
+    Option("Codes of the samples: representative points of each expert, or random draws."),
 ]
 Samples = Annotated[int, Option("Samples per expert.", at_least=1)]
 Report = Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")]
 Seed = Annotated[int, Option("Seed of everything random.", panel=RUN_PANEL, at_least=0)]
 SliceSpacing = Annotated[
     Literal["refuse", "resample"],
-    Option("DICOM slices missing or not equally spaced: resample interpolates.", panel=READING_PANEL),
+    Option("If DICOM slices are missing or unevenly spaced: resample interpolates.", panel=READING_PANEL),
 ]
 GantryTilt = Annotated[
     Literal["refuse", "correct"],
-    Option("Slices of a tilted gantry: correct lays them on a right-angled grid.", panel=READING_PANEL),
+    Option("If the gantry was tilted: correct resamples to a right-angled grid.", panel=READING_PANEL),
 ]
 NiftiTransform = Annotated[
     Literal["auto", "sform", "qform", "centre"],
     Option(
-        "Where NIfTI lies: auto takes the sform where it has one, else the qform; centre takes the centre for the "
-        "origin.",
+        "Position of a NIfTI volume: auto uses the sform if there is one, else the qform; centre puts the origin at "
+        "the centre of the volume.",
         panel=READING_PANEL,
     ),
 ]
 
 
 _Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_PRECISION = "Of the network's products; auto takes bf16 where it is faster and agrees."
+_PRECISION = "Precision of the network; auto uses bf16 if it is faster and the results agree."
 Precision = Annotated[_Precision, Option(_PRECISION, panel=RUN_PANEL)]
 OptionalPrecision = Annotated[_Precision | None, Option(_PRECISION, panel=RUN_PANEL, default_text="as configured")]
 
@@ -82,9 +83,9 @@ class ResultOptions:
         reach_mm: how far from a position its lesion may begin.
     """
 
-    region: Annotated[Literal["lungs", "full"], Option("Where to look without a nodule list.")] = "lungs"
+    region: Annotated[Literal["lungs", "full"], Option("Where to search if there is no nodule list.")] = "lungs"
     overlap: Annotated[
-        float, Option("Share of a window that its neighbour holds too, in a search.", at_least=0, below=1)
+        float, Option("Overlap of neighbouring windows in a search, as a fraction of a window.", at_least=0, below=1)
     ] = OVERLAP
     depth_mm: Annotated[float, Limits(at_least=0)] = DEPTH_MM
     reach_mm: Annotated[float, Limits(at_least=0)] = REACH_MM
@@ -93,19 +94,19 @@ class ResultOptions:
     ] = LESION_THRESHOLD
     min_lesion_ml: Annotated[float, Option("Smallest lesion that a search reports, in ml.", at_least=0)] = MIN_LESION_ML
     min_score: Annotated[
-        float, Option("Least score of a box, of --nodules in JSON.", at_least=0, at_most=1, panel=READING_PANEL)
+        float, Option("Minimum score of a box in a JSON file of --nodules.", at_least=0, at_most=1, panel=READING_PANEL)
     ] = MIN_SCORE
     slice_spacing: SliceSpacing = "refuse"
     gantry_tilt: GantryTilt = "refuse"
     nifti_transform: NiftiTransform = "auto"
     samples: Samples = 4
     codes: CodesName = "quadrature"
-    form: Annotated[Literal["compact", "standard"], Option("standard writes equally probable samples besides.")] = (
+    form: Annotated[Literal["compact", "standard"], Option("standard also writes equally probable samples.")] = (
         "compact"
     )
     maps: Annotated[
         MapStorage,
-        Option("Probabilities and entropies: scaled, as int16 off by 1/2048 at most, or full, as float32."),
+        Option("Format of probabilities and entropies: scaled (int16, off by 1/2048 at most) or full (float32)."),
     ] = "scaled"
     outputs: Annotated[
         tuple[str, ...],
@@ -129,7 +130,7 @@ class ResultOptions:
     dicom: Annotated[
         tuple[str, ...],
         Option(
-            f"DICOM objects to write besides: all, or some of {', '.join(DICOM_KINDS)}.",
+            f"DICOM objects to write as well: all, or some of {', '.join(DICOM_KINDS)}.",
             typed=str,
             parse=_dicom_kinds,
             default="",
@@ -138,15 +139,15 @@ class ResultOptions:
         ),
     ] = ()
     dicom_seg_obstacle: Annotated[
-        Literal["refuse", "skip"], Option("Study of which no DICOM objects can be made: skip writes all else.")
+        Literal["refuse", "skip"], Option("If no DICOM objects can be made of a study: skip writes everything else.")
     ] = "refuse"
-    keep_identity: Annotated[bool, Option("Tell patient, UIDs and source in provenance.json and summary.csv.")] = False
+    keep_identity: Annotated[bool, Option("Include patient, UIDs and source in provenance.json and summary.csv.")] = (
+        False
+    )
     report: Report = False
     precision: Precision = "auto"
     seed: Seed = 0
-    sw_batch_size: Annotated[
-        int, Option("Windows that the network is given at once; fewer need less memory.", at_least=1)
-    ] = 16
+    sw_batch_size: Annotated[int, Option("Windows in a batch; fewer need less memory.", at_least=1)] = 16
 
     @classmethod
     def of(cls, options: Mapping[str, Any], base: ResultOptions | None = None) -> ResultOptions:

@@ -161,7 +161,7 @@ def _listed(request: CaseRequest) -> list[Nodule] | None:
         return None
     nodules = read_nodules(request.nodules, min_score=request.options.min_score, images=_image_names(request))
     if not nodules:
-        _LOGGER.warning("the nodule list names no place: the result is without lesions")
+        _LOGGER.warning("the nodule list is empty: the result has no lesions")
     return nodules
 
 
@@ -170,9 +170,9 @@ def _require_place(request: CaseRequest, study: Study) -> None:
     if study.transforms is None or study.transforms.placed or request.options.nifti_transform == "centre":
         return
     raise GeometryError(
-        f"{request.source} does not say where it lies in the patient (its sform and qform codes are 0), so positions "
-        "in mm cannot be placed: write its place into the header, or pass --nifti-transform centre if they are from "
-        "the centre of the volume, as nibabel has them"
+        f"{request.source} has no position in the patient (its sform and qform codes are 0), so positions "
+        "in mm cannot be used: write its position into the header, or pass --nifti-transform centre if they are "
+        "relative to the centre of the volume, as in nibabel"
     )
 
 
@@ -198,7 +198,7 @@ def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
         if request.options.dicom_seg_obstacle == "refuse":
             raise
         obstacle = error.told if isinstance(error, ObstacleError) else str(error).removesuffix(f": {WAY_OUT}")
-    _LOGGER.warning("no DICOM objects are written, all else is: %s", obstacle)
+    _LOGGER.warning("DICOM objects are skipped, everything else is written: %s", obstacle)
     return read._replace(series=None, obstacle=obstacle)
 
 
@@ -206,11 +206,10 @@ def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
     from mose_med.io.dicom.source import WAY_OUT, read_source_series
 
     if study.source.format != "dicom":
-        raise DataError(f"DICOM objects go with DICOM input, got {study.source.format}: {WAY_OUT}")
+        raise DataError(f"DICOM objects need DICOM input, got {study.source.format}: {WAY_OUT}")
     if study.corrections:
         raise GeometryError(
-            f"DICOM objects need the slices as they are, got a series that was corrected ({study.corrections[0]}): "
-            f"{WAY_OUT}"
+            f"DICOM objects need unmodified slices, got a corrected series ({study.corrections[0]}): {WAY_OUT}"
         )
     series = read_source_series(request.source, request.series, request.acquisition)
     series.require_grid(tuple(study.image.shape[1:]), np.asarray(study.image.affine))

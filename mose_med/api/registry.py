@@ -71,7 +71,9 @@ class RegisteredModel:
         self.uri = str(store_uri(store, create=create))
         file = store_file(self.uri)
         if not create and file is not None and not file.is_file():
-            raise ConfigError(f"there is no store in {store}: name another, or `mose-med models register` makes one")
+            raise ConfigError(
+                f"there is no store in {store}: name another, or run `mose-med models register` to create one"
+            )
         require_reachable(self.uri)
         with self._named_errors():
             self._client = store_client(self.uri)
@@ -157,7 +159,9 @@ class RegisteredModel:
         if self._client.search_registered_models(f"name='{self.model}'"):
             return
         known = ", ".join(sorted(model.name for model in self._client.search_registered_models())) or "none"
-        raise ConfigError(f"there is no model {self.model}, known are {known}: `mose-med models register` adds one")
+        raise ConfigError(
+            f"there is no model {self.model}, known models are {known}: add one with `mose-med models register`"
+        )
 
     def _named_errors(self) -> AbstractContextManager[None]:
         return named_store_errors(f"of model {self.model}")
@@ -180,7 +184,7 @@ def registered_bundle(address: str, store: str | os.PathLike[str] | None) -> Ite
     if match is None:
         raise ConfigError(f"a registered model must be models:/name@alias or models:/name/number, got {address}")
     if store is None:
-        raise ConfigError(f"{address} needs its registry: pass tracking_uri, a server, an SQLite URI or a folder")
+        raise ConfigError(f"{address} needs a registry: pass tracking_uri (a server, an SQLite URI or a folder)")
     model = RegisteredModel(match["model"], os.fspath(store))
     version = model.version(int(match["number"])) if match["alias"] is None else model.aliased(match["alias"])
     with tempfile.TemporaryDirectory() as folder:

@@ -140,7 +140,7 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
     except ObstacleError as error:
         if case.request.options.dicom_seg_obstacle == "refuse":
             raise
-        _LOGGER.warning("no DICOM objects are written, all else is: %s", error.told)
+        _LOGGER.warning("DICOM objects are skipped, everything else is written: %s", error.told)
         return {"files": [], "obstacle": error.told}
     return {"highdicom": version("highdicom")} | written._asdict()
 

@@ -171,8 +171,8 @@ class RunLock:
         self._release(lock)
         if not self.can_lock:
             _LOGGER.warning(
-                "%s is on a file system that cannot lock: start nothing else there at the same time, --shard runs "
-                "apart, which write tables of their own (a run without --shard afterwards writes those of all)",
+                "%s is on a file system without locks: start no other run there at the same time, except "
+                "--shard runs, which write separate tables (a later run without --shard writes the tables of all)",
                 self.folder,
             )
 

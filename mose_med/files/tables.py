@@ -112,9 +112,7 @@ def read_table(path: Path, what: str, error: type[MoseError], known: Collection[
         raise source.fault(f"must name each column once, got {twice} twice")
     for line in lines[1:]:
         if len(line.values) > len(columns):
-            raise source.fault(
-                f"must have {len(columns)} values, as columns are named, got {len(line.values)}", line[0]
-            )
+            raise source.fault(f"must have {len(columns)} values, one for each column, got {len(line.values)}", line[0])
     return Table(columns, _rows(lines[1:], columns, delimiter))
 
 
@@ -190,7 +188,7 @@ def _lines(source: _Source, known: Collection[str]) -> tuple[list[_Line], str]:
             if values and not (said and not lines and values == ["sep="]):
                 lines.append(_Line(reader.line_num, values))
     except csv.Error as reason:
-        raise source.fault(f"is not of a CSV file: {reason}", reader.line_num) from reason
+        raise source.fault(f"is not valid CSV: {reason}", reader.line_num) from reason
     return lines, delimiter
 
 

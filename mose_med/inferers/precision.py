@@ -97,12 +97,12 @@ def chosen_precision(
     if asked not in get_args(AskedPrecision):
         raise ConfigError(f"precision must be auto, fp32, bf16 or fp16, got {asked!r}")
     if asked != "auto":
-        return PrecisionChoice(asked, "asked for")
+        return PrecisionChoice(asked, "requested")
     device = device_of(network)
     if not multiplies_bfloat16(device):
-        return PrecisionChoice("fp32", f"this {device.type} has no units that multiply bfloat16 matrices")
+        return PrecisionChoice("fp32", f"this {device.type} has no bfloat16 matrix units")
     trial = tried(network, "bf16", preprocessing)
-    return PrecisionChoice("bf16" if trial.is_good() else "fp32", f"bf16 was tried: {trial}")
+    return PrecisionChoice("bf16" if trial.is_good() else "fp32", f"trial of bf16: {trial}")
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -55,5 +55,5 @@ class UndoCalibrationOptions:
 
     checkpoint: Checkpoint
     output_file: OutputFile
-    undo: Annotated[bool, Option("Take a calibration back; needs no datalist.")] = False
+    undo: Annotated[bool, Option("Remove a calibration; needs no datalist.")] = False
     overwrite: Overwrite = False

@@ -17,8 +17,8 @@ PARSED = "mose_med.arguments"
 _INVALID = "Invalid value for "
 #: What the parser says, and what we say of the value.
 _RULES = {
-    r"Input should be a valid integer.*": "{value} is no whole number",
-    r"Input should be a valid number.*": "{value} is no number",
+    r"Input should be a valid integer.*": "{value} is not a whole number",
+    r"Input should be a valid number.*": "{value} is not a number",
     r"Input should be (greater|less) than or equal to .*": "{value} is not in the range {range}.",
     r"Value error, (.*)": r"\1",
 }
@@ -48,7 +48,7 @@ def usage_line(error: typer.TyperException, arguments: Sequence[str], command: s
     if message.startswith(_INVALID) and parameter is not None:
         parsed = getattr(context, "meta", {}).get(PARSED, arguments)
         return f"{_INVALID}{parameter.get_error_hint()}: {_rule(error.message, parameter, parsed)}"
-    return f"{message or 'no command is named'}: {see}"
+    return f"{message or 'no command is given'}: {see}"
 
 
 def _did_you_mean(names: Sequence[str]) -> str:

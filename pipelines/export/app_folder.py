@@ -68,7 +68,7 @@ def _require_own(folder: Path, weights: Path, names: list[str]) -> None:
     """Refuse to replace files of others: an application has weights before it has anything else."""
     in_the_way = [name for name in sorted(names) if (folder / name).exists()]
     if in_the_way and not weights.is_file():
-        raise ConfigError(f"{folder} holds {in_the_way[0]} and is no such application: name another folder")
+        raise ConfigError(f"{folder} holds {in_the_way[0]} and is not such an application: name another folder")
 
 
 def _write_weights(target: Path, checkpoint: Path, bundle: str | None) -> None:

@@ -14,7 +14,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
-    group = typer.Typer(no_args_is_help=True, help="Write models and data in the form that other programs take.")
+    group = typer.Typer(no_args_is_help=True, help="Write models and data for other programs.")
     app.add_typer(group, name="export")
     command(
         group,

@@ -101,7 +101,7 @@ def require_key(store: ResultStore, home: Path) -> None:
     if not same:
         raise ConfigError(
             f"output {store} names its cases with a key that {home / PRIVATE_NAME} does not have: pass the "
-            "--private-dir of the runs before, or name another output"
+            "--private-dir of earlier runs, or name another output"
         )
 
 

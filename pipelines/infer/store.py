@@ -294,7 +294,7 @@ class UrlStore(ResultStore):
             self._files.invalidate_cache()
             if self._files.exists(self._marker(case)):
                 if not overwrite:
-                    raise FileExistsError(errno.EEXIST, "the case is there already", case)
+                    raise FileExistsError(errno.EEXIST, "the case already exists", case)
                 self.remove(case)
             names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
             for name in sorted(names, key=lambda name: (name == PROVENANCE_NAME, name)):

@@ -74,7 +74,7 @@ class Peer(NamedTuple):
             if context.abstract_syntax == dataset.SOPClassUID
         }
         if not accepted:
-            raise DataError(f"{self.name} takes no objects like {name}")
+            raise DataError(f"{self.name} does not accept objects like {name}")
         if dataset.file_meta.TransferSyntaxUID not in accepted and dataset.file_meta.TransferSyntaxUID.is_compressed:
             dataset.decompress(generate_instance_uid=False)
         status = association.send_c_store(dataset)
@@ -82,4 +82,4 @@ class Peer(NamedTuple):
         if code is None:
             raise DataError(f"{self.name} ended the association during the transfer of {name}")
         if code != 0x0000 and code >> 12 != 0xB:
-            raise DataError(f"{self.name} did not keep {name} (status {code:04X})")
+            raise DataError(f"{self.name} did not store {name} (status {code:04X})")

@@ -86,7 +86,7 @@ class Sender:
         except Exception as error:
             # Whatever it was, the other studies are sent; of foreign errors only the kind is logged.
             told = str(error) if isinstance(error, MoseError) else type(error).__name__
-            _LOGGER.warning("%s was not sent, and will be tried again in %g s: %s", outcome.case, _AGAIN_S, told)
+            _LOGGER.warning("%s was not sent, next attempt in %g s: %s", outcome.case, _AGAIN_S, told)
             self._not_before[revision.folder] = self._clock() + _AGAIN_S
             return
         self._not_before.pop(revision.folder, None)

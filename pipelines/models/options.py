@@ -73,9 +73,9 @@ class CompareOptions(StoreOptions):
 class RollbackOptions(StoreOptions):
     """What becomes the champion again."""
 
-    to: Annotated[
-        int | None, Option("Version to go back to.", default_text="the one it was promoted over", at_least=1)
-    ] = None
+    to: Annotated[int | None, Option("Version to go back to.", default_text="the champion before it", at_least=1)] = (
+        None
+    )
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def promote(
     if champion.number == challenger.number:  # a run before this one was killed after it had moved the alias
         if PROMOTED_OVER not in champion.tags:
             raise ConfigError(
-                f"version {champion.number} of {registry.model} is already the champion, promoted over none"
+                f"version {champion.number} of {registry.model} is already the champion, without one before it"
             )
         before = registry.version(int(champion.tags[PROMOTED_OVER]))
         return Outcome(Decision(True, "promoted before"), before, compare_with(before))
@@ -127,7 +127,7 @@ def promote(
                 overtaken = _move(registry, challenger, champion) if decision.promote else None
                 return Outcome(decision, champion, comparison, overtaken)
         champion = now
-    raise DataError(f"the champion of {registry.model} has moved {_ROUNDS} times during comparisons: run again")
+    raise DataError(f"the champion of {registry.model} has changed {_ROUNDS} times during comparisons: run again")
 
 
 def _move(registry: Registry, challenger: ModelVersion, champion: ModelVersion) -> int | None:

@@ -114,10 +114,10 @@ class PrepareLidcOptions(SplitOptions):
     crops: CropOptions = field(default_factory=CropOptions)
     window_hu: Annotated[
         tuple[float, float] | None,
-        Option("LO HI in HU, recorded as worth looking at; voxels are not clipped.", name="window"),
+        Option("LO HI in HU, recorded as the display window; voxels are not clipped.", name="window"),
     ] = None
     missing_raters: Annotated[
-        Literal["empty", "drop"], Option("A rater who did not mark a nodule: an empty mask, or weight 0.")
+        Literal["empty", "drop"], Option("How to treat a rater who did not mark a nodule: an empty mask, or weight 0.")
     ] = "empty"
     labels: Annotated[
         Literal["all", "one"], Option("All raters, or one drawn by the seed for each training slice.")
@@ -137,7 +137,7 @@ class AuditLidcOptions:
     crops: CropOptions = field(default_factory=CropOptions)
     split_csv: SplitCsv = None
     split_salt: SplitSalt = ""
-    audit: Annotated[bool, Option("Only print what these options would give, counted without any image.")] = False
+    audit: Annotated[bool, Option("Only print the counts for these options; no image is read.")] = False
 
 
 def demo_patients(number: int | None = None) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class TrainOptions:
     max_epochs: MaxEpochs = None
     max_minutes: Annotated[
         float | None,
-        Option("Stop at the end of an epoch before this time has passed.", default_text="no limit", above=0),
+        Option("Stop after the last epoch that ends before this time.", default_text="no limit", above=0),
     ] = None
     precision: OptionalPrecision = None
     seed: Seed = 0
@@ -47,7 +47,7 @@ class TrainOptions:
     tracking: Annotated[
         bool,
         Option(
-            "Track with MLflow in an embedded SQLite store; with the evaluation and the bundle of the best epoch.",
+            "Track with MLflow in an embedded SQLite store; including the evaluation and the bundle of the best epoch.",
             default=True,
         ),
     ] = False

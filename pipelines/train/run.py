@@ -257,7 +257,7 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
             ) from error
         if lost_process(error):
             raise MoseError(
-                "a process that loads data was ended, as the system does when memory runs out: set a smaller "
+                "a data loading process was killed, probably because memory ran out: set a smaller "
                 "num_workers (0 loads in the training's own process); the last checkpoint is intact"
             ) from error
         if building:

@@ -50,9 +50,9 @@ def checked_region(
     if where == "nodules" and nodules is None:
         raise ConfigError("nodules must be given with region 'nodules', got None: or search region 'lungs' or 'full'")
     if where != "nodules" and nodules is not None:
-        raise ConfigError(f"nodules go with region 'nodules', got region {where!r}: give one of them")
+        raise ConfigError(f"nodules apply only to region 'nodules', got region {where!r}: give one of them")
     if where != "lungs" and lungs is not None:
-        raise ConfigError(f"lungs, a mask, goes with region 'lungs', got region {where!r}: leave it out")
+        raise ConfigError(f"lungs, a mask, applies only to region 'lungs', got region {where!r}: leave it out")
     return cast(RegionName, where)
 
 

@@ -74,7 +74,7 @@ def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
     except KeyError as error:
         raise DataError(f"{file}: lesion {number} lacks {error}") from error
     except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: lesion {number} does not fit: {error}") from error
+        raise DataError(f"{file}: lesion {number} is invalid: {error}") from error
 
 
 def _lesion(record: Mapping[str, Any]) -> Lesion:

@@ -159,7 +159,7 @@ def claim_with_content(
         wanted[CONTENT] = found.get(CONTENT)  # other options are told before other files
         if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
             raise ConfigError(
-                f"output folder {folder} was made of other files: {change}: name another or add --overwrite"
+                f"output folder {folder} was made from other files: {change}: name another or add --overwrite"
             )
     resumed = claim_folder(
         folder, wanted, overwrite=overwrite, replace_other=replace_other, accept_version=accept_version

@@ -57,11 +57,11 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     with _shown(options, "finding cases"):
         entries = list_entries(options)
     if not entries:
-        raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
+        raise ConfigError(f"no cases in {options.manifest or options.input_dir}: name a folder with CT studies")
     if options.dry_run:
         return _dry_run(options, entries, open_store(options.output_dir))
     device = options.device if options.engine == "local" else "cpu"
-    with _shown(options, "trying the weights"):
+    with _shown(options, "checking the weights"):
         found = preflight(options.weights, device, options.start_timeout_s)
     made_with = options.folder_options(found.weights_sha256)
     with claimed_output(

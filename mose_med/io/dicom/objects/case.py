@@ -99,7 +99,7 @@ def write_dicom_case(
     if overlapping:
         _LOGGER.warning("%s has no %s, which overlap earlier ones", LABELMAP_NAME, ", ".join(overlapping))
     if segments.left_out:
-        _LOGGER.info("segments without a voxel were left out: %s", ", ".join(segments.left_out))
+        _LOGGER.info("empty segments were left out: %s", ", ".join(segments.left_out))
     if distribution.lesions and "seg" in kinds:
         _LOGGER.info("%s", _lesions_in_words(distribution, segments.left_out))
     return WrittenObjects(written, list(segments.slices), segments.left_out, overlapping)
@@ -167,8 +167,8 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
     if not without:
         return words
     return (
-        f"{words}; {', '.join(without)} have none, for the marginal probability of no voxel is above the threshold of "
-        f"lesions: {REPORT_NAME} alone tells of them"
+        f"{words}; {', '.join(without)} have none, because no voxel has a marginal probability above the threshold "
+        f"of lesions: only {REPORT_NAME} reports them"
     )
 
 
@@ -183,5 +183,5 @@ def _faults_of_headers() -> Iterator[None]:
             yield
     except (KeyError, OverflowError, ValueError) as error:
         raise ObstacleError(
-            "the series", f"has headers that do not make DICOM objects ({type(error).__name__})"
+            "the series", f"has headers that DICOM objects cannot use ({type(error).__name__})"
         ) from error

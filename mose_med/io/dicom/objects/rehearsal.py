@@ -45,7 +45,7 @@ def rehearse(source: SourceSeries, names: Sequence[str]) -> None:
     stated = source.header.get("SpecificCharacterSet") or ""
     character_sets = {stated} if isinstance(stated, str) else {*stated}
     if not character_sets <= python_encoding.keys():
-        raise ObstacleError(names[0], "has a SpecificCharacterSet that DICOM does not know")
+        raise ObstacleError(names[0], "has a SpecificCharacterSet that DICOM does not define")
     alike = {_kind(image): n for n, image in reversed(list(enumerate(source.slices)))}
     tried = sorted(alike.values())
     few = source._replace(slices=tuple(source.slices[n] for n in tried))
@@ -89,9 +89,9 @@ def _obstacle(source: SourceSeries, names: Sequence[str], error: Exception) -> O
             continue
         for keyword, changed in _without_one_element(alone):
             if _fault(changed) is None:
-                return ObstacleError(name, f"has a {keyword} that no DICOM object can have")
-        return ObstacleError(name, f"has headers that do not make DICOM objects ({type(error).__name__})")
-    return ObstacleError(names[0], f"and the others do not make DICOM objects together ({type(error).__name__})")
+                return ObstacleError(name, f"has a {keyword} that is not valid in a DICOM object")
+        return ObstacleError(name, f"has headers that DICOM objects cannot use ({type(error).__name__})")
+    return ObstacleError(names[0], f"and the others cannot be used together in DICOM objects ({type(error).__name__})")
 
 
 def _without_one_element(source: SourceSeries) -> Iterator[tuple[str, SourceSeries]]:

@@ -20,10 +20,10 @@ class Reason(StrEnum):
     """Why something below the input folder belongs to no case."""
 
     STRAY = "files outside the studies"
-    LOOSE = "files that are DICOM, or named like slices, but are in no study's folder"
+    LOOSE = "DICOM files, or files named like slices, outside any study folder"
     TWICE = "links to a file that is already a case"
     BROKEN = "broken links"
-    CLOSED = "folders without permission to list them"
+    CLOSED = "folders that cannot be listed (no permission)"
 
 
 class PassedOver:

@@ -21,7 +21,7 @@ class State(StrEnum):
     """Whether a case is to be done."""
 
     TO_DO = "to do"
-    DONE = "done already"
+    DONE = "already done"
     FAILED = "failed before"
 
 

@@ -134,7 +134,7 @@ def test_slices_that_lie_in_no_study_are_told(tmp_path: Path, depth: int | None)
     told = PassedOver()
     assert [entry.name for entry in find_entries(tmp_path, depth, told)] == ["site/a"]
     assert told.lines(str(tmp_path)) == [
-        "passed over: 1 files that are DICOM, or named like slices, but are in no study's folder: 0.dcm"
+        "passed over: 1 DICOM files, or files named like slices, outside any study folder: 0.dcm"
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("os.scandir", refuse)
     told = PassedOver()
     assert [entry.name for entry in find_entries(tmp_path, passed_over=told)] == ["a"]
-    assert told.lines(str(tmp_path)) == ["passed over: 1 folders without permission to list them: closed"]
+    assert told.lines(str(tmp_path)) == ["passed over: 1 folders that cannot be listed (no permission): closed"]
 
 
 def test_the_terminal_is_told_names_and_the_log_none(
