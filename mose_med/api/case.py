@@ -90,7 +90,7 @@ class Case:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the foreground classes; of a folder, where it says so. Each lesion has one, its ``label``."""
+        """Names of the foreground classes, if they are known. Each lesion has one, its ``label``."""
         return self._maps.classes
 
     @cached_property
@@ -161,15 +161,15 @@ class Case:
 
         Args:
             folder: of the case; its name is that of the case in the report.
-            overwrite: replace the folder of a case that is there; what is no case is never replaced.
+            overwrite: replace an existing case folder; anything else is never replaced.
             options: ``dicom``, ``dicom_seg``, ``dicom_seg_obstacle``, ``keep_identity``, ``maps``, ``outputs`` and
-                ``report``, where they are not those of :meth:`Model.infer`. A case from a folder is copied as it is.
+                ``report``, where they are not those of :meth:`Model.infer`. A case from a folder is copied unchanged.
 
         Returns:
             The folder.
 
         Raises:
-            ConfigError: if the folder is there, or an option does not fit.
+            ConfigError: if the folder exists, or an option is invalid.
             DataError: if DICOM objects are wanted and cannot be made.
         """
         target = Path(folder)
@@ -196,7 +196,7 @@ class Case:
             shutil.copytree(self._maps.folder, folder, dirs_exist_ok=True)
 
     def _writing(self) -> AbstractContextManager[object]:
-        """The stage that a case that was inferred is in while it is written."""
+        """The writing stage of an inferred case."""
         return nullcontext() if self._inferred is None else self._inferred.stages.enter("write")
 
     def _with(self, options: Mapping[str, Any]) -> Case:
@@ -275,7 +275,7 @@ def open_case(folder: str | os.PathLike[str]) -> Case:
     """Open the folder of a case that ``mose-med infer`` or :meth:`Case.save` wrote; maps are read when asked for.
 
     Raises:
-        DataError: if it is no finished case: the message names the file that is missing or the entry that does not fit.
+        DataError: if it is not a finished case: the message names the missing file or the invalid entry.
     """
     maps = open_folder(Path(folder))
     return Case(maps, maps.name)

@@ -48,7 +48,7 @@ class Model:
     _tried: dict[AskedPrecision, Precision] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def precision(self, asked: AskedPrecision = "auto") -> Precision:
-        """What the network computes in; ``auto`` is tried once.
+        """Precision of the network; ``auto`` is measured once.
 
         Raises:
             ConfigError: if there is no such precision.
@@ -61,7 +61,7 @@ class Model:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What is done to HU before the network."""
+        """Preprocessing of HU values for the network."""
         return self.config.preprocessing
 
     @property
@@ -123,7 +123,7 @@ class Model:
     def read(
         self, request: CaseRequest, *, study: Study | None = None, nodules: Sequence[Nodule] | None = None
     ) -> CaseInput:
-        """Read what a case names, as :func:`~mose_med.api.reading.read_case`, with the channels of the network."""
+        """Read the inputs of a case, as :func:`~mose_med.api.reading.read_case`, with the channels of the network."""
         return read_case(request, study=study, nodules=nodules, num_channels=self.network.in_channels)
 
     def infer_input(self, request: CaseRequest, read: CaseInput, stages: Stages) -> Case:
@@ -132,7 +132,7 @@ class Model:
         Args:
             request: what is asked for.
             read: of the request.
-            stages: what has taken how long.
+            stages: the time of each stage.
         """
         distribution = _distribution(self, request.options, read)
         if read.nodules is not None:

@@ -75,8 +75,8 @@ def _kinds(text: str) -> tuple[str, ...]:
 class ResultOptions:
     """What, besides weights and input, decides the files of a case: the same for all cases of an output folder.
 
-    It is recorded in ``options.json`` and in every ``provenance.json``; another value is another result.
-    ``dicom_seg_obstacle`` is not recorded: a folder may be gone on with in the other way.
+    It is recorded in ``options.json`` and in every ``provenance.json``; another value gives another result.
+    ``dicom_seg_obstacle`` is not recorded: a folder may be continued with the other value.
 
     Attributes:
         depth_mm: how far above and below a position to look.
@@ -177,7 +177,7 @@ class ResultOptions:
         return dicom_kinds_in_order((*self.dicom, *(SEG_KINDS if self.dicom_seg else ())))
 
     def result_options(self) -> ResultOptions:
-        """These options alone, of whatever they are part of."""
+        """Only these options, from any dataclass that contains them."""
         return ResultOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ResultOptions)})
 
     def to_dict(self) -> dict[str, Any]:

@@ -37,7 +37,7 @@ class CaseRequest:
     """One case to infer; small and picklable, so that another process or machine can do it.
 
     Attributes:
-        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; of an image in memory a name for messages.
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; for an image in memory, a name for messages.
         nodules: list of positions in any of its forms; None searches the region that the options name.
         series: SeriesInstanceUID to read, or the number of the series; the first if None.
         options: what decides the result.
@@ -66,8 +66,8 @@ class CaseRequest:
 class CaseInput(NamedTuple):
     """What was read of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
 
-    ``series`` is there where DICOM objects are to be made, ``obstacle`` where they were wanted but cannot be made: the
-    reason, without names. ``acquisition`` is there where one was named.
+    ``series`` is set if DICOM objects are to be made, ``obstacle`` if they were requested but cannot be made: the
+    reason, without names. ``acquisition`` is set if one was named.
     """
 
     study: Study
@@ -81,7 +81,7 @@ class CaseInput(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What makes this case this case: the series and the acquisition of it, or the content where it has no name."""
+        """Identity of the case: its series and acquisition, or its content if it has no series UID."""
         series = self.study.source.series_uid
         if series and self.acquisition is not None:
             return f"{series} acquisition {self.acquisition}"
@@ -96,7 +96,7 @@ class CaseInput(NamedTuple):
         }
 
     def _listed(self) -> list[dict[str, Any]] | str:
-        """Nodules of the list; an empty one is not to be taken for a search, which is recorded as ``[]``."""
+        """Nodules of the list; an empty list is recorded in words, since ``[]`` means a search."""
         if self.nodules is not None and not self.nodules:
             return _NONE_LISTED
         return [{"nodule_id": n.nodule_id, "position_ras_mm": list(n.position_mm)} for n in self.nodules or ()]
@@ -109,7 +109,7 @@ def read_case(
     nodules: Sequence[Nodule] | None = None,
     num_channels: int = 1,
 ) -> CaseInput:
-    """Read the nodule list, the study and the lung mask, and check that they go together.
+    """Read the nodule list, the study and the lung mask, and check that they match.
 
     Args:
         request: what to read.
@@ -182,10 +182,10 @@ def _image_names(request: CaseRequest) -> list[str]:
 
 
 def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
-    """The input with the series to derive DICOM objects from, or with what stands in the way, if objects are wanted.
+    """The input with the series to derive DICOM objects from, or with the obstacle, if objects are requested.
 
     Raises:
-        DataError: if no objects can be made, and that is not to be skipped.
+        DataError: if no objects can be made, and the option is to refuse.
         GeometryError: likewise, for the geometry of the study.
     """
     if not request.options.dicom_kinds:

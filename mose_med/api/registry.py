@@ -25,7 +25,7 @@ __all__ = ["BUNDLE_FOLDER", "BUNDLE_SHA256", "ModelVersion", "RegisteredModel", 
 #: Tag of a version: the SHA-256 of its bundle; and the folder of the run's artifacts that holds it.
 BUNDLE_SHA256 = "bundle_sha256"
 BUNDLE_FOLDER = "bundle"
-#: With which MLflow answers for a model, a version or an alias that there is none.
+#: MLflow's error codes for a missing model, version or alias.
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<number>[0-9]+))")
 
@@ -139,7 +139,7 @@ class RegisteredModel:
         """Write the bundle of a version, if it is not there yet.
 
         Raises:
-            DataError: if the store does not give it, or gives another one than was registered.
+            DataError: if the store does not return it, or returns a different one.
         """
         if target.is_file() and file_sha256(target) == version.tags.get(BUNDLE_SHA256):
             return target
@@ -174,10 +174,10 @@ def _version(entry: Any, aliases: Iterable[str]) -> ModelVersion:
 
 @contextmanager
 def registered_bundle(address: str, store: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """The bundle that ``models:/name@alias`` or ``models:/name/number`` means, as a zip file for as long as it lasts.
+    """The bundle that ``models:/name@alias`` or ``models:/name/number`` means, as a zip file inside the context.
 
     Raises:
-        ConfigError: if the address does not fit, no store is given, or there is no such version.
+        ConfigError: if the address is invalid, no store is given, or there is no such version.
         DataError: if the store does not give it.
     """
     match = _ADDRESS.fullmatch(address)

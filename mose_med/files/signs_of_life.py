@@ -1,7 +1,7 @@
 """Files by which a run shows that it is there, and whose they are.
 
-A sign tells host, process and start of a run. It is touched every 15 s, and locked with ``flock`` where the file system
-can. On the machine of the run, ``flock`` or the table of processes says whether the run is there or gone. On another
+A sign records host, process and start of a run. It is touched every 15 s, and locked with ``flock`` where the file
+system can. On the machine of the run, ``flock`` or the table of processes says whether the run is there or gone. On another
 machine the time of the sign decides: a run that has not touched it for two minutes is *silent*. It may be gone, or only
 cut off, so it is never taken for gone.
 """
@@ -40,7 +40,7 @@ class OtherRun(NamedTuple):
 
 
 def create_sign(path: Path) -> int:
-    """Create a file that tells of this run; its descriptor, which keeps it locked where that can be done.
+    """Create the sign of this run; return its descriptor, which keeps it locked where possible.
 
     Raises:
         FileExistsError: if there is such a file.
@@ -98,7 +98,7 @@ def _this_run() -> dict[str, Any]:
 
 
 def _told(descriptor: int) -> Mapping[str, Any]:
-    """What a sign tells; nothing if it was not written yet."""
+    """Content of a sign; empty if it was not written yet."""
     try:
         told: Mapping[str, Any] = json.loads(os.read(descriptor, 4096))
     except ValueError:

@@ -1,8 +1,8 @@
 """Tables and JSON that people write: one reader for each, for files of any program.
 
-Text is UTF-8 with or without a byte order mark, UTF-16 or UTF-32; what is none of them is taken for Latin-1 where it
+Text is UTF-8 with or without a byte order mark, UTF-16 or UTF-32; anything else is read as Latin-1 where it
 can be. Lines end in any way; blanks around values, empty lines and empty columns at the end do not count. Columns are
-parted by commas, semicolons or tabs. Numbers have a decimal point, or a decimal comma where it can be nothing else.
+separated by commas, semicolons or tabs. Numbers have a decimal point, or a decimal comma where it can be nothing else.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Line(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where a table is from; says what does not fit."""
+    """The source of a table; makes its error messages."""
 
     path: Path
     what: str

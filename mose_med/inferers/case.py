@@ -80,7 +80,7 @@ def infer_case(
             (a :class:`~mose_med.ct_image.CtImage` or MONAI's ``MetaTensor``), in any orientation.
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
-            region of its own: what else is listed does not change what is said of its lesion.
+            region of its own: other positions do not change its lesion.
         region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
@@ -90,12 +90,12 @@ def infer_case(
         codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
             the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network.
-        overlap: of neighbouring windows of a slice in a search, as a share of a window.
+        overlap: of neighbouring windows of a slice in a search, as a fraction of a window.
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
         lesion_threshold: marginal probability above which voxels are of a lesion.
         min_lesion_ml: smallest lesion that a search reports.
-        num_standard: N', samples of the standard form to draw besides.
+        num_standard: N', samples of the standard form to draw as well.
         classes: names of the foreground classes, each of which has regions and lesions of its own; ``class-1`` and so
             on if None.
         precision: of the network's products; see :mod:`mose_med.inferers.precision`, which can choose it.
@@ -161,7 +161,7 @@ def infer_case(
             ]
             found = find_lesions(sources, rules, listed=wanted.listed, inside=searched)
             lesions += found
-            # All classes take the expert of a sample from the same lesions, so that it is the same one.
+            # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
             regions += [choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled]
     return CaseDistribution(
         shape=shape,

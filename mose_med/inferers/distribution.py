@@ -57,7 +57,7 @@ class CaseDistribution:
             foreground classes one for each class, class by class, before the next box.
         lesions: one for each listed position, in the order of the list; or what was found, the largest first.
         storage: of the arrays of the regions.
-        num_windows: that the network was shown.
+        num_windows: number of windows.
         shares: of every region the voxels (i, j, k) of its box that the dense maps take from it, None for all; None if
             no two regions share a voxel.
         classes: names of the foreground classes.

@@ -41,7 +41,7 @@ _TILE = 64
 
 
 class CaseFields(NamedTuple):
-    """Fields of a case, drawn where they are looked at.
+    """Fields of a case, drawn on demand.
 
     Attributes:
         declared: by the network.
@@ -85,7 +85,7 @@ class CaseNoise(NamedTuple):
 
     Attributes:
         deviates: (K, S + N', D), standard normal: S per expert, then for each of the N' samples of the standard form
-            the one that it has should it come from that expert: one a sample, shared by the experts.
+            the deviate to use with that expert; all experts share one deviate for each of these samples.
         samples_per_expert: S.
         uniforms: (N',), each picks the expert of a sample of the standard form.
         fields: noise in the image of the same samples.

@@ -71,7 +71,7 @@ def command(
 
     The function takes one dataclass of options, or one of several, as its annotation says; their fields become the
     options of the command, each name once. What it returns is the result that ``--json`` prints, or an
-    :class:`Outcome` with an exit code. The command gets ``--log-file``, ``--debug`` and ``--json`` besides, configures
+    :class:`Outcome` with an exit code. The command also gets ``--log-file``, ``--debug`` and ``--json``, configures
     logging, and exits with the code that its error stands for.
 
     Args:
@@ -125,7 +125,7 @@ def running() -> str:
 
 
 def forget_running() -> None:
-    """Let no command have been parsed."""
+    """Forget the parsed command."""
     _running.set("")
 
 
@@ -160,7 +160,7 @@ def print_document(document: str, stdout: TextIO) -> None:
 
 
 def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
-    """Refuse what was typed and is no option of a dataclass.
+    """Refuse a typed option that a dataclass does not have.
 
     Raises:
         ConfigError: naming the first.
@@ -172,7 +172,7 @@ def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
 
 
 class _Command(TyperCommand):
-    """A command that is told apart what was typed, and whose options take several values after one flag.
+    """A command that records what was typed, and whose options accept several values after one flag.
 
     ``--seed 1 2`` of an option that takes several is ``--seed 1 --seed 2``. Commands with positional arguments stay as
     they are: there, a value after a value is the next argument.
@@ -211,7 +211,7 @@ def _flag(name: str) -> str:
 
 
 def _with_present_names(arguments: list[str], former: Mapping[str, str]) -> list[str]:
-    """Put present flags in the place of former ones, and say so."""
+    """Replace former flags by present ones, with a warning."""
     present = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")

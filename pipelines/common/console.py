@@ -25,7 +25,7 @@ __all__ = ["ExitCode", "configure_logging", "named_log_file", "run_command", "st
 stderr = Console(stderr=True)
 
 _OURS = ("pipelines", "mose_med", "data_prep")
-#: Libraries whose log and warnings may quote tags of a patient, or that say before our line what it says.
+#: Libraries whose log and warnings may quote tags of a patient, or that anticipate our own line.
 _SILENCED = ("nibabel.global", "pydicom", "highdicom", "pynetdicom")
 #: Attribute of the handlers that are of this module.
 _MARK = "is_of_mose_med"
@@ -132,7 +132,7 @@ def _show_warning(
 
 
 def to_go_on(overwrite: bool = False) -> str:
-    """What to do after a command was stopped; ``--overwrite`` would begin anew."""
+    """What to do after a command was stopped; ``--overwrite`` would start over."""
     return f"run the same command again{', without --overwrite,' if overwrite else ''} to continue"
 
 
@@ -150,7 +150,7 @@ def run_command(
     Args:
         command: returns its exit code; None means done.
         debug: show tracebacks.
-        overwrite: the command was told to do its work again.
+        overwrite: the command was called with ``--overwrite``.
         told: gets the line as well.
     """
     report = functools.partial(_report, debug=debug, told=told)
@@ -188,7 +188,7 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _report(message: str, code: ExitCode, *, debug: bool, told: Callable[[str], None] | None) -> ExitCode:
-    """Say what ended the command in one line; the log file is told without words that may name a patient's files."""
+    """Say what ended the command in one line; the log file gets no words that may name a patient's files."""
     line = without_credentials(" ".join(part.strip() for part in message.splitlines()))
     if told is not None:
         told(line)

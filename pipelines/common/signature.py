@@ -27,7 +27,7 @@ def typed_options(options: type) -> Iterator[Declared]:
 
 
 def built(options: type, given: Mapping[str, Any]) -> Any:
-    """The dataclass with what was typed; all else is at its default, or None where there is none."""
+    """The dataclass with what was typed; everything else is at its default, or None where there is none."""
     values: dict[str, Any] = {}
     for declared in declared_options(options):
         if dataclasses.is_dataclass(declared.kind):

@@ -6,7 +6,7 @@ import os
 
 __all__ = ["VARIABLE", "named_store"]
 
-#: Environment variable of MLflow; the option goes before it.
+#: Environment variable of MLflow; the option takes precedence.
 VARIABLE = "MLFLOW_TRACKING_URI"
 
 

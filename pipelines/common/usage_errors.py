@@ -1,4 +1,4 @@
-"""What was typed wrong, in one line: the thing, the rule, the value and the way out."""
+"""Usage errors in one line: the option, the rule, the value and what to do."""
 
 from __future__ import annotations
 

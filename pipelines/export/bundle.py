@@ -4,7 +4,7 @@
        models/model.ts   the same as TorchScript that needs PyTorch alone
        configs/          MONAI's, train.yaml with every setting of the training
        docs/README.md    model card with the measured scores; evaluation.json the scores as numbers; data_license.txt
-       scripts/          the modules of mose_med that the configs name, if the bundle shall need no mose_med
+       scripts/          the modules of mose_med that the configs name, if the bundle must not need mose_med
        large_files.yml   where files over 25 MB are, for the model zoo
        LICENSE  SHA256SUMS
 """

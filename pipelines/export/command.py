@@ -1,4 +1,4 @@
-"""``mose-med export``: models and data in the form that other programs take."""
+"""``mose-med export``: models and data for other programs."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def large_files(files: Mapping[str, bytes], url: str) -> dict[str, bytes]:
         url: of the folder where they will be, each by its name.
 
     Raises:
-        ConfigError: if the address is none.
+        ConfigError: if the address is invalid.
     """
     if not url.startswith(("https://", "http://")):
         raise ConfigError(f"large-files must be the address of a folder, https://..., got {url!r}")

@@ -43,7 +43,7 @@ class ExportBundleOptions:
 
 @dataclass(frozen=True)
 class ExportNnunetOptions:
-    """What is exported. Raters of weight 0 have no say; others count by weight in a majority, and alike in STAPLE."""
+    """What is exported. Raters of weight 0 do not count; others count by weight in a majority, and alike in STAPLE."""
 
     datalist: Datalist
     output_dir: OutputDir

@@ -57,7 +57,7 @@ def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
 
 
 def _chosen(given: dict[str, Any]) -> type:
-    """One study, many, or only a look at the series; what does not go with that is refused."""
+    """One study, many, or only a list of the series; options that do not apply are refused."""
     if "list_series" in given:
         return ListSeriesOptions
     if "output_dir" not in given:

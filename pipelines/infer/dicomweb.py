@@ -58,7 +58,7 @@ def retrieved_study(archive: Archive, study_uid: str, series_uid: str | None = N
     """The CT series of a study, or one of them, in a folder that only this user may read and that is then removed.
 
     Raises:
-        ConfigError: if a UID is none, or there is no such CT series.
+        ConfigError: if a UID is invalid, or there is no such CT series.
         DataError: if the study cannot be retrieved.
     """
     with tempfile.TemporaryDirectory(prefix="mose-med-") as name:

@@ -1,6 +1,6 @@
 """``mose-med infer``: from a CT study to a folder with the distributions of its lesions.
 
-Nothing but ``private/`` says whose study it was or where it lay.
+Only ``private/`` records whose study it was and where it came from.
 """
 
 from __future__ import annotations

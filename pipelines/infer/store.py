@@ -1,6 +1,6 @@
 """Where folders of cases go: a folder, or a place that fsspec reaches (``s3://``, ``gs://``, ``memory://``).
 
-A case is there whole or not at all. In a folder it is written under a temporary name and renamed. Object storage has no
+A case is complete or absent. In a folder it is written under a temporary name and renamed. Object storage has no
 renaming: a case's files are uploaded one by one, each whole, and ``provenance.json`` last; a case without it counts as
 not there, and is uploaded again.
 """

@@ -128,12 +128,12 @@ class ListenOptions:
         """Nodes that get the objects.
 
         Raises:
-            ConfigError: if one is no address.
+            ConfigError: if an address is invalid.
         """
         return [PeerAddress.parse(text) for text in self.send_to]
 
     def check(self) -> None:
-        """Check what goes together, and the options of the inference.
+        """Check that options are compatible, and the options of the inference.
 
         Raises:
             ConfigError: naming the option, the rule and the value.

@@ -33,14 +33,14 @@ class Peer(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As messages tell it."""
+        """Its name in messages."""
         return f"{self.ae_title}@{self.host}:{self.port}"
 
     def store(self, files: Sequence[Path]) -> None:
-        """Send DICOM files; one whose compression the node does not take is sent uncompressed.
+        """Send DICOM files; one whose compression the node does not accept is sent uncompressed.
 
         Raises:
-            DataError: if the node cannot be reached, refuses the association, or does not keep a file.
+            DataError: if the node cannot be reached, refuses the association, or does not store a file.
         """
         datasets = [(file.name, read_to_send(file)) for file in files]
         if datasets:

@@ -1,4 +1,4 @@
-"""What was made goes out: a thread that sends objects of finished studies, and tries again until they are there."""
+"""A thread that sends the objects of finished studies, and retries until they arrive."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Target(Protocol):
 
     @property
     def name(self) -> str:
-        """As messages tell it."""
+        """Its name in messages."""
         ...
 
     def store(self, files: Sequence[Path]) -> None:
@@ -59,7 +59,7 @@ class Sender:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Send meanwhile."""
+        """Send in a thread inside the context."""
         ended = threading.Event()
         thread = threading.Thread(target=self._run, args=(ended,), daemon=True)
         thread.start()

@@ -54,7 +54,7 @@ _LAST_FRAGMENT, _COMMAND = 2, 1
 
 @contextmanager
 def serving(inbox: Inbox, ae_title: str, address: tuple[str, int], allowed: Collection[str]) -> Iterator[int]:
-    """Answer other nodes meanwhile.
+    """Serve other nodes inside the context.
 
     Args:
         inbox: that takes what they send.

@@ -107,8 +107,8 @@ def promote(
         compare_with: compares the challenger with a champion.
 
     Raises:
-        ConfigError: if there is no champion, or the challenger has been made it by hand.
-        DataError: if the champion moves again and again.
+        ConfigError: if there is no champion, or the challenger was promoted by hand.
+        DataError: if the champion keeps changing.
     """
     champion = registry.champion()
     if champion.number == challenger.number:  # a run before this one was killed after it had moved the alias

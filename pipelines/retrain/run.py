@@ -58,7 +58,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """What a retraining came to.
+    """Result of a retraining.
 
     Attributes:
         version: number of the challenger.
@@ -81,12 +81,12 @@ class RetrainResult:
 
 @only_run()
 def retrain(options: RetrainOptions) -> RetrainResult:
-    """Retrain, or return what the same options have come to before.
+    """Retrain, or return the earlier result of the same options.
 
     Raises:
-        ConfigError: if there is no champion, data and champion do not fit each other, or a patient is on both sides.
+        ConfigError: if there is no champion, data and champion do not match, or a patient is on both sides.
         DataError: if the store cannot be reached, or a file is damaged.
-        MoseError: if the training refuses something.
+        MoseError: if the training fails.
     """
     _require_one_process()
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)

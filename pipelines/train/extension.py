@@ -1,4 +1,4 @@
-"""A training of some epochs that is gone on with for more."""
+"""Extends a training to more epochs."""
 
 from __future__ import annotations
 

@@ -46,14 +46,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to.
+    """Result of a training.
 
     Attributes:
         best_checkpoint: weights of the epoch with the lowest validation GED.
         best_ged: that GED.
         best_epoch: that epoch, counted from 1.
         epochs: how many were done in all.
-        max_epochs: how many there shall be; more than ``epochs`` if the time was up.
+        max_epochs: how many were requested; more than ``epochs`` if the time was up.
         output_dir: folder of the training.
     """
 
@@ -167,7 +167,7 @@ def _values(options: TrainOptions) -> dict[str, Any]:
 
 
 def _settings(options: TrainOptions, paths: list[Path], datalist: Datalist) -> dict[str, Any]:
-    """What was typed, and what the data say where nothing else does."""
+    """Settings that were typed, and settings of the data where nothing else decides."""
     config = compose(paths, {})
     typed = typed_settings(options.settings, config)
     return typed | data_settings(datalist, compose(paths[:1], {}), with_settings(config, typed))

@@ -13,8 +13,8 @@ the larger marginal in its support.
 a lesion. They are numbered by volume, the largest first.
 
 The *support* is where a sample has to have a voxel for the lesion to be there in it. It is one thing for both: the
-component. So a vessel that runs close by does not make an empty sample present. Only where the marginal has no
-component does another one stand in for it: of what any sample marks within reach, the component nearest to the
+component. So a vessel that runs close by does not make an empty sample present. If the marginal has no
+component, another support is used: of what any sample marks within reach, the component nearest to the
 position; where no sample marks anything, all that is within reach.
 """
 

@@ -2,7 +2,7 @@
 
 *In each sample*, the lesion is all connected components of the sample's mask that touch the support, so that a sample
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
-voxel there is empty. Volumes count voxels. Quantiles of volumes stand on more samples than the case keeps, where the
+voxel there is empty. Volumes count voxels. Quantiles of volumes use more samples than the case keeps, where the
 source has them: they are looked at in a box around the lesion alone.
 
 *How probable.* Expert probabilities are pooled over the component (without one, over all that is within reach) by

@@ -24,7 +24,7 @@ class VolumeDistribution(NamedTuple):
         p50: median.
         p95: 95 % quantile.
         p_empty: weight of the samples that have no voxel there.
-        quantile_samples: how many samples the quantiles stand on: K S, or more that were drawn for them alone.
+        quantile_samples: how many samples the quantiles are of: K S, or more that were drawn for them alone.
     """
 
     samples: NDArray[np.float64]

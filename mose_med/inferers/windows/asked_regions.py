@@ -21,7 +21,7 @@ RegionName = Literal["nodules", "lungs", "full"]
 
 
 class AskedRegion(NamedTuple):
-    """A region before the network has looked at it: a box of the oriented grid.
+    """A region before inference: a box of the oriented grid.
 
     Attributes:
         box: that holds the windows.
@@ -39,10 +39,10 @@ def checked_region(
     nodules: Sequence[Sequence[float]] | NDArray[np.floating] | None,
     lungs: NDArray[np.bool_] | None,
 ) -> RegionName:
-    """The region that is meant, where none is named.
+    """The region to use if none is named.
 
     Raises:
-        ConfigError: if the arguments do not go together.
+        ConfigError: if the arguments contradict each other.
     """
     where = region or ("lungs" if nodules is None else "nodules")
     if where not in ("nodules", "lungs", "full"):

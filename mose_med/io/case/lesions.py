@@ -59,7 +59,7 @@ def lesion_record(lesion: Lesion, *, with_class: bool = False) -> dict[str, Any]
 
 
 def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
-    """The lesion of a record; fields that are not known are passed over.
+    """The lesion of a record; unknown fields are ignored.
 
     Args:
         record: of the file.
@@ -67,7 +67,7 @@ def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
         file: for messages.
 
     Raises:
-        DataError: if a field is missing or does not fit.
+        DataError: if a field is missing or invalid.
     """
     try:
         return _lesion(record)

@@ -1,6 +1,6 @@
 """The files of one inferred case: maps as NIfTI on the input's grid, and ``lesions.json``.
 
-A lesion whose region shares voxels with that of another listed position has a folder ``lesion-n`` besides, with the
+A lesion whose region shares voxels with that of another listed position also has a folder ``lesion-n``, with the
 maps of its own region on the grid of its box: the maps of the case show the nearest position's.
 """
 

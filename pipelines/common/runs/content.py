@@ -1,4 +1,4 @@
-"""What the input of a run held, so that a run of the same options does not take other data for the same.
+"""What the input of a run held, so that a run of the same options does not mistake other data for the same.
 
 Beside the options, in ``private/`` of the output folder, stand size, time of change and SHA-256 of every file. Run
 again, a file is read only where its size or its time differs. Where a digest would cost more than the run itself, a
@@ -63,7 +63,7 @@ class Content:
             output_dir: of the run; may have a note of an earlier one.
             files: by name.
             known: SHA-256 of some, by name.
-            beside: SHA-256 of what counts besides, by name.
+            beside: SHA-256 of other inputs that count, by name.
 
         Raises:
             DataError: if a file cannot be read.
@@ -156,7 +156,7 @@ def claim_with_content(
     wanted = {**options, CONTENT: content.sha256}
     found, change = read_options(folder), content.change()
     if found is not None and change is not None and not (overwrite or replace_other):
-        wanted[CONTENT] = found.get(CONTENT)  # other options are told before other files
+        wanted[CONTENT] = found.get(CONTENT)  # other options are reported before other files
         if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
             raise ConfigError(
                 f"output folder {folder} was made from other files: {change}: name another or add --overwrite"

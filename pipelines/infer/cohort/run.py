@@ -133,7 +133,7 @@ class CohortRun:
         return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
 
     def _withdraw(self, entries: list[Entry]) -> None:
-        """Remove the cases of these entries and no others, so that a run that is stopped can be gone on with."""
+        """Remove the cases of these entries and no others, so that a stopped run can be continued."""
         for record in (self._known.get(entry.key) for entry in entries):
             if record is not None and not record.failed:
                 self._store.remove(record.case)

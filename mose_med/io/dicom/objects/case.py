@@ -1,4 +1,4 @@
-"""The DICOM objects of one inferred case, of the kinds that are asked for; each is a file."""
+"""The DICOM objects of one inferred case, of the requested kinds; each is a file."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def write_dicom_case(
     """Write the objects of a case into an existing folder.
 
     An object without content is not written: no segmentation where nothing is segmented, no report without lesions.
-    A report refers to the segments where they are asked for too.
+    A report refers to the segments if they are requested too.
 
     Args:
         folder: of the case.
@@ -75,12 +75,12 @@ def write_dicom_case(
         model: that it was made by.
         request: text that says all that decides the result; UIDs follow from it.
         kinds: of objects to write; see :mod:`mose_med.dicom_kinds`.
-        pictures: gives the pictures of lesions, where they are asked for.
+        pictures: gives the pictures of lesions, if they are requested.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
         GeometryError: if the distribution does not lie on the grid of the series.
-        DataError: if the headers of the series do not make DICOM objects.
+        DataError: if no DICOM objects can be made from the headers of the series.
     """
     require_highdicom()
     from mose_med.io.dicom.objects.common import ABNORMALITY, NODULE, CaseObjects
@@ -112,7 +112,7 @@ def _objects(
     kinds: Collection[str],
     pictures: Callable[[], Pictures],
 ) -> Iterator[tuple[str, Dataset | None]]:
-    """Name and content of every object that is asked for, one at a time; no content where there is none."""
+    """Name and content of every requested object, one at a time; no content where there is none."""
     yield from _segmentations(distribution, segments, objects, kinds)
     if "parametric-map" in kinds:
         yield from _parametric_maps(distribution, objects)
@@ -176,7 +176,7 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
 def _faults_of_headers() -> Iterator[None]:
     """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown.
 
-    A rehearsal has found what headers can show, so that this is the last resort.
+    The rehearsal finds faults of headers beforehand; this is the last resort.
     """
     try:
         with without_remarks(), silenced("highdicom"):

@@ -152,7 +152,7 @@ def private_code(value: str, meaning: str) -> Code:
 
 
 def private_scheme() -> CodingSchemeIdentificationItem:
-    """Says whose the private codes are."""
+    """Declares the owner of the private codes."""
     return CodingSchemeIdentificationItem(_SCHEME, name="Measurements of mose_med", responsible_organization="mose_med")
 
 

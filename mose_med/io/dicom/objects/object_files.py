@@ -53,8 +53,8 @@ def drawn_on(dataset: pydicom.Dataset) -> DrawnOn:
 def require_drawn_on(path: Path, what: str, series_uid: str, frame_of_reference: str) -> None:
     """Check that an object was drawn on a series, or at least in its coordinates.
 
-    An object that refers to another series of the same frame of reference has its places in the same coordinates: that
-    is told. One that does not say what it was drawn on is taken, and so is any where the image has no series.
+    An object that refers to another series of the same frame of reference uses the same coordinates: a warning
+    is given. One without a reference is accepted, and so is any if the image has no series.
 
     Args:
         path: of the object.

@@ -1,7 +1,7 @@
-"""Whether DICOM objects can be made of a series, found out before it is inferred: they are made, without pixels.
+"""Checks before inference whether DICOM objects can be made of a series, by making them without pixels.
 
-What fails is searched by leaving out one element of the headers after the other. Values are never told: they may say
-whose the series is.
+The fault is located by leaving out one element of the headers after the other. Values are never shown: they may
+identify the patient.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mose_med.io.dicom.source import REQUIRED, UIDS, ModelIdentity, ObstacleErro
 
 __all__ = ["HEADER_FAULTS", "rehearse"]
 
-#: What highdicom and pydicom raise of headers that do not fit.
+#: Errors of highdicom and pydicom for invalid headers.
 HEADER_FAULTS = (AttributeError, LookupError, OverflowError, TypeError, ValueError, struct.error)
 _MODEL = ModelIdentity("0", "0" * 64)
 _OWN = ("SOPInstanceUID", "ImagePositionPatient")
-#: Values that fit, of elements that every slice must have.
+#: Valid values of elements that every slice must have.
 _PLAIN = dict.fromkeys(UIDS, "1.2.3") | {"SOPClassUID": CTImageStorage}
 
 
@@ -60,7 +60,7 @@ def _kind(image: Dataset) -> tuple[str, ...]:
 
 
 def _fault(source: SourceSeries) -> Exception | None:
-    """What keeps the objects from being made."""
+    """The reason why the objects cannot be made."""
     objects = CaseObjects(source, _MODEL, "rehearsal")
     try:
         with without_remarks(), silenced("highdicom"):
@@ -82,7 +82,7 @@ def _group(objects: CaseObjects) -> hd.sr.MeasurementsAndQualitativeEvaluations:
 
 
 def _obstacle(source: SourceSeries, names: Sequence[str], error: Exception) -> ObstacleError:
-    """The first slice, and of it the element, without which there is no fault."""
+    """The first slice, and the element of it, without which there is no fault."""
     for image, name in zip(source.slices, names, strict=True):
         alone = SourceSeries(source.header, (image,), source.affine)
         if _fault(alone) is None:

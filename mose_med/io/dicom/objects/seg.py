@@ -73,7 +73,7 @@ def segment_frames(dataset: pydicom.Dataset, path: Path) -> Iterator[SegmentFram
     """The frames of a SEG that hold something, in its order.
 
     Raises:
-        DataError: if the object is no SEG, or a frame does not say its segment or its place.
+        DataError: if the object is not a SEG, or a frame has no segment or position.
     """
     _require_segmentation(dataset, path)
     frames = _frames(dataset, DicomFile(str(path), lambda: path.open("rb")))
@@ -136,7 +136,7 @@ def _frames(dataset: pydicom.Dataset, file: DicomFile) -> NDArray[np.integer]:
 
 
 def _macros(dataset: pydicom.Dataset, groups: pydicom.Dataset, path: Path) -> Callable[[str], pydicom.Dataset]:
-    """Looks up what is said of one frame, or of all frames together."""
+    """Looks up attributes of one frame, or those shared by all frames."""
     shared = dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
 
     def macro(name: str) -> pydicom.Dataset:

@@ -1,6 +1,6 @@
 """Structure sets (RTSTRUCT) laid on the grid of the image that they were drawn on.
 
-A contour is of the slice that its plane is nearest to, half a slice away at most; its pixels are those whose centres it
+A contour belongs to the slice nearest to its plane, half a slice away at most; its pixels are those whose centres it
 encloses (:mod:`mose_med.io.dicom.objects.polygons`). Slices between contours are not filled.
 """
 
@@ -22,7 +22,7 @@ from mose_med.io.dicom.objects.rtstruct import CLOSED, EXTERNAL, Roi, read_rois
 __all__ = ["read_structures"]
 
 _LOGGER = logging.getLogger(__name__)
-#: How far, in slices, a contour may be from flat and from its slice before it is told.
+#: How far, in slices, a contour may be from flat and from its slice before a warning is given.
 _TOLERANCE = 0.1
 #: From the centre of a voxel to its edge, and as much as text in a file is off.
 _HALF, _ROUNDED = 0.5, 1e-3

@@ -62,7 +62,7 @@ Event = Ready | Done | Lost
 
 
 class Engine(ABC):
-    """Starts workers and hears from them."""
+    """Starts workers and receives their events."""
 
     @abstractmethod
     def start(self) -> Worker:
