@@ -262,13 +262,13 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / PROVENANCE_NAME).is_file():
-        raise ConfigError(f"{folder}already exists and is not a case folder: name another")
+        raise ConfigError(f"{folder} already exists and is not a case folder: name another")
     if not overwrite:
         raise _in_the_way(folder)
 
 
 def _in_the_way(folder: Path) -> ConfigError:
-    return ConfigError(f"{folder}already exists: name another folder, or pass overwrite=True")
+    return ConfigError(f"{folder} already exists: name another folder, or pass overwrite=True")
 
 
 def open_case(folder: str | os.PathLike[str]) -> Case:

@@ -1,9 +1,9 @@
 """Files by which a run shows that it is there, and whose they are.
 
 A sign records host, process and start of a run. It is touched every 15 s, and locked with ``flock`` where the file
-system can. On the machine of the run, ``flock`` or the table of processes says whether the run is there or gone. On another
-machine the time of the sign decides: a run that has not touched it for two minutes is *silent*. It may be gone, or only
-cut off, so it is never taken for gone.
+system can. On the machine of the run, ``flock`` or the table of processes says whether the run is there or gone. On
+another machine the time of the sign decides: a run that has not touched it for two minutes is *silent*. It may be gone,
+or only cut off, so it is never taken for gone.
 """
 
 from __future__ import annotations

@@ -216,7 +216,7 @@ def _with_present_names(arguments: list[str], former: Mapping[str, str]) -> list
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         if flag in former:
-            text = f"{flag}is now called {former[flag]}: use the new name"
+            text = f"{flag} is now called {former[flag]}: use the new name"
             stderr.print(f"WARNING  {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         present.append(f"{former.get(flag, flag)}{equals}{value}")
     return present

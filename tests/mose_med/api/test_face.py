@@ -233,7 +233,7 @@ def test_a_folder_in_the_way_is_not_overwritten_unless_asked(case, tmp_path: Pat
     (tmp_path / "out").mkdir()
     case.save(tmp_path / "out")
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="outalready exists: name another folder, or pass overwrite=True"):
+    with pytest.raises(ConfigError, match="out already exists: name another folder, or pass overwrite=True"):
         case.save(tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").is_file()
     case.save(tmp_path / "out", overwrite=True)
@@ -245,7 +245,7 @@ def test_a_folder_that_is_no_case_is_never_replaced(case, tmp_path: Path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(ConfigError, match="minealready exists and is not a case folder: name another"):
+        with pytest.raises(ConfigError, match="mine already exists and is not a case folder: name another"):
             case.save(tmp_path / "mine", overwrite=overwrite)
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
