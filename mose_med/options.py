@@ -173,7 +173,7 @@ def check_options(options: object) -> None:
     """Check every field of a dataclass against its limits and choices.
 
     Raises:
-        ConfigError: naming the first field that does not fit, the rule and the value.
+        ConfigError: naming the first invalid field, the rule and the value.
     """
     for declared in declared_options(type(options)):
         declared.check(getattr(options, declared.field))

@@ -92,9 +92,9 @@ class Model:
             options: those of ``mose-med infer`` by their Python names (:class:`~mose_med.api.options.ResultOptions`).
 
         Raises:
-            ConfigError: if an option does not fit.
+            ConfigError: if an option is invalid.
             DataError: if the study, a list or a position cannot be used.
-            GeometryError: if the geometry of the study does not fit.
+            GeometryError: if the geometry of the study is not supported.
         """
         if nodules is not None and "region" in options:
             raise ConfigError("region applies only without nodules, got both: pass one of them")
@@ -163,7 +163,7 @@ def load_model(
         tracking_uri: MLflow server, SQLite URI or folder of the registry.
 
     Raises:
-        ConfigError: if there is no checkpoint, it is not of this project, or an argument does not fit.
+        ConfigError: if there is no checkpoint, it is not of this project, or an argument is invalid.
         DataError: if the file is damaged, or the registry cannot be reached.
         MissingDependencyError: if a registry is named and MLflow is not installed.
     """

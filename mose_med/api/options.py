@@ -154,7 +154,7 @@ class ResultOptions:
         """Checked options by their names, the others as in ``base`` or as they are by default.
 
         Raises:
-            ConfigError: if there is no such option, or a value does not fit.
+            ConfigError: if there is no such option, or a value is invalid.
         """
         known = [field.name for field in dataclasses.fields(ResultOptions)]
         unknown = next((name for name in options if name not in known), None)

@@ -166,7 +166,7 @@ def _listed(request: CaseRequest) -> list[Nodule] | None:
 
 
 def _require_place(request: CaseRequest, study: Study) -> None:
-    """Positions in mm need an image that says where it lies, unless the user says that they are from its centre."""
+    """Positions in mm need an image with a position in the patient, unless they are relative to its centre."""
     if study.transforms is None or study.transforms.placed or request.options.nifti_transform == "centre":
         return
     raise GeometryError(

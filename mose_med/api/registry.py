@@ -58,7 +58,7 @@ class RegisteredModel:
         create: make a store in a folder that has none.
 
     Raises:
-        ConfigError: if the name of the store does not fit, or a folder has none.
+        ConfigError: if the name of the store is invalid, or a folder has none.
         DataError: if the server cannot be reached.
         MissingDependencyError: if MLflow is not installed.
     """

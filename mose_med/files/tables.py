@@ -97,7 +97,7 @@ def read_table(path: Path, what: str, error: type[MoseError], known: Collection[
     Args:
         path: of the table.
         what: it is, for messages: ``split file``.
-        error: raised where the file does not fit.
+        error: raised if the file is invalid.
         known: columns by which the delimiter is recognised.
 
     Raises:
@@ -133,7 +133,7 @@ def read_json(path: Path, what: str, error: type[MoseError]) -> Any:
     Args:
         path: of the file.
         what: it is, for messages.
-        error: raised where the file does not fit.
+        error: raised if the file is invalid.
 
     Raises:
         MoseError: ``error``, if the file is missing or not JSON.

@@ -1,4 +1,4 @@
-"""Boxes of voxels: the one way to say where in a grid something is."""
+"""Boxes of voxels: the only way to denote a part of a grid."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def infer_case(
         Masks, probabilities and lesions on the image's own grid.
 
     Raises:
-        ConfigError: if an argument does not fit, or the network is not one for slices of CT.
+        ConfigError: if an argument is invalid, or the network is not one for slices of CT.
         ShapeError: if the image or the positions have the wrong shape.
         GeometryError: if the affine or the grid of the lung mask does not fit.
         DataError: if a position lies outside the image, or there are no lungs.

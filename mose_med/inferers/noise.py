@@ -2,8 +2,8 @@
 
 Case-wide deviates serve all windows and slices, so that a sample is one hypothesis in 3D. Fields, for the networks that
 declare some, are drawn by the position of each voxel of a field on the oriented grid: tile by tile, each from a stream
-of its own, so that windows which overlap agree. A window whose first voxel is no multiple of a field's stride takes the
-nearest one.
+of its own, so that windows which overlap agree. A window whose first voxel is not a multiple of a field's stride takes
+the nearest one.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def case_seed(seed: int, *channels: NDArray[np.generic]) -> int:
 
     Values are rounded to whole HU, so that formats which store them in different types agree; in the orientation of
     the network, so that the orders of axes agree which a study can be stored in. Positions that are listed do not
-    enter: a sample is the same hypothesis whatever else is asked.
+    enter: a sample is the same hypothesis whatever else is requested.
 
     Args:
         seed: of the run.

@@ -95,7 +95,7 @@ class Region(NamedTuple):
         return marginal
 
     def _total(self) -> NDArray[np.float32]:
-        """Sum of the gating (i, j, k), one but for rounding where a window was."""
+        """Sum of the gating (i, j, k), one except for rounding where a window was."""
         total = np.zeros(self.box.shape, dtype=np.float32, order="F")
         for expert in range(self.gating.shape[-1]):
             total += _float32(self.gating[..., expert])
@@ -141,7 +141,7 @@ def assembled(
         box: of the input's grid.
         dtype: of the result.
         release: called after every few slices, to release their pages.
-        shares: of every region the voxels (i, j, k) of its box that it tells of, or None for all; None if no two
+        shares: of every region the voxels (i, j, k) of its box that it provides, or None for all; None if no two
             regions share a voxel.
 
     Returns:

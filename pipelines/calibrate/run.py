@@ -47,7 +47,7 @@ def calibrate(options: CalibrateOptions) -> Calibration:
     An earlier calibration of the checkpoint has no influence: the fit begins at temperature 1.
 
     Raises:
-        ConfigError: if an option does not fit, the part is empty, or datalist and checkpoint do not belong together.
+        ConfigError: if an option is invalid, the part is empty, or datalist and checkpoint do not belong together.
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """

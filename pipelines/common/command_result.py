@@ -1,4 +1,4 @@
-"""What a command says to programs: one JSON object on standard output, the same on success and on failure.
+"""The result of a command for programs: one JSON object on standard output, the same on success and on failure.
 
 The object follows :data:`SCHEMA_NAME`, beside this file; ``docs/json.md`` explains it.
 """

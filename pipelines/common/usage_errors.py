@@ -15,7 +15,7 @@ __all__ = ["PARSED", "usage_line"]
 PARSED = "mose_med.arguments"
 
 _INVALID = "Invalid value for "
-#: What the parser says, and what we say of the value.
+#: Messages of the parser, and our own about the value.
 _RULES = {
     r"Input should be a valid integer.*": "{value} is not a whole number",
     r"Input should be a valid number.*": "{value} is not a number",
@@ -30,7 +30,7 @@ def usage_line(error: typer.TyperException, arguments: Sequence[str], command: s
     Args:
         error: of the parser.
         arguments: that were typed.
-        command: that was being parsed, where the error does not tell.
+        command: that was being parsed, if the error does not name it.
     """
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else f"mose-med {command}".rstrip()

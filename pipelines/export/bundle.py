@@ -46,7 +46,7 @@ def export_bundle(options: ExportBundleOptions) -> Path:
     """Write the zip file; the same inputs and versions give the same bytes.
 
     Raises:
-        ConfigError: if checkpoint, evaluation, bundle or target do not fit.
+        ConfigError: if checkpoint, evaluation, bundle or target is not suitable.
         DataError: if the checkpoint is damaged.
     """
     target = options.output_file
@@ -79,7 +79,7 @@ def _scores(folder: Path, sha256: str, checkpoint: Path) -> Evaluation:
 
 
 def _bundle_of(checkpoint: Path) -> str:
-    """That of the checkpoint, if it is a bundle; else that of its training, and lidc if nothing tells."""
+    """That of the checkpoint, if it is a bundle; else that of its training, and lidc if both are unknown."""
     if checkpoint.is_dir() or checkpoint.suffix == ".zip":
         return named_bundle(checkpoint)
     training, record = checkpoint.parent, checkpoint.parent / OPTIONS_NAME

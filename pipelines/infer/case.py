@@ -54,7 +54,7 @@ def run_case(model: Model, request: CaseRequest, destination: Destination, stage
     Raises:
         ConfigError: if the case is there with another request.
         DataError: if the study or the nodule list cannot be used.
-        GeometryError: if the geometry of the study does not fit.
+        GeometryError: if the geometry of the study is not supported.
     """
     with stages.enter("read"):
         read = model.read(request)
@@ -64,7 +64,7 @@ def run_case(model: Model, request: CaseRequest, destination: Destination, stage
 def finish_case(
     model: Model, request: CaseRequest, read: CaseInput, destination: Destination, stages: Stages
 ) -> CaseOutcome:
-    """Infer and write a case that was read, unless it is there already and may stay.
+    """Infer and write a case that was read, unless it exists and may stay.
 
     Raises:
         ConfigError: if the case is there with another request and may not be replaced.
@@ -85,7 +85,7 @@ def finish_case(
 
 
 def _is_done(store: ResultStore, case: str, wanted: dict[str, Any]) -> bool:
-    """Whether the case is there as wanted: the same request, options and weights; another is refused."""
+    """Whether the case exists as requested: the same request, options and weights; another is refused."""
     record = store.read(f"{case}/{PROVENANCE_NAME}")
     if record is None:
         return False

@@ -30,7 +30,7 @@ def open_archive(url: str, ca_bundle: Path | None = None, environment: Mapping[s
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
-        ConfigError: if the URL or the bundle does not fit, or one of user and password is missing.
+        ConfigError: if the URL or the CA bundle is invalid, or one of user and password is missing.
     """
     from mose_med.io.dicom.web import Archive
 

@@ -48,9 +48,9 @@ def infer(options: InferOptions) -> InferResult:
     archive are stored there last, when the folder is whole: run again, the command stores them again.
 
     Raises:
-        ConfigError: if an option does not fit, or the output folder holds results of other options.
+        ConfigError: if an option is invalid, or the output folder holds results of other options.
         DataError: if the input, the nodule list or the checkpoint cannot be used.
-        GeometryError: if the geometry of the input does not fit.
+        GeometryError: if the geometry of the input is not supported.
     """
     start_s = round(time.process_time(), 3)
     stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))

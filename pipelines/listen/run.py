@@ -40,7 +40,7 @@ def listen(options: ListenOptions) -> None:
     """Answer other nodes and infer what they send, until the process gets a signal to end.
 
     Raises:
-        ConfigError: if an option does not fit, the port is taken, another node has the folder, or the results are of
+        ConfigError: if an option is invalid, the port is taken, another node has the folder, or the results are of
             other options.
         DataError: if the checkpoint cannot be read.
         MissingDependencyError: if pynetdicom is not installed.

@@ -144,7 +144,7 @@ def demo_patients(number: int | None = None) -> tuple[str, ...]:
     """The first patients of the demonstration; all of them if None.
 
     Raises:
-        ConfigError: if it has not so many.
+        ConfigError: if it has fewer.
     """
     from data_prep.phantom import DEMO_SPLIT_CSV
     from data_prep.split import read_split

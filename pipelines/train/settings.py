@@ -1,4 +1,4 @@
-"""Settings of a training that no file says: those that are typed, ``--set name=value``, and those of the data."""
+"""Settings of a training that are in no file: those typed with ``--set name=value``, and those of the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the samples say about each lesion that was listed or found (:mod:`mose_med.inferers.lesions.candidates`).
+"""Measurements over the samples of each listed or found lesion (:mod:`mose_med.inferers.lesions.candidates`).
 
 *In each sample*, the lesion is all connected components of the sample's mask that touch the support, so that a sample
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
@@ -98,7 +98,7 @@ def _listed(source: LesionSource, rules: LesionRules, listed: ListedPosition) ->
 
 
 def _likeliness(of_class: tuple[LesionSource, Candidate]) -> tuple[float, float]:
-    """The least is of the class that a listed position is taken for."""
+    """Sort key: the smallest is of the class of a listed position."""
     source, candidate = of_class
     box, mask = candidate.support
     marginal = assembled([source.region], Region.probability, box, np.float32, source.storage.release)

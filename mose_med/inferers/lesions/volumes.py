@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["VolumeDistribution", "volume_distribution", "weighted_quantile"]
 
-#: Slack for weights that sum up to a quantile but for rounding.
+#: Slack for weights that sum up to a quantile except for rounding.
 _SLACK = 1e-9
 
 

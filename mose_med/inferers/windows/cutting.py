@@ -163,7 +163,7 @@ def nodule_windows(
         depth_mm: how far above and below the position slices are taken.
 
     Raises:
-        ShapeError: if the image or the position does not fit.
+        ShapeError: if the image or the position has the wrong shape.
         DataError: if the position lies outside the image.
     """
     require_inside(image, [position_mm])

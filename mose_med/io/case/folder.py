@@ -177,7 +177,7 @@ def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
         name: of the case; that of the folder if None.
 
     Raises:
-        DataError: if it is not one: the message names the file that is missing or the entry that does not fit.
+        DataError: if it is not one: the message names the missing file or the invalid entry.
     """
     if not folder.is_dir():
         raise DataError(f"case folder {folder} does not exist")

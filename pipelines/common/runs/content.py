@@ -2,7 +2,7 @@
 
 Beside the options, in ``private/`` of the output folder, stand size, time of change and SHA-256 of every file. Run
 again, a file is read only where its size or its time differs. Where a digest would cost more than the run itself, a
-group of files counts as what its names, sizes and times say.
+group of files is identified by its names, sizes and times.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Content:
 
     @classmethod
     def of_datalist(cls, output_dir: Path, datalists: Mapping[str, Datalist], parts: Sequence[str]) -> Content:
-        """The content of images and masks of datalists, by role; the manifest of a folder tells what it has written."""
+        """The content of images and masks of datalists, by role; the manifest of a folder lists what it has written."""
         files: dict[str, Path] = {}
         known: dict[str, str] = {}
         for role, datalist in datalists.items():

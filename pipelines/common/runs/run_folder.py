@@ -94,7 +94,7 @@ def _may_be_in_a_new_one(name: str) -> bool:
 
 
 def _empty(folder: Path) -> None:
-    """Remove all but the record, which meanwhile says that nothing here is whole any more, and the signs of runs."""
+    """Remove all but the record, which meanwhile marks the folder as incomplete, and the signs of runs."""
     write_json(folder / OPTIONS_NAME, EMPTYING)
     for entry in (entry for entry in folder.iterdir() if entry.name != PLACE_NAME):
         if entry.is_dir() and not entry.is_symlink():

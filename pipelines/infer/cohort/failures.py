@@ -100,7 +100,7 @@ def _concealed(reason: str, request: CaseRequest) -> str:
 
 
 def _file_names(source: Path) -> list[str]:
-    """Names of the files of a study as messages tell them, sorted."""
+    """Names of the files of a study as messages name them, sorted."""
     with contextlib.suppress(OSError, DataError):
         if source.is_dir():
             found = files_below(source)

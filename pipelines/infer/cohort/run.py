@@ -49,7 +49,7 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest continues.
 
     Raises:
-        ConfigError: if an option does not fit, there is no case, the output holds results of other options, or no
+        ConfigError: if an option is invalid, there is no case, the output holds results of other options, or no
             worker can start.
         DataError: if the checkpoint cannot be read.
     """

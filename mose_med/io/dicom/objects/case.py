@@ -73,7 +73,7 @@ def write_dicom_case(
         distribution: of the case, on the grid of the series.
         source: series that it was inferred from.
         model: that it was made by.
-        request: text that says all that decides the result; UIDs follow from it.
+        request: text of everything that decides the result; UIDs follow from it.
         kinds: of objects to write; see :mod:`mose_med.dicom_kinds`.
         pictures: gives the pictures of lesions, if they are requested.
 

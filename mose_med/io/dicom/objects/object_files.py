@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class DrawnOn(NamedTuple):
-    """What an object says it was drawn on: series, and frames of reference; empty where it does not say."""
+    """The series and frames of reference that an object was drawn on; empty if it names none."""
 
     series: frozenset[str]
     frames_of_reference: frozenset[str]

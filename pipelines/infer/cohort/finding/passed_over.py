@@ -39,9 +39,7 @@ class PassedOver:
 
     def lines(self, root: str) -> list[str]:
         """One line per reason, with the first names below the root."""
-        return [
-            f"passed over: {len(self._paths[reason])} {reason}: {self._names(reason, root)}" for reason in self._known
-        ]
+        return [f"skipped: {len(self._paths[reason])} {reason}: {self._names(reason, root)}" for reason in self._known]
 
     def tell(self, root: str, *, quiet: bool) -> None:
         """Report what was skipped; with ``quiet`` only what may be a study."""
@@ -56,7 +54,7 @@ class PassedOver:
         return [reason for reason in Reason if self._paths.get(reason)]
 
     def _count(self, reason: Reason) -> str:
-        return f"passed over: {len(self._paths[reason])} {reason}"
+        return f"skipped: {len(self._paths[reason])} {reason}"
 
     def _names(self, reason: Reason, root: str) -> str:
         paths = sorted(os.path.relpath(path, root) for path in self._paths[reason])

@@ -162,7 +162,7 @@ class _ActorWorker(Worker):
         self._calls[self.actor.work.remote(number, entry)] = _Call(self, "work", number)
 
     def hung(self, limit_s: float) -> dict[int, str]:
-        """See :class:`Worker`; an actor that says nothing for as long is taken to hang in its oldest case."""
+        """See :class:`Worker`; an actor that is silent for that long is assumed to hang in its oldest case."""
         now = time.monotonic()
         if self._question is None:
             if self.given and now - min(self.given.values()) > limit_s:
