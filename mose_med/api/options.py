@@ -38,7 +38,7 @@ CodesName = Annotated[
 ]
 Samples = Annotated[int, Option("Samples per expert.", at_least=1)]
 Report = Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")]
-Seed = Annotated[int, Option("Seed of everything random.", panel=RUN_PANEL, at_least=0)]
+Seed = Annotated[int, Option("Random seed.", panel=RUN_PANEL, at_least=0)]
 SliceSpacing = Annotated[
     Literal["refuse", "resample"],
     Option("If DICOM slices are missing or unevenly spaced: resample interpolates.", panel=READING_PANEL),
@@ -124,7 +124,7 @@ class ResultOptions:
         Option(
             "Write seg.dcm, probability_seg.dcm and report_sr.dcm: --dicom seg,fractional,sr.",
             can_be_negated=True,
-            default_text="with --dicomweb",
+            default_text="only with --dicomweb",
         ),
     ] = False
     dicom: Annotated[

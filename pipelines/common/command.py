@@ -47,7 +47,7 @@ class CommonOptions:
     """What every command has besides its own options."""
 
     log_file: Annotated[Path | None, Option("Also write the log to this file.", panel=RUN_PANEL)] = None
-    debug: Annotated[bool, Option("Show where an error comes from.", panel=RUN_PANEL)] = False
+    debug: Annotated[bool, Option("Show the tracebacks of errors.", panel=RUN_PANEL)] = False
     json: Annotated[
         bool, Option("Print one JSON object on standard output; all text goes to stderr.", panel=RUN_PANEL)
     ] = False

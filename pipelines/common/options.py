@@ -76,7 +76,7 @@ Acquisition = Annotated[
 ]
 Bundle = Annotated[str, Option(_BUNDLE)]
 BundleOfModel = Annotated[str | None, Option(_BUNDLE, default_text="that of its training")]
-CaBundle = Annotated[Path | None, Option("CA certificates to trust for the archive.", default_text="the usual ones")]
+CaBundle = Annotated[Path | None, Option("CA certificates to trust for the archive.", default_text="the default ones")]
 CaseTimeout = Annotated[
     float | None,
     Option(
@@ -96,7 +96,7 @@ Dicomweb = Annotated[
 ]
 OutputDir = Annotated[Path, Option("Folder for all output.")]
 Datalist = Annotated[Path, Option("dataset.json of a prepare command.")]
-OutputFile = Annotated[Path, Option("File to write: a checkpoint in .pt, a bundle in .zip.")]
+OutputFile = Annotated[Path, Option("File to write: .pt for a checkpoint, .zip for a bundle.")]
 Part = Annotated[str, Option("Part of the datalist: training, validation or test.")]
 Checkpoint = Annotated[Path, Option(_CHECKPOINT)]
 ShippedOrCheckpoint = Annotated[Path | None, Option(_CHECKPOINT, default_text="shipped")]
@@ -107,7 +107,7 @@ Series = Annotated[
     str | None,
     Option(
         "SeriesInstanceUID to read, or its number in mose-med infer --list-series.",
-        default_text="1 of that list",
+        default_text="the first of that list",
         panel=READING_PANEL,
     ),
 ]
@@ -138,4 +138,4 @@ Overwrite = Annotated[bool, Option("Repeat the work, and replace earlier output 
 AcceptVersion = Annotated[
     bool, Option("Continue in an output folder that another version of mose-med made.", panel=RUN_PANEL)
 ]
-Quiet = Annotated[bool, Option("No progress bars, warnings and errors only.", panel=RUN_PANEL)]
+Quiet = Annotated[bool, Option("No progress bars; only warnings and errors.", panel=RUN_PANEL)]

@@ -1,7 +1,7 @@
 """``mose-med export bundle``: a trained model as one zip file that stands on its own.
 
 <name>/models/model.pt   the state dict that MONAI's commands load; model_config.json what it means, for our own
-       models/model.ts   the same as TorchScript that needs PyTorch alone
+       models/model.ts   the same as TorchScript that needs only PyTorch
        configs/          MONAI's, train.yaml with every setting of the training
        docs/README.md    model card with the measured scores; evaluation.json the scores as numbers; data_license.txt
        scripts/          the modules of mose_med that the configs name, if the bundle must not need mose_med

@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bundle(options: ExportBundleOptions) -> dict[str, Any]:
-    """A trained model as one zip: weights, TorchScript that needs PyTorch alone, configs, model card, SHA-256."""
+    """A trained model as one zip: weights, TorchScript that needs only PyTorch, configs, model card, SHA-256."""
     from pipelines.export.bundle import export_bundle
 
     return {"bundle": export_bundle(options)}

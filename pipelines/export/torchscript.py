@@ -1,4 +1,4 @@
-"""The network of a checkpoint as TorchScript that needs PyTorch alone, with the same bytes for the same weights.
+"""The network of a checkpoint as TorchScript that needs only PyTorch, with the same bytes for the same weights.
 
 ``python -m pipelines.export.torchscript CHECKPOINT TARGET METADATA``: a separate process, since PyTorch numbers the
 classes that a process has scripted, and the numbers end up in the file. So does the order of Python's sets, which is

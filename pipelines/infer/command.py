@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
     """Every plausible outline of the lesions with its probability, as NIfTI on the study's own grid.
 
-    Lesions are those of --nodules, or else what is found in the lungs.
+    Lesions are those of --nodules; without it, the lungs are searched.
 
     Give one INPUT, a study of an archive with --dicomweb, or many cases with --input-dir or --manifest. The same
     command resumes where it stopped.

@@ -70,8 +70,8 @@ class ListenOptions:
 
     output_dir: OutputDir
     ae_title: Annotated[str, Option("AE title of this node.")] = "MOSE"
-    host: Annotated[str, Option("Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1"
-    port: Annotated[int, Option("Port to listen on; 0 takes a free one.", at_least=0, at_most=65535)] = 11112
+    host: Annotated[str, Option("Address to listen on; 0.0.0.0 for all addresses of this machine.")] = "127.0.0.1"
+    port: Annotated[int, Option("Port to listen on; 0 chooses a free one.", at_least=0, at_most=65535)] = 11112
     allow_ae_title: Annotated[tuple[str, ...], Option("AE title of a node that may send; may be repeated.")] = ()
     any_ae_title: Annotated[bool, Option("Accept objects from any node.")] = False
     quiet_s: Annotated[
@@ -85,9 +85,9 @@ class ListenOptions:
     ca_bundle: CaBundle = None
     keep_hours: Annotated[float, Option("Hours to keep images after results are made and sent.", at_least=0)] = 24.0
     max_object_mb: Annotated[int, _Limit("Largest object, in MB.", at_least=1)] = 256
-    max_study_objects: Annotated[int, _Limit("Objects of a study.", at_least=1)] = 10_000
-    max_queue_gb: Annotated[float, _Limit("All images that are kept, in GB.", above=0)] = 100.0
-    max_associations: Annotated[int, _Limit("Associations that are open at once.", at_least=1)] = 10
+    max_study_objects: Annotated[int, _Limit("Objects in one study.", at_least=1)] = 10_000
+    max_queue_gb: Annotated[float, _Limit("Total size of stored images, in GB.", above=0)] = 100.0
+    max_associations: Annotated[int, _Limit("Concurrent associations.", at_least=1)] = 10
     checkpoint: ShippedOrCheckpoint = None
     samples: Samples = 4
     report: Report = False

@@ -49,7 +49,7 @@ def register_version(options: RegisterOptions) -> Any:
 
 
 def list_versions(options: ListOptions) -> Any:
-    """All versions: which is the champion, what each descends from, how it compared."""
+    """List all versions: the champion, and the parent and comparison of each."""
     from pipelines.models.registry import Registry
     from pipelines.models.report import version_table
 

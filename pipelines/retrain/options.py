@@ -44,10 +44,12 @@ class RetrainOptions:
     configs: Overlays = ()
     bundle: BundleOfModel = None
     max_epochs: MaxEpochs = None
-    promote: Annotated[Literal["auto", "never", "force"], Option("auto: if GED is better and ECE no worse.")] = "auto"
+    promote: Annotated[
+        Literal["auto", "never", "force"], Option("When to promote; auto: if GED is better and ECE is no worse.")
+    ] = "auto"
     margin: Annotated[
         float | None,
-        Option("Largest accepted increase of GED.", default_text="it must be lower", above=0),
+        Option("Largest accepted increase of GED.", default_text="GED must be lower", above=0),
     ] = None
     ece_margin: Annotated[float, Option("Largest accepted increase of ECE, in percentage points.", at_least=0)] = 0.0
     num_samples: NumSamples = 16

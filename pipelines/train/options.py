@@ -47,7 +47,7 @@ class TrainOptions:
     tracking: Annotated[
         bool,
         Option(
-            "Track with MLflow in an embedded SQLite store; including the evaluation and the bundle of the best epoch.",
+            "Track with MLflow in an embedded SQLite store, including the evaluation and the bundle of the best epoch.",
             default=True,
         ),
     ] = False
