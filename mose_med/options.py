@@ -50,7 +50,7 @@ class Limits:
 
     @property
     def interval(self) -> str:
-        """As the help shows it."""
+        """The text in the help."""
         low = ((self.at_least, "<="), (self.above, "<"))
         high = ((self.at_most, "<="), (self.below, "<"))
         shown = [f"{end:g}{sign}" for end, sign in low if end is not None] + ["x"]

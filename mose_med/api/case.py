@@ -70,12 +70,12 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the study's grid (i, j, k)."""
+        """Shape of the study's grid (i, j, k)."""
         return self._maps.shape
 
     @property
     def affine(self) -> Affine:
-        """Of the study's grid, RAS mm, (4, 4)."""
+        """Affine of the study's grid, RAS mm, (4, 4)."""
         return self._maps.affine
 
     @property

@@ -1,4 +1,4 @@
-"""What decides the result of an inference, besides weights and input: light to import, without PyTorch."""
+"""Options that decide the result of an inference, besides weights and input: light to import, without PyTorch."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultOptions:
-    """What, besides weights and input, decides the files of a case: the same for all cases of an output folder.
+    """Options that, with weights and input, decide the files of a case: the same for all cases of an output folder.
 
     It is recorded in ``options.json`` and in every ``provenance.json``; another value gives another result.
     ``dicom_seg_obstacle`` is not recorded: a folder may be continued with the other value.
@@ -187,7 +187,7 @@ class ResultOptions:
         return options
 
     def folder_options(self, weights_sha256: str) -> dict[str, Any]:
-        """What all cases of an output folder have in common."""
+        """The values that all cases of an output folder share."""
         recorded = {name: value for name, value in self.to_dict().items() if name != "sw_batch_size"}
         recorded["outputs"] = outputs_in_order(self.outputs)
         recorded["dicom"] = dicom_kinds_in_order(self.dicom)

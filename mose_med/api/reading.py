@@ -64,7 +64,7 @@ class CaseRequest:
 
 
 class CaseInput(NamedTuple):
-    """What was read of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
+    """The inputs of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
 
     ``series`` is set if DICOM objects are to be made, ``obstacle`` if they were requested but cannot be made: the
     reason, without names. ``acquisition`` is set if one was named.
@@ -88,7 +88,7 @@ class CaseInput(NamedTuple):
         return series or self.input_sha256
 
     def request(self) -> dict[str, Any]:
-        """What is asked of this case, for its provenance."""
+        """The request of this case, for its provenance."""
         return {
             "input_sha256": self.input_sha256,
             "nodules": self._listed(),
@@ -177,7 +177,7 @@ def _require_place(request: CaseRequest, study: Study) -> None:
 
 
 def _image_names(request: CaseRequest) -> list[str]:
-    """What a list of several images may call the image of this case."""
+    """Names that a list of several images may use for the image of this case."""
     return [image_name(request.source.name), *([request.series] if request.series else [])]
 
 

@@ -1,4 +1,4 @@
-"""What goes into the folder of a case.
+"""The content of a case folder.
 
 Each writer is given the folder, the inferred case and its name, and adds its files; a further kind of file (a DICOM
 object, a report) is a further function in ``WRITERS``, which writes nothing unless the options ask for it.
@@ -185,7 +185,7 @@ def write_folder(folder: Path, case: InferredCase, name: str) -> None:
 
 
 def _work(distribution: CaseDistribution) -> dict[str, int]:
-    """What the time of a case depends on."""
+    """Quantities that the time of a case depends on."""
     boxes = [region.box for region in distribution.regions[:: len(distribution.classes)]]
     slices = {k for box in boxes for k in range(box.start[2], box.stop[2])}
     voxels = sum(math.prod(box.shape) for box in boxes)

@@ -32,7 +32,7 @@ class OtherRun(NamedTuple):
     sign: Path
 
     def __str__(self) -> str:
-        """Which run it is, and what to do if it is gone."""
+        """The run in words, and what to do if it is gone."""
         who = f"a run on {self.host} (process {self.process})"
         if not self.silent_s:
             return who
@@ -120,7 +120,7 @@ def _is_there(descriptor: int, told: Mapping[str, Any]) -> bool | None:
 
 @functools.cache
 def _system() -> str:
-    """Which running kernel this is."""
+    """Identity of the running kernel."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -129,7 +129,7 @@ def _system() -> str:
 
 @functools.cache
 def _processes() -> str:
-    """Which table of processes this is; empty if that is not known."""
+    """Identity of the table of processes; empty if unknown."""
     try:
         return f"{_system()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:

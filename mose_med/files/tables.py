@@ -146,7 +146,7 @@ def read_json(path: Path, what: str, error: type[MoseError]) -> Any:
 
 
 def _text(source: _Source, form: str) -> str:
-    """What a file holds, in the encoding that it declares or shows."""
+    """Text of a file, in the encoding that it declares or shows."""
     try:
         content = source.path.read_bytes()
     except OSError as reason:
@@ -162,7 +162,7 @@ def _text(source: _Source, form: str) -> str:
 
 
 def _encoding(content: bytes) -> str:
-    """By the byte order mark, or by where zeros stand: most characters of a table in UTF-16 have one."""
+    """Encoding by the byte order mark, or by the position of zeros: most characters of a table in UTF-16 have one."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return encoding
@@ -193,7 +193,7 @@ def _lines(source: _Source, known: Collection[str]) -> tuple[list[_Line], str]:
 
 
 def _likelihood(head: str, delimiter: str, known: Collection[str]) -> tuple[int, bool]:
-    """By the first line: known columns that a delimiter gives, and whether it is there; a comma may be of a number."""
+    """Score of a delimiter by the first line: known columns, and whether it occurs; a comma may be of a number."""
     names = {name.strip().strip('"').strip().lower() for name in head.split(delimiter)}
     return len(names & set(known)), delimiter in head and delimiter != ","
 

@@ -30,7 +30,7 @@ class Box(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """To cut the box out of a volume."""
+        """Slices that cut the box out of a volume."""
         i, j, k = (slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
         return i, j, k
 
@@ -66,7 +66,7 @@ class Box(NamedTuple):
             yield Box((*self.start[:2], first), (*self.stop[:2], min(first + _SLAB_DEPTH, self.stop[2])))
 
     def slices_in(self, outer: Box) -> tuple[slice, slice, slice]:
-        """To cut the box out of an array that holds ``outer``."""
+        """Slices that cut the box out of an array that holds ``outer``."""
         i, j, k = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
         return i, j, k
 

@@ -198,7 +198,7 @@ def _class_names(network: StochasticNetwork, classes: Sequence[str] | None) -> t
 def _shares(
     asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64], num_classes: int
 ) -> tuple[NDArray[np.bool_] | None, ...] | None:
-    """For every region of every class; they are the same for all classes."""
+    """Shares for every region of every class; they are the same for all classes."""
     positions = [region.listed.position_mm for region in asked if region.listed is not None]
     shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
     of_classes = [share for share in shares for _ in range(num_classes)]

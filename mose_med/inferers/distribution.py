@@ -214,7 +214,7 @@ class CaseDistribution:
         return maps[name]
 
     def _maps(self) -> dict[str, tuple[MapFormat, list[_OfRegion]]]:
-        """Of each map the format, and what its channels are of a region."""
+        """Format of each map, and the function of a region that gives its channels."""
         marks, of_one = class_marks(self.classes), self._maps_of_one_class()
         return {
             of_class(name, mark): (replace(form, class_index=index), channels)

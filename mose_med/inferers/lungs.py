@@ -30,7 +30,7 @@ _SECOND_LUNG = 0.1
 
 
 def lung_mask(values: NDArray[Any], affine: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Where the lungs are, with what lies on the pleura.
+    """Mask of the lungs, nodules on the pleura included.
 
     Args:
         values: HU (i, j, k), slices axial.

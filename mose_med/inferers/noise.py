@@ -54,7 +54,7 @@ class CaseFields(NamedTuple):
     streams: tuple[tuple[str, ...], ...]
 
     def at(self, windows: Sequence[Window], roi_size: tuple[int, int]) -> tuple[Tensor, ...]:
-        """Of every declared field the part that some windows show, (B, K, S, channels, h, w)."""
+        """For every declared field, the part that some windows show, (B, K, S, channels, h, w)."""
         return tuple(torch.from_numpy(self._of_windows(field, windows, roi_size)) for field in self.declared)
 
     def _of_windows(

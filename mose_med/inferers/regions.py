@@ -64,7 +64,7 @@ class Region(NamedTuple):
         )
 
     def looked(self) -> NDArray[np.bool_]:
-        """Where a window was, (i, j, k)."""
+        """Mask of the voxels that a window covers, (i, j, k)."""
         return self._total() > 0
 
     def expert_prob(self, expert: int) -> NDArray[np.float32]:
@@ -107,7 +107,7 @@ class Region(NamedTuple):
         return total
 
     def consensus(self) -> NDArray[np.bool_]:
-        """Where the marginal probability is above one half, (i, j, k)."""
+        """Mask of a marginal probability above one half, (i, j, k)."""
         return self.probability() > 0.5
 
 

@@ -122,7 +122,7 @@ def region_room(box: Box, volume: OrientedVolume, noise: CaseNoise, num_classes:
 
 
 def _shapes(box: Box, noise: CaseNoise) -> list[tuple[int, ...]]:
-    """Of the arrays of a region, in their order."""
+    """Shapes of the arrays of a region, in order."""
     experts, compact = len(noise.deviates), noise.samples_per_expert
     channels = (-(-experts * compact // 8), experts, experts, -(-experts * noise.num_standard // 8))
     return [(*box.shape, number) for number in channels]

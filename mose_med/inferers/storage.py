@@ -1,4 +1,4 @@
-"""Where the arrays of a case are kept: in memory while they are small, else in a temporary file.
+"""Storage of the arrays of a case: in memory while they are small, else in a temporary file.
 
 A whole chest needs some 20 bytes a voxel. Beyond :data:`IN_MEMORY_BYTES` the arrays are pages of a file without a name,
 which is removed with the last array. Pages that were used are handed back with :meth:`Storage.release`, so that memory

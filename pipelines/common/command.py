@@ -44,7 +44,7 @@ JSON_FLAG = "--json"
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """What every command has besides its own options."""
+    """The options that every command has in addition to its own."""
 
     log_file: Annotated[Path | None, Option("Also write the log to this file.", panel=RUN_PANEL)] = None
     debug: Annotated[bool, Option("Show the tracebacks of errors.", panel=RUN_PANEL)] = False
@@ -108,7 +108,7 @@ def command(
 
 
 def _given(typed: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
-    """What was typed of the command's own options, or of those that all commands have."""
+    """The typed options: the command's own, or those that all commands have."""
     common = {declared.name for declared in typed_options(CommonOptions)}
     return {name: value for name, value in typed.items() if value is not None and (name not in common) == own}
 

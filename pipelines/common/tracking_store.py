@@ -1,4 +1,4 @@
-"""Which MLflow store ``--tracking-uri`` or the environment names."""
+"""The MLflow store that ``--tracking-uri`` or the environment names."""
 
 from __future__ import annotations
 

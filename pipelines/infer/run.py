@@ -98,7 +98,7 @@ def infer(options: InferOptions) -> InferResult:
 
 @contextmanager
 def _study(options: InferOptions, archive: Archive | None) -> Iterator[Path]:
-    """Where the study is to be read from."""
+    """The source that the study is read from."""
     if archive is None or options.study is None:
         yield options.source or Path()
         return

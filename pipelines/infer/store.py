@@ -1,4 +1,4 @@
-"""Where folders of cases go: a folder, or a place that fsspec reaches (``s3://``, ``gs://``, ``memory://``).
+"""Destination of case folders: a folder, or a location that fsspec reaches (``s3://``, ``gs://``, ``memory://``).
 
 A case is complete or absent. In a folder it is written under a temporary name and renamed. Object storage has no
 renaming: a case's files are uploaded one by one, each whole, and ``provenance.json`` last; a case without it counts as
@@ -38,7 +38,7 @@ _TEMPORARY_SUFFIX = ".tmp"
 
 
 class Destination(NamedTuple):
-    """Where folders of cases go; picklable.
+    """Destination of case folders; picklable.
 
     Attributes:
         location: a folder or a URL.

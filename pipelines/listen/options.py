@@ -1,4 +1,4 @@
-"""What ``mose-med listen`` is asked to do."""
+"""Options of ``mose-med listen``."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _LOOK_S, _AGAIN_S = 0.5, 30.0
 
 
 class Target(Protocol):
-    """Where objects go."""
+    """A destination of objects."""
 
     @property
     def name(self) -> str:

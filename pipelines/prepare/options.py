@@ -99,7 +99,7 @@ class SplitOptions(CaseOptions):
         return split
 
     def split_record(self, split: Mapping[str, str]) -> dict[str, Any]:
-        """What decides the split, without naming a patient."""
+        """Options that decide the split, without naming a patient."""
         if self.split_csv is None:
             return {"salt": self.split_salt, "fractions": list(self.fractions)}
         return {"sha256_of_parts": hashlib.sha256(json.dumps(sorted(split.items())).encode()).hexdigest()}
@@ -107,7 +107,7 @@ class SplitOptions(CaseOptions):
 
 @dataclass(frozen=True)
 class PrepareLidcOptions(SplitOptions):
-    """What of LIDC-IDRI is prepared."""
+    """Options for preparing LIDC-IDRI."""
 
     lidc_root: LidcRoot
     output_dir: OutputDir
@@ -132,7 +132,7 @@ class PrepareLidcOptions(SplitOptions):
 
 @dataclass(frozen=True)
 class AuditLidcOptions:
-    """What LIDC-IDRI is counted with."""
+    """Options for counting LIDC-IDRI."""
 
     crops: CropOptions = field(default_factory=CropOptions)
     split_csv: SplitCsv = None

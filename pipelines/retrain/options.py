@@ -29,7 +29,7 @@ __all__ = ["RetrainOptions"]
 
 @dataclass(frozen=True)
 class RetrainOptions:
-    """What is trained on what, and when the result becomes the champion."""
+    """Data and model of a retraining, and the rule for promotion."""
 
     datalist: Datalist
     output_dir: OutputDir

@@ -29,7 +29,7 @@ __all__ = ["TrainOptions"]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What is trained on what; without MLflow, a training is not tracked, and a message says so."""
+    """Data, model and limits of a training; without MLflow, a training is not tracked, and a message says so."""
 
     datalist: Datalist
     output_dir: OutputDir

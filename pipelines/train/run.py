@@ -174,7 +174,7 @@ def _settings(options: TrainOptions, paths: list[Path], datalist: Datalist) -> d
 
 
 def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
-    """What decides the weights, for :func:`claim_with_content`."""
+    """Options that decide the weights, for :func:`claim_with_content`."""
     elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
     record = {"bundle": options.bundle, "datalist_sha256": file_sha256(options.datalist), "threads": options.threads}

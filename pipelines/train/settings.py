@@ -124,7 +124,7 @@ def data_settings(datalist: Datalist, base: Mapping[str, Any], config: Mapping[s
 
 
 def _channels(datalist: Datalist) -> int:
-    """Of the first image: its last axis after three of space."""
+    """Channels of the first image: its last axis after three of space."""
     image = datalist.part("training")[0].image
     with named_nifti_errors(f"image {image} cannot be read"):
         shape = nib.load(image).shape

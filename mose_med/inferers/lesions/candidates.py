@@ -1,4 +1,4 @@
-"""Where the lesions of a region are, before anything is measured: listed positions, or what the marginal shows.
+"""Positions of the lesions of a region, before measurement: listed positions, or what the marginal shows.
 
 *Listed.* The lesion of a listed position is the connected component (26 neighbours) of the marginal above the
 threshold whose nearest voxel is nearest to the position, if that is within ``reach_mm`` (the voxel nearest to the

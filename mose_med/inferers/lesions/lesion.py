@@ -59,12 +59,12 @@ class Lesion(NamedTuple):
 
     @property
     def component(self) -> BoxMask | None:
-        """Of the marginal above the threshold, in the lesion's own region; None without one."""
+        """Component of the marginal above the threshold, in the lesion's own region; None without one."""
         return self.found() if callable(self.found) else self.found
 
     @property
     def name(self) -> str:
-        """What the list calls it; its number where it has no name."""
+        """Its name in the list; its number if it has no name."""
         return self.nodule_id or str(self.number)
 
     @property

@@ -113,7 +113,7 @@ def _found(source: LesionSource, rules: LesionRules, inside: NDArray[np.bool_] |
 
 
 def _components(source: LesionSource, rules: LesionRules) -> NDArray[np.int32]:
-    """Of the marginal above the threshold, (i, j, k) of the region's box."""
+    """Components of the marginal above the threshold, (i, j, k) of the region's box."""
     return labelled(source.crop(partial(_above, threshold=rules.threshold), source.region.box))[0]
 
 
@@ -157,12 +157,12 @@ def _sample(region: Region, n: int) -> NDArray[np.bool_]:
 
 
 def _marked(region: Region) -> NDArray[np.bool_]:
-    """Where any sample has a voxel."""
+    """Mask of the voxels that any sample has."""
     return np.asarray(region.sample_bits.any(axis=-1))
 
 
 def _in_samples(source: LesionSource, supports: Sequence[BoxMask]) -> list[list[Touching]]:
-    """Of every support what touches it in each sample, (M, K S)."""
+    """For every support, the components of each sample that touch it, (M, K S)."""
     samples = range(int(np.prod(source.num_samples)))
     crops = [partial(source.crop, partial(_sample, n=n)) for n in samples]
     by_sample = [touching_components(crop, supports, source.region.box) for crop in crops]
@@ -212,7 +212,7 @@ def _measured(seen: _Seen, number: int) -> Lesion:
 
 
 class _Means(NamedTuple):
-    """Of a lesion's voxels: expert probabilities (K,), entropies, and whether one is above one half."""
+    """Statistics of a lesion's voxels: expert probabilities (K,), entropies, and whether one is above one half."""
 
     expert_probs: NDArray[np.float64]
     total: float

@@ -1,4 +1,4 @@
-"""Where to look in a case: around listed nodules, over the lungs, or everywhere."""
+"""The regions to search in a case: around listed nodules, over the lungs, or everywhere."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _LEAST_PROB = np.float32(1e-12)
 
 
 class Prediction(NamedTuple):
-    """Of one window: foreground probability (K, F S, H, W), class by class, and expert probabilities (K,)."""
+    """Predictions of a window: foreground probability (K, F S, H, W), class by class, and expert probabilities (K,)."""
 
     window: Window
     foreground: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
 
 
 class BlendedSlice(NamedTuple):
-    """Of one slice of a box: foreground (K, F S, H, W) and expert probabilities (K, H, W), 0 where no window was."""
+    """A blended slice of a box: foreground (K, F S, H, W) and expert probabilities (K, H, W), 0 where no window was."""
 
     slice_index: int
     foreground: NDArray[np.float32]

@@ -63,7 +63,7 @@ class OrientedVolume(NamedTuple):
 
     @property
     def channels(self) -> tuple[NDArray[np.generic], ...]:
-        """Of the image, each (i, j, k)."""
+        """Channels of the image, each (i, j, k)."""
         return self.values, *self.further
 
 

@@ -71,7 +71,7 @@ class CaseFolder:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Of the classes, in the names of maps."""
+        """Marks of the classes, in the names of maps."""
         return class_marks(self.classes) or ("",)
 
     def has(self, kind: str) -> bool:

@@ -39,7 +39,7 @@ class CaseMaps(Protocol):
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
-        """By their numbers, from 1."""
+        """The lesions, in the order of their numbers, from 1."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ def write_case(
 
 
 def own_folder(folder: Path, number: int) -> Path:
-    """Where the maps of a lesion's own region are, if the case has them."""
+    """Folder of the maps of a lesion's own region, if the case has them."""
     return folder / f"lesion-{number}"
 
 

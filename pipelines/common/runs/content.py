@@ -1,4 +1,4 @@
-"""What the input of a run held, so that a run of the same options does not mistake other data for the same.
+"""The content of the input of a run, so that a run of the same options does not mistake other data for the same.
 
 Beside the options, in ``private/`` of the output folder, stand size, time of change and SHA-256 of every file. Run
 again, a file is read only where its size or its time differs. Where a digest would cost more than the run itself, a
@@ -115,12 +115,12 @@ class Content:
 
     @property
     def sha256(self) -> str:
-        """Of all names and what they hold."""
+        """Hash of all names and their content."""
         content = [(name, seen.sha256) for name, seen in self._seen.items()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def change(self) -> str | None:
-        """What an earlier run saw differently, in words; None if nothing, or if none has left a note."""
+        """Difference from an earlier run, in words; None if there is none, or no earlier run left a note."""
         if not self._earlier:
             return None
         changed = [f"{name} has changed" for name in self._seen.keys() & self._earlier if self._differs(name)]

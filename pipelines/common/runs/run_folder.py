@@ -118,7 +118,7 @@ def options_record(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_options(folder: Path) -> dict[str, Any] | None:
-    """What is recorded in a folder; None if there is no record, or none that can be read."""
+    """The record of a folder; None if there is no readable record."""
     try:
         found = json.loads((folder / OPTIONS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What is reported of a case that failed: the stage, the reason in one line, and what to do.
+"""The report of a failed case: the stage, the reason in one line, and what to do.
 
 ``failed.csv`` must not say whose the study was. Paths, names of files and UIDs are taken out of the reason; the
 journal, which is private, keeps them.

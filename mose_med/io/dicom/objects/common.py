@@ -1,4 +1,4 @@
-"""What the DICOM objects of one case have in common: identifiers, dates, codes and the model that made them.
+"""Shared by the DICOM objects of one case: identifiers, dates, codes and the model that made them.
 
 Identifiers follow from the request (a text with input, options and versions), and dates are the source's own, so
 that the same request gives the same bytes: an archive that holds an object already is sent the same object again.
@@ -96,7 +96,7 @@ class CaseObjects(NamedTuple):
         }
 
     def patient_and_study(self) -> dict[str, Any]:
-        """What objects that are not made of images take from the source."""
+        """Arguments of objects that are not made of images, from the source."""
         header = self.source.header
         return {
             "patient_id": header.PatientID,

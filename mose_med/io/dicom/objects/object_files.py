@@ -41,7 +41,7 @@ def read_object(path: Path, *, stop_before_pixels: bool = False) -> pydicom.Data
 
 
 def drawn_on(dataset: pydicom.Dataset) -> DrawnOn:
-    """Which series a SEG or an RTSTRUCT refers to."""
+    """The series that a SEG or an RTSTRUCT refers to."""
     frames = {str(dataset.get("FrameOfReferenceUID") or "")}
     series = {str(item.get("SeriesInstanceUID") or "") for item in dataset.get("ReferencedSeriesSequence") or ()}
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():

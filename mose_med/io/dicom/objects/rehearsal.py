@@ -55,7 +55,7 @@ def rehearse(source: SourceSeries, names: Sequence[str]) -> None:
 
 
 def _kind(image: Dataset) -> tuple[str, ...]:
-    """What slices have in common but their own name and place: one of each kind is tried."""
+    """The attributes of a slice except its name and position: one slice of each kind is tried."""
     return tuple(str(element) for element in image if element.keyword not in _OWN)
 
 

@@ -50,7 +50,7 @@ def read_to_send(path: Path) -> pydicom.FileDataset:
 
 
 def _bytes_of_frames(dataset: pydicom.Dataset) -> int:
-    """Of an image with several frames; others have no separate frames."""
+    """Bytes of the frames of an image with several frames; 0 for others."""
     bits = dataset.get("BitsAllocated", 0) * dataset.get("NumberOfFrames", 0)
     return int(bits) * int(dataset.get("Rows", 0)) * int(dataset.get("Columns", 0)) // 8
 

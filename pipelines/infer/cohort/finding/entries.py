@@ -61,7 +61,7 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> str:
-        """By which the journal knows the case."""
+        """Key of the case in the journal."""
         acquisition = () if self.acquisition is None else (str(self.acquisition),)
         return "\t".join((os.path.abspath(self.source), self.series or "", self.case or "", *acquisition))
 

@@ -1,4 +1,4 @@
-"""What the search for cases skipped: by name on the terminal, and by number alone in the log."""
+"""Files that the search for cases skipped: names on the terminal, only numbers in the log."""
 
 from __future__ import annotations
 

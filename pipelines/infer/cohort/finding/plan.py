@@ -1,4 +1,4 @@
-"""What is left to do of a cohort: cases without a result of the same request, by journal and hash of the result."""
+"""The remaining work of a cohort: cases without a result of the same request, by journal and hash of the result."""
 
 from __future__ import annotations
 

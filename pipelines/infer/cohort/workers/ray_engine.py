@@ -26,7 +26,7 @@ __all__ = ["RayEngine"]
 
 
 class _Call(NamedTuple):
-    """What an actor was asked: whether it has a place, to load its model, or to do a case."""
+    """The request to an actor: confirm its place, load its model, or do a case."""
 
     worker: _ActorWorker
     what: Literal["place", "load", "work"]

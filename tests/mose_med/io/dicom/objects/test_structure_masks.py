@@ -100,7 +100,7 @@ def test_of_two_classes_all_regions_but_the_body_are_one(tmp_path: Path, write_r
     [
         (
             rectangle(2, 4, 2, 4, 5) + np.outer([0, 0, 2, 2], [0, 0, 1]),
-            "on the slices of its image: .* through 1.0",
+            "on the slices of its image: .* crosses 1.0",
         ),
         (rectangle(2, 4, 2, 4, 11.6), "must lie within its image: a contour extends past the edge"),
         (rectangle(2, 23.6, 2, 4, 5), "must lie within its image: a contour extends past the edge"),
