@@ -2,7 +2,7 @@
 
 Maps are requested by kind: ``masks`` are the samples of every expert (and those in the standard form, where they are
 drawn), ``foreground_probability`` the mean of each expert; the others are named as their files are. A network without
-experts (K = 1) has its samples in ``sample_masks``, and none of the maps that tell experts apart. A network of several
+experts (K = 1) has its samples in ``sample_masks``, and none of the maps that distinguish experts. A network of several
 foreground classes has each map once a class (``probability_class-vessel``); ``expert_probs`` is of all classes.
 
 Probabilities and entropies (nats) are stored as int16, in steps of :data:`STEP`, with the step as ``scl_slope`` of the

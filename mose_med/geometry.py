@@ -98,7 +98,7 @@ def grid_difference(
     cosines = (affine[:3, :3] / ours * (other_affine[:3, :3] / theirs)).sum(axis=0)
     turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
     if turned > 0.1:
-        return f"its axes are turned by {turned:.1f} degrees"
+        return f"its axes are rotated by {turned:.1f} degrees"
     return f"it lies {apart:.3g} mm away"
 
 

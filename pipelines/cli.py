@@ -30,7 +30,7 @@ from pipelines.train import command as train
 
 __all__ = ["app", "commands_in_order", "invoke", "main"]
 
-#: As the work goes: look, prepare, train, judge, use, keep up, hand on.
+#: In the order of the work: look, prepare, train, judge, use, keep up, hand on.
 _IN_ORDER = (
     doctor,
     info,
@@ -50,7 +50,7 @@ _IN_ORDER = (
 
 
 def commands_in_order() -> list[str]:
-    """Names of the commands, and of groups of them, as the work goes."""
+    """Names of the commands, and of groups of them, in the order of the work."""
     return [module.__name__.split(".")[1] for module in _IN_ORDER]
 
 

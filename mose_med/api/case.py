@@ -70,12 +70,12 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the study's grid (i, j, k)."""
+        """Shape of the study's grid (i, j, k)."""
         return self._maps.shape
 
     @property
     def affine(self) -> Affine:
-        """Of the study's grid, RAS mm, (4, 4)."""
+        """Affine of the study's grid, RAS mm, (4, 4)."""
         return self._maps.affine
 
     @property
@@ -90,7 +90,7 @@ class Case:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the foreground classes; of a folder, where it says so. Each lesion has one, its ``label``."""
+        """Names of the foreground classes, if they are known. Each lesion has one, its ``label``."""
         return self._maps.classes
 
     @cached_property
@@ -161,15 +161,15 @@ class Case:
 
         Args:
             folder: of the case; its name is that of the case in the report.
-            overwrite: replace the folder of a case that is there; what is no case is never replaced.
+            overwrite: replace an existing case folder; anything else is never replaced.
             options: ``dicom``, ``dicom_seg``, ``dicom_seg_obstacle``, ``keep_identity``, ``maps``, ``outputs`` and
-                ``report``, where they are not those of :meth:`Model.infer`. A case from a folder is copied as it is.
+                ``report``, where they are not those of :meth:`Model.infer`. A case from a folder is copied unchanged.
 
         Returns:
             The folder.
 
         Raises:
-            ConfigError: if the folder is there, or an option does not fit.
+            ConfigError: if the folder exists, or an option is invalid.
             DataError: if DICOM objects are wanted and cannot be made.
         """
         target = Path(folder)
@@ -196,7 +196,7 @@ class Case:
             shutil.copytree(self._maps.folder, folder, dirs_exist_ok=True)
 
     def _writing(self) -> AbstractContextManager[object]:
-        """The stage that a case that was inferred is in while it is written."""
+        """The writing stage of an inferred case."""
         return nullcontext() if self._inferred is None else self._inferred.stages.enter("write")
 
     def _with(self, options: Mapping[str, Any]) -> Case:
@@ -206,7 +206,9 @@ class Case:
             raise ConfigError(f"save takes {', '.join(_OF_WRITING)}, got {other!r}: pass it to infer")
         if self._inferred is None:
             if options:
-                raise ConfigError(f"a case from a folder is copied as it is, got {', '.join(options)}: infer it again")
+                raise ConfigError(
+                    f"a case read from a folder is copied unchanged, got {', '.join(options)}: infer it again"
+                )
             return self
         request = dataclasses.replace(
             self._inferred.request, options=ResultOptions.of(options, self._inferred.request.options)
@@ -260,20 +262,20 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / PROVENANCE_NAME).is_file():
-        raise ConfigError(f"{folder} is there already and is not the folder of a case: name another")
+        raise ConfigError(f"{folder} already exists and is not a case folder: name another")
     if not overwrite:
         raise _in_the_way(folder)
 
 
 def _in_the_way(folder: Path) -> ConfigError:
-    return ConfigError(f"{folder} is there already: name another folder, or pass overwrite=True")
+    return ConfigError(f"{folder} already exists: name another folder, or pass overwrite=True")
 
 
 def open_case(folder: str | os.PathLike[str]) -> Case:
     """Open the folder of a case that ``mose-med infer`` or :meth:`Case.save` wrote; maps are read when asked for.
 
     Raises:
-        DataError: if it is no finished case: the message names the file that is missing or the entry that does not fit.
+        DataError: if it is not a finished case: the message names the missing file or the invalid entry.
     """
     maps = open_folder(Path(folder))
     return Case(maps, maps.name)

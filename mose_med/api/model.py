@@ -48,7 +48,7 @@ class Model:
     _tried: dict[AskedPrecision, Precision] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def precision(self, asked: AskedPrecision = "auto") -> Precision:
-        """What the network computes in; ``auto`` is tried once.
+        """Precision of the network; ``auto`` is measured once.
 
         Raises:
             ConfigError: if there is no such precision.
@@ -61,7 +61,7 @@ class Model:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What is done to HU before the network."""
+        """Preprocessing of HU values for the network."""
         return self.config.preprocessing
 
     @property
@@ -92,12 +92,12 @@ class Model:
             options: those of ``mose-med infer`` by their Python names (:class:`~mose_med.api.options.ResultOptions`).
 
         Raises:
-            ConfigError: if an option does not fit.
+            ConfigError: if an option is invalid.
             DataError: if the study, a list or a position cannot be used.
-            GeometryError: if the geometry of the study does not fit.
+            GeometryError: if the geometry of the study is not supported.
         """
         if nodules is not None and "region" in options:
-            raise ConfigError("region says where to look without nodules, got both: give one of them")
+            raise ConfigError("region applies only without nodules, got both: pass one of them")
         result = ResultOptions.of(options)
         channels = list(image) if isinstance(image, list | tuple) else [image]
         paths = [Path(one) for one in channels if isinstance(one, str | os.PathLike)]
@@ -123,7 +123,7 @@ class Model:
     def read(
         self, request: CaseRequest, *, study: Study | None = None, nodules: Sequence[Nodule] | None = None
     ) -> CaseInput:
-        """Read what a case names, as :func:`~mose_med.api.reading.read_case`, with the channels of the network."""
+        """Read the inputs of a case, as :func:`~mose_med.api.reading.read_case`, with the channels of the network."""
         return read_case(request, study=study, nodules=nodules, num_channels=self.network.in_channels)
 
     def infer_input(self, request: CaseRequest, read: CaseInput, stages: Stages) -> Case:
@@ -132,7 +132,7 @@ class Model:
         Args:
             request: what is asked for.
             read: of the request.
-            stages: what has taken how long.
+            stages: the time of each stage.
         """
         distribution = _distribution(self, request.options, read)
         if read.nodules is not None:
@@ -163,7 +163,7 @@ def load_model(
         tracking_uri: MLflow server, SQLite URI or folder of the registry.
 
     Raises:
-        ConfigError: if there is no checkpoint, it is not of this project, or an argument does not fit.
+        ConfigError: if there is no checkpoint, it is not of this project, or an argument is invalid.
         DataError: if the file is damaged, or the registry cannot be reached.
         MissingDependencyError: if a registry is named and MLflow is not installed.
     """
@@ -178,7 +178,7 @@ def load_model(
         with registered_bundle(str(path), tracking_uri) as bundle:
             return _loaded(bundle, where, str(path))
     if tracking_uri is not None:
-        raise ConfigError(f"tracking_uri goes with {_REGISTERED}name@alias, got {path}: leave it out")
+        raise ConfigError(f"tracking_uri applies only to {_REGISTERED}name@alias, got {path}: leave it out")
     checkpoint = chosen_checkpoint(None if path is None else Path(path))
     return _loaded(checkpoint, where, str(checkpoint))
 

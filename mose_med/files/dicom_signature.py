@@ -11,7 +11,7 @@ __all__ = ["HEAD_BYTES", "PREFIX", "begins_as_dicom", "missing_beginning"]
 
 _PREAMBLE = bytes(128)
 PREFIX = b"DICM"
-#: This much of a file is enough to tell.
+#: This much of a file is enough to decide.
 HEAD_BYTES = 132
 #: An element of group 2 or 8, which come first: with the letters of its type, or with a length of less than 4096.
 _FIRST_ELEMENT = re.compile(

@@ -34,7 +34,7 @@ _SUFFIX = ".run"
 _TELL_AFTER_S = 2.0
 _POLL_S = 0.1
 _TRIES = 100
-#: What file systems answer that have no hard links or no exclusive creation.
+#: Errors of file systems without hard links or exclusive creation.
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.EMLINK)
 _NOT_WRITABLE = (errno.EACCES, errno.EROFS)
 
@@ -66,11 +66,11 @@ class RunLock:
         self._descriptor = -1
         self._copies: dict[Path, int] = {}
         self._left = threading.Event()
-        #: Whether the file system lets one run keep another from something.
+        #: Whether locks work on the file system.
         self.can_lock = True
 
     def join(self, *, alone: bool = False) -> None:
-        """Show that this run is there; one that may not write into the folder need not.
+        """Announce this run; not needed if the run may not write into the folder.
 
         Args:
             alone: refuse to join another run.
@@ -86,7 +86,7 @@ class RunLock:
                 raise
 
     def leave(self) -> None:
-        """Take the sign away, and folders that were made for it and hold nothing."""
+        """Remove the sign, and empty folders that were made for it."""
         self._left.set()
         if self._sign is not None:
             os.close(self._descriptor)
@@ -97,7 +97,7 @@ class RunLock:
                 path.rmdir()
 
     def others(self) -> list[OtherRun]:
-        """Runs beside this one, silent ones last; signs of runs that are gone are removed."""
+        """Other runs, silent ones last; signs of runs that are gone are removed."""
         files = [file for place in self._places if place.is_dir() for file in place.iterdir() if file != self._sign]
         others = []
         for file in (file for file in files if file.name not in (_LOCK_NAME, _BREAKING_NAME)):
@@ -110,7 +110,7 @@ class RunLock:
 
     @contextmanager
     def locked(self) -> Iterator[bool]:
-        """What no two runs do at the same time; whether no other run is there, silent ones included, for certain.
+        """Hold the lock; yield whether certainly no other run is there, silent ones included.
 
         Raises:
             ConfigError: if a run that is silent has the lock.
@@ -127,7 +127,7 @@ class RunLock:
 
     @contextmanager
     def leaving(self) -> Iterator[bool]:
-        """What is done at a run's end, locked; whether it is the last, silent runs apart."""
+        """Hold the lock at the end of a run; yield whether the run is the last, silent ones not counted."""
         with self.locked():
             last = all(other.silent_s for other in self.others())
             if not last and self._sign is not None:
@@ -140,7 +140,7 @@ class RunLock:
         token = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         joining, sign = self._place / f".{token}", self._place / f"{token}{_SUFFIX}"
         for _ in range(_TRIES):
-            with contextlib.suppress(FileNotFoundError):  # a run that left took the empty folder away
+            with contextlib.suppress(FileNotFoundError):  # a run that ended removed the empty folder
                 self._place.mkdir(parents=True, exist_ok=True)
                 self._descriptor = create_sign(joining)
                 self._sign = joining
@@ -161,7 +161,7 @@ class RunLock:
                     os.utime(path)
 
     def _try_lock(self, lock: Path) -> None:
-        """Find out whether the file system refuses to make the same lock twice; say so if it does not."""
+        """Check that the file system refuses to create the same lock twice; warn if it does not."""
         try:
             self.can_lock = self._take(lock) and not self._take(lock)
         except OSError as error:
@@ -171,13 +171,13 @@ class RunLock:
         self._release(lock)
         if not self.can_lock:
             _LOGGER.warning(
-                "%s is on a file system that cannot lock: start nothing else there at the same time, --shard runs "
-                "apart, which write tables of their own (a run without --shard afterwards writes those of all)",
+                "%s is on a file system without locks: start no other run there at the same time, except "
+                "--shard runs, which write separate tables (a later run without --shard writes the tables of all)",
                 self.folder,
             )
 
     def _take(self, lock: Path) -> bool:
-        """Whether the lock could be had."""
+        """Whether the lock was acquired."""
         try:
             os.link(self._sign or "", lock)
         except FileExistsError:
@@ -196,7 +196,7 @@ class RunLock:
         return True
 
     def _release(self, lock: Path) -> None:
-        """Let go of a lock, unless somebody removed it and it is another run's by now."""
+        """Release a lock, unless it was removed and now belongs to another run."""
         copy = self._copies.pop(lock, None)
         with contextlib.suppress(OSError):
             if os.path.samestat(os.fstat(self._descriptor if copy is None else copy), lock.stat()):
@@ -256,7 +256,7 @@ def taking_part(folder: Path, *, beside: bool = False, kind: str = "output folde
 
 @contextmanager
 def alone_in(folder: Path, *, beside: bool = False, kind: str = "output folder") -> Iterator[None]:
-    """Have a folder that no other run may write to meanwhile; see :class:`RunLock`.
+    """Reserve a folder, so that no other run may write to it; see :class:`RunLock`.
 
     Raises:
         ConfigError: if another run has it, naming host and process.

@@ -1,9 +1,9 @@
 """Files by which a run shows that it is there, and whose they are.
 
-A sign tells host, process and start of a run. It is touched every 15 s, and locked with ``flock`` where the file system
-can. On the machine of the run, ``flock`` or the table of processes says whether the run is there or gone. On another
-machine the time of the sign decides: a run that has not touched it for two minutes is *silent*. It may be gone, or only
-cut off, so it is never taken for gone.
+A sign records host, process and start of a run. It is touched every 15 s, and locked with ``flock`` where the file
+system can. On the machine of the run, ``flock`` or the table of processes says whether the run is there or gone. On
+another machine the time of the sign decides: a run that has not touched it for two minutes is *silent*. It may be gone,
+or only cut off, so it is never taken for gone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OtherRun(NamedTuple):
     sign: Path
 
     def __str__(self) -> str:
-        """Which run it is, and what to do if it is gone."""
+        """The run in words, and what to do if it is gone."""
         who = f"a run on {self.host} (process {self.process})"
         if not self.silent_s:
             return who
@@ -40,7 +40,7 @@ class OtherRun(NamedTuple):
 
 
 def create_sign(path: Path) -> int:
-    """Create a file that tells of this run; its descriptor, which keeps it locked where that can be done.
+    """Create the sign of this run; return its descriptor, which keeps it locked where possible.
 
     Raises:
         FileExistsError: if there is such a file.
@@ -98,7 +98,7 @@ def _this_run() -> dict[str, Any]:
 
 
 def _told(descriptor: int) -> Mapping[str, Any]:
-    """What a sign tells; nothing if it was not written yet."""
+    """Content of a sign; empty if it was not written yet."""
     try:
         told: Mapping[str, Any] = json.loads(os.read(descriptor, 4096))
     except ValueError:
@@ -120,7 +120,7 @@ def _is_there(descriptor: int, told: Mapping[str, Any]) -> bool | None:
 
 @functools.cache
 def _system() -> str:
-    """Which running kernel this is."""
+    """Identity of the running kernel."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -129,7 +129,7 @@ def _system() -> str:
 
 @functools.cache
 def _processes() -> str:
-    """Which table of processes this is; empty if that is not known."""
+    """Identity of the table of processes; empty if unknown."""
     try:
         return f"{_system()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:

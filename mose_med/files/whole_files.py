@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = ["folder_written_whole", "keep_as", "remove_left_over", "write_json", "written_whole"]
 
-#: What file systems say that cannot sync a folder.
+#: Errors of file systems that cannot sync a folder.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -69,7 +69,7 @@ def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | Non
 
 
 def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
-    """Rename to a name that is free; a folder that is there is not touched unless it may be overwritten."""
+    """Rename to a free name; an existing folder is replaced only if it may be overwritten."""
     try:
         temporary.rename(folder)
     except OSError as error:
@@ -118,6 +118,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_left_over(target: Path) -> None:
-    """Delete what killed processes have left of ``target``; no process may be writing it now."""
+    """Delete what killed processes left of ``target``; no process may be writing it now."""
     for left_over in target.parent.glob(f".{target.name}.*.tmp"):
         left_over.unlink()

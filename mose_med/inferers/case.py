@@ -80,7 +80,7 @@ def infer_case(
             (a :class:`~mose_med.ct_image.CtImage` or MONAI's ``MetaTensor``), in any orientation.
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
-            region of its own: what else is listed does not change what is said of its lesion.
+            region of its own: other positions do not change its lesion.
         region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
@@ -90,12 +90,12 @@ def infer_case(
         codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
             the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network.
-        overlap: of neighbouring windows of a slice in a search, as a share of a window.
+        overlap: of neighbouring windows of a slice in a search, as a fraction of a window.
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
         lesion_threshold: marginal probability above which voxels are of a lesion.
         min_lesion_ml: smallest lesion that a search reports.
-        num_standard: N', samples of the standard form to draw besides.
+        num_standard: N', samples of the standard form to draw as well.
         classes: names of the foreground classes, each of which has regions and lesions of its own; ``class-1`` and so
             on if None.
         precision: of the network's products; see :mod:`mose_med.inferers.precision`, which can choose it.
@@ -105,7 +105,7 @@ def infer_case(
         Masks, probabilities and lesions on the image's own grid.
 
     Raises:
-        ConfigError: if an argument does not fit, or the network is not one for slices of CT.
+        ConfigError: if an argument is invalid, or the network is not one for slices of CT.
         ShapeError: if the image or the positions have the wrong shape.
         GeometryError: if the affine or the grid of the lung mask does not fit.
         DataError: if a position lies outside the image, or there are no lungs.
@@ -161,7 +161,7 @@ def infer_case(
             ]
             found = find_lesions(sources, rules, listed=wanted.listed, inside=searched)
             lesions += found
-            # All classes take the expert of a sample from the same lesions, so that it is the same one.
+            # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
             regions += [choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled]
     return CaseDistribution(
         shape=shape,
@@ -198,7 +198,7 @@ def _class_names(network: StochasticNetwork, classes: Sequence[str] | None) -> t
 def _shares(
     asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64], num_classes: int
 ) -> tuple[NDArray[np.bool_] | None, ...] | None:
-    """For every region of every class; they are the same for all classes."""
+    """Shares for every region of every class; they are the same for all classes."""
     positions = [region.listed.position_mm for region in asked if region.listed is not None]
     shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
     of_classes = [share for share in shares for _ in range(num_classes)]

@@ -2,11 +2,11 @@
 
 Maps are named as the files of a case folder are: ``expert-1_samples`` (i, j, k, S) and
 ``expert-1_foreground_probability`` for each expert, ``expert_probs`` (i, j, k, K), ``probability``, ``consensus``,
-``entropy`` and ``entropy_between_experts`` (nats), and ``samples`` (i, j, k, N') where the standard form was asked
-for. Without experts (K = 1) the samples are ``sample_masks``, and no map tells experts apart. Outside every window the
+``entropy`` and ``entropy_between_experts`` (nats), and ``samples`` (i, j, k, N') where the standard form was asked for.
+Without experts (K = 1) the samples are ``sample_masks``, and no map distinguishes experts. Outside every window the
 network did not look: all maps are 0 there. Several foreground classes have maps of their own, such as
-``probability_class-vessel``. Each listed position has a region of its own; where regions share voxels, a
-voxel is that of the nearest position, and :meth:`CaseDistribution.alone` has the rest.
+``probability_class-vessel``. Each listed position has a region of its own; where regions share voxels, a voxel is that
+of the nearest position, and :meth:`CaseDistribution.alone` has the rest.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class CaseDistribution:
             foreground classes one for each class, class by class, before the next box.
         lesions: one for each listed position, in the order of the list; or what was found, the largest first.
         storage: of the arrays of the regions.
-        num_windows: that the network was shown.
+        num_windows: number of windows.
         shares: of every region the voxels (i, j, k) of its box that the dense maps take from it, None for all; None if
             no two regions share a voxel.
         classes: names of the foreground classes.
@@ -124,7 +124,7 @@ class CaseDistribution:
         return found
 
     def alone(self, number: int) -> CaseDistribution:
-        """The same case with one lesion and its own region alone, of all classes, whatever else was listed.
+        """The same case with one lesion and its own region alone, of all classes, regardless of the other positions.
 
         Raises:
             ConfigError: if there is no lesion of that number.
@@ -214,7 +214,7 @@ class CaseDistribution:
         return maps[name]
 
     def _maps(self) -> dict[str, tuple[MapFormat, list[_OfRegion]]]:
-        """Of each map the format, and what its channels are of a region."""
+        """Format of each map, and the function of a region that gives its channels."""
         marks, of_one = class_marks(self.classes), self._maps_of_one_class()
         return {
             of_class(name, mark): (replace(form, class_index=index), channels)

@@ -1,4 +1,4 @@
-"""Regions: the boxes of a case where the network looked, and what it said there.
+"""Regions: the boxes of a case where the network looked, and its predictions there.
 
 Everything is kept per voxel of the input's own grid and small: the N = K S sample masks as bits, expert means and
 gating in half precision. Axes: i, j, k space, K experts, S samples per expert, ``n = k S + s``.
@@ -39,7 +39,7 @@ def unpack(bits: NDArray[np.uint8], index: int) -> NDArray[np.bool_]:
 
 
 class Region(NamedTuple):
-    """What the network said in one box of the input's grid.
+    """Predictions of the network in one box of the input's grid.
 
     Attributes:
         box: where.
@@ -64,7 +64,7 @@ class Region(NamedTuple):
         )
 
     def looked(self) -> NDArray[np.bool_]:
-        """Where a window was, (i, j, k)."""
+        """Mask of the voxels that a window covers, (i, j, k)."""
         return self._total() > 0
 
     def expert_prob(self, expert: int) -> NDArray[np.float32]:
@@ -79,9 +79,9 @@ class Region(NamedTuple):
         return probs
 
     def experts(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Of one expert after the other its probability and its mean foreground probability, (i, j, k).
+        """For each expert in turn, its probability and its mean foreground probability, (i, j, k).
 
-        One at a time stays in cache, which arrays of all do not.
+        Arrays of one expert fit in the cache, those of all do not.
         """
         divisor = self._divisor()
         for expert in range(self.gating.shape[-1]):
@@ -95,7 +95,7 @@ class Region(NamedTuple):
         return marginal
 
     def _total(self) -> NDArray[np.float32]:
-        """Sum of the gating (i, j, k), one but for rounding where a window was."""
+        """Sum of the gating (i, j, k), one except for rounding where a window was."""
         total = np.zeros(self.box.shape, dtype=np.float32, order="F")
         for expert in range(self.gating.shape[-1]):
             total += _float32(self.gating[..., expert])
@@ -107,7 +107,7 @@ class Region(NamedTuple):
         return total
 
     def consensus(self) -> NDArray[np.bool_]:
-        """Where the marginal probability is above one half, (i, j, k)."""
+        """Mask of a marginal probability above one half, (i, j, k)."""
         return self.probability() > 0.5
 
 
@@ -133,15 +133,15 @@ def assembled(
     release: Callable[[], None] = lambda: None,
     shares: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> NDArray[Scalar]:
-    """What regions say of a box of the input's grid, together.
+    """A quantity of several regions in a box of the input's grid.
 
     Args:
         regions: of the case.
         quantity: of a region, (i, j, k); computed a few slices at a time.
         box: of the input's grid.
         dtype: of the result.
-        release: called after every few slices, to let their pages go.
-        shares: of every region the voxels (i, j, k) of its box that it tells of, or None for all; None if no two
+        release: called after every few slices, to release their pages.
+        shares: of every region the voxels (i, j, k) of its box that it provides, or None for all; None if no two
             regions share a voxel.
 
     Returns:
@@ -182,9 +182,9 @@ def _of_two_classes(foreground: NDArray[np.float32]) -> NDArray[np.float32]:
 def nearest_shares(
     boxes: Sequence[Box], positions_mm: Sequence[NDArray[np.float64]], affine: NDArray[np.float64]
 ) -> list[NDArray[np.bool_] | None]:
-    """Of every box the voxels that are nearer to its position than to that of any other box that holds them.
+    """For every box, the voxels that are nearer to its position than to that of any other box that holds them.
 
-    Of positions that are equally far, the one with the least coordinates has the voxel, whatever their order.
+    Of equally distant positions, the one with the smallest coordinates gets the voxel, in any order.
 
     Args:
         boxes: of the input's grid.

@@ -28,7 +28,7 @@ from mose_med.resampling import box_on_grid, box_on_slice
 
 __all__ = ["box_on_volume_grid", "region_room", "sample_region"]
 
-#: Slices after which the pages of a region that is kept in a file are let go.
+#: Slices after which the pages of a region that is kept in a file are released.
 _RELEASE_SLICES = 8
 #: Types of the arrays of a region, in their order.
 _DTYPES = (np.uint8, np.float16, np.float16, np.uint8)
@@ -50,7 +50,7 @@ def sample_region(
 
     Args:
         network: in eval mode.
-        volume: the case as the network looks at it.
+        volume: the case in the orientation and spacing of the network.
         windows: all windows that have a voxel of the box.
         box: of the oriented grid.
         noise: of the case.
@@ -85,7 +85,7 @@ def sample_region(
 
 
 def _oriented(region: Region, volume: OrientedVolume) -> Region:
-    """The same arrays as the network looks at the case."""
+    """The same arrays in the orientation of the network."""
     bits, means, gating, standard = (np.asarray(volume.steps.apply(array)) for array in region[1:])
     return Region(region.box, bits, means, gating, standard)
 
@@ -122,7 +122,7 @@ def region_room(box: Box, volume: OrientedVolume, noise: CaseNoise, num_classes:
 
 
 def _shapes(box: Box, noise: CaseNoise) -> list[tuple[int, ...]]:
-    """Of the arrays of a region, in their order."""
+    """Shapes of the arrays of a region, in order."""
     experts, compact = len(noise.deviates), noise.samples_per_expert
     channels = (-(-experts * compact // 8), experts, experts, -(-experts * noise.num_standard // 8))
     return [(*box.shape, number) for number in channels]

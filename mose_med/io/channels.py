@@ -49,7 +49,7 @@ def read_channels(
         nifti_transform: of every NIfTI file.
 
     Raises:
-        ConfigError: if an option does not fit.
+        ConfigError: if an option is invalid.
         DataError: if a channel cannot be used, or is DICOM beside others.
         GeometryError: if a channel lies on another grid than the first.
     """

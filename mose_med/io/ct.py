@@ -93,7 +93,9 @@ def read_study(
         )
     for option, value in (("series", series), ("acquisition", acquisition)):
         if value is not None:
-            raise ConfigError(f"{option} goes with DICOM input, got {value!r} for a volume in one file: leave it out")
+            raise ConfigError(
+                f"{option} applies only to DICOM input, got {value!r} for a volume in one file: leave it out"
+            )
     study = read_nifti(path, nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
     return of_one_volume(study, str(path), gantry_tilt)
 

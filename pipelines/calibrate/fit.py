@@ -30,7 +30,7 @@ Batches = Callable[[], Iterator[dict[str, Any]]]
 
 
 class Draw(NamedTuple):
-    """Which samples an image is given; the seed is that of random codes."""
+    """Options of the samples of an image; the seed is for random codes."""
 
     num_samples: int
     seed: int
@@ -105,7 +105,7 @@ class CalibrationFit:
         return self._table.calibration(self._choices[name].places()).reliability()
 
     def curves(self) -> dict[str, list[float]]:
-        """What was minimised on all images, at every temperature of the grid."""
+        """The objective on all images, at every temperature of the grid."""
         gating = self._choices["after"].gating[0]
         return {
             "temperature": list(TEMPERATURES),

@@ -47,7 +47,7 @@ def calibrate(options: CalibrateOptions) -> Calibration:
     An earlier calibration of the checkpoint has no influence: the fit begins at temperature 1.
 
     Raises:
-        ConfigError: if an option does not fit, the part is empty, or datalist and checkpoint do not belong together.
+        ConfigError: if an option is invalid, the part is empty, or datalist and checkpoint do not belong together.
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """
@@ -157,12 +157,12 @@ def _tell(found: Calibration, output_file: Path) -> None:
     for name, value in found.temperatures._asdict().items():
         if value in (TEMPERATURES[0], TEMPERATURES[-1]):
             _logger.warning(
-                "the temperature of the %s, %g, is at the end of the range: is the training finished?", name, value
+                "the temperature of the %s, %g, is at the limit of its range: is the training finished?", name, value
             )
     if not found.helps:
         _logger.warning(
             "cross-fitted ECE is %.3f %%, before %.3f %%: on other patients this calibration is not expected to help; "
-            "--undo takes it back",
+            "--undo removes it",
             found.cross_fitted.ece_percent,
             found.before.ece_percent,
         )

@@ -1,4 +1,4 @@
-"""Names of cases that tell nothing of the patient, and the private folder that links them back.
+"""Names of cases that do not identify the patient, and the private folder that links them back.
 
 A case is named by a keyed hash (HMAC-SHA-256) of its series UID, or of its content where there is none. The key and the
 map from names to sources lie in ``private/`` of the output folder, readable by the owner only.
@@ -85,12 +85,12 @@ def case_name(key: bytes, identity: str) -> str:
 
 
 def record_case(output_dir: Path, case: str, origin: str, source: Source) -> None:
-    """Enter a case, and where it is from, into the map; an earlier entry of it is replaced."""
+    """Add a case and its source to the map; an earlier entry of it is replaced."""
     add_to_case_map(output_dir, [(case, origin, source.patient_id, source.study_uid, source.series_uid)])
 
 
 def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]], suffix: str = "") -> None:
-    """Enter cases into the map; earlier entries of the same cases, and of sources not read before, are replaced.
+    """Add cases to the map; earlier entries of the same cases, and of sources not read before, are replaced.
 
     Args:
         output_dir: that has ``private/``.

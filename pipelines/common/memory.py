@@ -1,4 +1,4 @@
-"""Memory that runs out and processes that are ended from outside, told in one line with the way out.
+"""One-line errors, with advice, for exhausted memory and killed processes.
 
 Nothing here imports PyTorch: the parent process of a cohort asks, too.
 """
@@ -15,7 +15,7 @@ from mose_med.memory_errors import causes_of, ran_out_of_memory
 
 __all__ = ["causes_of", "lost_process", "named_memory_errors", "ran_out_of_memory"]
 
-#: How PyTorch tells that a process that loads data was ended.
+#: PyTorch's message when a process that loads data was killed.
 _LOST_LOADER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
 
@@ -39,7 +39,7 @@ def named_memory_errors(place: str, way_out: str) -> Iterator[None]:
 
 
 def lost_process(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says that a process that was to help has ended.
+    """Whether an error, or one that it came from, says that a worker process has ended.
 
     Example:
         >>> lost_process(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))

@@ -57,7 +57,7 @@ def process_folder(options: FolderOptions) -> list[Path]:
         The files that were written.
 
     Raises:
-        ConfigError: if an option does not fit, or there is no input folder.
+        ConfigError: if an option is invalid, or there is no input folder.
         DataError: if the series cannot be used.
         GeometryError: if its geometry does not fit.
     """

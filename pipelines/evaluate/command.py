@@ -45,5 +45,5 @@ def _chosen(given: dict[str, Any]) -> type:
     if len(kinds) != 1 or not {*_PAIRS[kinds[0]]} - {"checkpoint"} <= given.keys():
         found = " and ".join(f"--{name}" for name in inputs) or "none"
         raise ConfigError(f"give either --datalist (with --checkpoint) or --predictions and --references, got {found}")
-    refuse_others(given, kinds[0], f"does not go with --{_PAIRS[kinds[0]][0]}: leave it out")
+    refuse_others(given, kinds[0], f"cannot be combined with --{_PAIRS[kinds[0]][0]}: leave it out")
     return kinds[0]

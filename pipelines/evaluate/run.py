@@ -73,7 +73,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     ``samples.png``.
 
     Raises:
-        ConfigError: if an option does not fit, the part is empty, or datalist and checkpoint do not belong together.
+        ConfigError: if an option is invalid, the part is empty, or datalist and checkpoint do not belong together.
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """

@@ -1,10 +1,10 @@
 """``mose-med export bundle``: a trained model as one zip file that stands on its own.
 
 <name>/models/model.pt   the state dict that MONAI's commands load; model_config.json what it means, for our own
-       models/model.ts   the same as TorchScript that needs PyTorch alone
+       models/model.ts   the same as TorchScript that needs only PyTorch
        configs/          MONAI's, train.yaml with every setting of the training
        docs/README.md    model card with the measured scores; evaluation.json the scores as numbers; data_license.txt
-       scripts/          the modules of mose_med that the configs name, if the bundle shall need no mose_med
+       scripts/          the modules of mose_med that the configs name, if the bundle must not need mose_med
        large_files.yml   where files over 25 MB are, for the model zoo
        LICENSE  SHA256SUMS
 """
@@ -46,7 +46,7 @@ def export_bundle(options: ExportBundleOptions) -> Path:
     """Write the zip file; the same inputs and versions give the same bytes.
 
     Raises:
-        ConfigError: if checkpoint, evaluation, bundle or target do not fit.
+        ConfigError: if checkpoint, evaluation, bundle or target is not suitable.
         DataError: if the checkpoint is damaged.
     """
     target = options.output_file
@@ -79,7 +79,7 @@ def _scores(folder: Path, sha256: str, checkpoint: Path) -> Evaluation:
 
 
 def _bundle_of(checkpoint: Path) -> str:
-    """That of the checkpoint, if it is a bundle; else that of its training, and lidc if nothing tells."""
+    """That of the checkpoint, if it is a bundle; else that of its training, and lidc if both are unknown."""
     if checkpoint.is_dir() or checkpoint.suffix == ".zip":
         return named_bundle(checkpoint)
     training, record = checkpoint.parent, checkpoint.parent / OPTIONS_NAME

@@ -73,7 +73,7 @@ def large_files(files: Mapping[str, bytes], url: str) -> dict[str, bytes]:
         url: of the folder where they will be, each by its name.
 
     Raises:
-        ConfigError: if the address is none.
+        ConfigError: if the address is invalid.
     """
     if not url.startswith(("https://", "http://")):
         raise ConfigError(f"large-files must be the address of a folder, https://..., got {url!r}")
@@ -104,7 +104,7 @@ def _configs(texts: Iterable[str]) -> list[str]:
 
 
 def _names(texts: Mapping[str, str], model: ModelConfig) -> set[str]:
-    """Of mose_med, in the config files and behind the name of the network."""
+    """Names of mose_med in the config files, and that of the network."""
     network = network_class(model.network_name)
     own = f"{network.__module__}.{network.__qualname__}"
     return named_in([*(texts[name] for name in _configs(texts)), own])

@@ -47,7 +47,7 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
         The output folder.
 
     Raises:
-        ConfigError: if the datalist, an option or the output folder does not fit.
+        ConfigError: if the datalist, an option or the output folder is not suitable.
         DataError: if an image cannot be read.
     """
     datalist = load_datalist(options.datalist)

@@ -1,7 +1,7 @@
 """The modules of mose_med that config files name, as a package ``scripts`` of a bundle that needs no mose_med.
 
-A module comes with all that it imports of mose_med, and keeps its place: ``mose_med.data.dataset`` becomes
-``scripts.data.dataset``. The ``__init__`` of a package is left out, so that only what is used comes along: a name that
+A module is copied with all that it imports from mose_med, and keeps its path: ``mose_med.data.dataset`` becomes
+``scripts.data.dataset``. The ``__init__`` of a package is left out, so that only what is used is copied: a name that
 it hands on is imported from the module that defines it.
 """
 

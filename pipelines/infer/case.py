@@ -54,7 +54,7 @@ def run_case(model: Model, request: CaseRequest, destination: Destination, stage
     Raises:
         ConfigError: if the case is there with another request.
         DataError: if the study or the nodule list cannot be used.
-        GeometryError: if the geometry of the study does not fit.
+        GeometryError: if the geometry of the study is not supported.
     """
     with stages.enter("read"):
         read = model.read(request)
@@ -64,7 +64,7 @@ def run_case(model: Model, request: CaseRequest, destination: Destination, stage
 def finish_case(
     model: Model, request: CaseRequest, read: CaseInput, destination: Destination, stages: Stages
 ) -> CaseOutcome:
-    """Infer and write a case that was read, unless it is there already and may stay.
+    """Infer and write a case that was read, unless it exists and may stay.
 
     Raises:
         ConfigError: if the case is there with another request and may not be replaced.
@@ -74,7 +74,7 @@ def finish_case(
     wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
     resumed = not destination.overwrite and _is_done(store, case, wanted)
     if resumed:
-        _LOGGER.info("%s is done already", case)
+        _LOGGER.info("%s is already done", case)
     else:
         with stages.enter("infer"), _named_memory_errors(request):
             inferred = model.infer_input(request, read, stages)
@@ -85,7 +85,7 @@ def finish_case(
 
 
 def _is_done(store: ResultStore, case: str, wanted: dict[str, Any]) -> bool:
-    """Whether the case is there as wanted: the same request, options and weights; another is refused."""
+    """Whether the case exists as requested: the same request, options and weights; another is refused."""
     record = store.read(f"{case}/{PROVENANCE_NAME}")
     if record is None:
         return False
@@ -100,7 +100,7 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
     made_by, request = found["versions"]["mose-med"], wanted["request"]
     for name in request if made_by == __version__ else request.keys() & found["request"]:
         if found["request"].get(name) != request[name]:
-            return f"was made with another {name}"
+            return f"was made with a different {name}"
     options = found["options"] | {"version": made_by}
     return differing_option(options, options_record(wanted["options"]), accept_version=True)
 
@@ -119,4 +119,4 @@ def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any]
             inferred.write_files(folder, case)
     except FileExistsError as error:
         if not _is_done(store, case, wanted):
-            raise ConfigError(f"a folder {case} that no run made blocks the output: remove it") from error
+            raise ConfigError(f"the output has a folder {case} that no run made: remove it") from error

@@ -60,7 +60,7 @@ def claimed_output(
         options: that all cases have in common.
         overwrite: empty an output that was made with other options; one of the same options stays.
         accept_version: continue in an output that another version made.
-        keep_claim: of an output that was new, if this run fails before anything was done there.
+        keep_claim: keep the claim of a new output if this run fails before anything was done there.
 
     Raises:
         ConfigError: if the output holds results of other options or of another key, or may not be emptied now.
@@ -101,7 +101,7 @@ def require_key(store: ResultStore, home: Path) -> None:
     if not same:
         raise ConfigError(
             f"output {store} names its cases with a key that {home / PRIVATE_NAME} does not have: pass the "
-            "--private-dir of the runs before, or name another output"
+            "--private-dir of earlier runs, or name another output"
         )
 
 
@@ -139,7 +139,7 @@ def _key_id(key: bytes) -> str:
 
 
 def _withdraw(folder: Path, runs: RunLock) -> None:
-    """Take back the claim of a folder where no other run is, and nothing was done by any."""
+    """Remove the claim of a folder if no other run is there and none has done anything."""
     private = folder / PRIVATE_NAME
     claim = [folder / OPTIONS_NAME, private / KEY_NAME]
     with contextlib.suppress(OSError), runs.locked() as alone:

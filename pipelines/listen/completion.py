@@ -24,7 +24,7 @@ class Association(Protocol):
 
 
 class Completion:
-    """Which studies are on their way.
+    """The studies that are being received.
 
     Args:
         quiet_s: time without an object after which a study is complete.

@@ -63,7 +63,7 @@ class Inbox:
         """Keep an object, a whole DICOM file; it is on the disk when this returns.
 
         Raises:
-            DataError: if it does not say of which study it is.
+            DataError: if it does not name its study.
             QueueFullError: if a limit is reached.
         """
         study, instance = _named(content)

@@ -33,14 +33,14 @@ class Peer(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As messages tell it."""
+        """Its name in messages."""
         return f"{self.ae_title}@{self.host}:{self.port}"
 
     def store(self, files: Sequence[Path]) -> None:
-        """Send DICOM files; one whose compression the node does not take is sent uncompressed.
+        """Send DICOM files; one whose compression the node does not accept is sent uncompressed.
 
         Raises:
-            DataError: if the node cannot be reached, refuses the association, or does not keep a file.
+            DataError: if the node cannot be reached, refuses the association, or does not store a file.
         """
         datasets = [(file.name, read_to_send(file)) for file in files]
         if datasets:
@@ -74,7 +74,7 @@ class Peer(NamedTuple):
             if context.abstract_syntax == dataset.SOPClassUID
         }
         if not accepted:
-            raise DataError(f"{self.name} takes no objects like {name}")
+            raise DataError(f"{self.name} does not accept objects like {name}")
         if dataset.file_meta.TransferSyntaxUID not in accepted and dataset.file_meta.TransferSyntaxUID.is_compressed:
             dataset.decompress(generate_instance_uid=False)
         status = association.send_c_store(dataset)
@@ -82,4 +82,4 @@ class Peer(NamedTuple):
         if code is None:
             raise DataError(f"{self.name} ended the association during the transfer of {name}")
         if code != 0x0000 and code >> 12 != 0xB:
-            raise DataError(f"{self.name} did not keep {name} (status {code:04X})")
+            raise DataError(f"{self.name} did not store {name} (status {code:04X})")

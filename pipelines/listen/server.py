@@ -54,7 +54,7 @@ _LAST_FRAGMENT, _COMMAND = 2, 1
 
 @contextmanager
 def serving(inbox: Inbox, ae_title: str, address: tuple[str, int], allowed: Collection[str]) -> Iterator[int]:
-    """Answer other nodes meanwhile.
+    """Serve other nodes inside the context.
 
     Args:
         inbox: that takes what they send.
@@ -66,7 +66,7 @@ def serving(inbox: Inbox, ae_title: str, address: tuple[str, int], allowed: Coll
         The port.
 
     Raises:
-        ConfigError: if it cannot be listened on.
+        ConfigError: if the port cannot be used.
     """
     node = AE(ae_title=ae_title)
     node.add_supported_context(Verification)
@@ -94,7 +94,7 @@ def _require_free(address: tuple[str, int]) -> None:
     except OSError as error:
         host, port = address
         raise ConfigError(
-            f"port {port} of {host} cannot be listened on ({error.strerror}): name another --port or --host"
+            f"cannot listen on port {port} of {host} ({error.strerror}): name another --port or --host"
         ) from error
 
 

@@ -92,7 +92,7 @@ class Spool:
         return {path.stem for folder in folders for path in folder.glob("*.dcm")}
 
     def num_bytes(self) -> int:
-        """What all objects take; an object of several revisions counts once."""
+        """Bytes of all objects; an object of several revisions counts once."""
         found = (path.stat() for path in self.folder.glob("*/*/*.dcm"))
         return sum({status.st_ino: status.st_size for status in found}.values())
 

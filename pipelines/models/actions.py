@@ -76,7 +76,7 @@ def roll_back(registry: Registry, to: int | None) -> tuple[ModelVersion, ModelVe
         champion = registry.champion()
         if to is None and PROMOTED_OVER not in champion.tags:
             raise ConfigError(
-                f"version {champion.number} of {registry.model} was promoted over none: name one with --to"
+                f"version {champion.number} of {registry.model} had no champion before it: name one with --to"
             )
         target = registry.version(int(champion.tags[PROMOTED_OVER]) if to is None else to)
         if target.number == champion.number:

@@ -107,14 +107,14 @@ def promote(
         compare_with: compares the challenger with a champion.
 
     Raises:
-        ConfigError: if there is no champion, or the challenger has been made it by hand.
-        DataError: if the champion moves again and again.
+        ConfigError: if there is no champion, or the challenger was promoted by hand.
+        DataError: if the champion keeps changing.
     """
     champion = registry.champion()
     if champion.number == challenger.number:  # a run before this one was killed after it had moved the alias
         if PROMOTED_OVER not in champion.tags:
             raise ConfigError(
-                f"version {champion.number} of {registry.model} is already the champion, promoted over none"
+                f"version {champion.number} of {registry.model} is already the champion, without one before it"
             )
         before = registry.version(int(champion.tags[PROMOTED_OVER]))
         return Outcome(Decision(True, "promoted before"), before, compare_with(before))
@@ -127,7 +127,7 @@ def promote(
                 overtaken = _move(registry, challenger, champion) if decision.promote else None
                 return Outcome(decision, champion, comparison, overtaken)
         champion = now
-    raise DataError(f"the champion of {registry.model} has moved {_ROUNDS} times during comparisons: run again")
+    raise DataError(f"the champion of {registry.model} has changed {_ROUNDS} times during comparisons: run again")
 
 
 def _move(registry: Registry, challenger: ModelVersion, champion: ModelVersion) -> int | None:

@@ -37,7 +37,7 @@ class Registry(RegisteredModel):
         create: make a store in a folder that has none.
 
     Raises:
-        ConfigError: if the name of the store does not fit.
+        ConfigError: if the name of the store is invalid.
         DataError: if the server cannot be reached.
         MissingDependencyError: if MLflow is not installed.
     """

@@ -43,7 +43,7 @@ def report(options: ReportOptions) -> Path:
     case = open_folder(options.case_dir)
     page = options.case_dir / PAGE_NAME
     if page.exists() and not options.overwrite:
-        raise ConfigError(f"{page} is there already: add --overwrite to replace it")
+        raise ConfigError(f"{page} already exists: add --overwrite to replace it")
     image = _read_as_before(case, options)
     _require_its_own(case, image, options.image)
     with alone_in(options.case_dir), _all_or_none(options.case_dir) as temporary:

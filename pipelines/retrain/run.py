@@ -58,7 +58,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """What a retraining came to.
+    """Result of a retraining.
 
     Attributes:
         version: number of the challenger.
@@ -81,12 +81,12 @@ class RetrainResult:
 
 @only_run()
 def retrain(options: RetrainOptions) -> RetrainResult:
-    """Retrain, or return what the same options have come to before.
+    """Retrain, or return the earlier result of the same options.
 
     Raises:
-        ConfigError: if there is no champion, data and champion do not fit each other, or a patient is on both sides.
+        ConfigError: if there is no champion, data and champion do not match, or a patient is on both sides.
         DataError: if the store cannot be reached, or a file is damaged.
-        MoseError: if the training refuses something.
+        MoseError: if the training fails.
     """
     _require_one_process()
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)
@@ -164,14 +164,14 @@ class _Data:
         return {f"{name}_sha256": file_sha256(path) for name, path in files.items() if path is not None}
 
     def record(self) -> dict[str, Any]:
-        """What determines the result, except the champion: a retraining may move it itself."""
+        """Options that determine the result, except the champion: a retraining may move it itself."""
         names = ("model", "merge", "bundle", "max_epochs", "promote", "margin", "ece_margin")
         settings = {name: getattr(self.options, name) for name in (*names, "num_samples", "seed", "threads")}
         return settings | {"configs_sha256": [_overlay(name) for name in self.options.configs]} | self.hashes()
 
     @cached_property
     def content(self) -> Content:
-        """What images and masks hold."""
+        """Content of images and masks."""
         datalists = {"": self.new, "old ": self.old, "held-out ": self.held_out}
         named = {role: datalist for role, datalist in datalists.items() if datalist is not None}
         return Content.of_datalist(self.options.output_dir, named, PARTS)

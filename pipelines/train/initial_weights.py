@@ -16,7 +16,7 @@ __all__ = ["load_initial_weights"]
 def load_initial_weights(parser: ConfigParser, source: Path) -> None:
     """Put the weights of a checkpoint or bundle into the network of a training that has not begun.
 
-    What the weights have learnt from is kept in the checkpoints of the training.
+    The checkpoints of the training record the data that the weights were trained on.
 
     Call it before any other part is built: an average of the weights, for one, begins with what it finds.
 

@@ -46,14 +46,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to.
+    """Result of a training.
 
     Attributes:
         best_checkpoint: weights of the epoch with the lowest validation GED.
         best_ged: that GED.
         best_epoch: that epoch, counted from 1.
         epochs: how many were done in all.
-        max_epochs: how many there shall be; more than ``epochs`` if the time was up.
+        max_epochs: how many were requested; more than ``epochs`` if the time was up.
         output_dir: folder of the training.
     """
 
@@ -167,14 +167,14 @@ def _values(options: TrainOptions) -> dict[str, Any]:
 
 
 def _settings(options: TrainOptions, paths: list[Path], datalist: Datalist) -> dict[str, Any]:
-    """What was typed, and what the data say where nothing else does."""
+    """Settings that were typed, and settings of the data where nothing else decides."""
     config = compose(paths, {})
     typed = typed_settings(options.settings, config)
     return typed | data_settings(datalist, compose(paths[:1], {}), with_settings(config, typed))
 
 
 def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
-    """What decides the weights, for :func:`claim_with_content`."""
+    """Options that decide the weights, for :func:`claim_with_content`."""
     elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
     record = {"bundle": options.bundle, "datalist_sha256": file_sha256(options.datalist), "threads": options.threads}
@@ -257,7 +257,7 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
             ) from error
         if lost_process(error):
             raise MoseError(
-                "a process that loads data was ended, as the system does when memory runs out: set a smaller "
+                "a data loading process was killed, probably because memory ran out: set a smaller "
                 "num_workers (0 loads in the training's own process); the last checkpoint is intact"
             ) from error
         if building:

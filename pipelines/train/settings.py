@@ -1,4 +1,4 @@
-"""Settings of a training that no file says: those that are typed, ``--set name=value``, and those of the data."""
+"""Settings of a training that are in no file: those typed with ``--set name=value``, and those of the data."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def data_settings(datalist: Datalist, base: Mapping[str, Any], config: Mapping[s
 
 
 def _channels(datalist: Datalist) -> int:
-    """Of the first image: its last axis after three of space."""
+    """Channels of the first image: its last axis after three of space."""
     image = datalist.part("training")[0].image
     with named_nifti_errors(f"image {image} cannot be read"):
         shape = nib.load(image).shape

@@ -1,4 +1,4 @@
-"""A training with all that its MLflow run shall hold: the evaluation of its best epoch, and the bundle of it."""
+"""A training with all that its MLflow run must hold: the evaluation of its best epoch, and the bundle of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
     server that cannot be reached is reported; the run is kept in the training's folder.
 
     Raises:
-        MoseError: if training, evaluation or export refuse something.
+        MoseError: if training, evaluation or export fails.
     """
     calm_mlflow()
     result = train(options)

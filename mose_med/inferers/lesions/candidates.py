@@ -1,4 +1,4 @@
-"""Where the lesions of a region are, before anything is measured: listed positions, or what the marginal shows.
+"""Positions of the lesions of a region, before measurement: listed positions, or what the marginal shows.
 
 *Listed.* The lesion of a listed position is the connected component (26 neighbours) of the marginal above the
 threshold whose nearest voxel is nearest to the position, if that is within ``reach_mm`` (the voxel nearest to the
@@ -12,10 +12,10 @@ the larger marginal in its support.
 *Found.* Where a region was searched, every component of at least ``min_ml`` that has a voxel in the region asked for is
 a lesion. They are numbered by volume, the largest first.
 
-The *support* is where a sample has to have a voxel for the lesion to be there in it. It is one thing for both: the
-component. So a vessel that runs close by does not make an empty sample present. Only where the marginal has no
-component does another one stand in for it: of what any sample marks within reach, the component nearest to the
-position; where no sample marks anything, all that is within reach.
+The *support* is where a sample must have a voxel for the lesion to be present in it. For both kinds it is the
+component, so a vessel that runs close by does not make an empty sample present. If the marginal has no component,
+another support is used: of what any sample marks within reach, the component nearest to the position; if no sample
+marks anything, everything within reach.
 """
 
 from __future__ import annotations

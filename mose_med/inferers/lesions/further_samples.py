@@ -30,7 +30,7 @@ class FurtherSamples:
 
     Args:
         network: in eval mode.
-        volume: the case as the network looks at it.
+        volume: the case in the orientation and spacing of the network.
         asked: that the lesions lie in.
         noise: of the case; without further noise there are no samples.
         affine: of the input's grid.

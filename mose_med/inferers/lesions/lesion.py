@@ -32,7 +32,7 @@ class Lesion(NamedTuple):
         centroid_mm: of the component, RAS; None without one.
         expert_probs: (K,), pooled.
         volume_ml: distribution of the volume.
-        touches_edge: whether the component goes on at the edge of what the network was shown, inside the image, so that
+        touches_edge: whether the component continues at the edge of the windows, inside the image, so that
             its volume may be cut off.
         same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
             region, share more than half of the smaller's voxels. None if there is none.
@@ -59,12 +59,12 @@ class Lesion(NamedTuple):
 
     @property
     def component(self) -> BoxMask | None:
-        """Of the marginal above the threshold, in the lesion's own region; None without one."""
+        """Component of the marginal above the threshold, in the lesion's own region; None without one."""
         return self.found() if callable(self.found) else self.found
 
     @property
     def name(self) -> str:
-        """What the list calls it; its number where it has no name."""
+        """Its name in the list; its number if it has no name."""
         return self.nodule_id or str(self.number)
 
     @property

@@ -1,8 +1,8 @@
-"""What the samples say about each lesion that was listed or found (:mod:`mose_med.inferers.lesions.candidates`).
+"""Measurements over the samples of each listed or found lesion (:mod:`mose_med.inferers.lesions.candidates`).
 
 *In each sample*, the lesion is all connected components of the sample's mask that touch the support, so that a sample
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
-voxel there is empty. Volumes count voxels. Quantiles of volumes stand on more samples than the case keeps, where the
+voxel there is empty. Volumes count voxels. Quantiles of volumes use more samples than the case keeps, where the
 source has them: they are looked at in a box around the lesion alone.
 
 *How probable.* Expert probabilities are pooled over the component (without one, over all that is within reach) by
@@ -98,7 +98,7 @@ def _listed(source: LesionSource, rules: LesionRules, listed: ListedPosition) ->
 
 
 def _likeliness(of_class: tuple[LesionSource, Candidate]) -> tuple[float, float]:
-    """The least is of the class that a listed position is taken for."""
+    """Sort key: the smallest is of the class of a listed position."""
     source, candidate = of_class
     box, mask = candidate.support
     marginal = assembled([source.region], Region.probability, box, np.float32, source.storage.release)
@@ -113,7 +113,7 @@ def _found(source: LesionSource, rules: LesionRules, inside: NDArray[np.bool_] |
 
 
 def _components(source: LesionSource, rules: LesionRules) -> NDArray[np.int32]:
-    """Of the marginal above the threshold, (i, j, k) of the region's box."""
+    """Components of the marginal above the threshold, (i, j, k) of the region's box."""
     return labelled(source.crop(partial(_above, threshold=rules.threshold), source.region.box))[0]
 
 
@@ -157,12 +157,12 @@ def _sample(region: Region, n: int) -> NDArray[np.bool_]:
 
 
 def _marked(region: Region) -> NDArray[np.bool_]:
-    """Where any sample has a voxel."""
+    """Mask of the voxels that any sample has."""
     return np.asarray(region.sample_bits.any(axis=-1))
 
 
 def _in_samples(source: LesionSource, supports: Sequence[BoxMask]) -> list[list[Touching]]:
-    """Of every support what touches it in each sample, (M, K S)."""
+    """For every support, the components of each sample that touch it, (M, K S)."""
     samples = range(int(np.prod(source.num_samples)))
     crops = [partial(source.crop, partial(_sample, n=n)) for n in samples]
     by_sample = [touching_components(crop, supports, source.region.box) for crop in crops]
@@ -212,7 +212,7 @@ def _measured(seen: _Seen, number: int) -> Lesion:
 
 
 class _Means(NamedTuple):
-    """Of a lesion's voxels: expert probabilities (K,), entropies, and whether one is above one half."""
+    """Statistics of a lesion's voxels: expert probabilities (K,), entropies, and whether one is above one half."""
 
     expert_probs: NDArray[np.float64]
     total: float

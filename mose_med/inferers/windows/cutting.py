@@ -1,4 +1,4 @@
-"""Windows: the pieces of a case that the network is shown.
+"""Windows: the crops of a case that the network gets.
 
 The volume is looked at in the orientation of the :class:`~mose_med.preprocessing.Preprocessing`, by reordering and
 flipping axes, which loses nothing, and at its in-plane spacing, by the rule of :mod:`mose_med.resampling`. A window is
@@ -45,7 +45,7 @@ class Window(NamedTuple):
 
 
 class OrientedVolume(NamedTuple):
-    """A volume as the network looks at it.
+    """A volume in the orientation and spacing of the network.
 
     Attributes:
         values: HU (i, j, k), a view of the image: its first channel.
@@ -63,7 +63,7 @@ class OrientedVolume(NamedTuple):
 
     @property
     def channels(self) -> tuple[NDArray[np.generic], ...]:
-        """Of the image, each (i, j, k)."""
+        """Channels of the image, each (i, j, k)."""
         return self.values, *self.further
 
 
@@ -154,7 +154,7 @@ def network_input(volume: OrientedVolume, windows: Sequence[Window], preprocessi
 def nodule_windows(
     image: PlacedImage, position_mm: Sequence[float], preprocessing: Preprocessing, depth_mm: float = DEPTH_MM
 ) -> NoduleWindows:
-    """What the network is given for one listed position, slices in ascending order.
+    """The network input for one listed position, slices in ascending order.
 
     Args:
         image: CT in HU, shape (C, i, j, k), with a RAS-mm ``.affine``.
@@ -163,7 +163,7 @@ def nodule_windows(
         depth_mm: how far above and below the position slices are taken.
 
     Raises:
-        ShapeError: if the image or the position does not fit.
+        ShapeError: if the image or the position has the wrong shape.
         DataError: if the position lies outside the image.
     """
     require_inside(image, [position_mm])

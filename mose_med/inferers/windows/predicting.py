@@ -1,4 +1,4 @@
-"""The network over windows, a batch at a time; where a small part of the windows is wanted, only that is decoded."""
+"""The network over windows, a batch at a time; if a small part of the windows is needed, only that is decoded."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def predictions(
     sw_batch_size: int,
     num_classes: int = 1,
 ) -> Iterator[Prediction]:
-    """What the network says of every window, in their order; right within the box, and 0 perhaps beyond it.
+    """Predictions for every window, in order; correct within the box, and possibly 0 outside it.
 
     Args:
         network: in eval mode.
-        volume: the case as the network looks at it.
+        volume: the case in the orientation and spacing of the network.
         windows: each is shown once.
         box: of the oriented grid.
         noise: of the case.
@@ -71,7 +71,7 @@ def predictions(
                 found = _to_numpy(_foreground(samples.logits, num_classes)), _to_numpy(samples.expert_probs)
         return list(map(Prediction, batch, *found))
 
-    # The network works on the next batch while whoever asked is busy with this one.
+    # The network computes the next batch while the caller processes this one.
     for found in ahead(of_batch, range(0, len(ordered), sw_batch_size), threads=1):
         yield from found
 
@@ -116,6 +116,6 @@ def _foreground(logits: Tensor, num_classes: int) -> Tensor:
 
 
 def _inherited_autocast(device: torch.device) -> Callable[[], AbstractContextManager[None]]:
-    """How another thread enters the autocast of this one, which each thread has for itself."""
+    """A context that gives another thread the autocast state of this one; each thread has its own."""
     enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
     return lambda: torch.autocast(device.type, dtype=dtype, enabled=enabled)

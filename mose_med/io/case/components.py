@@ -1,4 +1,4 @@
-"""The component of a lesion of a case that was read back: worked out from the maps when it is asked for."""
+"""The component of a lesion of a case that was read back: computed from the maps on demand."""
 
 from __future__ import annotations
 

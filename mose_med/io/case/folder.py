@@ -71,7 +71,7 @@ class CaseFolder:
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Of the classes, in the names of maps."""
+        """Marks of the classes, in the names of maps."""
         return class_marks(self.classes) or ("",)
 
     def has(self, kind: str) -> bool:
@@ -151,7 +151,7 @@ class CaseFolder:
 
 
 def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: CaseFolder) -> None:
-    """Put what a folder of a lesion's own maps says of a box into its crop, and 0 elsewhere."""
+    """Copy a box of a lesion's own maps into its crop, and 0 elsewhere."""
     with _reading(own, name) as path:
         image = nib.load(path)
         values = _scaled(np.asarray(image.dataobj.get_unscaled()), image.dataobj)
@@ -177,7 +177,7 @@ def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
         name: of the case; that of the folder if None.
 
     Raises:
-        DataError: if it is not one: the message names the file that is missing or the entry that does not fit.
+        DataError: if it is not one: the message names the missing file or the invalid entry.
     """
     if not folder.is_dir():
         raise DataError(f"case folder {folder} does not exist")
@@ -228,7 +228,7 @@ def _first_samples(folder: Path, marks: Sequence[str]) -> str:
 
 
 def _num_experts(folder: Path, provenance: Mapping[str, Any], marks: Sequence[str]) -> int:
-    """K as the record of the model has it; without one, as many as have samples; 1 where none is told apart."""
+    """K from the record of the model; without one, the number of experts with samples; 1 without experts."""
     if _first_samples(folder, marks).startswith(SAMPLE_MASKS):
         return 1
     recorded = provenance.get("model", {}).get("network", {}).get("num_experts")
@@ -249,7 +249,7 @@ def _require_map(folder: Path, name: str) -> Path:
 
 @contextmanager
 def _reading(folder: Path, name: str) -> Iterator[Path]:
-    """Path of a map; whatever the block finds wrong with the file becomes a DataError that names it."""
+    """Path of a map; an error of the block becomes a DataError that names the file."""
     path = _require_map(folder, name)
     with named_nifti_errors(f"{path} cannot be read"):
         yield path

@@ -59,7 +59,7 @@ def lesion_record(lesion: Lesion, *, with_class: bool = False) -> dict[str, Any]
 
 
 def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
-    """The lesion of a record; fields that are not known are passed over.
+    """The lesion of a record; unknown fields are ignored.
 
     Args:
         record: of the file.
@@ -67,14 +67,14 @@ def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
         file: for messages.
 
     Raises:
-        DataError: if a field is missing or does not fit.
+        DataError: if a field is missing or invalid.
     """
     try:
         return _lesion(record)
     except KeyError as error:
         raise DataError(f"{file}: lesion {number} lacks {error}") from error
     except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: lesion {number} does not fit: {error}") from error
+        raise DataError(f"{file}: lesion {number} is invalid: {error}") from error
 
 
 def _lesion(record: Mapping[str, Any]) -> Lesion:

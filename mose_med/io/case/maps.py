@@ -1,4 +1,4 @@
-"""What is asked of a case, in memory or on disk, by whatever shows it."""
+"""The interface of a case, in memory or on disk, for everything that shows it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class CaseMaps(Protocol):
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
-        """By their numbers, from 1."""
+        """The lesions, in the order of their numbers, from 1."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -53,5 +53,5 @@ class CaseMaps(Protocol):
 
 
 def told_class(case: CaseMaps, lesion: Lesion) -> str:
-    """Class of a lesion where the case has several; empty where it goes without saying."""
+    """Class of a lesion where the case has several; empty if there is only one."""
     return lesion.label if len(case.classes) > 1 else ""

@@ -1,6 +1,6 @@
 """The files of one inferred case: maps as NIfTI on the input's grid, and ``lesions.json``.
 
-A lesion whose region shares voxels with that of another listed position has a folder ``lesion-n`` besides, with the
+A lesion whose region shares voxels with that of another listed position also has a folder ``lesion-n``, with the
 maps of its own region on the grid of its box: the maps of the case show the nearest position's.
 """
 
@@ -57,7 +57,7 @@ def write_case(
 
 
 def own_folder(folder: Path, number: int) -> Path:
-    """Where the maps of a lesion's own region are, if the case has them."""
+    """Folder of the maps of a lesion's own region, if the case has them."""
     return folder / f"lesion-{number}"
 
 

@@ -50,7 +50,8 @@ def frame_dataset(file: DicomFile, dataset: pydicom.Dataset, frame: int) -> pydi
     frames = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     if len(frames) != int(dataset.get("NumberOfFrames") or 1):
         raise DataError(
-            f"{file.name} must say the place of each of its {dataset.get('NumberOfFrames')} frames, got {len(frames)}"
+            f"{file.name} must give the position of each of its {dataset.get('NumberOfFrames')} frames, "
+            f"got {len(frames)}"
         )
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     flat = pydicom.Dataset()

@@ -139,7 +139,7 @@ def _headers(files: list[DicomFile]) -> list[SliceHeader]:
     if headers:
         _require_no_lost_slice(others, headers)
     if len(headers) < len(files):
-        _LOGGER.info("%d of %d files are not DICOM images and were passed over", len(files) - len(headers), len(files))
+        _LOGGER.info("%d of %d files are not DICOM images and were skipped", len(files) - len(headers), len(files))
     return headers
 
 

@@ -89,7 +89,7 @@ def list_series(
     """The CT series of a folder or zip, in the order of preference, and whether :func:`read_dicom` can read them.
 
     Raises:
-        ConfigError: if an option does not fit.
+        ConfigError: if an option is invalid.
         DataError: if the input has no CT, or files that cannot be used.
     """
     with open_files(Path(path)) as files:

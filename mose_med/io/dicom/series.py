@@ -102,7 +102,7 @@ def summaries(
     """All CT series of an input, in order of preference, with the effect of the options on them.
 
     Raises:
-        ConfigError: if an option does not fit.
+        ConfigError: if an option is invalid.
     """
     return [
         _summary(number, series, slice_spacing, gantry_tilt) for number, series in enumerate(_ranked(headers), start=1)

@@ -75,7 +75,7 @@ def ordered_stack(
         gantry_tilt: ``correct`` lays slices that are shifted in their plane on a right-angled grid that holds them all.
 
     Raises:
-        ConfigError: if an option does not fit.
+        ConfigError: if an option is invalid.
         GeometryError: if slices differ in size, orientation or pixel spacing, or lie at the same place; unless the
             options say otherwise, also if they leave a gap, are not equally spaced, or are shifted against each other
             as by a tilted gantry.

@@ -121,7 +121,7 @@ class Archive:
         """Send DICOM files to the archive.
 
         Raises:
-            DataError: if the archive cannot be reached, refuses, or does not keep a file.
+            DataError: if the archive cannot be reached, refuses, or does not store a file.
         """
         for file in files:
             with self._asking(f"to store {file.name}"):
@@ -129,7 +129,7 @@ class Archive:
             failed = answer.get("FailedSOPSequence") or ()
             if failed:
                 reason = failed[0].get("FailureReason", "unknown")
-                raise DataError(f"{self.name} did not keep {file.name} (failure reason {reason})")
+                raise DataError(f"{self.name} did not store {file.name} (failure reason {reason})")
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:

@@ -91,7 +91,7 @@ def _warn(transforms: NiftiTransforms, affine: Affine, shape: tuple[int, ...], c
     """Warn if a file does not define the position of its voxels."""
     if not transforms.placed:
         _LOGGER.warning(
-            "the NIfTI file does not say where it lies in the patient (its sform and qform codes are 0): positions are "
+            "the NIfTI file has no position in the patient (its sform and qform codes are 0): positions are "
             "from the centre of the volume, and which side is left is not known"
         )
     apart = transforms.apart_mm(shape)

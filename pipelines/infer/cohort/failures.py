@@ -1,4 +1,4 @@
-"""What is reported of a case that failed: the stage, the reason in one line, and what to do.
+"""The report of a failed case: the stage, the reason in one line, and what to do.
 
 ``failed.csv`` must not say whose the study was. Paths, names of files and UIDs are taken out of the reason; the
 journal, which is private, keeps them.
@@ -58,7 +58,7 @@ def undescribed(error: BaseException, stage: str) -> Failure:
 
 def timed_out(stage: str, limit_s: float) -> Failure:
     """Describe a timeout of a case."""
-    reason = f"the case was not done within {limit_s:g} s"
+    reason = f"the case was not finished within {limit_s:g} s"
     return Failure(stage, reason, f"check the storage of the study, or raise --case-timeout, {_RETRY}", reason)
 
 
@@ -74,7 +74,7 @@ def _tell(error: BaseException, stage: str) -> tuple[str, str]:
     if ran_out_of_memory(error):
         return text if isinstance(error, MoseError) else f"out of memory: {text}", _MEMORY
     if isinstance(error, ConfigError):
-        return text, "change what is named and run again"
+        return text, "correct the input or option and run again"
     if isinstance(error, MoseError):
         return text, f"repair the input or leave it out, {_RETRY}"
     if isinstance(error, OSError):
@@ -100,7 +100,7 @@ def _concealed(reason: str, request: CaseRequest) -> str:
 
 
 def _file_names(source: Path) -> list[str]:
-    """Names of the files of a study as messages tell them, sorted."""
+    """Names of the files of a study as messages name them, sorted."""
     with contextlib.suppress(OSError, DataError):
         if source.is_dir():
             found = files_below(source)

@@ -100,7 +100,7 @@ class Journal:
         except OSError as error:
             raise ConfigError(
                 f"journal {self._file} cannot be written ({error.strerror}): make room and run the same command again, "
-                "what is done stays done"
+                "finished cases are kept"
             ) from error
 
 

@@ -34,7 +34,7 @@ class CohortProgress:
         self._told = time.monotonic()
 
     def passed_over(self) -> None:
-        """A case is done already, or failed before."""
+        """A case is already done, or failed before."""
         self._bar.update(self._task, advance=1)
 
     def finished(self, *, failed: bool) -> None:

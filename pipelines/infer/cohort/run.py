@@ -49,7 +49,7 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest continues.
 
     Raises:
-        ConfigError: if an option does not fit, there is no case, the output holds results of other options, or no
+        ConfigError: if an option is invalid, there is no case, the output holds results of other options, or no
             worker can start.
         DataError: if the checkpoint cannot be read.
     """
@@ -57,11 +57,11 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     with _shown(options, "finding cases"):
         entries = list_entries(options)
     if not entries:
-        raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
+        raise ConfigError(f"no cases in {options.manifest or options.input_dir}: name a folder with CT studies")
     if options.dry_run:
         return _dry_run(options, entries, open_store(options.output_dir))
     device = options.device if options.engine == "local" else "cpu"
-    with _shown(options, "trying the weights"):
+    with _shown(options, "checking the weights"):
         found = preflight(options.weights, device, options.start_timeout_s)
     made_with = options.folder_options(found.weights_sha256)
     with claimed_output(
@@ -133,7 +133,7 @@ class CohortRun:
         return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
 
     def _withdraw(self, entries: list[Entry]) -> None:
-        """Remove the cases of these entries and no others, so that a run that is stopped can be gone on with."""
+        """Remove the cases of these entries and no others, so that a stopped run can be continued."""
         for record in (self._known.get(entry.key) for entry in entries):
             if record is not None and not record.failed:
                 self._store.remove(record.case)

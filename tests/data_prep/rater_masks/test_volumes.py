@@ -59,7 +59,7 @@ def test_one_acquisition_of_a_dicom_image_is_read(tmp_path: Path, write_ct_serie
         ((6, 5, 3), {}, r"its shape is \(6, 5, 3\), the image's \(6, 5, 4\)"),
         (SHAPE, {"spacing": (0.8, 0.8, 2.5)}, "its spacing is 0.8 x 0.8 x 2.5 mm, the image's 0.8 x 0.8 x 2 mm"),
         (SHAPE, {"origin": (-10, -20, 33.5)}, r"it lies 3\.5 mm away"),
-        (SHAPE, {"direction": (0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1)}, r"its axes are turned by 36\.9 degrees"),
+        (SHAPE, {"direction": (0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1)}, r"its axes are rotated by 36\.9 degrees"),
     ],
 )
 def test_another_grid_is_named(shape: Any, geometry: Any, reason: str, case: RaterCase, write_volume, tmp_path: Path):

@@ -208,7 +208,7 @@ def test_a_file_system_that_cannot_lock_is_told_in_one_line(
     with taking_part(tmp_path / "out") as part:
         assert not part.can_lock
     (line,) = caplog.messages
-    assert line.startswith(f"{tmp_path / 'out'} is on a file system that cannot lock: start nothing else there")
+    assert line.startswith(f"{tmp_path / 'out'} is on a file system without locks: start no other run there")
 
 
 def test_a_folder_that_may_only_be_read_needs_no_sign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -131,7 +131,7 @@ def test_a_temperature_at_the_end_of_the_range_is_told(
 
     found = calibrate(changed(options, tmp_path, blunt))
     assert found.temperatures.logits == TEMPERATURES[0]
-    assert "the temperature of the logits, 0.0625, is at the end of the range" in caplog.text
+    assert "the temperature of the logits, 0.0625, is at the limit of its range" in caplog.text
 
 
 def test_no_result_depends_on_the_batch_size(options: CalibrateOptions, calibration: Calibration, tmp_path: Path):
@@ -145,7 +145,7 @@ def test_a_calibration_that_does_not_carry_over_is_told(
 ):
     monkeypatch.setattr(Calibration, "helps", False)
     calibrate(replace(options, output_file=tmp_path / "out.pt"))
-    assert "not expected to help; --undo takes it back" in caplog.messages[-1]
+    assert "not expected to help; --undo removes it" in caplog.messages[-1]
     assert (tmp_path / "out.pt").is_file()
 
 

@@ -138,7 +138,7 @@ def test_a_case_without_a_partner_is_named(options: EvaluateMasksOptions):
         (random_masks(5, 3)[:4], AFFINE, r"case a: .*: its shape is \(5, 4, 3\), the references' \(4, 4, 3\)"),
         (random_masks(5, 3), np.eye(4), "references: its spacing is 0.7 x 0.7 x 2 mm, the references' 1 x 1 x 1 mm"),
         (random_masks(5, 3), AFFINE + 30 * np.eye(4, k=3), "the grid of the references: it lies 30 mm away"),
-        (random_masks(5, 3), AFFINE @ np.diag([-1, 1, 1, 1]), "its axes are turned by 180.0 degrees"),
+        (random_masks(5, 3), AFFINE @ np.diag([-1, 1, 1, 1]), "its axes are rotated by 180.0 degrees"),
         (random_masks(5, 3) * 0.5, AFFINE, r"a\.nii must hold integer classes, got 0\.5: take the argmax first"),
         (random_masks(5, 3)[..., 0, 0], AFFINE, r"a\.nii must be 3D or 4D, got shape \(5, 4\)"),
     ],

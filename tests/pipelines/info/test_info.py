@@ -65,7 +65,7 @@ def test_a_former_name_is_taken_and_the_present_one_told(tmp_path: Path, capsys:
     given = ["--datalist", str(tmp_path / "none.json"), "--output-dir", str(tmp_path / "out"), "--samples", "4", "8"]
     assert invoke(["evaluate", *given, "--samples=0"]) == 2
     told = capsys.readouterr().err
-    assert "--samples is called --num-samples now" in told
+    assert "--samples is now called --num-samples" in told
     assert "Invalid value for '--num-samples': 4, 8, 0 is not in the range 1<=x." in told
     assert invoke(["infer", "--samples", "2"]) == 2
     assert "is called" not in capsys.readouterr().err

@@ -157,7 +157,7 @@ def test_a_champion_that_never_rests_ends_in_one_sentence():
 def test_a_challenger_that_was_made_champion_by_hand_is_named():
     store = Store()
     store.alias = 2
-    with pytest.raises(ConfigError, match="version 2 of mose is already the champion, promoted over none"):
+    with pytest.raises(ConfigError, match="version 2 of mose is already the champion, without one before it"):
         run(store, BETTER)
 
 

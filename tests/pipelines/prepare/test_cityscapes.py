@@ -103,5 +103,5 @@ def test_a_label_that_was_corrected_in_place_is_seen(options: PrepareCityscapesO
     prepare_cityscapes(options)
     label = sorted(cityscapes_root.rglob("*_labelIds.png"))[0]
     label.write_bytes(label.read_bytes() + b"0")
-    with pytest.raises(ConfigError, match=r"was made of other files: gtFine/.*_labelIds\.png has changed: name"):
+    with pytest.raises(ConfigError, match=r"was made from other files: gtFine/.*_labelIds\.png has changed: name"):
         prepare_cityscapes(options)

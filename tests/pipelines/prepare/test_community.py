@@ -142,5 +142,5 @@ def test_a_file_of_the_same_size_and_other_content_is_seen(options: PrepareCommu
     content = bytearray(options.file.read_bytes())
     content[-10] ^= 1
     options.file.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"was made of other files: {options.file.name} has changed: name another"):
+    with pytest.raises(ConfigError, match=f"was made from other files: {options.file.name} has changed: name another"):
         prepare_community(options)

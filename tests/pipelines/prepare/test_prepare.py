@@ -107,7 +107,9 @@ def test_a_patient_who_was_added_is_seen(copied: PrepareLidcOptions, tmp_path: P
     prepare_lidc(copied)
     late = next(tmp_path.glob("LIDC-IDRI-*"))
     late.rename(copied.lidc_root / late.name)
-    with pytest.raises(ConfigError, match=f"was made of other files: {late.name} is new: name another or add --overw"):
+    with pytest.raises(
+        ConfigError, match=f"was made from other files: {late.name} is new: name another or add --overw"
+    ):
         prepare_lidc(copied)
     assert prepare_lidc(replace(copied, overwrite=True)).counts["patients"] == 3
 
@@ -117,11 +119,11 @@ def test_a_slice_that_was_added_or_replaced_is_seen(copied: PrepareLidcOptions):
     patient = sorted(copied.lidc_root.iterdir())[0]
     file = next(patient.rglob("*.dcm"))
     shutil.copyfile(file, file.with_name("again.dcm"))
-    with pytest.raises(ConfigError, match=f"was made of other files: {patient.name} has changed: name"):
+    with pytest.raises(ConfigError, match=f"was made from other files: {patient.name} has changed: name"):
         prepare_lidc(copied)
     file.with_name("again.dcm").unlink()
     file.touch()
-    with pytest.raises(ConfigError, match=f"was made of other files: {patient.name} has changed: name"):
+    with pytest.raises(ConfigError, match=f"was made from other files: {patient.name} has changed: name"):
         prepare_lidc(copied)
 
 

@@ -65,7 +65,7 @@ def test_nobody_is_named(options: ReportOptions):
 def test_a_page_that_is_there_is_kept_unless_it_may_be_replaced(options: ReportOptions):
     report(options)
     before = pictures(options.case_dir)
-    with pytest.raises(ConfigError, match=r"report\.html is there already: add --overwrite to replace it"):
+    with pytest.raises(ConfigError, match=r"report\.html already exists: add --overwrite to replace it"):
         report(options)
     (options.case_dir / "report.html").write_text("old")
     report(dataclasses.replace(options, overwrite=True))

@@ -154,7 +154,7 @@ def changed(datalist: Path, name: str, **change: object) -> Path:
 
 def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOptions, tiny_datalist: Path):
     content = json.loads(options.datalist.read_text())
-    refused(replace(options, model="liver"), "there is no model liver, known are lung")
+    refused(replace(options, model="liver"), "there is no model liver, known models are lung")
     fewer = [{**entry, "rater_weights": [0.5, 0.5], "raters_present": 2} for entry in content["training"]]
     other = changed(options.datalist, "two", num_raters=2, training=fewer, validation=fewer[:1], test=[])
     refused(
@@ -198,5 +198,5 @@ def test_overlays_and_data_that_changed_under_their_names_are_seen(options: Retr
     assert retrain(options) == first
     image = next((data / "nodules").glob("S-test-0*[0-9].nii"))
     image.write_bytes(image.read_bytes()[:-1] + b"0")
-    with pytest.raises(ConfigError, match=r"was made of other files: (held-out )?nodules/S-test-0.* has changed"):
+    with pytest.raises(ConfigError, match=r"was made from other files: (held-out )?nodules/S-test-0.* has changed"):
         retrain(options)

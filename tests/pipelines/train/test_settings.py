@@ -73,5 +73,5 @@ def test_a_finished_training_goes_on_to_more_epochs(options: TrainOptions, caplo
 def test_a_rate_that_ends_with_its_epochs_cannot_be_extended(options: TrainOptions):
     cosine = changed(options, configs=(*options.configs, "cosine"))
     train(cosine)
-    with pytest.raises(ConfigError, match="by CosineAnnealingLR, ends with its 1 epochs: train in another folder"):
+    with pytest.raises(ConfigError, match="by CosineAnnealingLR, is set for 1 epochs: train in another folder"):
         train(changed(cosine, max_epochs=2))

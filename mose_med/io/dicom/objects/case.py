@@ -1,4 +1,4 @@
-"""The DICOM objects of one inferred case, of the kinds that are asked for; each is a file."""
+"""The DICOM objects of one inferred case, of the requested kinds; each is a file."""
 
 from __future__ import annotations
 
@@ -66,21 +66,21 @@ def write_dicom_case(
     """Write the objects of a case into an existing folder.
 
     An object without content is not written: no segmentation where nothing is segmented, no report without lesions.
-    A report refers to the segments where they are asked for too.
+    A report refers to the segments if they are requested too.
 
     Args:
         folder: of the case.
         distribution: of the case, on the grid of the series.
         source: series that it was inferred from.
         model: that it was made by.
-        request: text that says all that decides the result; UIDs follow from it.
+        request: text of everything that decides the result; UIDs follow from it.
         kinds: of objects to write; see :mod:`mose_med.dicom_kinds`.
-        pictures: gives the pictures of lesions, where they are asked for.
+        pictures: gives the pictures of lesions, if they are requested.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
         GeometryError: if the distribution does not lie on the grid of the series.
-        DataError: if the headers of the series do not make DICOM objects.
+        DataError: if no DICOM objects can be made from the headers of the series.
     """
     require_highdicom()
     from mose_med.io.dicom.objects.common import ABNORMALITY, NODULE, CaseObjects
@@ -99,7 +99,7 @@ def write_dicom_case(
     if overlapping:
         _LOGGER.warning("%s has no %s, which overlap earlier ones", LABELMAP_NAME, ", ".join(overlapping))
     if segments.left_out:
-        _LOGGER.info("segments without a voxel were left out: %s", ", ".join(segments.left_out))
+        _LOGGER.info("empty segments were left out: %s", ", ".join(segments.left_out))
     if distribution.lesions and "seg" in kinds:
         _LOGGER.info("%s", _lesions_in_words(distribution, segments.left_out))
     return WrittenObjects(written, list(segments.slices), segments.left_out, overlapping)
@@ -112,7 +112,7 @@ def _objects(
     kinds: Collection[str],
     pictures: Callable[[], Pictures],
 ) -> Iterator[tuple[str, Dataset | None]]:
-    """Name and content of every object that is asked for, one at a time; no content where there is none."""
+    """Name and content of every requested object, one at a time; no content where there is none."""
     yield from _segmentations(distribution, segments, objects, kinds)
     if "parametric-map" in kinds:
         yield from _parametric_maps(distribution, objects)
@@ -167,8 +167,8 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
     if not without:
         return words
     return (
-        f"{words}; {', '.join(without)} have none, for the marginal probability of no voxel is above the threshold of "
-        f"lesions: {REPORT_NAME} alone tells of them"
+        f"{words}; {', '.join(without)} have none, because no voxel has a marginal probability above the threshold "
+        f"of lesions: only {REPORT_NAME} reports them"
     )
 
 
@@ -176,12 +176,12 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
 def _faults_of_headers() -> Iterator[None]:
     """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown.
 
-    A rehearsal has found what headers can show, so that this is the last resort.
+    The rehearsal finds faults of headers beforehand; this is the last resort.
     """
     try:
         with without_remarks(), silenced("highdicom"):
             yield
     except (KeyError, OverflowError, ValueError) as error:
         raise ObstacleError(
-            "the series", f"has headers that do not make DICOM objects ({type(error).__name__})"
+            "the series", f"has headers that DICOM objects cannot use ({type(error).__name__})"
         ) from error

@@ -26,7 +26,7 @@ _FLOAT, _BYTES = "<f4", 4
 
 
 class _Quantity(NamedTuple):
-    """What a map holds: the name of its NIfTI, its code and meaning, and its largest value."""
+    """The content of a map: the name of its NIfTI, its code and meaning, and its largest value."""
 
     name: str
     code: str

@@ -1,4 +1,4 @@
-"""The structure set of a case: outlines of what the distribution holds for likely.
+"""The structure set of a case: outlines of likely voxels.
 
 Three regions: ``Consensus``, where the marginal probability is above one half (``consensus.nii.gz``), and ``Probability
 5 %`` and ``Probability 95 %``, where it is at least that. Outlines run along the edges of voxels, so that volumes are

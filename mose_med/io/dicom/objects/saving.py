@@ -41,7 +41,7 @@ def save_object(dataset: pydicom.Dataset, path: Path) -> None:
 
 
 def read_to_send(path: Path) -> pydicom.FileDataset:
-    """An object as nodes and archives take it: not deflated; frames may be compressed."""
+    """An object in a form that nodes and archives accept: not deflated; frames may be compressed."""
     with without_remarks():
         dataset = pydicom.dcmread(path)
     if dataset.file_meta.TransferSyntaxUID.is_deflated:
@@ -50,7 +50,7 @@ def read_to_send(path: Path) -> pydicom.FileDataset:
 
 
 def _bytes_of_frames(dataset: pydicom.Dataset) -> int:
-    """Of an image with several frames; others have no frames to speak of."""
+    """Bytes of the frames of an image with several frames; 0 for others."""
     bits = dataset.get("BitsAllocated", 0) * dataset.get("NumberOfFrames", 0)
     return int(bits) * int(dataset.get("Rows", 0)) * int(dataset.get("Columns", 0)) // 8
 
@@ -71,13 +71,13 @@ class _Deflating(RawIOBase):
         self._deflate = isal_zlib.compressobj(1, wbits=-15)
 
     def write(self, content: Any) -> int:
-        """Take so many bytes."""
+        """Write bytes."""
         self._position += len(content)
         self._put(self._deflate.compress(content))
         return len(content)
 
     def tell(self) -> int:
-        """How many bytes were taken."""
+        """Number of bytes written so far."""
         return self._position
 
     def finish(self) -> None:

@@ -233,7 +233,7 @@ def frames_of(dataset: Dataset, objects: CaseObjects) -> Iterator[tuple[int, int
     """Segment number and slice of every frame, in the order of the object."""
     of_instance = {image.SOPInstanceUID: k for k, image in enumerate(objects.source.slices)}
     for groups in dataset.PerFrameFunctionalGroupsSequence:
-        # A segment that is alone stands in what the frames share.
+        # A single segment is among the attributes that the frames share.
         identification = groups.get("SegmentIdentificationSequence")
         number = identification[0].ReferencedSegmentNumber if identification else 1
         (source,) = groups.DerivationImageSequence[0].SourceImageSequence

@@ -1,1 +1,1 @@
-"""Which cases there are, and what is left to do."""
+"""Finds the cases, and those that are left to do."""

@@ -61,7 +61,7 @@ class Entry(NamedTuple):
 
     @property
     def key(self) -> str:
-        """By which the journal knows the case."""
+        """Key of the case in the journal."""
         acquisition = () if self.acquisition is None else (str(self.acquisition),)
         return "\t".join((os.path.abspath(self.source), self.series or "", self.case or "", *acquisition))
 
@@ -157,7 +157,7 @@ def _nodules_of(path: str, other: str | None) -> str | None:
 
 
 def read_manifest(path: Path) -> list[Entry]:
-    """Cases of a CSV with the column ``path`` and, as wanted, the others of ``_COLUMNS``.
+    """Cases of a CSV with the column ``path`` and, optionally, the others of ``_COLUMNS``.
 
     Relative paths are from the manifest's folder. Without ``nodules`` the list beside a study is taken.
 

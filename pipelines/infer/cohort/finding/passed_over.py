@@ -1,4 +1,4 @@
-"""What the search for cases skipped: by name on the terminal, and by number alone in the log."""
+"""Files that the search for cases skipped: names on the terminal, only numbers in the log."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Reason(StrEnum):
     """Why something below the input folder belongs to no case."""
 
     STRAY = "files outside the studies"
-    LOOSE = "files that are DICOM, or named like slices, but are in no study's folder"
+    LOOSE = "DICOM files, or files named like slices, outside any study folder"
     TWICE = "links to a file that is already a case"
     BROKEN = "broken links"
-    CLOSED = "folders without permission to list them"
+    CLOSED = "folders that cannot be listed (no permission)"
 
 
 class PassedOver:
@@ -39,9 +39,7 @@ class PassedOver:
 
     def lines(self, root: str) -> list[str]:
         """One line per reason, with the first names below the root."""
-        return [
-            f"passed over: {len(self._paths[reason])} {reason}: {self._names(reason, root)}" for reason in self._known
-        ]
+        return [f"skipped: {len(self._paths[reason])} {reason}: {self._names(reason, root)}" for reason in self._known]
 
     def tell(self, root: str, *, quiet: bool) -> None:
         """Report what was skipped; with ``quiet`` only what may be a study."""
@@ -56,7 +54,7 @@ class PassedOver:
         return [reason for reason in Reason if self._paths.get(reason)]
 
     def _count(self, reason: Reason) -> str:
-        return f"passed over: {len(self._paths[reason])} {reason}"
+        return f"skipped: {len(self._paths[reason])} {reason}"
 
     def _names(self, reason: Reason, root: str) -> str:
         paths = sorted(os.path.relpath(path, root) for path in self._paths[reason])

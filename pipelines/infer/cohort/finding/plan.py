@@ -1,4 +1,4 @@
-"""What is left to do of a cohort: cases without a result of the same request, by journal and hash of the result."""
+"""The remaining work of a cohort: cases without a result of the same request, by journal and hash of the result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class State(StrEnum):
     """Whether a case is to be done."""
 
     TO_DO = "to do"
-    DONE = "done already"
+    DONE = "already done"
     FAILED = "failed before"
 
 

@@ -25,7 +25,7 @@ class Worker(ABC):
 
     @abstractmethod
     def loading_s(self) -> float:
-        """For how long it has been loading its model; 0 while it waits for its place in a cluster."""
+        """Seconds that it has been loading its model; 0 while it waits for its place in a cluster."""
 
     @abstractmethod
     def stage(self, number: int) -> str:
@@ -62,7 +62,7 @@ Event = Ready | Done | Lost
 
 
 class Engine(ABC):
-    """Starts workers and hears from them."""
+    """Starts workers and receives their events."""
 
     @abstractmethod
     def start(self) -> Worker:

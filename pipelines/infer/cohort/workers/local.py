@@ -154,7 +154,7 @@ def _serve(pipe: Connection, setup: WorkerSetup, scratch: str) -> None:
         try:
             tell("done", number, worker.work(number, entry))
         except BaseException as error:
-            # Nobody would hear of the case any more: the run hears that the worker has ended, and tries again.
+            # The case can no longer be reported: the run notices that the worker ended, and retries.
             # The log gets the kind alone, since a message may name whose the study is.
             _LOGGER.error("a worker ends after an error that it could not report (%s)", type(error).__name__)
             os._exit(1)

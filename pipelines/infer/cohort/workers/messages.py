@@ -17,7 +17,7 @@ from pipelines.infer.store import Destination
 __all__ = ["FAULT_OF_OURS", "Report", "WorkerSetup", "Written", "nameless_case", "told_start_error"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Begins why a worker cannot start where that is nothing that a user has done.
+#: Prefix of the reason why a worker cannot start, if the user did not cause it.
 FAULT_OF_OURS = "internal error: "
 
 

@@ -72,6 +72,6 @@ def _answer(pipe: Connection, checkpoint: Path, device: str, log_file: Path | No
         pipe.send(error)
     except Exception as error:
         if not ran_out_of_memory(error):
-            _LOGGER.exception("the weights could not be tried")
+            _LOGGER.exception("the weights could not be checked")
         # Errors of other packages may not survive the pipe; their text does.
         pipe.send((MemoryError if ran_out_of_memory(error) else RuntimeError)(f"{type(error).__name__}: {error}"))

@@ -26,7 +26,7 @@ __all__ = ["RayEngine"]
 
 
 class _Call(NamedTuple):
-    """What an actor was asked: whether it has a place, to load its model, or to do a case."""
+    """The request to an actor: confirm its place, load its model, or do a case."""
 
     worker: _ActorWorker
     what: Literal["place", "load", "work"]
@@ -162,7 +162,7 @@ class _ActorWorker(Worker):
         self._calls[self.actor.work.remote(number, entry)] = _Call(self, "work", number)
 
     def hung(self, limit_s: float) -> dict[int, str]:
-        """See :class:`Worker`; an actor that says nothing for as long is taken to hang in its oldest case."""
+        """See :class:`Worker`; an actor that is silent for that long is assumed to hang in its oldest case."""
         now = time.monotonic()
         if self._question is None:
             if self.given and now - min(self.given.values()) > limit_s:

@@ -157,7 +157,7 @@ class Scheduler:
     def _replace(self, event: Lost, place: _Place) -> Iterator[Finished]:
         """Drop a worker that ended; what it had is tried again, or given up."""
         self._drop(event.worker)
-        _LOGGER.warning("a worker ended (%s): %d cases are tried again", event.cause, len(place.numbers))
+        _LOGGER.warning("a worker ended (%s): %d cases will be retried", event.cause, len(place.numbers))
         if not place.ready:
             self._start_failed(event.cause, for_good=event.refused)
         for number in place.numbers:
@@ -177,7 +177,7 @@ class Scheduler:
             message = f"workers cannot start: {cause.removeprefix(FAULT_OF_OURS)}"
             raise (RuntimeError if cause.startswith(FAULT_OF_OURS) else ConfigError)(message)
         self._num_workers, self._failed_starts = len(self._crew), 0
-        _LOGGER.warning("a worker cannot start (%s): %d are left", cause, self._num_workers)
+        _LOGGER.warning("a worker cannot start (%s): %d workers are left", cause, self._num_workers)
 
     def _end_slow_starts(self) -> None:
         for worker, place in list(self._crew.items()):

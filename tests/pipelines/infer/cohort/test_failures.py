@@ -28,7 +28,7 @@ def request_of_ann(tmp_path: Path) -> CaseRequest:
             "too few slices",
             "repair the input or leave it out, then run again with --retry",
         ),
-        (ConfigError("no CT series"), "no CT series", "change what is named and run again"),
+        (ConfigError("no CT series"), "no CT series", "correct the input or option and run again"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/x"),
             "No space left on device",

@@ -259,7 +259,7 @@ def test_a_killed_worker_costs_no_case_and_a_stopped_one_costs_what_it_had_in_ha
     rows = failed_rows(output)
     assert result.failed == len(rows) <= 1
     assert result.done == 6 - len(rows)
-    assert all(row["reason"] == "the case was not done within 3 s" for row in rows)
+    assert all(row["reason"] == "the case was not finished within 3 s" for row in rows)
     assert leftovers(output) == []
     assert worker_processes() == []
 

@@ -83,7 +83,7 @@ def test_what_two_links_or_a_link_and_a_folder_lead_to_is_found_once(tmp_path: P
     told = PassedOver()
     found = sorted(entry.name for entry in find_entries(tmp_path / "root", passed_over=told))
     assert found == ["b/c", "b/d/e", "y.nii.gz", "z"]
-    assert told.lines(str(tmp_path / "root")) == ["passed over: 1 links to a file that is already a case: f.nii.gz"]
+    assert told.lines(str(tmp_path / "root")) == ["skipped: 1 links to a file that is already a case: f.nii.gz"]
 
 
 def test_links_to_what_is_hidden_or_to_files_elsewhere_are_cases(tmp_path: Path):
@@ -100,7 +100,7 @@ def test_a_broken_link_is_no_case_and_told(tmp_path: Path):
     link(tmp_path / "site" / "loop", tmp_path / "site" / "loop")
     told = PassedOver()
     assert sorted(entry.name for entry in find_entries(tmp_path, passed_over=told)) == ["site/a", "site/b"]
-    assert told.lines(str(tmp_path)) == ["passed over: 2 broken links: site/c, site/loop"]
+    assert told.lines(str(tmp_path)) == ["skipped: 2 broken links: site/c, site/loop"]
 
 
 def test_a_folder_of_broken_links_alone_is_a_case_that_will_fail(tmp_path: Path):
@@ -134,7 +134,7 @@ def test_slices_that_lie_in_no_study_are_told(tmp_path: Path, depth: int | None)
     told = PassedOver()
     assert [entry.name for entry in find_entries(tmp_path, depth, told)] == ["site/a"]
     assert told.lines(str(tmp_path)) == [
-        "passed over: 1 files that are DICOM, or named like slices, but are in no study's folder: 0.dcm"
+        "skipped: 1 DICOM files, or files named like slices, outside any study folder: 0.dcm"
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("os.scandir", refuse)
     told = PassedOver()
     assert [entry.name for entry in find_entries(tmp_path, passed_over=told)] == ["a"]
-    assert told.lines(str(tmp_path)) == ["passed over: 1 folders without permission to list them: closed"]
+    assert told.lines(str(tmp_path)) == ["skipped: 1 folders that cannot be listed (no permission): closed"]
 
 
 def test_the_terminal_is_told_names_and_the_log_none(
@@ -160,7 +160,7 @@ def test_the_terminal_is_told_names_and_the_log_none(
     told.add(Reason.STRAY, *(str(tmp_path / f"Zyxwvut {n}.xlsx") for n in range(7)))
     with caplog.at_level(logging.INFO):
         told.tell(str(tmp_path), quiet=False)
-    assert caplog.messages == ["passed over: 7 files outside the studies"]
+    assert caplog.messages == ["skipped: 7 files outside the studies"]
     assert "Zyxwvut 4.xlsx and 2 more" in capfd.readouterr().err
 
 

@@ -44,7 +44,7 @@ def test_a_reader_that_hangs_costs_its_case_alone(cohort: CohortOptions, hold_op
     hold_open(few.input_dir / "Zyxwvut 0" / "nodules.csv")
     assert infer_cohort(few) == (2, 0, 1, 0)
     (row,) = failed_rows(Path(cohort.output_dir))
-    assert (row["stage"], row["reason"]) == ("read", "the case was not done within 6 s")
+    assert (row["stage"], row["reason"]) == ("read", "the case was not finished within 6 s")
     assert "--case-timeout" in row["advice"]
     assert leftovers(Path(cohort.output_dir)) == []
 

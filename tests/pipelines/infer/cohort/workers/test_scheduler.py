@@ -131,7 +131,7 @@ def test_a_worker_lost_by_chance_costs_no_case():
 def test_a_hung_case_is_given_up_and_its_companions_are_done():
     reports = run(ScriptedEngine(), "case 0", "hangs", "case 1", "case 2", workers=1)
     failure = reports.pop("hangs")
-    assert (failure.stage, failure.reason) == ("read", "the case was not done within 1 s")
+    assert (failure.stage, failure.reason) == ("read", "the case was not finished within 1 s")
     assert reports == {name: name for name in ("case 0", "case 1", "case 2")}
 
 
