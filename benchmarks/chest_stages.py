@@ -3,7 +3,7 @@
     python -m benchmarks.chest_stages --output benchmarks/results/chest_stages.json
 
 One thread. Listed positions are inferred by a network of full size with random weights. In the search of the lungs,
-which would take a CPU many minutes, logits that vary with the image stand in for it: what is timed there is all that
+which would take a CPU many minutes, logits that vary with the image replace it: what is timed there is all that
 the CPU has to do beside the network, and does too where a GPU runs the network. Reading is from the page cache: it is
 the decoding that is timed, and the bytes are told, so that a network or a disk can be reckoned with.
 """

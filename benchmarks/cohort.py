@@ -12,7 +12,7 @@ with three, as is the default, reading and writing overlap with inference.
 
 Runs of one and two workers take turns; a speed-up is the median over the turns. Throughput is taken from the first
 case's start to the last one's end, without the start of the workers. Overhead is what one worker spends beside reading,
-inference and writing. Discovery is ``mose-med infer --dry-run`` in a process of its own, imports included.
+inference and writing. Discovery is ``mose-med infer --dry-run`` in a separate process, imports included.
 
 Targets: two workers reach 1.8 times the throughput of one; overhead is below 50 ms a case; 100,000 study folders are
 found in 20 s and 500 MB.

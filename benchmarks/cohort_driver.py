@@ -3,7 +3,7 @@
     python -m benchmarks.cohort_driver --output benchmarks/results/cohort_driver.json
 
 Studies are empty files, and workers answer at once: a case's folder has a ``provenance.json`` and a ``lesions.json`` of
-usual size, written beforehand. Each count runs in a process of its own, whose largest memory is told. A step whose
+usual size, written beforehand. Each count runs in a separate process, whose peak memory is reported. A step whose
 time per case grows with the count is not linear.
 """
 
@@ -26,14 +26,14 @@ from benchmarks.machine import machine
 from mose_med.io import Source
 from pipelines.common.case_names import add_to_case_map
 from pipelines.infer.case import CaseOutcome
-from pipelines.infer.cohort.engine import Done, Engine, Event, Ready, Worker
-from pipelines.infer.cohort.entries import Entry, find_entries
-from pipelines.infer.cohort.fingerprint import fingerprint
+from pipelines.infer.cohort.finding.entries import Entry, find_entries
+from pipelines.infer.cohort.finding.fingerprint import fingerprint
+from pipelines.infer.cohort.finding.plan import State, state_of
 from pipelines.infer.cohort.journal import Journal, Record, failed_cases
-from pipelines.infer.cohort.plan import State, state_of
 from pipelines.infer.cohort.progress import cohort_progress
-from pipelines.infer.cohort.scheduler import Scheduler
-from pipelines.infer.cohort.worker import Report
+from pipelines.infer.cohort.workers.engine import Done, Engine, Event, Ready, Worker
+from pipelines.infer.cohort.workers.scheduler import Scheduler
+from pipelines.infer.cohort.workers.worker import Report
 from pipelines.infer.store import open_store
 from pipelines.infer.tables import write_tables
 

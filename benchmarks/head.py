@@ -115,7 +115,7 @@ def paired_medians(ours: Callable[[], None], baseline: Callable[[], None], optio
 
 
 def training_memory(kind: str, options: argparse.Namespace) -> float:
-    """Bytes that two training steps need on top of the loaded network, in a process of their own."""
+    """Bytes that two training steps need on top of the loaded network, in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_growth, (kind, options))
 

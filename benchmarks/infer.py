@@ -1,6 +1,6 @@
 """What inference of a case costs: samples against one pass of the same U-Net, memory of a whole chest, a nodule list.
 
-Three workloads on a synthetic chest, each in a process of its own:
+Three workloads on a synthetic chest, each in a separate process:
 
 - ``compute``: network, sampling and blending of 16 samples over the windows of some slices, timed in turn with one
   deterministic pass of the same backbone over the same windows (ratio of medians).

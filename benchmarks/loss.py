@@ -76,7 +76,7 @@ def timings(threads: int, repeats: int) -> dict[str, float]:
 
 
 def unet_step(batch: int = 16) -> Callable[[], None]:
-    """Training step of the backbone alone, channels last: 1x1 layer, Dice loss against one mask an image, Adam."""
+    """Training step of the backbone alone, channels last: 1x1 layer, Dice loss against one mask per image, Adam."""
     generator = torch.Generator().manual_seed(0)
     backbone = UNet(2, 1, CHANNELS).to(memory_format=torch.channels_last)
     classify = nn.Conv2d(CHANNELS[0], 2, kernel_size=1)

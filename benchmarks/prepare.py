@@ -30,8 +30,8 @@ from data_prep.lidc.annotations import patient_ids, read_scans
 from data_prep.lidc.clustering import cluster_annotations
 from data_prep.lidc.collection import CropOptions, find_patients
 from data_prep.lidc.patient import Patient, PatientWriter
-from pipelines.prepare.lidc import PrepareLidcOptions, prepare_lidc
-from pipelines.prepare.phantom import PreparePhantomOptions, demo_patients, prepare_phantom
+from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
+from pipelines.prepare.sources.phantom import PreparePhantomOptions, demo_patients, prepare_phantom
 
 TARGETS = {"patients_over_reading": 1.3, "clustering_all_scans_s": 30.0, "peak_gb": 1.5}
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality levers --archive NODULES.npz --work FOLDER --seeds 0 1 2 --output quality.json
 
-Every training and evaluation goes on where it stopped; a row that is done is not trained again. All rows are trained on
+Every training and evaluation resumes; a row that is done is not trained again. All rows are trained on
 the training part and scored on the validation part, which also chooses the epoch.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/read_ct.py --output read_ct.json [--slices 300] [--size 512] [--repeats 3]
 
 The volume is made up (a body of noise in air), the same in every form; times are the least of the repeats, SimpleITK's
-GDCM reader and nibabel are there to compare with. Peak memory is that of one reading in a process of its own.
+GDCM reader and nibabel are there to compare with. Peak memory is that of one reading in a separate process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def make_hu(slices: int, size: int) -> np.ndarray:
 
 
 def write_dicom(folder: Path, hu: np.ndarray) -> None:
-    """One file a slice, uncompressed."""
+    """One file per slice, uncompressed."""
     folder.mkdir()
     series, study, frame = generate_uid(), generate_uid(), generate_uid()
     for k, plane in enumerate(hu):
@@ -75,7 +75,7 @@ def least_seconds(read: Callable[[], object], repeats: int) -> float:
 
 
 def peak_mib(path: Path) -> float:
-    """Peak memory of reading in a process of its own."""
+    """Peak memory of reading in a separate process."""
     command = [sys.executable, __file__, "--read", str(path)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -43,7 +43,7 @@ def read_measurements(folder: Path) -> dict[str, Any]:
 
 
 def with_tables(page: str, measured: Mapping[str, Any]) -> str:
-    """A page with the tables between ``<!-- table NAME -->`` and ``<!-- end -->`` made anew."""
+    """A page with the tables between ``<!-- table NAME -->`` and ``<!-- end -->`` updated."""
 
     def made(place: re.Match[str]) -> str:
         return f"{place[1]}\n{TABLES[place[2]](measured)}\n{place[3]}"

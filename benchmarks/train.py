@@ -6,7 +6,8 @@ A bundle trains for real: prepared slices on disk, augmentation, handlers, check
 ``mose-med train``. Every few steps the trainer pauses for as many bare steps - forward, loss, backward and update of a
 copy of the network on one batch that stays where it is - so that both meet the same state of the machine. The first
 epoch warms up; after it every epoch counts in whole, apart from its validation, which is computing of its own. Epochs
-are short beside those of LIDC-IDRI (some 500 steps): what comes once an epoch weighs more here than it does there.
+are short compared with those of LIDC-IDRI (some 500 steps): what comes once per epoch weighs more here than it does
+there.
 
 Target: training takes at most 1.08 times the bare steps.
 """
@@ -106,7 +107,7 @@ class Stopwatch:
         self._loading_since = time.perf_counter()
 
     def batch_came(self) -> None:
-        """The trainer goes on with a batch."""
+        """The trainer continues with a batch."""
         self.loading_s += time.perf_counter() - self._loading_since
 
     def validation_started(self) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from data_prep.datalist import DATALIST_NAME
 from mose_med.data.class_flips import ClassFlip
 from mose_med.data.datalist import PARTS
+from mose_med.files.whole_files import write_json
 
 __all__ = ["CARD_NAME", "MONTAGE_NAME", "write_card"]
 
@@ -57,7 +58,7 @@ def write_card(
         "counts": dict(counts),
         "options": dict(options),
     }
-    (folder / f"{CARD_NAME}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / f"{CARD_NAME}.json", card)
     with_montage = (folder / MONTAGE_NAME).is_file()
     text = "\n".join(_markdown(card, with_montage)) + "\n"
     (folder / f"{CARD_NAME}.md").write_text(text, encoding="utf-8")
@@ -156,7 +157,7 @@ def _summary(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def _features(entries: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, int]]:
-    """How often each value of each feature was given, one vote a rater and object."""
+    """How often each value of each feature was given: one vote per rater and object."""
     objects = {entry["nodule_id"]: entry.get("features", {}) for entry in entries}
     votes: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for features in objects.values():

@@ -14,7 +14,7 @@ ConsensusMethod = Literal["majority", "staple"]
 
 
 def majority(masks: NDArray[np.integer], weights: NDArray[np.floating], num_classes: int) -> NDArray[np.uint8]:
-    r"""The class that has most of the raters' weight; of equal ones the lower, so that background wins a tie.
+    r"""The class with most of the raters' weight; the lower of equal ones, so that background wins a tie.
 
     Args:
         masks: classes, (\*spatial, R).
@@ -32,7 +32,7 @@ def majority(masks: NDArray[np.integer], weights: NDArray[np.floating], num_clas
 
 
 def staple(masks: NDArray[np.integer], num_classes: int) -> NDArray[np.uint8]:
-    """The mask that explains the raters best, each with a sensitivity and specificity of its own, estimated with it.
+    """The mask that explains the raters best, each with its own sensitivity and specificity, estimated with it.
 
     Where all raters agree, or there is one only, there is nothing to estimate. Voxels that several classes explain
     equally well are background.

@@ -1,4 +1,4 @@
-"""Writing of the datalist, the one form in which every source reaches training (read by :mod:`mose_med.data`).
+"""Writes the datalist, the one form of every source for training (read by :mod:`mose_med.data`).
 
 A folder ``nodules`` with a NIfTI pair for every run of slices, ``dataset.json`` with an entry for every slice,
 ``nodules.csv`` with the place of every nodule, and ``manifest.json`` that says how it was made.
@@ -6,9 +6,6 @@ A folder ``nodules`` with a NIfTI pair for every run of slices, ``dataset.json``
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -22,6 +19,9 @@ from numpy.typing import NDArray
 from mose_med import __version__
 from mose_med.data.class_flips import ClassFlip
 from mose_med.data.datalist import PARTS
+from mose_med.files.csv_files import write_csv
+from mose_med.files.hashes import file_sha256
+from mose_med.files.whole_files import write_json
 from mose_med.geometry import Affine
 
 __all__ = [
@@ -115,7 +115,7 @@ def write_datalist(
         nodules: in the order to be listed; None if the source does not say where they are.
         flips: class flips whose modes are the raters, where one label map is stored for all of them.
         window_hu: lowest and highest HU that are worth looking at; None says nothing.
-        spacing_mm: in-plane spacing that all slices were brought to; None if each has its own.
+        spacing_mm: in-plane spacing that all slices were resampled to; None if each has its own.
 
     Returns:
         Path of ``dataset.json``.
@@ -129,13 +129,9 @@ def write_datalist(
         content["flips"] = [flip._asdict() for flip in flips]
     content |= {part: list(parts.get(part, ())) for part in PARTS}
     path = folder / DATALIST_NAME
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if nodules is None:
-        return path
-    with (folder / NODULES_NAME).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(NoduleRow._fields)
-        writer.writerows(nodules)
+    write_json(path, content)
+    if nodules is not None:
+        write_csv(folder / NODULES_NAME, NoduleRow._fields, nodules)
     return path
 
 
@@ -153,11 +149,6 @@ def write_manifest(
         "options": dict(options),
         "counts": dict(counts),
         "citation": citation,
-        "sha256": {path.relative_to(folder).as_posix(): _sha256(path) for path in files},
+        "sha256": {path.relative_to(folder).as_posix(): file_sha256(path) for path in files},
     }
-    (folder / MANIFEST_NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_json(folder / MANIFEST_NAME, content)

@@ -35,7 +35,7 @@ def write_montage(
     window: tuple[float, float] | None = LUNG_WINDOW_HU,
     flips: Mapping[str, ClassFlip] | None = None,
 ) -> None:
-    """Draw slices with all raters' outlines, one slice a nodule; or pictures with the classes that flip outlined.
+    """Draw slices with all raters' outlines, one slice per nodule; or pictures with the classes that flip outlined.
 
     Of every nodule the middle one of the slices that most raters outlined is shown. Every patient has a turn before any
     has a second one; nodules outlined by most raters come first. The view is the radiologist's: the patient's right is
@@ -48,7 +48,7 @@ def write_montage(
         title: above the slices.
         caption: below the slices.
         max_panels: slices shown at most.
-        window: intensities shown as black and as white; None takes those of each slice, but for its extremes.
+        window: intensities shown as black and as white; None takes those of each slice, without its extremes.
         flips: by the name of the class, where modes of class flips are the raters.
     """
     chosen = _best_slices(entries)[:max_panels]

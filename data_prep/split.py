@@ -17,7 +17,7 @@ __all__ = ["read_split", "require_training_and_validation", "split_by_hash"]
 
 
 def split_by_hash(patients: Iterable[str], salt: str, fractions: tuple[float, float, float]) -> dict[str, str]:
-    """Assign patients to parts by a hash of their id, whatever other patients there are.
+    """Assign patients to parts by a hash of their id, independent of the other patients.
 
     Args:
         patients: patient ids.
@@ -71,7 +71,7 @@ def read_split(path: Path) -> dict[str, str]:
 
 
 def require_training_and_validation(sizes: Mapping[str, int], what: str) -> None:
-    """Refuse a split that leaves nothing to learn from or to select by.
+    """Refuse a split without training or validation data.
 
     Args:
         sizes: number of ``what`` in each part.

@@ -1,4 +1,4 @@
-"""Is a prepared data set still what prepare wrote, and is it sound? Every finding says what is wrong, and where."""
+"""Checks a prepared data set: is it unchanged and consistent? Every finding says what is wrong and where."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME, PRIVATE_NAME
 from mose_med.data.datalist import Datalist, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError
+from mose_med.files.hashes import file_sha256
 from mose_med.geometry import grid_difference, spacing_mm
 from mose_med.io.nifti.damaged import DAMAGED_NIFTI
 
@@ -26,7 +27,7 @@ _SAME_SPACING_MM = 1e-3
 
 
 class Finding(NamedTuple):
-    """Something to know of a data set.
+    """A finding about a data set.
 
     Attributes:
         place: file, entry or patient.
@@ -78,17 +79,12 @@ def _files(folder: Path) -> Iterator[Finding]:
         path = folder / name
         if not path.is_file():
             yield Finding(name, "is missing")
-        elif _sha256(path) != expected:
+        elif file_sha256(path) != expected:
             yield Finding(name, "has changed since it was written (SHA-256 differs from the manifest)")
     found = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
     for path in found:
         if path.as_posix() not in hashes and path.parts[0] not in (MANIFEST_NAME, PRIVATE_NAME):
             yield Finding(path.as_posix(), "is not in the manifest", is_wrong=False)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _patients_in_two_parts(slices: Sequence[_Slice]) -> Iterator[Finding]:
@@ -152,7 +148,7 @@ def _grids(
             continue
         z_mm = float((image.affine @ [0, 0, entry.slice_index, 1])[2])
         if entry.z_mm is not None and abs(z_mm - entry.z_mm) > _SAME_PLACE_MM + 0.1 * abs(image.affine[2, 2]):
-            yield Finding(one.place, f"has z_mm {entry.z_mm:g}, its image lies at {z_mm:g}")
+            yield Finding(one.place, f"has z_mm {entry.z_mm:g}, its image is at {z_mm:g}")
 
 
 def _masks(

@@ -1,4 +1,4 @@
-"""Results that threads work out ahead of whoever uses them."""
+"""Results that threads compute ahead of their use."""
 
 from __future__ import annotations
 

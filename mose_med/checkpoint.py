@@ -1,8 +1,9 @@
-"""The one checkpoint format: weights together with everything needed to use them or to go on training.
+"""The one checkpoint format: weights together with everything needed to use them or to continue training.
 
 A file holds tensors and plain types only, is read with ``weights_only=True`` and written to a temporary name first, so
 that a crash or a full disk never damages the last good one. Bundles hold weights alone, a state dict as other programs
-expect it, with what they mean in ``model_config.json`` beside them; whatever reads a checkpoint reads these, too.
+expect it, with what they mean in ``model_config.json`` next to them; everything that reads a checkpoint reads these,
+too.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.files.whole_files import keep_as, remove_left_over, written_whole
+from mose_med.memory_errors import ran_out_of_memory
 from mose_med.model_config import ModelConfig
 from mose_med.model_files import MODEL_CONFIG_NAME
 from mose_med.networks.protocol import StochasticNetwork
@@ -116,6 +118,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
     Raises:
         ConfigError: if a file is missing or is not of this project.
         DataError: if a file is damaged.
+        MoseError: if memory runs out.
     """
     source = Path(path)
     if not source.is_file():
@@ -124,6 +127,8 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
         content = torch.load(source, map_location=map_location, weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if ran_out_of_memory(error):
+            raise MoseError(f"memory ran out while checkpoint {source} was read ({reason}): free some") from error
         raise DataError(f"checkpoint {source} cannot be read ({reason}): it is damaged or not a checkpoint") from error
     if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
         content = {"model": content} | _meaning_beside(source)

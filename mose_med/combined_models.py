@@ -1,7 +1,7 @@
 """One checkpoint from others: an ensemble, or a network with test-time augmentation.
 
-The result is a checkpoint as any other: it names its network, and whatever reads checkpoints evaluates, infers and
-exports it.
+The result is a checkpoint like any other: it names its network, and everything that reads checkpoints evaluates, infers
+and exports it.
 """
 
 from __future__ import annotations
@@ -34,11 +34,7 @@ def ensemble_checkpoint(paths: Sequence[str | os.PathLike[str]]) -> Checkpoint:
     members = [read_checkpoint(path) for path in paths]
     first = members[0].config
     for path, member in zip(paths, members, strict=True):
-        first.preprocessing.require_equal(member.config.preprocessing, str(path))
-        for name in ("classes", "num_raters"):
-            here, there = getattr(first, name), getattr(member.config, name)
-            if here != there:
-                raise ConfigError(f"{path} has {name} {there}, {paths[0]} has {here}: members must agree")
+        first.require_same_data(member.config, str(path), f"{paths[0]} has")
     settings = {"name": "ensemble", "members": [member.config.to_dict()["network"] for member in members]}
     weights = [(f"members.{place}", member) for place, member in enumerate(members)]
     return _combined(settings, first, weights)

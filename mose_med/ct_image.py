@@ -1,4 +1,4 @@
-"""A CT image as readers hand it on: a plain tensor, and where it lies.
+"""A CT image as readers return it: a plain tensor and its position.
 
 MONAI's ``MetaTensor`` has the same ``.affine`` and is taken wherever a :class:`CtImage` is. Readers return this one, as
 importing MONAI takes longer than inferring a nodule.

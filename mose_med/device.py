@@ -1,4 +1,4 @@
-"""Which device a command computes on."""
+"""Chooses the device of a command."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     device = torch.device(wanted)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device {name} is not there: use cpu or auto")
+        raise ConfigError(f"device {name} does not exist: use cpu or auto")
     _LOGGER.info("device: %s", _described(device, searched=name == "auto"))
     return device
 

@@ -1,7 +1,7 @@
 """The errors a caller can expect from this library.
 
-Every message is one line that names the thing, the rule, the value and the way out. Programs catch :class:`MoseError`;
-batch code catches :class:`DataError`, records the case and goes on.
+Every message is one line that names the thing, the rule, the value and the remedy. Programs catch :class:`MoseError`;
+batch code catches :class:`DataError`, records the case and continues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class MissingDependencyError(MoseError, ImportError):
 
     Args:
         package: what could not be imported.
-        extra: the extra of this project that brings it.
+        extra: the extra of this project that installs it.
     """
 
     def __init__(self, package: str, extra: str) -> None:

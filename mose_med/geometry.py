@@ -98,7 +98,7 @@ def grid_difference(
     cosines = (affine[:3, :3] / ours * (other_affine[:3, :3] / theirs)).sum(axis=0)
     turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
     if turned > 0.1:
-        return f"its axes are turned by {turned:.1f} degrees"
+        return f"its axes are rotated by {turned:.1f} degrees"
     return f"it lies {apart:.3g} mm away"
 
 
@@ -197,7 +197,7 @@ class Reorientation(NamedTuple):
 
 
 def reorientation(affine: NDArray[np.floating], orientation: str = "LPS") -> Reorientation:
-    """Steps that bring a volume with this affine closest to ``orientation``.
+    """Steps that turn a volume with this affine closest to ``orientation``.
 
     Each voxel axis is matched to the patient axis it is most parallel to; oblique volumes keep their obliqueness.
 
@@ -228,7 +228,7 @@ def reorientation(affine: NDArray[np.floating], orientation: str = "LPS") -> Reo
 
 
 def reorientation_onto(affine: NDArray[np.floating], target: NDArray[np.floating]) -> Reorientation:
-    """Steps that bring the axes of a volume closest to those of another, however oblique or sheared both are.
+    """Steps that turn the axes of a volume closest to those of another, even if both are oblique or sheared.
 
     Args:
         affine: RAS-mm affine of the volume, shape ``(4, 4)``.

@@ -1,4 +1,4 @@
-"""Names of a package that are looked up in its modules when they are first used.
+"""Names of a package that are imported from its modules on first use.
 
 Importing the package then loads none of what its modules need: reading a NIfTI file loads no DICOM library, and
 preparing a data set no MONAI, which takes seconds to import.

@@ -1,4 +1,4 @@
-"""What counts as a lesion, where one is looked for, and the file that tells of it: light to import, without PyTorch."""
+"""What counts as a lesion, where one is searched, and the file that lists them: light to import, without PyTorch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = [
     "require_overlap",
 ]
 
-#: File of a case that tells of its lesions.
+#: File of a case that lists its lesions.
 LESIONS_NAME = "lesions.json"
 #: Share of a window that its neighbour holds as well, unless a call says otherwise.
 OVERLAP = 0.25

@@ -65,10 +65,24 @@ class ModelConfig:
         for name in ("name", *sorted(set(here) | set(there))):
             if here.get(name) != there.get(name):
                 raise ConfigError(f"{source} has network {name}={there.get(name)}, the config says {here.get(name)}")
+        self.require_same_data(other, source, "the data have")
+
+    def require_same_data(self, other: ModelConfig, source: str, own: str) -> None:
+        """Refuse weights for other images, classes or raters, naming the first setting that differs.
+
+        Args:
+            other: of ``source``.
+            source: of the other one, a checkpoint file.
+            own: whose settings these are, and a verb: ``the config says``.
+
+        Raises:
+            ConfigError: if they differ.
+        """
         self.preprocessing.require_equal(other.preprocessing, source)
         for name in ("classes", "num_raters"):
-            if mine[name] != theirs[name]:
-                raise ConfigError(f"{source} has {name} {theirs[name]}, the data have {mine[name]}")
+            mine, theirs = (json.loads(json.dumps(getattr(config, name))) for config in (self, other))
+            if mine != theirs:
+                raise ConfigError(f"{source} has {name} {theirs}, {own} {mine}")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModelConfig:

@@ -23,7 +23,7 @@ __all__ = ["Declared", "Limits", "Option", "check_options", "declared_options", 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Which numbers an option takes; NaN and infinity are none.
+    """The numbers that an option accepts; NaN and infinity never.
 
     Example:
         >>> limits = Limits(at_least=0, below=1)
@@ -50,7 +50,7 @@ class Limits:
 
     @property
     def interval(self) -> str:
-        """As the help shows it."""
+        """The text in the help."""
         low = ((self.at_least, "<="), (self.above, "<"))
         high = ((self.at_most, "<="), (self.below, "<"))
         shown = [f"{end:g}{sign}" for end, sign in low if end is not None] + ["x"]
@@ -70,16 +70,16 @@ class Option(Limits):
     Attributes:
         help: one sentence or two.
         name: on the command line, where it is not that of the field; without dashes.
-        former_name: that it had in an earlier version, and still answers to; the help does not show it.
+        former_name: from an earlier version, still accepted; the help does not show it.
         panel: of the help page; the first one if empty.
         default_text: what the help shows for the default; nothing for None and for required options if empty.
-        typed: what is typed, where it is not the type of the field.
-        parse: from what is typed to the value of the field.
+        typed: type on the command line, if it is not the type of the field.
+        parse: converts what is typed to the value of the field.
         default: what is shown as the default, where it is not that of the field.
         metavar: what the help shows for the value.
-        is_argument: stands without a flag.
-        can_be_negated: a switch that has ``--no-name`` besides; those that are on have it anyway.
-        envvar: variable of the environment that is read where nothing is typed.
+        is_argument: positional, without a flag.
+        can_be_negated: a switch that also has ``--no-name``; switches that are on by default always have it.
+        envvar: environment variable that is read if nothing is typed.
     """
 
     help: str = ""
@@ -114,7 +114,7 @@ class Declared:
 
     @property
     def option(self) -> Option | None:
-        """What the command line makes of it; None if it cannot be typed."""
+        """Its option on the command line; None if it cannot be typed."""
         return self.limits if isinstance(self.limits, Option) else None
 
     @property
@@ -164,7 +164,7 @@ def _of_class(options: Any) -> tuple[Declared, ...]:
 
 def _declared(name: str, hint: Any, default: Any) -> Declared:
     kind, *notes = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    # Of an alias that is annotated again, the outer note counts.
+    # If an alias is annotated again, the outer annotation counts.
     limits = next((note for note in reversed(notes) if isinstance(note, Limits)), Limits())
     return Declared(name, kind, limits, default)
 
@@ -173,7 +173,7 @@ def check_options(options: object) -> None:
     """Check every field of a dataclass against its limits and choices.
 
     Raises:
-        ConfigError: naming the first field that does not fit, the rule and the value.
+        ConfigError: naming the first invalid field, the rule and the value.
     """
     for declared in declared_options(type(options)):
         declared.check(getattr(options, declared.field))

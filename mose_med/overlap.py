@@ -124,7 +124,7 @@ def _count_bits(a: Tensor, b: Tensor, label: int) -> Overlap:
 
 
 def _packed(masks: Tensor, label: int) -> _Words:
-    """One bit a voxel, (B, N, words); the bits past the last voxel are 0."""
+    """One bit per voxel, (B, N, words); the bits past the last voxel are 0."""
     octets = np.packbits((masks == label).numpy(), axis=2)
     padded = np.pad(octets, ((0, 0), (0, 0), (0, -octets.shape[2] % 8)))
     return np.ascontiguousarray(padded).view(np.uint64)

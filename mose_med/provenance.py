@@ -1,18 +1,17 @@
-"""What made a result: versions and hashes."""
+"""The provenance of a result: versions, and the hash of an image."""
 
 from __future__ import annotations
 
 import hashlib
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 
 from mose_med import __version__
 from mose_med.ct_image import PlacedImage, plain_tensor
 
-__all__ = ["file_sha256", "image_sha256", "tool_versions"]
+__all__ = ["image_sha256", "tool_versions"]
 
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "isal")
 
@@ -22,17 +21,12 @@ def tool_versions() -> dict[str, str]:
     return {"mose-med": __version__, "python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def image_sha256(image: PlacedImage) -> str:
-    """SHA-256 of shape, affine and values (1, i, j, k) in float32, however and in whatever type they are stored."""
-    values = plain_tensor(image)[0].numpy()
-    digest = hashlib.sha256(f"{values.shape} float32".encode())
+    """SHA-256 of shape, affine and values (C, i, j, k) in float32, independent of their type and storage."""
+    channels = plain_tensor(image).numpy()
+    digest = hashlib.sha256(f"{channels.shape[1:]} float32".encode())
     digest.update(np.asarray(image.affine, dtype="<f8").tobytes())
-    for k in range(values.shape[2]):
-        digest.update(values[:, :, k].astype(np.float32).tobytes(order="F"))
+    for values in channels:
+        for k in range(values.shape[2]):
+            digest.update(values[:, :, k].astype(np.float32).tobytes(order="F"))
     return digest.hexdigest()

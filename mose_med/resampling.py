@@ -1,4 +1,4 @@
-"""Resampling within slices: the one rule by which preparation and inference bring a case to a wanted spacing.
+"""Resampling within slices: the one rule by which preparation and inference resample a case to a given spacing.
 
 The grid of a wanted spacing begins at voxel (0, 0) of the slice, in the orientation in which the network is shown it:
 voxel n of the grid lies at voxel ``n * step`` of the slice, ``step`` being the wanted spacing over the slice's own.

@@ -1,4 +1,4 @@
-"""Sets of segmentations with their probabilities, as they travel between network, loss and metrics.
+"""Sets of segmentations with their probabilities, as passed between network, loss and metrics.
 
 Axes: B batch, K experts, S samples per expert, N samples in all, R raters, C classes. Samples are kept as logits; N
 runs expert-major, ``n = k S + s`` (the order of the MoSE release).

@@ -1,4 +1,4 @@
-"""Random streams by purpose: one seed of a user, and no two uses of it that draw the same numbers.
+"""Random streams by purpose: no two uses of the user's seed draw the same numbers.
 
 NumPy's ``SeedSequence`` pads short lists with zeros, so that ``[seed, epoch]`` and ``[seed, epoch, 0]`` are one stream.
 Here purpose, seed and place are hashed as one text, and differ whenever any of them does.

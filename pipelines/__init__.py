@@ -1,1 +1,1 @@
-"""Commands: they compose the library, log, resume, read the environment and report."""
+"""Commands: they combine the library's parts, log, resume, read the environment and report."""

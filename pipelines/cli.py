@@ -28,9 +28,9 @@ from pipelines.report import command as report
 from pipelines.retrain import command as retrain
 from pipelines.train import command as train
 
-__all__ = ["app", "invoke", "main"]
+__all__ = ["app", "commands_in_order", "invoke", "main"]
 
-#: As the work goes: look, prepare, train, judge, use, keep up, hand on.
+#: In the order of the work: look, prepare, train, judge, use, keep up, hand on.
 _IN_ORDER = (
     doctor,
     info,
@@ -49,12 +49,17 @@ _IN_ORDER = (
 )
 
 
+def commands_in_order() -> list[str]:
+    """Names of the commands, and of groups of them, in the order of the work."""
+    return [module.__name__.split(".")[1] for module in _IN_ORDER]
+
+
 class _InOrder(TyperGroup):
     """The commands in the order of the work."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         """Names of the commands."""
-        return [module.__name__.split(".")[1] for module in _IN_ORDER]
+        return commands_in_order()
 
 
 app = typer.Typer(
@@ -85,7 +90,7 @@ def invoke(arguments: list[str]) -> int:
 
 
 def _say_usage(error: typer.TyperException, arguments: list[str]) -> int:
-    """What was typed wrong, for people, and with ``--json`` for programs; without a command, the help was shown."""
+    """Report a usage error, for people, and with ``--json`` for programs; without a command, the help was shown."""
     context = getattr(error, "ctx", None)
     name = context.command_path.partition(" ")[2] if context is not None else running()
     line = usage_line(error, arguments, name)

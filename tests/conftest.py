@@ -35,6 +35,7 @@ pytest_plugins = [
     "tests.fixtures.rater_masks",
     "tests.fixtures.retraining",
     "tests.fixtures.rtstruct",
+    "tests.fixtures.several_classes",
 ]
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

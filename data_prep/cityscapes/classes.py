@@ -51,7 +51,7 @@ def train_ids(label_ids: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Classes 1 to 19, and 0 for void, of the label ids of annotation files.
 
     Raises:
-        DataError: if a value is no label id.
+        DataError: if a value is not a label id.
 
     Example:
         >>> train_ids(np.array([7, 33, 0, 255], dtype=np.uint8)).tolist()

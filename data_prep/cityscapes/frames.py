@@ -1,4 +1,4 @@
-"""Which pictures there are, and to which part each belongs.
+"""The pictures, and the part of each.
 
 Training: cities of the official training set but three, which are the validation part; test: the official validation
 set. The official test set has no public annotations.
@@ -73,7 +73,7 @@ def find_predictions(folder: Path) -> Mapping[str, Path]:
         if match is None or path.suffix != ".png":
             continue
         if match["frame"] in found:
-            raise DataError(f"predictions {found[match['frame']].name} and {path.name} are both of {match['frame']}")
+            raise DataError(f"predictions {found[match['frame']].name} and {path.name} both belong to {match['frame']}")
         found[match["frame"]] = path
     if not found:
         raise ConfigError(f"predictions folder {folder} has no <city>_<number>_<number>*.png")

@@ -1,5 +1,5 @@
-"""The files of LIDC slices that circulate in the community: ``data_lidc.pickle`` and ``data_lidc.hdf5``.
+"""The community's files of LIDC slices: ``data_lidc.pickle`` and ``data_lidc.hdf5``.
 
 Both hold square slices of nodules in (row, col) order, intensities scaled to [0, 1] (the HDF5 file shifts them by -0.5)
-and four masks a slice. Neither says where a slice lies in the patient, nor whose it is but for the series.
+and four masks a slice. Neither gives the position of a slice in the patient, or the patient apart from the series.
 """

@@ -27,7 +27,7 @@ _ROUNDING = 1e-5
 
 @contextmanager
 def open_hdf5_nodules(path: Path) -> Iterator[Iterator[CommunityNodule]]:
-    """Slices of the file, each as a nodule of its own, read one at a time.
+    """Slices of the file, each as its own nodule, read one at a time.
 
     Raises:
         DataError: if the file is damaged or has other groups, datasets or shapes.

@@ -1,4 +1,4 @@
-"""A nodule of a community file, as either reader gives it, and how it becomes the volumes of a datalist."""
+"""A nodule of a community file, as both readers return it, and its conversion to the volumes of a datalist."""
 
 from __future__ import annotations
 

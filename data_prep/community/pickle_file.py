@@ -64,7 +64,7 @@ def _nodule(nodule_id: str, slices: Mapping[int, tuple[str, object]]) -> Communi
 
 def _entry(key: str, value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise DataError(f"{key or 'a key that is no text'} must be a dictionary, got {type(value).__name__}")
+        raise DataError(f"{key or 'a key that is not text'} must be a dictionary, got {type(value).__name__}")
     for name in ("image", "masks", "series_uid"):
         if name not in value:
             raise DataError(f"{key} has no {name}")

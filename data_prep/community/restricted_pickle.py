@@ -1,4 +1,4 @@
-"""Reading of a pickle that holds numpy arrays and pydicom values, and of no other.
+"""Reads pickles that hold numpy arrays and pydicom values, and no others.
 
 A pickle is a program. The interpreter's own reader runs it here with a closed table in place of imports: each name that
 the file may call stands for an inert function of this module, and any other name is refused before it is imported.

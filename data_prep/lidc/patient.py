@@ -71,7 +71,7 @@ class PatientWriter:
     Attributes:
         output: folder of the datalist.
         crops: what to cut out.
-        patient_ids: of all patients that will be written: their annotations are read together, once a process.
+        patient_ids: of all patients that will be written: their annotations are read together, once per process.
         missing_raters: what a rater who did not mark a nodule counts as.
         labels: all raters, or one drawn for every training slice.
     """

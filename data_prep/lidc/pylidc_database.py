@@ -25,7 +25,7 @@ _REMOVED_FROM_NUMPY = {"int": int, "float": float}
 
 
 class _NumpyView(ModuleType):
-    """NumPy as pylidc expects it: the names it lost, then everything else, looked up when asked for."""
+    """NumPy as pylidc expects it: removed names first, then everything else, looked up on access."""
 
     def __init__(self) -> None:
         super().__init__("numpy")

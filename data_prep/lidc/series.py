@@ -1,7 +1,7 @@
 """CT series of LIDC-IDRI on disk: found by their UID in any folder layout, ordered by z, read in HU.
 
 A series may be partial: only slices that are there are listed. Images are handed out as (i, j), i to the patient's left
-and j to posterior, whatever way the slices were stored.
+and j to posterior, for any stored order of the slices.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PHANTOM_DESCRIPTION = "PHANTOM"
 #: Positions that are closer than this, in mm, are the same.
 _SAME_POSITION_MM = 1e-3
 
-#: Direction cosines of rows and columns across the patient, whichever way they run.
+#: Direction cosines of rows and columns across the patient, in either direction.
 _AXIAL = (1, 0, 0, 0, 1, 0)
 _AXIAL_TOLERANCE = 1e-3
 

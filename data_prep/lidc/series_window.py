@@ -1,7 +1,7 @@
 """Windows on the slices of a series, at the series' own in-plane spacing or at another one.
 
 They lie where inference places them, by the rule of :mod:`mose_med.resampling`. HU are interpolated; masks are not, but
-drawn anew from the contours.
+drawn again from the contours.
 """
 
 from __future__ import annotations

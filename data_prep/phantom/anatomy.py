@@ -33,6 +33,9 @@ _BODY_POWER = 2.5
 
 Image = NDArray[np.float32]
 
+#: Pixels over which the junction of two lung shapes is rounded.
+_BLEND = 5.0
+
 
 @dataclass(frozen=True)
 class Pocket:
@@ -52,9 +55,9 @@ def _mix(base: Image, value: Image | float, share: Image) -> Image:
     return base + (value - base) * share
 
 
-def _smooth_maximum(first: Image, second: Image, blend: float = 5.0) -> Image:
-    """Union of two shapes whose junction is rounded over about ``blend`` pixels."""
-    return np.asarray(np.logaddexp(first / blend, second / blend) * blend)
+def _smooth_maximum(first: Image, second: Image) -> Image:
+    """Union of two shapes whose junction is rounded over some pixels."""
+    return np.asarray(np.logaddexp(first / _BLEND, second / _BLEND) * _BLEND)
 
 
 class Chest:

@@ -1,4 +1,4 @@
-"""How phantoms look, as options: light to import."""
+"""The appearance of phantoms, as options: light to import."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One's own images, each with the masks of one or more raters."""
+"""The user's own images, each with the masks of one or more raters."""

@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from data_prep.rater_masks.agreement import CaseAgreement, fleiss_kappa
+from mose_med.files.csv_files import write_csv
 
 __all__ = ["ALL_CASES", "write_agreement_report"]
 
@@ -39,7 +38,7 @@ def write_agreement_report(
     Returns:
         Fleiss' kappa of all cases together.
     """
-    _write(
+    write_csv(
         folder / "agreement_pairs.csv",
         ("case", "class", "rater_a", "rater_b", "dice", "iou"),
         [
@@ -48,7 +47,7 @@ def write_agreement_report(
             for pair in case.pairs
         ],
     )
-    _write(
+    write_csv(
         folder / "agreement_volumes.csv",
         ("case", "class", "rater", "volume_ml"),
         [
@@ -59,16 +58,9 @@ def write_agreement_report(
     )
     pooled = fleiss_kappa(case.kappa for case in cases.values())
     kappas = [(name, _number(fleiss_kappa([case.kappa]))) for name, case in cases.items()]
-    _write(folder / "agreement_kappa.csv", ("case", "fleiss_kappa"), [*kappas, (ALL_CASES, _number(pooled))])
+    write_csv(folder / "agreement_kappa.csv", ("case", "fleiss_kappa"), [*kappas, (ALL_CASES, _number(pooled))])
     _draw(folder / "agreement.png", cases, num_raters, pooled)
     return pooled
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def _number(value: float) -> str:
@@ -81,7 +73,7 @@ def _draw(path: Path, cases: Mapping[str, CaseAgreement], num_raters: int, kappa
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
     _draw_pairs(left, cases, num_raters)
     _draw_volumes(right, cases, num_raters)
-    title = "no voxel that two raters looked at" if math.isnan(kappa) else f"Fleiss' kappa {kappa:.3f}"
+    title = "no voxel that two raters saw" if math.isnan(kappa) else f"Fleiss' kappa {kappa:.3f}"
     figure.suptitle(f"Agreement of raters, {len(cases)} cases: {title}", fontsize=9)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 

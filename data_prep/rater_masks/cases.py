@@ -1,10 +1,11 @@
-"""Which images and masks there are: from a folder or from a CSV file.
+"""Lists the images and masks of a folder or of a CSV file.
 
-A folder holds one folder a case, which is also the patient: ``<case>/image.nii.gz`` and ``<case>/rater-<name>.nii.gz``,
-in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG or RTSTRUCT, ``rater-<name>.dcm``, and 3D
-Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM slices, or ``image.zip`` with them.
+A folder holds one folder per case, which is also the patient: ``<case>/image.nii.gz`` and
+``<case>/rater-<name>.nii.gz``, in any of the formats read (NIfTI, NRRD, MetaImage; masks also DICOM SEG or RTSTRUCT,
+``rater-<name>.dcm``, and 3D Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM slices, or
+``image.zip`` with them.
 
-A CSV file has a row a mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
+A CSV file has a row per mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
 cases; paths are relative to the file.
 
 The folder of a MONAI Label server is one, too (:mod:`data_prep.rater_masks.label_datastore`).
@@ -71,7 +72,7 @@ def _case_folders(source: Path) -> list[Path]:
     folders: dict[Path, Path] = {}
     for path in paths:
         if path.is_symlink() and not path.exists():
-            raise ConfigError(f"{path} is a broken link: restore the folder that it leads to, or remove it")
+            raise ConfigError(f"{path} is a broken link: restore its target, or remove it")
         if path.is_dir():
             folders.setdefault(path.resolve(), path)
     return sorted(folders.values())
@@ -122,7 +123,7 @@ def _with_row(case: RaterCase | None, row: Mapping[str, str], source: Path, line
     if case is None:
         return RaterCase(row["case"], patient, (image,), {row["rater"]: (mask,)})
     if case.patient != patient:
-        raise ConfigError(f"source {source}, line {line}: case {case.case} has another patient_id than above")
+        raise ConfigError(f"source {source}, line {line}: case {case.case} has a different patient_id above")
     images = case.images if image in case.images else (*case.images, image)
     of_rater = (*case.masks.get(row["rater"], ()), mask)
     return RaterCase(case.case, patient, images, {**case.masks, row["rater"]: of_rater})

@@ -1,4 +1,4 @@
-"""A case of several raters, as a source names it."""
+"""A case with several raters, as its source names it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["RaterCase"]
 
 @dataclass(frozen=True)
 class RaterCase:
-    """What belongs to one case; whether it can be used is not known before it is read.
+    """The files of one case; only reading shows whether they can be used.
 
     Attributes:
         images: one, if all is well.

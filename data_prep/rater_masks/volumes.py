@@ -67,8 +67,8 @@ def load_case(
         GeometryError: if a mask does not lie on the image's grid.
     """
     if len(case.images) != 1:
-        way_out = "keep one" if case.images else "name it image.nii.gz, image.nrrd or image/"
-        raise DataError(f"{case.case} must have one image, got {len(case.images)}: {way_out}")
+        remedy = "keep one" if case.images else "name it image.nii.gz, image.nrrd or image/"
+        raise DataError(f"{case.case} must have one image, got {len(case.images)}: {remedy}")
     if not case.masks:
         raise DataError(f"{case.case} has no mask: name one rater-<name>.nii.gz")
     image_path = case.images[0]
@@ -77,7 +77,7 @@ def load_case(
     masks = np.zeros((*image.array.shape, len(raters)), dtype=np.uint8)
     for rater, paths in case.masks.items():
         if len(paths) != 1:
-            raise DataError(f"{case.case}: {paths[1].name} and {paths[0].name} are both of rater {rater}")
+            raise DataError(f"{case.case}: {paths[1].name} and {paths[0].name} both belong to rater {rater}")
         mask: NDArray[np.generic]
         if paths[0].name.lower().endswith(OBJECT_SUFFIX):
             mask = _read_object(paths[0], image, source, num_classes, layer)
@@ -100,7 +100,7 @@ def _read_image(path: Path, acquisition: int | None) -> tuple[Volume, Source | N
         raise DataError(f"{path} must have finite values, got NaN or infinity")
     values, outside = without_padding(volume.array)
     if outside:
-        _LOGGER.warning("%d voxels of an image below -1024 HU are outside the field of view: taken for air", outside)
+        _LOGGER.warning("%d voxels of an image below -1024 HU are outside the field of view: read as air", outside)
     return volume._replace(array=values), source
 
 
@@ -124,7 +124,7 @@ def _oriented(volume: Volume) -> Volume:
 def _classes(array: NDArray[np.generic], num_classes: int, path: Path) -> NDArray[np.uint8]:
     whole, wrong = whole_values(array)
     if wrong is None and num_classes == 2 and is_foreground_255(whole):
-        _LOGGER.warning("a mask holds 255 and no other class: taken for class 1")
+        _LOGGER.warning("a mask holds 255 and no other class: read as class 1")
         return np.asarray(whole != 0).astype(np.uint8)
     strange = np.setdiff1d(whole, np.arange(num_classes))
     if wrong is None and strange.size:

@@ -26,9 +26,9 @@ from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.files.whole_files import folder_written_whole
 from mose_med.geometry import Affine, translated
 from mose_med.inferers import Lesion
-from mose_med.io import read_ct
 from mose_med.io.case.folder import CaseFolder, open_folder
-from mose_med.io.case.maps import CaseMaps
+from mose_med.io.case.maps import CaseMaps, told_class
+from mose_med.io.channels import read_channels
 from mose_med.io.memory import study_in_memory
 from mose_med.lesion_rules import LESIONS_NAME
 
@@ -70,12 +70,12 @@ class Case:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Of the study's grid (i, j, k)."""
+        """Shape of the study's grid (i, j, k)."""
         return self._maps.shape
 
     @property
     def affine(self) -> Affine:
-        """Of the study's grid, RAS mm, (4, 4)."""
+        """Affine of the study's grid, RAS mm, (4, 4)."""
         return self._maps.affine
 
     @property
@@ -88,6 +88,11 @@ class Case:
         """S."""
         return self._maps.samples_per_expert
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the foreground classes, if they are known. Each lesion has one, its ``label``."""
+        return self._maps.classes
+
     @cached_property
     def provenance(self) -> Mapping[str, Any]:
         """What made the case, in plain types."""
@@ -96,7 +101,7 @@ class Case:
         return {} if self._inferred is None else record_of(self._inferred)
 
     def samples(self, lesion: int = 1) -> PlacedArray:
-        """Masks of all samples, bool (K, S, i, j, k) with ``.affine``, cut to the lesion.
+        """Masks of the lesion's class in all samples, bool (K, S, i, j, k) with ``.affine``, cut to the lesion.
 
         The box holds the lesion in every sample. A sample of expert k has the probability
         ``lesions[lesion - 1].expert_probs[k] / S``.
@@ -105,11 +110,11 @@ class Case:
         return self._placed(lesion, np.stack([np.moveaxis(self._crop(name, lesion), 3, 0) for name in names]) > 0)
 
     def probability(self, lesion: int = 1) -> PlacedArray:
-        """Marginal foreground probability, float32 (i, j, k) with ``.affine``, cut to the lesion."""
+        """Marginal probability of the lesion's class, float32 (i, j, k) with ``.affine``, cut to the lesion."""
         return self._placed(lesion, self._crop("probability", lesion))
 
     def entropy(self, lesion: int = 1) -> PlacedArray:
-        """Entropy of the marginal in nats, float32 (i, j, k) with ``.affine``, cut to the lesion."""
+        """Entropy of that probability in nats, float32 (i, j, k) with ``.affine``, cut to the lesion."""
         return self._placed(lesion, self._crop("entropy", lesion))
 
     def _crop(self, name: str, lesion: int) -> NDArray[Any]:
@@ -137,7 +142,7 @@ class Case:
 
         wanted = self._lesion(lesion)
         (volumes,) = read_lesion_volumes(self._maps, self._image_hu(image), [wanted])
-        return lesion_figure(wanted, volumes, case=self.name)
+        return lesion_figure(wanted, volumes, case=self.name, label=told_class(self._maps, wanted))
 
     def _image_hu(self, image: Any) -> NDArray[Any] | None:
         if image is None and self._inferred is None:
@@ -145,7 +150,8 @@ class Case:
         if image is None and self._inferred is not None:
             ct = self._inferred.input.study.image
         else:
-            ct = read_ct(image) if isinstance(image, str | os.PathLike) else study_in_memory(image).image
+            in_file = isinstance(image, str | os.PathLike)
+            ct = (read_channels([Path(image)]) if in_file else study_in_memory(image)).image
         if tuple(ct.shape[1:]) != self.shape:
             raise ShapeError(f"image must have the shape of the case, {self.shape}, got {tuple(ct.shape[1:])}")
         return _values(ct)
@@ -155,15 +161,15 @@ class Case:
 
         Args:
             folder: of the case; its name is that of the case in the report.
-            overwrite: replace the folder of a case that is there; what is no case is never replaced.
+            overwrite: replace an existing case folder; anything else is never replaced.
             options: ``dicom``, ``dicom_seg``, ``dicom_seg_obstacle``, ``keep_identity``, ``maps``, ``outputs`` and
-                ``report``, where they are not those of :meth:`Model.infer`. A case from a folder is copied as it is.
+                ``report``, where they are not those of :meth:`Model.infer`. A case from a folder is copied unchanged.
 
         Returns:
             The folder.
 
         Raises:
-            ConfigError: if the folder is there, or an option does not fit.
+            ConfigError: if the folder exists, or an option is invalid.
             DataError: if DICOM objects are wanted and cannot be made.
         """
         target = Path(folder)
@@ -190,7 +196,7 @@ class Case:
             shutil.copytree(self._maps.folder, folder, dirs_exist_ok=True)
 
     def _writing(self) -> AbstractContextManager[object]:
-        """The stage that a case that was inferred is in while it is written."""
+        """The writing stage of an inferred case."""
         return nullcontext() if self._inferred is None else self._inferred.stages.enter("write")
 
     def _with(self, options: Mapping[str, Any]) -> Case:
@@ -200,7 +206,9 @@ class Case:
             raise ConfigError(f"save takes {', '.join(_OF_WRITING)}, got {other!r}: pass it to infer")
         if self._inferred is None:
             if options:
-                raise ConfigError(f"a case from a folder is copied as it is, got {', '.join(options)}: infer it again")
+                raise ConfigError(
+                    f"a case read from a folder is copied unchanged, got {', '.join(options)}: infer it again"
+                )
             return self
         request = dataclasses.replace(
             self._inferred.request, options=ResultOptions.of(options, self._inferred.request.options)
@@ -211,15 +219,20 @@ class Case:
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.shape))
         lesions = f"{len(self.lesions)} lesion{'' if len(self.lesions) == 1 else 's'}"
-        return f"<Case {self.name}: {shape} voxels, {self.num_experts} experts, {lesions}>"
+        several = self.num_experts > 1
+        drawn = f"{self.num_experts} experts" if several else f"{self.samples_per_expert} samples"
+        return f"<Case {self.name}: {shape} voxels, {drawn}, {lesions}>"
 
     def _repr_png_(self) -> bytes | None:
         return self.plot(1)._repr_png_() if self.lesions else None
 
     def _repr_html_(self) -> str:
         """A table of the lesions and a picture of the first."""
-        head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
-        rows = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in _cells(lesion))}</tr>" for lesion in self.lesions)
+        several = len(self.classes) > 1
+        names = ("class", *_COLUMNS) if several else _COLUMNS
+        head = "".join(f"<th>{name}</th>" for name in names)
+        cells = [[html.escape(lesion.label)] * several + [*_cells(lesion)] for lesion in self.lesions]
+        rows = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in row)}</tr>" for row in cells)
         png = self._repr_png_()
         picture = "" if png is None else f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}"/>'
         return f"<p>{html.escape(repr(self)[1:-1])}</p><table><tr>{head}</tr>{rows}</table>{picture}"
@@ -249,20 +262,20 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / PROVENANCE_NAME).is_file():
-        raise ConfigError(f"{folder} is there already and is not the folder of a case: name another")
+        raise ConfigError(f"{folder} already exists and is not a case folder: name another")
     if not overwrite:
         raise _in_the_way(folder)
 
 
 def _in_the_way(folder: Path) -> ConfigError:
-    return ConfigError(f"{folder} is there already: name another folder, or pass overwrite=True")
+    return ConfigError(f"{folder} already exists: name another folder, or pass overwrite=True")
 
 
 def open_case(folder: str | os.PathLike[str]) -> Case:
     """Open the folder of a case that ``mose-med infer`` or :meth:`Case.save` wrote; maps are read when asked for.
 
     Raises:
-        DataError: if it is no finished case: the message names the file that is missing or the entry that does not fit.
+        DataError: if it is not a finished case: the message names the missing file or the invalid entry.
     """
     maps = open_folder(Path(folder))
     return Case(maps, maps.name)

@@ -40,7 +40,7 @@ _HASH_SHOWN = 8
 
 
 class MlflowModel:
-    """What MLflow asks of a model that it loads.
+    """The interface that MLflow expects of a model.
 
     Args:
         model: that infers.

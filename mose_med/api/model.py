@@ -22,6 +22,7 @@ from mose_med.errors import ConfigError
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.inferers.precision import AskedPrecision, Precision, chosen_precision
 from mose_med.io import Nodule, Study
+from mose_med.io.channels import joined_channels
 from mose_med.io.memory import study_in_memory
 from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
@@ -47,7 +48,7 @@ class Model:
     _tried: dict[AskedPrecision, Precision] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def precision(self, asked: AskedPrecision = "auto") -> Precision:
-        """What the network computes in; ``auto`` is tried once.
+        """Precision of the network; ``auto`` is measured once.
 
         Raises:
             ConfigError: if there is no such precision.
@@ -60,7 +61,7 @@ class Model:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What is done to HU before the network."""
+        """Preprocessing of HU values for the network."""
         return self.config.preprocessing
 
     @property
@@ -82,7 +83,8 @@ class Model:
 
         Args:
             image: path of a DICOM folder or zip, or of a NIfTI, NRRD or MetaImage file; or a MetaTensor (1, i, j, k), a
-                SimpleITK image or a nibabel image. In HU.
+                SimpleITK image or a nibabel image. In HU. For a network of several channels a NIfTI file or image
+                (i, j, k, channel), a MetaTensor (C, i, j, k), or a list with the path or image of each channel.
             nodules: where to look: positions in RAS mm, shape (M, 3), or the path of a CSV or JSON list. None searches.
             series: of a DICOM study, the SeriesInstanceUID or the number of the series; None takes the first.
             acquisition: of a DICOM series, the number of the acquisition.
@@ -90,17 +92,20 @@ class Model:
             options: those of ``mose-med infer`` by their Python names (:class:`~mose_med.api.options.ResultOptions`).
 
         Raises:
-            ConfigError: if an option does not fit.
+            ConfigError: if an option is invalid.
             DataError: if the study, a list or a position cannot be used.
-            GeometryError: if the geometry of the study does not fit.
+            GeometryError: if the geometry of the study is not supported.
         """
         if nodules is not None and "region" in options:
-            raise ConfigError("region says where to look without nodules, got both: give one of them")
+            raise ConfigError("region applies only without nodules, got both: pass one of them")
         result = ResultOptions.of(options)
-        study = None if isinstance(image, str | os.PathLike) else _study(image, result)
+        channels = list(image) if isinstance(image, list | tuple) else [image]
+        paths = [Path(one) for one in channels if isinstance(one, str | os.PathLike)]
+        study = None if channels and len(paths) == len(channels) else _study(channels, result)
         in_file = isinstance(nodules, str | os.PathLike)
         request = CaseRequest(
-            source=Path(_IN_MEMORY if study is not None else image),
+            source=paths[0] if study is None else Path(_IN_MEMORY),
+            channels=tuple(paths[1:]) if study is None else (),
             nodules=Path(nodules) if in_file else None,
             series=None if series is None else str(series),
             options=result,
@@ -111,9 +116,15 @@ class Model:
         stages = Stages()
         with stages.enter("read"):
             listed = None if nodules is None or in_file else _positions(nodules)
-            read = read_case(request, study=study, nodules=listed)
+            read = self.read(request, study=study, nodules=listed)
         with stages.enter("infer"):
             return self.infer_input(request, read, stages)
+
+    def read(
+        self, request: CaseRequest, *, study: Study | None = None, nodules: Sequence[Nodule] | None = None
+    ) -> CaseInput:
+        """Read the inputs of a case, as :func:`~mose_med.api.reading.read_case`, with the channels of the network."""
+        return read_case(request, study=study, nodules=nodules, num_channels=self.network.in_channels)
 
     def infer_input(self, request: CaseRequest, read: CaseInput, stages: Stages) -> Case:
         """Infer what was read.
@@ -121,7 +132,7 @@ class Model:
         Args:
             request: what is asked for.
             read: of the request.
-            stages: what has taken how long.
+            stages: the time of each stage.
         """
         distribution = _distribution(self, request.options, read)
         if read.nodules is not None:
@@ -152,7 +163,7 @@ def load_model(
         tracking_uri: MLflow server, SQLite URI or folder of the registry.
 
     Raises:
-        ConfigError: if there is no checkpoint, it is not of this project, or an argument does not fit.
+        ConfigError: if there is no checkpoint, it is not of this project, or an argument is invalid.
         DataError: if the file is damaged, or the registry cannot be reached.
         MissingDependencyError: if a registry is named and MLflow is not installed.
     """
@@ -167,7 +178,7 @@ def load_model(
         with registered_bundle(str(path), tracking_uri) as bundle:
             return _loaded(bundle, where, str(path))
     if tracking_uri is not None:
-        raise ConfigError(f"tracking_uri goes with {_REGISTERED}name@alias, got {path}: leave it out")
+        raise ConfigError(f"tracking_uri applies only to {_REGISTERED}name@alias, got {path}: leave it out")
     checkpoint = chosen_checkpoint(None if path is None else Path(path))
     return _loaded(checkpoint, where, str(checkpoint))
 
@@ -178,8 +189,15 @@ def _loaded(checkpoint: Path, device: torch.device, name: str) -> Model:
     return Model(build_network(content, name).to(device), content.config, sha256)
 
 
-def _study(image: Any, options: ResultOptions) -> Study:
-    return study_in_memory(image, gantry_tilt=options.gantry_tilt, nifti_transform=options.nifti_transform)
+def _study(channels: Sequence[Any], options: ResultOptions) -> Study:
+    """The study of images in memory, one for each channel, or of one image with all of them."""
+    if not channels:
+        raise ConfigError("image must have a path or an image for each channel, got an empty list")
+    studies = [
+        study_in_memory(image, gantry_tilt=options.gantry_tilt, nifti_transform=options.nifti_transform)
+        for image in channels
+    ]
+    return joined_channels(studies, [f"channel {number}" for number in range(1, len(studies) + 1)])
 
 
 def _positions(nodules: Sequence[Sequence[float]]) -> list[Nodule]:
@@ -211,6 +229,7 @@ def _distribution(model: Model, options: ResultOptions, read: CaseInput) -> Case
         reach_mm=options.reach_mm,
         lesion_threshold=options.lesion_threshold,
         min_lesion_ml=options.min_lesion_ml,
+        classes=model.classes[1:],
         precision=model.precision(options.precision),
         num_standard=model.network.num_experts * options.samples if options.form == "standard" else 0,
     )

@@ -1,4 +1,4 @@
-"""What decides the result of an inference, besides weights and input: light to import, without PyTorch."""
+"""Options that decide the result of an inference, besides weights and input: light to import, without PyTorch."""
 
 from __future__ import annotations
 
@@ -33,31 +33,32 @@ READING_PANEL = "How INPUT is read"
 RUN_PANEL = "How it runs"
 
 CodesName = Annotated[
-    Literal["quadrature", "random"], Option("Codes of the samples: points that stand for each expert, or draws.")
+    Literal["quadrature", "random"],
+    Option("Codes of the samples: representative points of each expert, or random draws."),
 ]
 Samples = Annotated[int, Option("Samples per expert.", at_least=1)]
 Report = Annotated[bool, Option("Write report.html, which opens in a browser, and a sheet for each lesion.")]
-Seed = Annotated[int, Option("Seed of everything random.", panel=RUN_PANEL, at_least=0)]
+Seed = Annotated[int, Option("Random seed.", panel=RUN_PANEL, at_least=0)]
 SliceSpacing = Annotated[
     Literal["refuse", "resample"],
-    Option("DICOM slices missing or not equally spaced: resample interpolates.", panel=READING_PANEL),
+    Option("If DICOM slices are missing or unevenly spaced: resample interpolates.", panel=READING_PANEL),
 ]
 GantryTilt = Annotated[
     Literal["refuse", "correct"],
-    Option("Slices of a tilted gantry: correct lays them on a right-angled grid.", panel=READING_PANEL),
+    Option("If the gantry was tilted: correct resamples to a right-angled grid.", panel=READING_PANEL),
 ]
 NiftiTransform = Annotated[
     Literal["auto", "sform", "qform", "centre"],
     Option(
-        "Where NIfTI lies: auto takes the sform where it has one, else the qform; centre takes the centre for the "
-        "origin.",
+        "Position of a NIfTI volume: auto uses the sform if there is one, else the qform; centre puts the origin at "
+        "the centre of the volume.",
         panel=READING_PANEL,
     ),
 ]
 
 
 _Precision = Literal["auto", "fp32", "bf16", "fp16"]
-_PRECISION = "Of the network's products; auto takes bf16 where it is faster and agrees."
+_PRECISION = "Precision of the network; auto uses bf16 if it is faster and the results agree."
 Precision = Annotated[_Precision, Option(_PRECISION, panel=RUN_PANEL)]
 OptionalPrecision = Annotated[_Precision | None, Option(_PRECISION, panel=RUN_PANEL, default_text="as configured")]
 
@@ -72,19 +73,19 @@ def _kinds(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class ResultOptions:
-    """What, besides weights and input, decides the files of a case: the same for all cases of an output folder.
+    """Options that, with weights and input, decide the files of a case: the same for all cases of an output folder.
 
-    It is recorded in ``options.json`` and in every ``provenance.json``; another value is another result.
-    ``dicom_seg_obstacle`` is not recorded: a folder may be gone on with in the other way.
+    It is recorded in ``options.json`` and in every ``provenance.json``; another value gives another result.
+    ``dicom_seg_obstacle`` is not recorded: a folder may be continued with the other value.
 
     Attributes:
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
     """
 
-    region: Annotated[Literal["lungs", "full"], Option("Where to look without a nodule list.")] = "lungs"
+    region: Annotated[Literal["lungs", "full"], Option("Where to search if there is no nodule list.")] = "lungs"
     overlap: Annotated[
-        float, Option("Share of a window that its neighbour holds too, in a search.", at_least=0, below=1)
+        float, Option("Overlap of neighbouring windows in a search, as a fraction of a window.", at_least=0, below=1)
     ] = OVERLAP
     depth_mm: Annotated[float, Limits(at_least=0)] = DEPTH_MM
     reach_mm: Annotated[float, Limits(at_least=0)] = REACH_MM
@@ -93,19 +94,19 @@ class ResultOptions:
     ] = LESION_THRESHOLD
     min_lesion_ml: Annotated[float, Option("Smallest lesion that a search reports, in ml.", at_least=0)] = MIN_LESION_ML
     min_score: Annotated[
-        float, Option("Least score of a box, of --nodules in JSON.", at_least=0, at_most=1, panel=READING_PANEL)
+        float, Option("Minimum score of a box in a JSON file of --nodules.", at_least=0, at_most=1, panel=READING_PANEL)
     ] = MIN_SCORE
     slice_spacing: SliceSpacing = "refuse"
     gantry_tilt: GantryTilt = "refuse"
     nifti_transform: NiftiTransform = "auto"
     samples: Samples = 4
     codes: CodesName = "quadrature"
-    form: Annotated[Literal["compact", "standard"], Option("standard writes equally probable samples besides.")] = (
+    form: Annotated[Literal["compact", "standard"], Option("standard also writes equally probable samples.")] = (
         "compact"
     )
     maps: Annotated[
         MapStorage,
-        Option("Probabilities and entropies: scaled, as int16 off by 1/2048 at most, or full, as float32."),
+        Option("Format of probabilities and entropies: scaled (int16, off by 1/2048 at most) or full (float32)."),
     ] = "scaled"
     outputs: Annotated[
         tuple[str, ...],
@@ -123,13 +124,13 @@ class ResultOptions:
         Option(
             "Write seg.dcm, probability_seg.dcm and report_sr.dcm: --dicom seg,fractional,sr.",
             can_be_negated=True,
-            default_text="with --dicomweb",
+            default_text="only with --dicomweb",
         ),
     ] = False
     dicom: Annotated[
         tuple[str, ...],
         Option(
-            f"DICOM objects to write besides: all, or some of {', '.join(DICOM_KINDS)}.",
+            f"DICOM objects to write as well: all, or some of {', '.join(DICOM_KINDS)}.",
             typed=str,
             parse=_dicom_kinds,
             default="",
@@ -138,22 +139,22 @@ class ResultOptions:
         ),
     ] = ()
     dicom_seg_obstacle: Annotated[
-        Literal["refuse", "skip"], Option("Study of which no DICOM objects can be made: skip writes all else.")
+        Literal["refuse", "skip"], Option("If no DICOM objects can be made of a study: skip writes everything else.")
     ] = "refuse"
-    keep_identity: Annotated[bool, Option("Tell patient, UIDs and source in provenance.json and summary.csv.")] = False
+    keep_identity: Annotated[bool, Option("Include patient, UIDs and source in provenance.json and summary.csv.")] = (
+        False
+    )
     report: Report = False
     precision: Precision = "auto"
     seed: Seed = 0
-    sw_batch_size: Annotated[
-        int, Option("Windows that the network is given at once; fewer need less memory.", at_least=1)
-    ] = 16
+    sw_batch_size: Annotated[int, Option("Windows in a batch; fewer need less memory.", at_least=1)] = 16
 
     @classmethod
     def of(cls, options: Mapping[str, Any], base: ResultOptions | None = None) -> ResultOptions:
         """Checked options by their names, the others as in ``base`` or as they are by default.
 
         Raises:
-            ConfigError: if there is no such option, or a value does not fit.
+            ConfigError: if there is no such option, or a value is invalid.
         """
         known = [field.name for field in dataclasses.fields(ResultOptions)]
         unknown = next((name for name in options if name not in known), None)
@@ -176,7 +177,7 @@ class ResultOptions:
         return dicom_kinds_in_order((*self.dicom, *(SEG_KINDS if self.dicom_seg else ())))
 
     def result_options(self) -> ResultOptions:
-        """These options alone, of whatever they are part of."""
+        """Only these options, from any dataclass that contains them."""
         return ResultOptions(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ResultOptions)})
 
     def to_dict(self) -> dict[str, Any]:
@@ -186,7 +187,7 @@ class ResultOptions:
         return options
 
     def folder_options(self, weights_sha256: str) -> dict[str, Any]:
-        """What all cases of an output folder have in common."""
+        """The values that all cases of an output folder share."""
         recorded = {name: value for name, value in self.to_dict().items() if name != "sw_batch_size"}
         recorded["outputs"] = outputs_in_order(self.outputs)
         recorded["dicom"] = dicom_kinds_in_order(self.dicom)

@@ -6,7 +6,7 @@ An option that changes how an input is read is a field of ``ResultOptions`` and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from mose_med.api.options import ResultOptions
 from mose_med.errors import DataError, GeometryError
+from mose_med.files.hashes import file_sha256
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study, require_own_series
+from mose_med.io.channels import read_channels
 from mose_med.io.nodules.boxes import image_name
-from mose_med.provenance import file_sha256, image_sha256
+from mose_med.provenance import image_sha256
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.source import SourceSeries
@@ -35,11 +37,12 @@ class CaseRequest:
     """One case to infer; small and picklable, so that another process or machine can do it.
 
     Attributes:
-        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; of an image in memory a name for messages.
+        source: DICOM folder or zip, or NIfTI, NRRD or MetaImage file; for an image in memory, a name for messages.
         nodules: list of positions in any of its forms; None searches the region that the options name.
         series: SeriesInstanceUID to read, or the number of the series; the first if None.
         options: what decides the result.
         acquisition: of the series to read; all its slices if None.
+        channels: files of the channels after the first.
         case: name of the case; None names it by a keyed hash of its identity.
         lung_mask: where the lungs are; found by threshold if None.
         origin: where the study is from, for those who may know; its path if None.
@@ -53,6 +56,7 @@ class CaseRequest:
     lung_mask: Path | None = None
     origin: str | None = None
     acquisition: int | None = None
+    channels: tuple[Path, ...] = ()
 
     def told_origin(self) -> str:
         """Where the study is from."""
@@ -60,10 +64,10 @@ class CaseRequest:
 
 
 class CaseInput(NamedTuple):
-    """What was read of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
+    """The inputs of a case; without nodules (None) a region is searched, the lungs perhaps by a mask (i, j, k).
 
-    ``series`` is there where DICOM objects are to be made, ``obstacle`` where they were wanted but cannot be made: the
-    reason, without names. ``acquisition`` is there where one was named.
+    ``series`` is set if DICOM objects are to be made, ``obstacle`` if they were requested but cannot be made: the
+    reason, without names. ``acquisition`` is set if one was named.
     """
 
     study: Study
@@ -77,14 +81,14 @@ class CaseInput(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What makes this case this case: the series and the acquisition of it, or the content where it has no name."""
+        """Identity of the case: its series and acquisition, or its content if it has no series UID."""
         series = self.study.source.series_uid
         if series and self.acquisition is not None:
             return f"{series} acquisition {self.acquisition}"
         return series or self.input_sha256
 
     def request(self) -> dict[str, Any]:
-        """What is asked of this case, for its provenance."""
+        """The request of this case, for its provenance."""
         return {
             "input_sha256": self.input_sha256,
             "nodules": self._listed(),
@@ -92,38 +96,38 @@ class CaseInput(NamedTuple):
         }
 
     def _listed(self) -> list[dict[str, Any]] | str:
-        """Nodules of the list; an empty one is not to be taken for a search, which is recorded as ``[]``."""
+        """Nodules of the list; an empty list is recorded in words, since ``[]`` means a search."""
         if self.nodules is not None and not self.nodules:
             return _NONE_LISTED
         return [{"nodule_id": n.nodule_id, "position_ras_mm": list(n.position_mm)} for n in self.nodules or ()]
 
 
 def read_case(
-    request: CaseRequest, *, study: Study | None = None, nodules: Sequence[Nodule] | None = None
+    request: CaseRequest,
+    *,
+    study: Study | None = None,
+    nodules: Sequence[Nodule] | None = None,
+    num_channels: int = 1,
 ) -> CaseInput:
-    """Read the nodule list, the study and the lung mask, and check that they go together.
+    """Read the nodule list, the study and the lung mask, and check that they match.
 
     Args:
         request: what to read.
         study: that is in memory, instead of the one that is named.
         nodules: likewise.
+        num_channels: of the network; of one alone, a study with a fourth axis is refused as one that is not 3D.
 
     Raises:
         ConfigError: if the series is not there.
         DataError: if the study or the nodule list cannot be used, or a position lies outside.
         GeometryError: if the geometry of the study or the grid of the lung mask does not fit.
     """
-    options = request.options
     listed = _listed(request) if nodules is None else list(nodules)
     if study is None:
-        study = read_study(
-            request.source,
-            request.series,
-            acquisition=request.acquisition,
-            slice_spacing=options.slice_spacing,
-            gantry_tilt=options.gantry_tilt,
-            nifti_transform=options.nifti_transform,
-        )
+        study = _study(request, num_channels)
+    if len(study.image.tensor) != num_channels:
+        have, wanted = (f"{number} channel{'s' * (number > 1)}" for number in (len(study.image.tensor), num_channels))
+        raise DataError(f"{request.source} has {have}, the network takes {wanted}")
     if listed:
         if request.nodules is not None and nodules is None:
             require_own_series(request.nodules, study.source)
@@ -138,37 +142,50 @@ def read_case(
     )
 
 
+def _study(request: CaseRequest, num_channels: int) -> Study:
+    options, several = request.options, num_channels > 1 or bool(request.channels)
+    read: Callable[..., Study] = read_channels if several else read_study
+    return read(
+        [request.source, *request.channels] if several else request.source,
+        request.series,
+        acquisition=request.acquisition,
+        slice_spacing=options.slice_spacing,
+        gantry_tilt=options.gantry_tilt,
+        nifti_transform=options.nifti_transform,
+    )
+
+
 def _listed(request: CaseRequest) -> list[Nodule] | None:
     """Positions of the list that the request names; None if it names none."""
     if request.nodules is None:
         return None
     nodules = read_nodules(request.nodules, min_score=request.options.min_score, images=_image_names(request))
     if not nodules:
-        _LOGGER.warning("the nodule list names no place: the result is without lesions")
+        _LOGGER.warning("the nodule list is empty: the result has no lesions")
     return nodules
 
 
 def _require_place(request: CaseRequest, study: Study) -> None:
-    """Positions in mm need an image that says where it lies, unless the user says that they are from its centre."""
+    """Positions in mm need an image with a position in the patient, unless they are relative to its centre."""
     if study.transforms is None or study.transforms.placed or request.options.nifti_transform == "centre":
         return
     raise GeometryError(
-        f"{request.source} does not say where it lies in the patient (its sform and qform codes are 0), so positions "
-        "in mm cannot be placed: write its place into the header, or pass --nifti-transform centre if they are from "
-        "the centre of the volume, as nibabel has them"
+        f"{request.source} has no position in the patient (its sform and qform codes are 0), so positions "
+        "in mm cannot be used: write its position into the header, or pass --nifti-transform centre if they are "
+        "relative to the centre of the volume, as in nibabel"
     )
 
 
 def _image_names(request: CaseRequest) -> list[str]:
-    """What a list of several images may call the image of this case."""
+    """Names that a list of several images may use for the image of this case."""
     return [image_name(request.source.name), *([request.series] if request.series else [])]
 
 
 def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
-    """The input with the series to derive DICOM objects from, or with what stands in the way, if objects are wanted.
+    """The input with the series to derive DICOM objects from, or with the obstacle, if objects are requested.
 
     Raises:
-        DataError: if no objects can be made, and that is not to be skipped.
+        DataError: if no objects can be made, and the option is to refuse.
         GeometryError: likewise, for the geometry of the study.
     """
     if not request.options.dicom_kinds:
@@ -181,7 +198,7 @@ def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
         if request.options.dicom_seg_obstacle == "refuse":
             raise
         obstacle = error.told if isinstance(error, ObstacleError) else str(error).removesuffix(f": {WAY_OUT}")
-    _LOGGER.warning("no DICOM objects are written, all else is: %s", obstacle)
+    _LOGGER.warning("DICOM objects are skipped, everything else is written: %s", obstacle)
     return read._replace(series=None, obstacle=obstacle)
 
 
@@ -189,11 +206,10 @@ def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
     from mose_med.io.dicom.source import WAY_OUT, read_source_series
 
     if study.source.format != "dicom":
-        raise DataError(f"DICOM objects go with DICOM input, got {study.source.format}: {WAY_OUT}")
+        raise DataError(f"DICOM objects need DICOM input, got {study.source.format}: {WAY_OUT}")
     if study.corrections:
         raise GeometryError(
-            f"DICOM objects need the slices as they are, got a series that was corrected ({study.corrections[0]}): "
-            f"{WAY_OUT}"
+            f"DICOM objects need unmodified slices, got a corrected series ({study.corrections[0]}): {WAY_OUT}"
         )
     series = read_source_series(request.source, request.series, request.acquisition)
     series.require_grid(tuple(study.image.shape[1:]), np.asarray(study.image.affine))

@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.files.hashes import file_sha256
 from mose_med.files.whole_files import written_whole
 from mose_med.handlers.tracking.run_upload import require_reachable, store_client
 from mose_med.handlers.tracking.store_files import find_artifacts, store_file
 from mose_med.handlers.tracking.store_uri import store_uri
 from mose_med.handlers.tracking.training_run import named_store_errors, require_mlflow
-from mose_med.provenance import file_sha256
 
 __all__ = ["BUNDLE_FOLDER", "BUNDLE_SHA256", "ModelVersion", "RegisteredModel", "registered_bundle"]
 
 #: Tag of a version: the SHA-256 of its bundle; and the folder of the run's artifacts that holds it.
 BUNDLE_SHA256 = "bundle_sha256"
 BUNDLE_FOLDER = "bundle"
-#: With which MLflow answers for a model, a version or an alias that there is none.
+#: MLflow's error codes for a missing model, version or alias.
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 _ADDRESS = re.compile(r"models:/(?P<model>[^/@]+)(@(?P<alias>[^/@]+)|/(?P<number>[0-9]+))")
 
@@ -58,7 +58,7 @@ class RegisteredModel:
         create: make a store in a folder that has none.
 
     Raises:
-        ConfigError: if the name of the store does not fit, or a folder has none.
+        ConfigError: if the name of the store is invalid, or a folder has none.
         DataError: if the server cannot be reached.
         MissingDependencyError: if MLflow is not installed.
     """
@@ -71,7 +71,9 @@ class RegisteredModel:
         self.uri = str(store_uri(store, create=create))
         file = store_file(self.uri)
         if not create and file is not None and not file.is_file():
-            raise ConfigError(f"there is no store in {store}: name another, or `mose-med models register` makes one")
+            raise ConfigError(
+                f"there is no store in {store}: name another, or run `mose-med models register` to create one"
+            )
         require_reachable(self.uri)
         with self._named_errors():
             self._client = store_client(self.uri)
@@ -137,7 +139,7 @@ class RegisteredModel:
         """Write the bundle of a version, if it is not there yet.
 
         Raises:
-            DataError: if the store does not give it, or gives another one than was registered.
+            DataError: if the store does not return it, or returns a different one.
         """
         if target.is_file() and file_sha256(target) == version.tags.get(BUNDLE_SHA256):
             return target
@@ -157,7 +159,9 @@ class RegisteredModel:
         if self._client.search_registered_models(f"name='{self.model}'"):
             return
         known = ", ".join(sorted(model.name for model in self._client.search_registered_models())) or "none"
-        raise ConfigError(f"there is no model {self.model}, known are {known}: `mose-med models register` adds one")
+        raise ConfigError(
+            f"there is no model {self.model}, known models are {known}: add one with `mose-med models register`"
+        )
 
     def _named_errors(self) -> AbstractContextManager[None]:
         return named_store_errors(f"of model {self.model}")
@@ -170,17 +174,17 @@ def _version(entry: Any, aliases: Iterable[str]) -> ModelVersion:
 
 @contextmanager
 def registered_bundle(address: str, store: str | os.PathLike[str] | None) -> Iterator[Path]:
-    """The bundle that ``models:/name@alias`` or ``models:/name/number`` means, as a zip file for as long as it lasts.
+    """The bundle that ``models:/name@alias`` or ``models:/name/number`` means, as a zip file inside the context.
 
     Raises:
-        ConfigError: if the address does not fit, no store is given, or there is no such version.
+        ConfigError: if the address is invalid, no store is given, or there is no such version.
         DataError: if the store does not give it.
     """
     match = _ADDRESS.fullmatch(address)
     if match is None:
         raise ConfigError(f"a registered model must be models:/name@alias or models:/name/number, got {address}")
     if store is None:
-        raise ConfigError(f"{address} needs its registry: pass tracking_uri, a server, an SQLite URI or a folder")
+        raise ConfigError(f"{address} needs a registry: pass tracking_uri (a server, an SQLite URI or a folder)")
     model = RegisteredModel(match["model"], os.fspath(store))
     version = model.version(int(match["number"])) if match["alias"] is None else model.aliased(match["alias"])
     with tempfile.TemporaryDirectory() as folder:

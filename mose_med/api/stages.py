@@ -19,7 +19,7 @@ class Stages:
     ``case`` is the case's name from when it is known.
 
     Args:
-        around: makes what is entered around the work of a stage: a lock, a line on the terminal.
+        around: makes the context of the work of a stage: a lock, a line on the terminal.
     """
 
     def __init__(self, around: Callable[[Stage], AbstractContextManager[object]] | None = None) -> None:

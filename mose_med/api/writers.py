@@ -1,7 +1,7 @@
-"""What goes into the folder of a case.
+"""The content of a case folder.
 
 Each writer is given the folder, the inferred case and its name, and adds its files; a further kind of file (a DICOM
-object, a report) is a further function in ``WRITERS``, which writes nothing where the options do not ask for it.
+object, a report) is a further function in ``WRITERS``, which writes nothing unless the options ask for it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class InferredCase(NamedTuple):
         weights_sha256: of the model.
         environment: what besides options and versions can change the last bits of a result.
         distribution: of the case.
-        stages: what has taken how long.
+        stages: the time of each stage.
     """
 
     request: CaseRequest
@@ -84,6 +84,7 @@ def record_of(case: InferredCase) -> dict[str, Any]:
         "input": {
             "format": study.source.format,
             "shape": list(study.image.shape[1:]),
+            **({"channels": len(study.image.tensor)} if len(study.image.tensor) > 1 else {}),
             "spacing_mm": spacing_mm(affine).tolist(),
             "orientation": "".join(aff2axcodes(affine)),
             "affine_ras_mm": affine.tolist(),
@@ -94,7 +95,7 @@ def record_of(case: InferredCase) -> dict[str, Any]:
 
 
 def _transforms(study: Study) -> dict[str, Any]:
-    """What the header of a NIfTI input says of its place."""
+    """Position of a NIfTI input, from its header."""
     if study.transforms is None:
         return {}
     codes = {name: int(study.transforms.fields[name]) for name in ("sform_code", "qform_code")}
@@ -122,7 +123,7 @@ def _write_dicom(folder: Path, case: InferredCase, name: str) -> None:
 
 
 def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> dict[str, Any]:
-    """What was written, or what stood in the way where that is to be skipped."""
+    """What was written, or the obstacle if it may be skipped."""
     from mose_med.io.dicom.objects.case import write_dicom_case
     from mose_med.io.dicom.source import ModelIdentity, ObstacleError
 
@@ -139,7 +140,7 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
     except ObstacleError as error:
         if case.request.options.dicom_seg_obstacle == "refuse":
             raise
-        _LOGGER.warning("no DICOM objects are written, all else is: %s", error.told)
+        _LOGGER.warning("DICOM objects are skipped, everything else is written: %s", error.told)
         return {"files": [], "obstacle": error.told}
     return {"highdicom": version("highdicom")} | written._asdict()
 
@@ -184,8 +185,8 @@ def write_folder(folder: Path, case: InferredCase, name: str) -> None:
 
 
 def _work(distribution: CaseDistribution) -> dict[str, int]:
-    """What the time of a case depends on."""
-    boxes = [region.box for region in distribution.regions]
+    """Quantities that the time of a case depends on."""
+    boxes = [region.box for region in distribution.regions[:: len(distribution.classes)]]
     slices = {k for box in boxes for k in range(box.start[2], box.stop[2])}
     voxels = sum(math.prod(box.shape) for box in boxes)
     return {"windows": distribution.num_windows, "region_slices": len(slices), "region_voxels": voxels}

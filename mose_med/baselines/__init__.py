@@ -1,1 +1,1 @@
-"""The other methods that the paper compares with, and what people use beside them: networks and their losses."""
+"""The other methods that the paper compares with, and common alternatives: networks and their losses."""

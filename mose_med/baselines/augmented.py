@@ -1,4 +1,4 @@
-"""Test-time augmentation (Wang et al., Neurocomputing 2019): a network asked about the symmetries of a square."""
+"""Test-time augmentation (Wang et al., Neurocomputing 2019): a network applied to the symmetries of a square."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mose_med.baselines.ensemble import built_member
-from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.errors import require
 from mose_med.networks.protocol import is_deterministic
 from mose_med.networks.registry import register

@@ -1,4 +1,4 @@
-"""A U-Net with one answer: what most people use, and the trunk of ensembles, dropout and test-time augmentation.
+"""A U-Net with one answer: the usual baseline, and the trunk of ensembles, dropout and test-time augmentation.
 
 Its loss is the cross-entropy with every rater, ``mose_med.losses.PairwiseLoss(cost="ce")``: the expectation of the
 cross-entropy with one rater drawn at random, which the code of PHiSeg (Baumgartner et al. 2019) trains its U-Net with.
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from mose_med.baselines.phiseg_unet import LIDC_CHANNELS, PhisegUNet
-from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.baselines.parts.phiseg_unet import LIDC_CHANNELS, PhisegUNet
+from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.networks.registry import register
 from mose_med.samples import ExpertSamples
 

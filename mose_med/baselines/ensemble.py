@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.errors import require
 from mose_med.networks.protocol import NoiseField, default_samples, noise_fields, samples_of
 from mose_med.networks.registry import build, register

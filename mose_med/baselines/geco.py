@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from mose_med.baselines.evidence import VariationalOutput, cross_entropies, mean_divergence, target_masks
+from mose_med.baselines.parts.evidence import VariationalOutput, cross_entropies, mean_divergence, target_masks
 from mose_med.errors import require
 from mose_med.samples import RaterMasks
 from mose_med.seeds import stream_seed
@@ -29,7 +29,7 @@ class GecoLoss(nn.Module):
     average, through whose newest value the gradient flows. The V voxels are a share of those of the whole batch, drawn
     without replacement in proportion to their cross-entropy (Gumbel noise on its logarithm, the largest ones).
 
-    Multiplier and moving average are buffers: a state dict holds them, and a resumed training goes on with the same.
+    Multiplier and moving average are buffers: a state dict holds them, and a resumed training keeps them.
 
     Departure: the multiplier climbs by ``rate`` times the constraint per voxel, never below 0. In the published code it
     is a variable of the networks' Adam, which sets the pace by the learning rate and forgets the rate.
@@ -85,7 +85,7 @@ class GecoLoss(nn.Module):
         self._generator.manual_seed(stream_seed("hard voxels", self.seed, epoch, self.rank))
 
     def forward(self, output: VariationalOutput, rater_masks: RaterMasks) -> Tensor:
-        """Loss of a batch, a scalar; in training mode, average and multiplier move on.
+        """Loss of a batch, a scalar; in training mode, average and multiplier are updated.
 
         Args:
             output: of the network, in training.

@@ -14,11 +14,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mose_med.baselines.blocks import Encoder, convolution, joined, repeated
-from mose_med.baselines.evidence import VariationalOutput
-from mose_med.baselines.gaussians import DiagonalGaussian, DrawnLatents, GaussianHead, GivenLatents, LatentSource
-from mose_med.baselines.latent_network import LatentNetwork, SeenMask
+from mose_med.baselines.parts.blocks import Encoder, convolution, joined, repeated
+from mose_med.baselines.parts.evidence import VariationalOutput
+from mose_med.baselines.parts.gaussians import DiagonalGaussian, DrawnLatents, GaussianHead, GivenLatents, LatentSource
+from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
+from mose_med.networks.checks import check_channels
 from mose_med.networks.protocol import NoiseField
 from mose_med.networks.registry import register
 from mose_med.networks.temperature import Temperature
@@ -39,7 +40,7 @@ class HierarchicalProbabilisticUNet(LatentNetwork):
     size for LIDC.
 
     Departure: the coarsest latents are one vector an image, predicted from the mean over space. On the published 128
-    voxels and eight levels the coarsest scale is one cell anyway; elsewhere the published code would draw it anew in
+    voxels and eight levels the coarsest scale is one cell anyway; elsewhere the published code would draw it again in
     every cell. Departure: the posterior ends with its last latents, since nothing uses the published decoder level
     above them; log sigma is clamped.
 
@@ -194,7 +195,7 @@ def _residual_level(spatial_dims: int, in_channels: int, out_channels: int) -> n
 
 
 def _check(channels: tuple[int, ...], latents: tuple[int, ...]) -> None:
-    require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
+    check_channels(channels)
     fits = all(count >= 2 and count % 2 == 0 for count in channels)
     require(fits, f"channels must be even on every level, got {channels}")
     fits = 1 <= len(latents) < len(channels) and min(latents) >= 1

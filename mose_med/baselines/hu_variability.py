@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mose_med.baselines.evidence import EvidenceLowerBoundLoss, VariationalOutput
-from mose_med.baselines.latent_network import SeenMask
+from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss, VariationalOutput
+from mose_med.baselines.parts.latent_network import SeenMask
 from mose_med.baselines.probabilistic_unet import ProbabilisticUNet
 from mose_med.errors import ConfigError, require
 from mose_med.networks.head.tiled import at_least_float32
@@ -77,7 +77,7 @@ def variability_divergence(logits: Tensor, raters: RaterMasks, ignore_index: int
     .. math:: \sum_p \frac{1}{C} \sum_c KL\big(\mathrm{Bern}(4 v^r_{pc}) \,\|\, \mathrm{Bern}(4 v^s_{pc})\big)
 
     v of the raters is the variance p (1 - p) of a class with share p of their weight, and v of the samples the unbiased
-    variance of the class's probability; both times 4 lie in [0, 1], the latter but for chance.
+    variance of the class's probability; both times 4 lie in [0, 1], the latter apart from chance.
 
     Args:
         logits: samples, shape (B, M, C, \*spatial), M >= 2.
@@ -135,7 +135,7 @@ class HuVariabilityLoss(EvidenceLowerBoundLoss):
         """
         loss = super().forward(output, rater_masks)
         if output.prior_logits is None:
-            raise ConfigError("the network must be hu_variability, whose output holds samples of the prior")
+            raise ConfigError("the network must be hu_variability: its output has samples of the prior")
         divergence = variability_divergence(output.prior_logits, rater_masks, self.ignore_index).mean()
         self.components["variability"] = divergence.detach()
         total: Tensor = loss + self.variability * divergence

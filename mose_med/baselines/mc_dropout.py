@@ -16,8 +16,8 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from mose_med.baselines.phiseg_unet import LIDC_CHANNELS, PhisegUNet
-from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.baselines.parts.phiseg_unet import LIDC_CHANNELS, PhisegUNet
+from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.errors import require
 from mose_med.networks.registry import register
 from mose_med.samples import ExpertSamples

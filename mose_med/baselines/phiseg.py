@@ -13,16 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mose_med.baselines.blocks import Encoder, convolution, normalised_block, repeated, upsampled
-from mose_med.baselines.evidence import (
+from mose_med.baselines.parts.blocks import Encoder, convolution, normalised_block, repeated, upsampled
+from mose_med.baselines.parts.evidence import (
     EvidenceLowerBoundLoss,
     VariationalOutput,
     mean_divergence,
     summed_cross_entropy,
 )
-from mose_med.baselines.gaussians import DiagonalGaussian, DrawnLatents, GivenLatents, LatentSource, bounded
-from mose_med.baselines.latent_network import LatentNetwork, SeenMask
+from mose_med.baselines.parts.gaussians import DiagonalGaussian, DrawnLatents, GivenLatents, LatentSource, bounded
+from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
+from mose_med.networks.checks import check_channels
 from mose_med.networks.head.tiled import at_least_float32
 from mose_med.networks.protocol import NoiseField
 from mose_med.networks.registry import register
@@ -79,7 +80,7 @@ class PHiSeg(LatentNetwork):
         samples_per_expert: int = 4,
     ) -> None:
         channels = tuple(channels)
-        require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
+        check_channels(channels)
         levels = max(1, len(channels) - _LEVELS_WITHOUT_LATENTS) if latent_levels is None else latent_levels
         require(1 <= levels <= len(channels), f"latent_levels must be in [1, {len(channels)}], got {levels}")
         require(latent_dim >= 1, f"latent_dim must be >= 1, got {latent_dim}")

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mose_med.baselines.blocks import Encoder, initialise, joined, relu_block
-from mose_med.baselines.evidence import EvidenceLowerBoundLoss, VariationalOutput
-from mose_med.baselines.gaussians import DiagonalGaussian, GaussianHead
-from mose_med.baselines.latent_network import LatentNetwork, SeenMask
+from mose_med.baselines.parts.blocks import Encoder, initialise, joined, relu_block
+from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss, VariationalOutput
+from mose_med.baselines.parts.gaussians import DiagonalGaussian, GaussianHead
+from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
+from mose_med.networks.checks import check_channels
 from mose_med.networks.head.heads import ExpertHead
 from mose_med.networks.head.tiled import Affine, at_least_float32
 from mose_med.networks.noise import CodeMaps
@@ -28,7 +29,7 @@ ProbabilisticUNetLoss = EvidenceLowerBoundLoss
 
 @register("probabilistic_unet")
 class ProbabilisticUNet(LatentNetwork):
-    """U-Net whose last feature map is combined with one latent vector an image.
+    """U-Net whose last feature map is combined with one latent vector per image.
 
     Prior and posterior are encoders like the U-Net's, followed by the mean over space and a linear layer. The latent
     joins the U-Net's last map in three 1x1 layers with ReLU and a linear classifier; a further sample costs no more
@@ -64,7 +65,7 @@ class ProbabilisticUNet(LatentNetwork):
         samples_per_expert: int = 4,
     ) -> None:
         channels = tuple(channels)
-        require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
+        check_channels(channels)
         require(latent_dim >= 1, f"latent_dim must be >= 1, got {latent_dim}")
         super().__init__(
             spatial_dims=spatial_dims,

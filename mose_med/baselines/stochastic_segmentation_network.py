@@ -21,9 +21,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mose_med.baselines.likelihood import drawn_rater, log_likelihoods
-from mose_med.baselines.phiseg_unet import LIDC_CHANNELS, PhisegUNet
-from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.baselines.parts.likelihood import drawn_rater, log_likelihoods
+from mose_med.baselines.parts.phiseg_unet import LIDC_CHANNELS, PhisegUNet
+from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.errors import require
 from mose_med.networks.protocol import NoiseField, checked_fields, standard_deviates
 from mose_med.networks.registry import register

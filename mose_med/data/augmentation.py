@@ -46,7 +46,7 @@ class RandFlipRotateBatchd(MapTransform):  # type: ignore[misc]  # monai has no 
     """Random flips, rotation, zoom and shift of each slice of a batch.
 
     A MONAI dictionary transform of batches, for CPU and GPU: one call moves a whole batch where it lies. What happens
-    to a slice follows from (seed, epoch, index) alone, wherever in whichever batch it comes. The defaults are those of
+    to a slice follows from (seed, epoch, index) alone, independent of its batch. The defaults are those of
     the MoSE paper for LIDC.
 
     Args:
@@ -175,7 +175,7 @@ class RandIntensityBatchd(MapTransform):  # type: ignore[misc]  # monai has no t
 
 
 def flipped_and_rotated(maps: Tensor, moves: Sequence[Move], *, classes: bool = False) -> Tensor:
-    """Move every map of a batch in a way of its own; maps that are not interpolated keep every value.
+    """Move every map of a batch in its own way; maps that are not interpolated keep every value.
 
     Args:
         maps: (B, C, H, W).

@@ -1,4 +1,4 @@
-"""From a batch of the data loader to what network and loss are called with."""
+"""From a batch of the data loader to the arguments of network and loss."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class MultiRaterBatch:
 
         Args:
             batchdata: ``image`` (B, 1, H, W), ``label`` (B, R, H, W), ``rater_weights`` (B, R), and what the
-                augmentation asks for besides.
+                augmentation asks for in addition.
             device: where to.
             non_blocking: passed to ``Tensor.to``.
             **kwargs: passed to ``Tensor.to`` of the image.

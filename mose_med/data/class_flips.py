@@ -1,4 +1,4 @@
-"""Random flips of classes: a distribution of segmentations whose modes and probabilities are known exactly.
+"""Random flips of classes: a distribution of segmentations with exactly known modes and probabilities.
 
 Each flip turns one class into another of its own, with a given probability, independently of the others. F flips give
 2^F modes, in binary counting order: of mode m, flip f happens if bit F - 1 - f of m is set, so that mode 0 flips

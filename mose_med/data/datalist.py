@@ -1,4 +1,4 @@
-"""The datalist: which slices there are, who annotated them and which part of the split they belong to.
+"""The datalist: the slices, their annotators and their part of the split.
 
 A datalist is a JSON file in MONAI's datalist form that every ``prepare`` writes and every dataset reads. Reading
 validates it against ``datalist.schema.json``, so that a wrong entry is named before anything is trained on it.
@@ -72,7 +72,7 @@ class Datalist:
         root: folder of the datalist file.
         parts: entries of each of :data:`PARTS`.
         flips: class flips whose modes are the raters, of data sets that store one label map for all of them.
-        spacing_mm: in-plane spacing that all slices were brought to; None if each has its own.
+        spacing_mm: in-plane spacing that all slices were resampled to; None if each has its own.
     """
 
     name: str
@@ -109,16 +109,25 @@ class Datalist:
         """
         return [{"image": str(path)} for path in dict.fromkeys(entry.image for entry in self.part(name))]
 
-    def require(self, *, num_raters: int, classes: Iterable[str]) -> Datalist:
+    def require(self, *, num_raters: int, classes: Iterable[str], trained: str | None = None) -> Datalist:
         """This datalist, if it has these raters and classes.
 
+        Args:
+            num_raters: R.
+            classes: names, background first.
+            trained: name of the model that was trained with them, for the message; None if a config says so.
+
         Raises:
-            ConfigError: if it has not.
+            ConfigError: naming the first difference.
         """
-        if self.num_raters != num_raters:
-            raise ConfigError(f"datalist {self.name} has num_raters {self.num_raters}, the config says {num_raters}")
-        if self.classes != tuple(classes):
-            raise ConfigError(f"datalist {self.name} has classes {list(self.classes)}, the config says {list(classes)}")
+        rule, advice = ("the config says", "")
+        if trained is not None:
+            rule, advice = f"{trained} was trained with", ": prepare the data the same way"
+        wanted = {"num_raters": num_raters, "classes": list(classes)}
+        found = {"num_raters": self.num_raters, "classes": list(self.classes)}
+        for name, value in wanted.items():
+            if found[name] != value:
+                raise ConfigError(f"datalist {self.name} has {name} {found[name]}, {rule} {value}{advice}")
         return self
 
 

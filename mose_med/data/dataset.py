@@ -28,7 +28,7 @@ Transform = Callable[[dict[str, Any]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class EpochIndex:
-    """Which slice, and in which epoch it is asked for: together with the seed they decide its augmentation."""
+    """Which slice, and in which epoch it is requested: together with the seed they decide its augmentation."""
 
     epoch: int
     index: int
@@ -42,16 +42,16 @@ def transformed(item: dict[str, Any], transform: Transform, seed: int, place: Ep
 
 
 class MultiRaterDataset(Dataset[dict[str, Any]]):
-    """One item a slice.
+    """One item per slice.
 
-    An item holds ``image`` (1, H, W) float32, preprocessed; ``label`` (R, H, W) uint8 classes; ``rater_weights`` (R,)
-    float32; ``epoch`` and ``index``, for the augmentation of batches; and ``nodule_id``, ``patient_id``,
-    ``series_uid``, ``slice``.
+    An item holds ``image`` (C, H, W) float32, preprocessed, of an image file (i, j, k) or (i, j, k, C); ``label``
+    (R, H, W) uint8 classes; ``rater_weights`` (R,) float32; ``epoch`` and ``index``, for the augmentation of batches;
+    and ``nodule_id``, ``patient_id``, ``series_uid``, ``slice``.
 
     Args:
         data: entries of a datalist.
         preprocessing: what is done to the HU values.
-        transform: of the preprocessed item. A MONAI ``Compose`` is seeded anew for each item from
+        transform: of the preprocessed item. A MONAI ``Compose`` is seeded again for each item from
             (seed, epoch, index), so that an item does not depend on the order or the process it is made in.
         seed: of the transform.
         cache: keep the volumes open, by the rule of :class:`~mose_med.io.nifti.slices.OpenVolumes`.
@@ -119,15 +119,16 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
         image = torch.from_numpy(self._read_slice(entry.image, entry.slice_index).astype(np.float32))
         label = torch.from_numpy(self._read_slice(entry.label, entry.slice_index).astype(np.uint8))
         size, raters = self.preprocessing.roi_size, len(entry.rater_weights)
-        if tuple(image.shape) != size:
-            raise DataError(f"{entry.image} must have slices of {size}, got {tuple(image.shape)}")
+        image = image[None] if image.ndim == 2 else image.permute(2, 0, 1)
+        if tuple(image.shape[1:]) != size:
+            raise DataError(f"{entry.image} must have slices of {size}, got {tuple(image.shape[1:])}")
         if tuple(label.shape) != (*size, raters):
             raise DataError(f"{entry.label} must have slices of {(*size, raters)}, got {tuple(label.shape)}")
-        return self.preprocessing(image[None]), label.permute(2, 0, 1).contiguous()
+        return self.preprocessing(image), label.permute(2, 0, 1).contiguous()
 
 
 class EpochSampler(Sampler[EpochIndex]):
-    """Every index once an epoch, in an order that follows from (seed, epoch) alone.
+    """Every index once per epoch, in an order that follows from (seed, epoch) alone.
 
     Of several processes each gets every n-th index of that order. With ``shuffle`` all get equally many, so that they
     take equally many steps: what is left over, another few indices in every epoch, is dropped.

@@ -22,7 +22,7 @@ __all__ = ["FlippedClassDataset"]
 
 
 class FlippedClassDataset(Dataset[dict[str, Any]]):
-    """One item a picture, with all modes of its label map and their exact probabilities.
+    """One item per picture, with all modes of its label map and their exact probabilities.
 
     An item holds ``image`` (3, H, W) float32, standardised by the mean and deviation of the training images, or
     (4, H, W) where the classes that another model predicts were prepared as a last channel, kept as they are;

@@ -1,4 +1,4 @@
-"""Images as MONAI's commands take them: which files there are, and how a CT volume is loaded and oriented."""
+"""Images for MONAI's commands: lists of files, and loading and orientation of a CT volume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _READERS = ("PydicomReader", "NibabelReader")  # the last is tried first
 
 
 class VolumePreprocessing(Compose):  # type: ignore[misc]  # monai has no types here
-    """Load a volume and bring it to the orientation and the in-plane spacing that the network looks at.
+    """Load a volume in the orientation and the in-plane spacing of the network.
 
     A volume is a NIfTI file, or a folder with the DICOM files of one series. Values stay in HU: windows are
     preprocessed when they are cut, see :class:`~mose_med.inferers.PreprocessedWindows`.

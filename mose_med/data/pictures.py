@@ -1,4 +1,4 @@
-"""What is done to street scenes before the network: standard colours, square crops, flips of left and right."""
+"""Preprocessing of street scenes: standard colours, square crops, flips of left and right."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _KEYS = ("image", "label")
 
 
 def standardised_colours(picture: Tensor) -> Tensor:
-    r"""Bring red, green and blue to zero mean and unit deviation over the training images.
+    r"""Scale red, green and blue to zero mean and unit deviation over the training images.
 
     Args:
         picture: 0 to 255, shape (3 or more, \*spatial); channels after the third stay as they are.
@@ -108,7 +108,7 @@ class RandSquareCropd(Randomizable, MapTransform):  # type: ignore[misc]  # mona
 def picture_augmentation(
     size: Sequence[int], probability: float = 0.5, crop_shares: Sequence[float] = (0.60, 0.73, 0.86, 0.99)
 ) -> Compose:
-    """Random flip of left and right and random square crop, brought to one size (Cityscapes of the MoSE paper).
+    """Random flip of left and right and random square crop, rescaled to one size (Cityscapes of the MoSE paper).
 
     Args:
         size: rows and columns of the result.

@@ -1,4 +1,4 @@
-"""Whom a model was trained on, as keyed hashes: enough to recognise a patient at hand, too little to list them.
+"""The patients that a model was trained on, as keyed hashes: enough to recognise a given patient, not to list them.
 
 The key stands beside the hashes, so that anybody can compare a checkpoint with a datalist. It also lets anybody check a
 guessed id: ids that can be guessed have to be pseudonymised first, as ``mose-med prepare`` does.
@@ -34,7 +34,7 @@ def learnt_from(entries: Sequence[DatalistEntry]) -> dict[str, Any]:
 
 
 def patients_met(records: Iterable[Mapping[str, Any]], entries: Sequence[DatalistEntry]) -> set[str]:
-    """Patients of ``entries`` whom, or a series of whom, one of the trainings has learnt from.
+    """Patients of ``entries`` that one of the trainings has learnt from, also if only a series is known.
 
     Args:
         records: of :func:`learnt_from`.

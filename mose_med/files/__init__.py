@@ -1,1 +1,1 @@
-"""Files as files, whatever is in them: whole or not there, trees of them, archives, tables."""
+"""Files regardless of their content: atomic writes, trees, archives, tables."""

@@ -1,4 +1,4 @@
-"""Passwords and tokens in addresses of servers: they reach no message, no log and no record. Light to import."""
+"""Keeps passwords and tokens of server addresses out of messages, logs and records. Light to import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SETTING = re.compile(r"(?i)([?&](?:\w*password|passwd|pwd|\w*token|\w*secret|\w
 
 
 def without_credentials(text: str) -> str:
-    """A text in which no address tells its user, password or token.
+    """A text in which no address shows its user, password or token.
 
     Example:
         >>> without_credentials("GET http://reader:secret@host:5000/api?token=abc&page=1 failed")
@@ -23,6 +23,6 @@ def without_credentials(text: str) -> str:
 
 
 def cause_without_credentials(error: BaseException) -> BaseException | None:
-    """The error, to be raised from; None if it, or an error behind it, tells a credential in its traceback."""
+    """The error, to be raised from; None if it, or an error behind it, shows a credential in its traceback."""
     told = "".join(traceback.format_exception(error))
     return error if without_credentials(told) == told else None

@@ -11,7 +11,7 @@ __all__ = ["HEAD_BYTES", "PREFIX", "begins_as_dicom", "missing_beginning"]
 
 _PREAMBLE = bytes(128)
 PREFIX = b"DICM"
-#: So much of a file tells.
+#: This much of a file is enough to decide.
 HEAD_BYTES = 132
 #: An element of group 2 or 8, which come first: with the letters of its type, or with a length of less than 4096.
 _FIRST_ELEMENT = re.compile(
@@ -30,7 +30,7 @@ def begins_as_dicom(head: bytes) -> bool:
 
 
 def missing_beginning(head: bytes) -> bytes | None:
-    """What must be put before a file that has no preamble; None if nothing would make it DICOM."""
+    """The bytes to put before a file without preamble; None if it is not DICOM either way."""
     if head.startswith(PREFIX) and _FIRST_ELEMENT.match(head, len(PREFIX)):
         return _PREAMBLE
     return _PREAMBLE + PREFIX if _FIRST_ELEMENT.match(head) else None

@@ -1,4 +1,4 @@
-"""Folders and files below a folder, those behind links included, each once.
+"""Folders and files below a folder, including those behind links, each once.
 
 A link to a folder is followed after all real folders, and not at all where its target is met anyway or holds the link
 itself: links cannot lead in circles. A link to a file counts as a file, once for every target. Standard library alone,
@@ -16,7 +16,7 @@ __all__ = ["Files", "Folder", "FolderWalk", "files_below", "is_folder"]
 
 
 class Folder(NamedTuple):
-    """A folder that is to be looked into.
+    """A folder to list.
 
     Attributes:
         path: by which it was reached, through links perhaps.
@@ -30,7 +30,7 @@ class Folder(NamedTuple):
 
 
 class FolderWalk:
-    """Folders in the order in which they are to be listed; whoever lists one adds what lies in it.
+    """Folders in the order in which they are to be listed; the caller that lists one adds its content.
 
     Args:
         root: where to begin.

@@ -1,8 +1,8 @@
-"""Tables and JSON that people write: one reader for each, whatever program saved the file.
+"""Tables and JSON that people write: one reader for each, for files of any program.
 
-Text is UTF-8 with or without a byte order mark, UTF-16 or UTF-32; what is none of them is taken for Latin-1 where it
+Text is UTF-8 with or without a byte order mark, UTF-16 or UTF-32; anything else is read as Latin-1 where it
 can be. Lines end in any way; blanks around values, empty lines and empty columns at the end do not count. Columns are
-parted by commas, semicolons or tabs. Numbers have a decimal point, or a decimal comma where it can be nothing else.
+separated by commas, semicolons or tabs. Numbers have a decimal point, or a decimal comma where it can be nothing else.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Line(NamedTuple):
 
 
 class _Source(NamedTuple):
-    """Where a table is from; says what does not fit."""
+    """The source of a table; makes its error messages."""
 
     path: Path
     what: str
@@ -97,8 +97,8 @@ def read_table(path: Path, what: str, error: type[MoseError], known: Collection[
     Args:
         path: of the table.
         what: it is, for messages: ``split file``.
-        error: raised where the file does not fit.
-        known: columns by which the delimiter is told.
+        error: raised if the file is invalid.
+        known: columns by which the delimiter is recognised.
 
     Raises:
         MoseError: ``error``, if the file is missing or no table, a column is named twice, or a row has more values than
@@ -112,9 +112,7 @@ def read_table(path: Path, what: str, error: type[MoseError], known: Collection[
         raise source.fault(f"must name each column once, got {twice} twice")
     for line in lines[1:]:
         if len(line.values) > len(columns):
-            raise source.fault(
-                f"must have {len(columns)} values, as columns are named, got {len(line.values)}", line[0]
-            )
+            raise source.fault(f"must have {len(columns)} values, one for each column, got {len(line.values)}", line[0])
     return Table(columns, _rows(lines[1:], columns, delimiter))
 
 
@@ -135,7 +133,7 @@ def read_json(path: Path, what: str, error: type[MoseError]) -> Any:
     Args:
         path: of the file.
         what: it is, for messages.
-        error: raised where the file does not fit.
+        error: raised if the file is invalid.
 
     Raises:
         MoseError: ``error``, if the file is missing or not JSON.
@@ -148,7 +146,7 @@ def read_json(path: Path, what: str, error: type[MoseError]) -> Any:
 
 
 def _text(source: _Source, form: str) -> str:
-    """What a file holds, in whatever encoding it says or shows that it has."""
+    """Text of a file, in the encoding that it declares or shows."""
     try:
         content = source.path.read_bytes()
     except OSError as reason:
@@ -164,7 +162,7 @@ def _text(source: _Source, form: str) -> str:
 
 
 def _encoding(content: bytes) -> str:
-    """By the byte order mark, or by where zeros stand: most characters of a table in UTF-16 have one."""
+    """Encoding by the byte order mark, or by the position of zeros: most characters of a table in UTF-16 have one."""
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return encoding
@@ -190,12 +188,12 @@ def _lines(source: _Source, known: Collection[str]) -> tuple[list[_Line], str]:
             if values and not (said and not lines and values == ["sep="]):
                 lines.append(_Line(reader.line_num, values))
     except csv.Error as reason:
-        raise source.fault(f"is not of a CSV file: {reason}", reader.line_num) from reason
+        raise source.fault(f"is not valid CSV: {reason}", reader.line_num) from reason
     return lines, delimiter
 
 
 def _likelihood(head: str, delimiter: str, known: Collection[str]) -> tuple[int, bool]:
-    """By the first line: known columns that a delimiter gives, and whether it is there; a comma may be of a number."""
+    """Score of a delimiter by the first line: known columns, and whether it occurs; a comma may be of a number."""
     names = {name.strip().strip('"').strip().lower() for name in head.split(delimiter)}
     return len(names & set(known)), delimiter in head and delimiter != ","
 

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all: light to import, without PyTorch."""
+"""Atomic writing of files and folders: they are complete or absent. Light to import, without PyTorch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 
 __all__ = ["folder_written_whole", "keep_as", "remove_left_over", "write_json", "written_whole"]
 
-#: What file systems say that cannot sync a folder.
+#: Errors of file systems that cannot sync a folder.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
 
 
 @contextmanager
 def written_whole(target: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a temporary file beside ``target`` to write to, which takes its place if all goes well.
+    """Yield a temporary file in the folder of ``target``, which replaces it on success.
 
     Several processes may write the same file at once: the last one's stays.
 
@@ -49,12 +49,12 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | None = None) -> Iterator[Path]:
-    """Give a temporary folder to write to, which takes the place of ``target`` if all goes well.
+    """Yield a temporary folder, which replaces ``target`` on success.
 
     Args:
         target: the folder; an empty one may be there already.
         overwrite: replace a folder that is there.
-        temporary: to write to, in the folder of ``target``; a name of its own if None.
+        temporary: to write to, in the folder of ``target``; a generated name if None.
 
     Raises:
         FileExistsError: on leaving, if the folder is there and may not be overwritten.
@@ -69,14 +69,14 @@ def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | Non
 
 
 def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
-    """Rename to a name that is free; a folder that is there is not touched unless it may be overwritten."""
+    """Rename to a free name; an existing folder is replaced only if it may be overwritten."""
     try:
         temporary.rename(folder)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         if not overwrite:
-            raise FileExistsError(errno.EEXIST, "the folder is there already", folder.name) from error
+            raise FileExistsError(errno.EEXIST, "the folder already exists", folder.name) from error
         old = temporary.with_name(f"{temporary.stem}.old{temporary.suffix}")
         folder.rename(old)
         temporary.rename(folder)
@@ -118,6 +118,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_left_over(target: Path) -> None:
-    """Delete what processes that were killed while they wrote ``target`` have left; none may be writing it now."""
+    """Delete what killed processes left of ``target``; no process may be writing it now."""
     for left_over in target.parent.glob(f".{target.name}.*.tmp"):
         left_over.unlink()

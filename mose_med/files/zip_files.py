@@ -1,4 +1,4 @@
-"""Zip archives that cannot be unpacked: damaged, encrypted, or of a method that Python lacks. Light to import."""
+"""Zip archives that cannot be unpacked: damaged, encrypted, or of an unknown compression. Light to import."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mose_med.errors import DataError
 
 __all__ = ["named_zip_errors"]
 
-#: What opening an archive and reading of it raises. An encrypted member is a RuntimeError, an unknown method one, too.
+#: Errors of opening and reading an archive; RuntimeError for an encrypted member or an unknown method.
 _UNREADABLE = (
     zipfile.BadZipFile,
     RuntimeError,
@@ -28,7 +28,7 @@ _UNREADABLE = (
 
 @contextmanager
 def named_zip_errors(fault: str) -> Iterator[None]:
-    """Turn what a zip archive raises into one line; the block does nothing but read of it.
+    """Turn the errors of a zip archive into one line; the block only reads from it.
 
     Args:
         fault: which archive, or member of one, cannot be read: the beginning of the message.
@@ -40,5 +40,5 @@ def named_zip_errors(fault: str) -> Iterator[None]:
         yield
     except _UNREADABLE as error:
         reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-        way_out = ": unpack it with its password first" if "password" in reason else ""
-        raise DataError(f"{fault}: {reason}{way_out}") from error
+        remedy = ": unpack it with its password first" if "password" in reason else ""
+        raise DataError(f"{fault}: {reason}{remedy}") from error

@@ -7,11 +7,9 @@ from mose_med.handlers.averaging import BufferAverage, WeightAverage
 from mose_med.handlers.batch_norm import BatchNormMomentum
 from mose_med.handlers.checkpoints import BEST_NAME, LAST_NAME, PREVIOUS_NAME, CheckpointKeeper, last_checkpoint
 from mose_med.handlers.epochs import EpochMetrics, EpochSeeder, TimeLimit
-from mose_med.handlers.expert_use import ExpertUse
 from mose_med.handlers.gradients import GradientClipping
 from mose_med.handlers.guard import StopOnBadLoss
-from mose_med.handlers.loss_components import LossComponents
-from mose_med.handlers.metric import MetricHandler
+from mose_med.handlers.metrics import ExpertUse, LossComponents, MetricHandler
 from mose_med.handlers.progress import TrainingProgress
 from mose_med.handlers.tracking.handler import MlflowTracking
 from mose_med.handlers.tracking.training_run import STORE_NAME, TrainingRun

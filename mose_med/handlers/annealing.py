@@ -14,10 +14,10 @@ __all__ = ["Annealing", "AnnealingGroup"]
 
 
 class Annealing:
-    """Let a schedule drive an attribute: its value holds for an epoch, whose mean loss it is told at the end.
+    """Let a schedule set an attribute: its value holds for an epoch, and at the end it gets the epoch's mean loss.
 
     At the end of an epoch its value is also in ``engine.state.metrics``, under the name of the attribute. Attach it to
-    the trainer before whatever reads the metrics, and before the checkpoints.
+    the trainer before anything that reads the metrics, and before the checkpoints.
 
     Args:
         target: object whose attribute is set: the loss for ``"gamma"``, ``"merge_iou"`` and ``"rater_warmth"``, the

@@ -58,7 +58,7 @@ class WeightAverage:
         return {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor] | None) -> None:
-        """Go on from averaged weights.
+        """Continue from averaged weights.
 
         Raises:
             ConfigError: if there is an average here but not there, or the other way round.

@@ -1,4 +1,4 @@
-"""How fast batch normalisation follows the training."""
+"""The momentum of batch normalisation in a training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: the last epoch to go on from, the best epoch to use."""
+"""Checkpoints of a training: the last epoch to resume from, the best epoch to use."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mose_med.handlers.processes import is_first_process
 
 __all__ = ["BEST_NAME", "LAST_NAME", "PREVIOUS_NAME", "CheckpointKeeper", "last_checkpoint"]
 
-#: File of the last whole epoch, with all that a training needs to go on.
+#: File of the last whole epoch, with everything that a training needs to resume.
 LAST_NAME = "last.pt"
-#: The one before, to go on from should the last be damaged.
+#: The previous one, to resume from if the last is damaged.
 PREVIOUS_NAME = "previous.pt"
 #: File of the epoch with the lowest metric, with what a user of the weights needs.
 BEST_NAME = "best.pt"
@@ -32,7 +32,7 @@ _logger = logging.getLogger(__name__)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """File that a training in ``folder`` goes on from: the last epoch's, or the one before if that is not there."""
+    """File that a training in ``folder`` resumes from: that of the last epoch, or the previous one if it is missing."""
     paths = (folder / name for name in (LAST_NAME, PREVIOUS_NAME))
     return next((path for path in paths if path.is_file()), None)
 
@@ -42,8 +42,8 @@ def _read(path: Path) -> Checkpoint:
         return read_checkpoint(path)
     except DataError as error:
         previous = path.with_name(PREVIOUS_NAME)
-        way_out = f": delete it to go on from {previous.name}" if previous.is_file() and previous != path else ""
-        raise DataError(f"{error}{way_out}") from error
+        remedy = f": delete it to resume from {previous.name}" if previous.is_file() and previous != path else ""
+        raise DataError(f"{error}{remedy}") from error
 
 
 class Stateful(Protocol):
@@ -57,9 +57,9 @@ class Stateful(Protocol):
 
 
 class CheckpointKeeper:
-    """Write ``last.pt`` after every epoch and ``best.pt`` when the metric is lower than ever; go on from ``last.pt``.
+    """Write ``last.pt`` after every epoch and ``best.pt`` when the metric is lower than ever; resume from ``last.pt``.
 
-    Attach it to the trainer after whatever changes the optimiser or the metrics at the end of an epoch. Of several
+    Attach it to the trainer after anything that changes the optimiser or the metrics at the end of an epoch. Of several
     processes the first writes, and all read: they share the folder.
 
     Args:
@@ -71,7 +71,7 @@ class CheckpointKeeper:
         annealing: settings that change over the epochs, by name.
         ema: average of the weights, if there is one.
         seed: of the training. Order, augmentation and latent codes of an epoch follow from it, so a resume needs no
-            more of their state; PyTorch's own generator is kept for whatever else draws.
+            more of their state; PyTorch's own generator is saved for all other draws.
         learnt_from: records of this training and of those that its initial weights come from, see
             :mod:`mose_med.data.training_record`; they are kept.
         metric: name in ``engine.state.metrics``; lower is better. Epochs without it are never the best.
@@ -151,7 +151,7 @@ class CheckpointKeeper:
         )
 
     def restore(self, engine: Engine) -> None:
-        """Take the training back to the end of the last epoch, if there was one.
+        """Restore the training to the end of the last epoch, if there is one.
 
         Raises:
             ConfigError: if ``last.pt`` is of another architecture, preprocessing, data set, annealing or seed.
@@ -178,7 +178,7 @@ class CheckpointKeeper:
         self.best_epoch = int(checkpoint.metrics["best_epoch"])
         engine.state.epoch = checkpoint.epoch
         engine.state.iteration = checkpoint.epoch * (engine.state.epoch_length or 0)
-        _logger.info("going on after epoch %d of %s", checkpoint.epoch, path.name)
+        _logger.info("resuming after epoch %d of %s", checkpoint.epoch, path.name)
 
     def _loss_state(self) -> dict[str, torch.Tensor]:
         if not isinstance(self.loss, nn.Module):
@@ -194,20 +194,20 @@ class CheckpointKeeper:
             write_checkpoint(self.folder / name, checkpoint, previous=kept)
         except (OSError, RuntimeError) as error:  # PyTorch's zip writer raises RuntimeError on a full disk
             reason = str(error).splitlines()[0]
-            raise DataError(f"checkpoint {name} cannot be written ({reason}): the one before is intact") from error
+            raise DataError(f"checkpoint {name} cannot be written ({reason}): the previous one is intact") from error
 
     def _check(self, checkpoint: Checkpoint, path: Path) -> None:
-        way_out = "name another output folder"
+        remedy = "name another output folder"
         try:
             self.config.require_equal(checkpoint.config, str(path))
         except ConfigError as error:
-            raise ConfigError(f"{error}: {way_out}") from None
+            raise ConfigError(f"{error}: {remedy}") from None
         kept = sorted(checkpoint.annealing or {})
         if kept != sorted(self.annealing):
-            raise ConfigError(f"{path} anneals {kept}, the config says {sorted(self.annealing)}: {way_out}")
+            raise ConfigError(f"{path} anneals {kept}, the config says {sorted(self.annealing)}: {remedy}")
         kept, mine = sorted(checkpoint.loss or {}), sorted(self._loss_state())
         if kept != mine:
-            raise ConfigError(f"{path} holds the loss state {kept}, the config's loss has {mine}: {way_out}")
+            raise ConfigError(f"{path} holds the loss state {kept}, the config's loss has {mine}: {remedy}")
         seed = (checkpoint.rng or {}).get("seed")
         if seed != self.seed:
-            raise ConfigError(f"{path} was trained with seed {seed}, the config says {self.seed}: {way_out}")
+            raise ConfigError(f"{path} was trained with seed {seed}, the config says {self.seed}: {remedy}")

@@ -1,4 +1,4 @@
-"""What happens at the borders of an epoch: seeding, collecting the numbers, stopping in time."""
+"""Handlers at the start and end of an epoch: seeding, collecting the metrics, stopping in time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EpochSeeder:
     """Tell samplers and batch preparations which epoch begins; their randomness follows from it.
 
     Args:
-        items: whatever has ``set_epoch``.
+        items: objects with ``set_epoch``.
 
     Raises:
         ConfigError: if one has not.
@@ -51,8 +51,8 @@ class EpochSeeder:
 class EpochMetrics:
     """Gather all numbers of an epoch in ``trainer.state.metrics`` and log them on one line.
 
-    Attach it after the validation and before whatever reads the numbers. An epoch without validation has no validation
-    numbers, not those of an earlier epoch.
+    Attach it after the validation and before anything that reads the numbers. An epoch without validation has no
+    validation numbers, not those of an earlier epoch.
 
     Args:
         evaluator: whose metrics are added.
@@ -85,7 +85,7 @@ class EpochMetrics:
 class TimeLimit:
     """Stop at the end of an epoch if another one like the longest so far would pass the limit.
 
-    Attach it after the checkpoints: a later run goes on from there.
+    Attach it after the checkpoints: a later run resumes from there.
 
     Args:
         minutes: from the start of this run; None for no limit.
@@ -120,12 +120,12 @@ class TimeLimit:
         self._longest = max(self._longest, now - self._epoch_start)
         self._epoch_start = now
         if self.minutes is not None and _any_process(now - self._start + self._longest > 60.0 * self.minutes):
-            _logger.info("stopped after epoch %d: the next would pass %g minutes", engine.state.epoch, self.minutes)
+            _logger.info("stopped after epoch %d: another would exceed %g minutes", engine.state.epoch, self.minutes)
             engine.terminate()
 
 
 def _any_process(flag: bool) -> bool:
-    """Whether it is so in one of the processes of a training: they have to stop together."""
+    """Whether the flag is set in any process of a training: they have to stop together."""
     if not is_one_of_several():
         return flag
     flags: list[bool] = [False] * dist.get_world_size()

@@ -1,4 +1,4 @@
-"""What happens to the gradients between the backward pass and the optimiser."""
+"""Clipping of gradients between the backward pass and the optimiser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A guard against training on after the loss has been lost."""
+"""Stops a training whose loss is not finite."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StopOnBadLoss:
 
     Args:
         folder: where the inputs of such a step are saved, as ``bad_step_<iteration>.pt``; a dict that
-            ``torch.load(path, weights_only=True)`` reads. Of several processes each has a file of its own.
+            ``torch.load(path, weights_only=True)`` reads. Of several processes each has its own file.
         every: iterations between two readings; on the CPU every one is read.
 
     Raises:
@@ -50,12 +50,12 @@ class StopOnBadLoss:
         self._unread: list[_Step] = []
 
     def attach(self, engine: Engine) -> None:
-        """Look at every iteration of a trainer; attach it before whatever keeps weights at the end of an epoch."""
+        """Look at every iteration of a trainer; attach it before anything that saves weights at the end of an epoch."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.look)
 
     def __call__(self, engine: Engine) -> None:
-        """Remember the loss of the iteration, and look when it is time.
+        """Remember the loss of the iteration, and check when it is due.
 
         Raises:
             MoseError: as :meth:`look`.
@@ -67,7 +67,7 @@ class StopOnBadLoss:
             self.look()
 
     def look(self) -> None:
-        """Check the losses of all iterations since the last look.
+        """Check the losses of all iterations since the last check.
 
         Raises:
             MoseError: naming the first that is not finite.

@@ -1,4 +1,4 @@
-"""Which of the processes of a training this is. Nothing here asks another process, so that one may ask alone."""
+"""The rank of this process in a training. No call here waits for another process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["is_first_process", "is_one_of_several"]
 
 
 def is_one_of_several() -> bool:
-    """Whether torchrun has started this process beside others."""
+    """Whether torchrun has started this process with others."""
     return dist.is_available() and dist.is_initialized()
 
 

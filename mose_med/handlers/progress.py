@@ -10,7 +10,7 @@ __all__ = ["TrainingProgress"]
 
 
 class TrainingProgress:
-    """One bar over all iterations, with the numbers of the last epoch behind it.
+    """One bar over all iterations, followed by the metrics of the last epoch.
 
     Args:
         console: where the bar is drawn, usually standard error.
@@ -37,7 +37,7 @@ class TrainingProgress:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.end_epoch)
 
     def start(self, engine: Engine) -> None:
-        """Show the bar where the training starts or goes on."""
+        """Show the bar from where the training starts or resumes."""
         total = engine.state.max_epochs * engine.state.epoch_length
         self._progress.update(self._task, total=total, completed=engine.state.iteration)
         self._progress.start()
@@ -56,5 +56,5 @@ class TrainingProgress:
         self._progress.update(self._task, numbers=", ".join(found))
 
     def close(self) -> None:
-        """Leave the bar as it is; call it however the training ended."""
+        """Leave the bar as it is; call it even if the training failed."""
         self._progress.stop()

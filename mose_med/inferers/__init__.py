@@ -40,5 +40,5 @@ __all__ = [
     "require_inside",
 ]
 
-#: MONAI's bundles alone use it, and it brings MONAI.
+#: Only MONAI's bundles use it, and it imports MONAI.
 __getattr__ = names_from(__name__, {"bundles.preprocessed_windows": "PreprocessedWindows"})

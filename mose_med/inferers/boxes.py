@@ -1,4 +1,4 @@
-"""Boxes of voxels: the one way to say where in a grid something is."""
+"""Boxes of voxels: the only way to denote a part of a grid."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mose_med.geometry import Reorientation, index_to_mm, translated
 
 __all__ = ["Box", "BoxMask", "bounding_box", "distance_mm"]
 
-#: Slices of which a quantity is computed at a time.
-_SLAB_DEPTH = 16
+#: Slices that are computed at a time: few enough to stay in cache.
+_SLAB_DEPTH = 4
 
 
 class Box(NamedTuple):
@@ -30,7 +30,7 @@ class Box(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice, slice]:
-        """To cut the box out of a volume."""
+        """Slices that cut the box out of a volume."""
         i, j, k = (slice(start, stop) for start, stop in zip(self.start, self.stop, strict=True))
         return i, j, k
 
@@ -44,13 +44,13 @@ class Box(NamedTuple):
         return all(a < d and c < b for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True))
 
     def intersection(self, other: Box) -> Box:
-        """The voxels that both have; of no size along an axis where they have none."""
+        """The intersection; its size is 0 along an axis without overlap."""
         start = np.maximum(self.start, other.start).tolist()
         stop = np.maximum(np.minimum(self.stop, other.stop), start).tolist()
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def grown(self, voxels: int | Sequence[int], within: Box) -> Box:
-        """The box and so many voxels more on each side (along each axis), as far as they lie in another box.
+        """The box grown by a number of voxels on each side (along each axis), clipped to another box.
 
         Example:
             >>> Box((2, 2, 2), (4, 4, 4)).grown(1, Box((0, 0, 0), (9, 9, 4)))
@@ -66,7 +66,7 @@ class Box(NamedTuple):
             yield Box((*self.start[:2], first), (*self.stop[:2], min(first + _SLAB_DEPTH, self.stop[2])))
 
     def slices_in(self, outer: Box) -> tuple[slice, slice, slice]:
-        """To cut the box out of an array that holds ``outer``."""
+        """Slices that cut the box out of an array that holds ``outer``."""
         i, j, k = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
         return i, j, k
 
@@ -74,6 +74,16 @@ class Box(NamedTuple):
         """Smallest box that holds both."""
         start = np.minimum(self.start, other.start).tolist()
         stop = np.maximum(self.stop, other.stop).tolist()
+        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def moved(self, by: tuple[int, int, int]) -> Box:
+        """The same box, shifted by a number of voxels along each axis.
+
+        Example:
+            >>> Box((0, 1, 2), (3, 3, 3)).moved((10, 0, 0))
+            Box(start=(10, 1, 2), stop=(13, 3, 3))
+        """
+        start, stop = np.add(self.start, by).tolist(), np.add(self.stop, by).tolist()
         return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def reoriented(self, steps: Reorientation, shape: tuple[int, ...]) -> Box:
@@ -94,7 +104,7 @@ class Box(NamedTuple):
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> Box:
-    """Smallest box that holds every voxel of a mask (i, j, k) that has some."""
+    """Smallest box that holds every voxel of a non-empty mask (i, j, k)."""
     ranges = [np.flatnonzero(mask.any(axis=tuple({0, 1, 2} - {axis})))[[0, -1]].tolist() for axis in range(3)]
     (i, u), (j, v), (k, w) = ranges
     return Box((i, j, k), (u + 1, v + 1, w + 1))

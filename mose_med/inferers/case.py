@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -66,34 +67,37 @@ def infer_case(
     lesion_threshold: float = LESION_THRESHOLD,
     min_lesion_ml: float = MIN_LESION_ML,
     num_standard: int = 0,
+    classes: Sequence[str] | None = None,
     precision: Precision = "fp32",
     scratch_dir: Path | None = None,
 ) -> CaseDistribution:
     """Infer the distribution of segmentations of one case.
 
     Args:
-        network: 2D, one input channel; used in eval mode, on its own device. Any network of the protocol
+        network: 2D; used in eval mode, on its own device. Any network of the protocol
             :class:`~mose_med.networks.StochasticNetwork`.
-        image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine`` (a :class:`~mose_med.ct_image.CtImage` or MONAI's
-            ``MetaTensor``), in any orientation.
+        image: CT in HU, shape (1, i, j, k), or (C, i, j, k) with the channels of the network, with a RAS-mm ``.affine``
+            (a :class:`~mose_med.ct_image.CtImage` or MONAI's ``MetaTensor``), in any orientation.
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
-            region of its own: what else is listed does not change what is said of its lesion.
+            region of its own: other positions do not change its lesion.
         region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
             lungs (``"lungs"``, the default without), or over everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
         samples_per_expert: S.
-        seed: of what is random, together with the voxels of the case (:func:`~mose_med.inferers.seeds.case_seed`);
+        seed: of what is random, together with the voxels of the case (:func:`~mose_med.inferers.noise.case_seed`);
             same seed, device, thread count and versions, same result.
         codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
             the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network.
-        overlap: of neighbouring windows of a slice in a search, as a share of a window.
+        overlap: of neighbouring windows of a slice in a search, as a fraction of a window.
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
         lesion_threshold: marginal probability above which voxels are of a lesion.
         min_lesion_ml: smallest lesion that a search reports.
-        num_standard: N', samples of the standard form to draw besides.
+        num_standard: N', samples of the standard form to draw as well.
+        classes: names of the foreground classes, each of which has regions and lesions of its own; ``class-1`` and so
+            on if None.
         precision: of the network's products; see :mod:`mose_med.inferers.precision`, which can choose it.
         scratch_dir: of the temporary file that a large region is kept in; the system's own if None.
 
@@ -101,7 +105,7 @@ def infer_case(
         Masks, probabilities and lesions on the image's own grid.
 
     Raises:
-        ConfigError: if an argument does not fit, or the network is not one for slices of CT.
+        ConfigError: if an argument is invalid, or the network is not one for slices of CT.
         ShapeError: if the image or the positions have the wrong shape.
         GeometryError: if the affine or the grid of the lung mask does not fit.
         DataError: if a position lies outside the image, or there are no lungs.
@@ -116,17 +120,19 @@ def infer_case(
         ((20, 20, 5), 1)
     """
     where = checked_region(region, nodules, lungs)
+    names = _class_names(network, classes)
     _check_arguments(network, samples_per_expert, sw_batch_size, num_standard, codes)
     require_overlap(overlap)
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
+    _require_channels(network, len(volume.channels))
     inside = lungs_of(volume, lungs) if where == "lungs" else None
     if nodules is not None:
         asked = _listed_regions(image, volume, nodules, preprocessing.roi_size, depth_mm)
     else:
         asked = [searched_region(volume, inside, preprocessing.roi_size, overlap)]
-    noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, volume.values), codes)
-    storage = Storage(sum(region_room(region.box, volume, noise) for region in asked), scratch_dir)
+    noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, *volume.channels), codes)
+    storage = Storage(sum(region_room(region.box, volume, noise, len(names)) for region in asked), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine = np.asarray(image.affine, dtype=np.float64)
     searched = None if inside is None else np.asarray(volume.steps.undo(inside), dtype=bool)
@@ -143,15 +149,20 @@ def infer_case(
                 preprocessing=preprocessing,
                 sw_batch_size=sw_batch_size,
                 storage=storage,
+                num_classes=len(names),
             )
             further = FurtherSamples(
-                network, volume, wanted, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir
+                network, volume, wanted, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir, len(names)
             )
             numbers = (network.num_experts, samples_per_expert)
-            source = LesionSource(sampled, affine, shape, numbers, storage, further.around)
-            found = find_lesions(source, rules, listed=wanted.listed, inside=searched)
+            sources = [
+                LesionSource(region, affine, shape, numbers, storage, names[n], partial(further.around, class_index=n))
+                for n, region in enumerate(sampled)
+            ]
+            found = find_lesions(sources, rules, listed=wanted.listed, inside=searched)
             lesions += found
-            regions.append(choose_standard_samples(sampled, found, affine, noise.uniforms, storage.release))
+            # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
+            regions += [choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled]
     return CaseDistribution(
         shape=shape,
         affine=affine,
@@ -162,16 +173,36 @@ def infer_case(
         lesions=tuple(lesions if nodules is None else same_lesions_told(lesions)),
         storage=storage,
         num_windows=sum(len(set(region.windows)) for region in asked),
-        shares=_shares(asked, regions, affine),
+        shares=_shares(asked, regions[:: len(names)], affine, len(names)),
+        classes=names,
     )
 
 
+def _require_channels(network: StochasticNetwork, given: int) -> None:
+    shown = "slices of CT" if given == 1 else f"an image of {given} channels"
+    if network.in_channels != given:
+        raise ConfigError(f"in_channels of the network must be {given} for {shown}, got {network.in_channels}")
+
+
+def _class_names(network: StochasticNetwork, classes: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the foreground classes."""
+    number = int(getattr(network, "out_channels", 2 if classes is None else len(classes) + 1)) - 1
+    names = tuple(classes) if classes is not None else tuple(f"class-{n}" for n in range(1, number + 1))
+    if len(names) != number:
+        raise ConfigError(
+            f"classes must name the {number} foreground classes of the network, got {len(names)}: {names}"
+        )
+    return names
+
+
 def _shares(
-    asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64]
+    asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64], num_classes: int
 ) -> tuple[NDArray[np.bool_] | None, ...] | None:
+    """Shares for every region of every class; they are the same for all classes."""
     positions = [region.listed.position_mm for region in asked if region.listed is not None]
     shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
-    return tuple(shares) if any(share is not None for share in shares) else None
+    of_classes = [share for share in shares for _ in range(num_classes)]
+    return tuple(of_classes) if any(share is not None for share in shares) else None
 
 
 def _listed_regions(
@@ -200,9 +231,8 @@ def _check_arguments(
     ):
         if not value >= least:
             raise ConfigError(f"{name} must be >= {least}, got {value}")
-    for name, wanted in (("spatial_dims", 2), ("in_channels", 1)):
-        if getattr(network, name) != wanted:
-            raise ConfigError(f"{name} of the network must be {wanted} for slices of CT, got {getattr(network, name)}")
+    if network.spatial_dims != 2:
+        raise ConfigError(f"spatial_dims of the network must be 2 for slices of CT, got {network.spatial_dims}")
 
 
 @contextmanager

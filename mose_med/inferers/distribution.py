@@ -2,10 +2,11 @@
 
 Maps are named as the files of a case folder are: ``expert-1_samples`` (i, j, k, S) and
 ``expert-1_foreground_probability`` for each expert, ``expert_probs`` (i, j, k, K), ``probability``, ``consensus``,
-``entropy`` and ``entropy_between_experts`` (nats), and ``samples`` (i, j, k, N') where the standard form was asked
-for. Without experts (K = 1) the samples are ``sample_masks``, and no map tells experts apart. Outside every window the
-network did not look: all maps are 0 there. Each listed position has a region of its own; where regions share voxels, a
-voxel is that of the nearest position, and :meth:`CaseDistribution.alone` has the rest.
+``entropy`` and ``entropy_between_experts`` (nats), and ``samples`` (i, j, k, N') where the standard form was asked for.
+Without experts (K = 1) the samples are ``sample_masks``, and no map distinguishes experts. Outside every window the
+network did not look: all maps are 0 there. Several foreground classes have maps of their own, such as
+``probability_class-vessel``. Each listed position has a region of its own; where regions share voxels, a voxel is that
+of the nearest position, and :meth:`CaseDistribution.alone` has the rest.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.case_maps import maps_of_kind
+from mose_med.case_maps import class_marks, maps_of_kind, of_class
 from mose_med.errors import ConfigError
 from mose_med.geometry import translated
 from mose_med.inferers.boxes import Box
@@ -35,10 +36,11 @@ _OfRegion = Callable[[Region], NDArray[Any]]
 
 @dataclass(frozen=True)
 class MapFormat:
-    """Shape and type of a dense map."""
+    """Shape and type of a dense map, and the index of its foreground class."""
 
     shape: tuple[int, ...]
     dtype: type[np.generic]
+    class_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,14 @@ class CaseDistribution:
         num_experts: K.
         samples_per_expert: S.
         num_standard: N', samples in the standard form; 0 if it was not asked for.
-        regions: boxes where the network looked: one for each listed position, or the one that was searched.
+        regions: boxes where the network looked: one for each listed position, or the one that was searched; of several
+            foreground classes one for each class, class by class, before the next box.
         lesions: one for each listed position, in the order of the list; or what was found, the largest first.
         storage: of the arrays of the regions.
-        num_windows: that the network was shown.
+        num_windows: number of windows.
         shares: of every region the voxels (i, j, k) of its box that the dense maps take from it, None for all; None if
             no two regions share a voxel.
+        classes: names of the foreground classes.
     """
 
     shape: tuple[int, int, int]
@@ -69,6 +73,7 @@ class CaseDistribution:
     storage: Storage = field(default_factory=lambda: Storage(0), repr=False, compare=False)
     num_windows: int = 0
     shares: tuple[NDArray[np.bool_] | None, ...] | None = None
+    classes: tuple[str, ...] = ("class-1",)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,32 +92,50 @@ class CaseDistribution:
         return replace(self, lesions=tuple(named))
 
     def maps(self, kind: str) -> list[str]:
-        """Names of the maps of a kind (:mod:`mose_med.case_maps`): there are all."""
+        """Names of the maps of a kind (:mod:`mose_med.case_maps`), without the class: there are all."""
         return list(maps_of_kind(kind, self.num_experts))
 
     def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
         """As :meth:`crop`, for some boxes, each in a lesion's own region where that shares voxels with another.
 
+        Args:
+            name: of the map, without the class: each lesion has its own.
+            boxes: of the input's grid, one for each lesion.
+            numbers: of the lesions.
+
         Raises:
             ConfigError: if there is no map of that name, or no lesion of a number.
         """
         pairs = zip(boxes, numbers, strict=True)
-        return [(self.alone(n) if self.shares_region(n) else self).crop(name, box) for box, n in pairs]
+        return [
+            (self.alone(n) if self.shares_region(n) else self).crop(of_class(name, self.mark(n)), box)
+            for box, n in pairs
+        ]
+
+    def mark(self, number: int) -> str:
+        """Mark of the class of a lesion, in the names of its maps; empty where there is one class."""
+        label, marks = self._lesion(number).label, class_marks(self.classes)
+        return marks[self.classes.index(label)] if len(marks) > 1 else marks[0]
+
+    def _lesion(self, number: int) -> Lesion:
+        found = next((lesion for lesion in self.lesions if lesion.number == number), None)
+        if found is None:
+            raise ConfigError(f"number must be that of one of {len(self.lesions)} lesions, got {number}")
+        return found
 
     def alone(self, number: int) -> CaseDistribution:
-        """The same case with one lesion and its own region alone, whatever else was listed.
+        """The same case with one lesion and its own region alone, of all classes, regardless of the other positions.
 
         Raises:
             ConfigError: if there is no lesion of that number.
         """
-        if not 1 <= number <= len(self.lesions):
-            raise ConfigError(f"number must be that of one of {len(self.lesions)} lesions, got {number}")
-        own = self.regions[number - 1] if len(self.regions) > 1 else self.regions[0]
-        return replace(self, regions=(own,), lesions=(self.lesions[number - 1],), shares=None)
+        lesion, classes = self._lesion(number), len(self.classes)
+        first = (number - 1) * classes if len(self.regions) > classes else 0
+        return replace(self, regions=self.regions[first : first + classes], lesions=(lesion,), shares=None)
 
     def shares_region(self, number: int) -> bool:
         """Whether the dense maps take voxels of a lesion's own region from another's."""
-        return self.shares is not None and self.shares[number - 1] is not None
+        return self.shares is not None and self.shares[(number - 1) * len(self.classes)] is not None
 
     def own_maps(self, number: int) -> CaseDistribution:
         """One lesion and its own region alone, on the grid of that region: as the input's, cut to its box.
@@ -121,9 +144,9 @@ class CaseDistribution:
             ConfigError: if there is no lesion of that number.
         """
         alone = self.alone(number)
-        (region,) = alone.regions
-        shape, affine = region.box.shape, translated(self.affine, region.box.start)
-        return replace(alone, shape=shape, affine=affine, regions=(region._replace(box=Box((0, 0, 0), shape)),))
+        box = alone.regions[0].box
+        regions = tuple(region._replace(box=Box((0, 0, 0), box.shape)) for region in alone.regions)
+        return replace(alone, shape=box.shape, affine=translated(self.affine, box.start), regions=regions)
 
     def format(self, name: str) -> MapFormat:
         """Shape and type of a dense map.
@@ -150,7 +173,7 @@ class CaseDistribution:
         form, channels = self._map(name)
         result = np.empty((*box.shape, len(channels)), dtype=form.dtype, order="F")
         for channel, quantity in enumerate(channels):
-            result[..., channel] = self._assembled(quantity, box, form.dtype)
+            result[..., channel] = self._assembled(quantity, box, form)
         return result if len(form.shape) == 4 else result[..., 0]
 
     def slabs(self, name: str) -> Iterator[NDArray[np.generic]]:
@@ -166,7 +189,7 @@ class CaseDistribution:
         for quantity in channels:
             for first, last, looked in self._runs():
                 box = Box((0, 0, first), (*self.shape[:2], last))
-                yield self._assembled(quantity, box, form.dtype) if looked else np.broadcast_to(nothing, box.shape)
+                yield self._assembled(quantity, box, form) if looked else np.broadcast_to(nothing, box.shape)
 
     def _runs(self) -> Iterator[tuple[int, int, bool]]:
         """First slice, the one after the last, and whether a region has any of them."""
@@ -179,8 +202,10 @@ class CaseDistribution:
             for first in range(start, stop, depth):
                 yield first, min(first + depth, stop), bool(looked[start])
 
-    def _assembled(self, quantity: _OfRegion, box: Box, dtype: type[np.generic]) -> NDArray[np.generic]:
-        return assembled(self.regions, quantity, box, dtype, self.storage.release, self.shares)
+    def _assembled(self, quantity: _OfRegion, box: Box, form: MapFormat) -> NDArray[np.generic]:
+        own = slice(form.class_index, None, len(self.classes))
+        shares = None if self.shares is None else self.shares[own]
+        return assembled(self.regions[own], quantity, box, form.dtype, self.storage.release, shares)
 
     def _map(self, name: str) -> tuple[MapFormat, list[_OfRegion]]:
         maps = self._maps()
@@ -189,7 +214,15 @@ class CaseDistribution:
         return maps[name]
 
     def _maps(self) -> dict[str, tuple[MapFormat, list[_OfRegion]]]:
-        """Of each map the format, and what its channels are of a region."""
+        """Format of each map, and the function of a region that gives its channels."""
+        marks, of_one = class_marks(self.classes), self._maps_of_one_class()
+        return {
+            of_class(name, mark): (replace(form, class_index=index), channels)
+            for index, mark in enumerate(marks)
+            for name, (form, channels) in of_one.items()
+        }
+
+    def _maps_of_one_class(self) -> dict[str, tuple[MapFormat, list[_OfRegion]]]:
         samples, experts = self.samples_per_expert, range(self.num_experts)
         scalar, sampled = MapFormat(self.shape, np.float32), MapFormat((*self.shape, samples), np.uint8)
         named = partial(maps_of_kind, num_experts=self.num_experts)
@@ -226,4 +259,4 @@ def _expert_mean(region: Region, n: int) -> NDArray[np.float16]:
 
 
 def _expert_prob(region: Region, n: int) -> NDArray[np.float32]:
-    return region.expert_probs()[..., n]
+    return region.expert_prob(n)

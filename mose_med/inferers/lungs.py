@@ -1,4 +1,4 @@
-"""A lung mask by threshold and morphology, to say where to look. It is no segmentation to measure.
+"""A lung mask by threshold and morphology, to say where to look. It is not a segmentation to measure.
 
 1. The volume is looked at with steps of about 3 mm.
 2. Air and lung are what lies below -320 HU.
@@ -30,7 +30,7 @@ _SECOND_LUNG = 0.1
 
 
 def lung_mask(values: NDArray[Any], affine: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Where the lungs are, with what lies on the pleura.
+    """Mask of the lungs, nodules on the pleura included.
 
     Args:
         values: HU (i, j, k), slices axial.
@@ -84,7 +84,7 @@ def _lungs(inside: NDArray[np.bool_], pixel_cm2: float) -> NDArray[np.bool_]:
 
 
 def _closed(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Closing by a ball, through distances; beyond the first and last slice the lungs go on."""
+    """Closing by a ball, through distances; beyond the first and last slice the lungs continue."""
     margins = [math.ceil(_CLOSING_MM / length) + 1 for length in spacing.tolist()]
     margins[2] = 0
     padded = np.pad(mask, [(margin, margin) for margin in margins])

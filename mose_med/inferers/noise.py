@@ -2,8 +2,8 @@
 
 Case-wide deviates serve all windows and slices, so that a sample is one hypothesis in 3D. Fields, for the networks that
 declare some, are drawn by the position of each voxel of a field on the oriented grid: tile by tile, each from a stream
-of its own, so that windows which overlap agree. A window whose first voxel is no multiple of a field's stride takes the
-nearest one.
+of its own, so that windows which overlap agree. A window whose first voxel is not a multiple of a field's stride takes
+the nearest one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _TILE = 64
 
 
 class CaseFields(NamedTuple):
-    """Fields of a case, drawn where they are looked at.
+    """Fields of a case, drawn on demand.
 
     Attributes:
         declared: by the network.
@@ -54,7 +54,7 @@ class CaseFields(NamedTuple):
     streams: tuple[tuple[str, ...], ...]
 
     def at(self, windows: Sequence[Window], roi_size: tuple[int, int]) -> tuple[Tensor, ...]:
-        """Of every declared field the part that some windows show, (B, K, S, channels, h, w)."""
+        """For every declared field, the part that some windows show, (B, K, S, channels, h, w)."""
         return tuple(torch.from_numpy(self._of_windows(field, windows, roi_size)) for field in self.declared)
 
     def _of_windows(
@@ -85,7 +85,7 @@ class CaseNoise(NamedTuple):
 
     Attributes:
         deviates: (K, S + N', D), standard normal: S per expert, then for each of the N' samples of the standard form
-            the one that it has should it come from that expert: one a sample, shared by the experts.
+            the deviate to use with that expert; all experts share one deviate for each of these samples.
         samples_per_expert: S.
         uniforms: (N',), each picks the expert of a sample of the standard form.
         fields: noise in the image of the same samples.
@@ -135,16 +135,16 @@ def _streams(purpose: str, experts: range, samples: int) -> tuple[tuple[str, ...
     return tuple(tuple(f"{purpose} {k} {s}" for s in range(samples)) for k in experts)
 
 
-def case_seed(seed: int, values: NDArray[np.generic]) -> int:
+def case_seed(seed: int, *channels: NDArray[np.generic]) -> int:
     """Seed, below 2^64, of a run's seed and the voxels of a case.
 
     Values are rounded to whole HU, so that formats which store them in different types agree; in the orientation of
     the network, so that the orders of axes agree which a study can be stored in. Positions that are listed do not
-    enter: a sample is the same hypothesis whatever else is asked.
+    enter: a sample is the same hypothesis whatever else is requested.
 
     Args:
         seed: of the run.
-        values: HU (i, j, k), in the orientation of the network.
+        *channels: HU (i, j, k) of every channel, in the orientation of the network.
 
     Example:
         >>> case_seed(0, np.zeros((2, 2, 1))) == case_seed(0, np.full((2, 2, 1), 0.2, np.float32))
@@ -152,8 +152,9 @@ def case_seed(seed: int, values: NDArray[np.generic]) -> int:
         >>> case_seed(0, np.zeros((2, 2, 1))) == case_seed(1, np.zeros((2, 2, 1)))
         False
     """
-    digest = hashlib.sha256(f"{seed} {values.shape}".encode())
+    digest = hashlib.sha256(f"{seed} {channels[0].shape}".encode())
     limits = np.iinfo(np.int16)
-    for k in range(values.shape[2]):
-        digest.update(np.rint(values[..., k]).clip(limits.min, limits.max).astype("<i2").tobytes())
+    for values in channels:
+        for k in range(values.shape[2]):
+            digest.update(np.rint(values[..., k]).clip(limits.min, limits.max).astype("<i2").tobytes())
     return int.from_bytes(digest.digest()[:8], "little")

@@ -1,4 +1,4 @@
-"""In which precision a network computes: float32, or a shorter type where a trial says that it is worth it.
+"""Precision of a network: float32, or a shorter type if a trial shows that it pays off.
 
 A shorter type is used by autocast: convolutions and the products of the heads are of that type, with sums in float32;
 normalisation and all that follows the logits stay in float32.
@@ -41,7 +41,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 #: How far a foreground probability may be off, and which share of mask voxels may change.
 TOLERANCE = 0.02
 MASK_SHARE = 1e-4
-#: Share of float32's time that a shorter type may take at most, to be worth it.
+#: Largest share of float32's time at which a shorter type pays off.
 _WORTH = 0.9
 _WINDOWS = 4
 _REPEATS = 3
@@ -49,7 +49,7 @@ _DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16
 
 
 class Trial(NamedTuple):
-    """What a shorter type gives beside float32.
+    """A shorter type compared with float32.
 
     Attributes:
         time_share: its time, as a share of float32's.
@@ -75,7 +75,7 @@ class Trial(NamedTuple):
 
 
 class PrecisionChoice(NamedTuple):
-    """The precision that is taken, and why."""
+    """The chosen precision, and the reason."""
 
     precision: Precision
     reason: str
@@ -88,7 +88,7 @@ def chosen_precision(
 
     Args:
         network: on its device; it is left as it is.
-        asked: ``auto`` tries, anything else is taken as it is.
+        asked: ``auto`` runs a trial, anything else is used as given.
         preprocessing: of the network: the size of its windows.
 
     Raises:
@@ -97,12 +97,12 @@ def chosen_precision(
     if asked not in get_args(AskedPrecision):
         raise ConfigError(f"precision must be auto, fp32, bf16 or fp16, got {asked!r}")
     if asked != "auto":
-        return PrecisionChoice(asked, "asked for")
+        return PrecisionChoice(asked, "requested")
     device = device_of(network)
     if not multiplies_bfloat16(device):
-        return PrecisionChoice("fp32", f"this {device.type} has no units that multiply bfloat16 matrices")
+        return PrecisionChoice("fp32", f"this {device.type} has no bfloat16 matrix units")
     trial = tried(network, "bf16", preprocessing)
-    return PrecisionChoice("bf16" if trial.is_good() else "fp32", f"bf16 was tried: {trial}")
+    return PrecisionChoice("bf16" if trial.is_good() else "fp32", f"trial of bf16: {trial}")
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
@@ -120,7 +120,7 @@ def computing_in(precision: Precision, device: torch.device) -> AbstractContextM
 
 
 def tried(network: StochasticNetwork, precision: Precision, preprocessing: Preprocessing) -> Trial:
-    """Time and results of a precision on windows with discs in noise, beside float32's, in turn."""
+    """Time and results of a precision on windows with discs in noise, alternating with float32."""
     network = copy.deepcopy(network).eval()
     device = device_of(network)
     if device.type == "cpu":

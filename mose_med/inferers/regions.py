@@ -1,4 +1,4 @@
-"""Regions: the boxes of a case where the network looked, and what it said there.
+"""Regions: the boxes of a case where the network looked, and its predictions there.
 
 Everything is kept per voxel of the input's own grid and small: the N = K S sample masks as bits, expert means and
 gating in half precision. Axes: i, j, k space, K experts, S samples per expert, ``n = k S + s``.
@@ -6,7 +6,7 @@ gating in half precision. Axes: i, j, k space, K experts, S samples per expert, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from mose_med.inferers.boxes import Box, distance_mm
-from mose_med.metrics import expert_entropy_split, predictive_entropy
+from mose_med.metrics import predictive_entropy
 
 __all__ = ["Region", "assembled", "entropy", "entropy_between_experts", "nearest_shares", "pack", "unpack"]
 
 Scalar = TypeVar("Scalar", bound=np.generic)
+#: Half precision has a sign, 5 bits of exponent and 10 of fraction, single precision 8 and 23.
+_WITHOUT_SIGN, _FURTHER_BITS, _FROM_EXPONENT = 0x7FFF, 23 - 10, np.float32(2.0 ** (127 - 15))
 
 
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -37,7 +39,7 @@ def unpack(bits: NDArray[np.uint8], index: int) -> NDArray[np.bool_]:
 
 
 class Region(NamedTuple):
-    """What the network said in one box of the input's grid.
+    """Predictions of the network in one box of the input's grid.
 
     Attributes:
         box: where.
@@ -62,22 +64,65 @@ class Region(NamedTuple):
         )
 
     def looked(self) -> NDArray[np.bool_]:
-        """Where a window was, (i, j, k)."""
-        return np.asarray(self.gating.any(axis=-1))
+        """Mask of the voxels that a window covers, (i, j, k)."""
+        return self._total() > 0
+
+    def expert_prob(self, expert: int) -> NDArray[np.float32]:
+        """Probability (i, j, k) of one expert, counted from 0; those of all sum to 1 where a window was."""
+        return _float32(self.gating[..., expert]) / self._divisor()
 
     def expert_probs(self) -> NDArray[np.float32]:
         """Expert probabilities (i, j, k, K), summing to 1 where a window was and 0 elsewhere."""
-        gating = self.gating.astype(np.float32)
-        total = gating.sum(axis=-1, keepdims=True)
-        return np.asarray(np.divide(gating, total, out=np.zeros_like(gating), where=total > 0))
+        probs, divisor = np.empty(self.gating.shape, dtype=np.float32, order="F"), self._divisor()
+        for expert in range(self.gating.shape[-1]):
+            np.divide(_float32(self.gating[..., expert]), divisor, out=probs[..., expert])
+        return probs
+
+    def experts(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """For each expert in turn, its probability and its mean foreground probability, (i, j, k).
+
+        Arrays of one expert fit in the cache, those of all do not.
+        """
+        divisor = self._divisor()
+        for expert in range(self.gating.shape[-1]):
+            yield _float32(self.gating[..., expert]) / divisor, _float32(self.expert_means[..., expert])
 
     def probability(self) -> NDArray[np.float32]:
         """Marginal foreground probability (i, j, k): expert means weighted by expert probabilities."""
-        return np.asarray((self.expert_probs() * self.expert_means.astype(np.float32)).sum(axis=-1))
+        marginal = np.zeros(self.box.shape, dtype=np.float32, order="F")
+        for probs, means in self.experts():
+            marginal += probs * means
+        return marginal
+
+    def _total(self) -> NDArray[np.float32]:
+        """Sum of the gating (i, j, k), one except for rounding where a window was."""
+        total = np.zeros(self.box.shape, dtype=np.float32, order="F")
+        for expert in range(self.gating.shape[-1]):
+            total += _float32(self.gating[..., expert])
+        return total
+
+    def _divisor(self) -> NDArray[np.float32]:
+        total = self._total()
+        total[total == 0] = 1
+        return total
 
     def consensus(self) -> NDArray[np.bool_]:
-        """Where the marginal probability is above one half, (i, j, k)."""
+        """Mask of a marginal probability above one half, (i, j, k)."""
         return self.probability() > 0.5
+
+
+def _float32(values: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Half precision, not negative, widened exactly; forty times as fast as ``astype``.
+
+    Exponent and fraction are moved to where single precision has them, and the exponents, which count from 15 and from
+    127, brought to the same by a product.
+    """
+    bits = values.view(np.uint16).astype(np.uint32)
+    bits &= _WITHOUT_SIGN
+    bits <<= _FURTHER_BITS
+    wide = bits.view(np.float32)
+    wide *= _FROM_EXPONENT
+    return wide
 
 
 def assembled(
@@ -88,15 +133,15 @@ def assembled(
     release: Callable[[], None] = lambda: None,
     shares: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> NDArray[Scalar]:
-    """What regions say of a box of the input's grid, together.
+    """A quantity of several regions in a box of the input's grid.
 
     Args:
         regions: of the case.
         quantity: of a region, (i, j, k); computed a few slices at a time.
         box: of the input's grid.
         dtype: of the result.
-        release: called after every few slices, to let their pages go.
-        shares: of every region the voxels (i, j, k) of its box that it tells of, or None for all; None if no two
+        release: called after every few slices, to release their pages.
+        shares: of every region the voxels (i, j, k) of its box that it provides, or None for all; None if no two
             regions share a voxel.
 
     Returns:
@@ -113,27 +158,33 @@ def assembled(
 
 def entropy(region: Region) -> NDArray[np.float32]:
     """Entropy of the marginal (i, j, k); 0 where no window was."""
-    foreground = torch.from_numpy(region.probability()).clamp(0, 1)
-    return np.asarray(predictive_entropy(torch.stack([1 - foreground, foreground])[None])[0].numpy()) * region.looked()
+    return _of_two_classes(region.probability())
 
 
 def entropy_between_experts(region: Region) -> NDArray[np.float32]:
-    """Mutual information of expert and label (i, j, k); 0 where no window was."""
-    looked = region.looked()
-    foreground = torch.from_numpy(region.expert_means.astype(np.float32)).movedim(-1, 0).clamp(0, 1)
-    probs = np.where(looked[..., None], region.expert_probs(), np.float32(1 / region.gating.shape[-1]))
-    split = expert_entropy_split(
-        torch.stack([1 - foreground, foreground], dim=1)[None], torch.from_numpy(probs).movedim(-1, 0)[None]
-    )
-    return np.asarray(split.between[0].clamp_min(0).numpy()) * looked
+    """Mutual information of expert and label (i, j, k), as :func:`~mose_med.metrics.expert_entropy_split` has it.
+
+    It is 0 where no window was.
+    """
+    marginal, within = (np.zeros(region.box.shape, dtype=np.float32, order="F") for _ in range(2))
+    for probs, means in region.experts():
+        marginal += probs * means
+        within += probs * _of_two_classes(means)
+    return np.asarray(np.maximum(_of_two_classes(marginal) - within, 0))
+
+
+def _of_two_classes(foreground: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Entropy of voxels that are foreground with a probability, which rounding may have left beyond 0 or 1."""
+    probs = torch.from_numpy(foreground).clamp(0, 1)
+    return np.asarray(predictive_entropy(torch.stack([1 - probs, probs])[None])[0].numpy())
 
 
 def nearest_shares(
     boxes: Sequence[Box], positions_mm: Sequence[NDArray[np.float64]], affine: NDArray[np.float64]
 ) -> list[NDArray[np.bool_] | None]:
-    """Of every box the voxels that are nearer to its position than to that of any other box that holds them.
+    """For every box, the voxels that are nearer to its position than to that of any other box that holds them.
 
-    Of positions that are equally far, the one with the least coordinates has the voxel, whatever their order.
+    Of equally distant positions, the one with the smallest coordinates gets the voxel, in any order.
 
     Args:
         boxes: of the input's grid.

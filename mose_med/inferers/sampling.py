@@ -2,8 +2,10 @@
 
 One latent code per (expert, sample) serves the whole case, so sample s of expert k is one hypothesis in 3D. By default
 the codes of an expert are quadrature points of its Gaussian, the same for every case. A sample's
-mask is where its foreground probability, blended over the windows that hold the voxel, is above one half; the mean of
-its expert is the mean of these probabilities over the expert's samples, before they are cut.
+mask is where its foreground probability, blended over the windows that hold the voxel, is above one half; of several
+foreground classes, each mask is where its class is more probable than every other and the background, so that the masks
+of a sample share no voxel. The mean of its expert is the mean of these probabilities over the expert's samples, before
+they are cut.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from mose_med.resampling import box_on_grid, box_on_slice
 
 __all__ = ["box_on_volume_grid", "region_room", "sample_region"]
 
-#: Slices after which the pages of a region that is kept in a file are let go.
+#: Slices after which the pages of a region that is kept in a file are released.
 _RELEASE_SLICES = 8
 #: Types of the arrays of a region, in their order.
 _DTYPES = (np.uint8, np.float16, np.float16, np.uint8)
@@ -42,40 +44,50 @@ def sample_region(
     preprocessing: Preprocessing,
     sw_batch_size: int,
     storage: Storage,
-) -> Region:
+    num_classes: int = 1,
+) -> tuple[Region, ...]:
     """Run the network over the windows of a region.
 
     Args:
         network: in eval mode.
-        volume: the case as the network looks at it.
+        volume: the case in the orientation and spacing of the network.
         windows: all windows that have a voxel of the box.
         box: of the oriented grid.
         noise: of the case.
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
         storage: that has :func:`region_room` left for the region.
+        num_classes: F, foreground classes of the network.
 
     Returns:
-        The region in the input's own grid; ``standard_bits`` holds, for each expert in turn, the N' masks that the
-        samples of the standard form would have from it.
+        The region of every foreground class in the input's own grid; ``standard_bits`` holds, for each expert in turn,
+        the N' masks that the samples of the standard form would have from it.
+
+    Raises:
+        ConfigError: if the network has another number of classes.
     """
     seen = _box_on_volume(box, volume)
-    region = _empty_region(_box_on_image(box, volume), noise, storage)
-    means, bits, gating, standard = (
-        volume.steps.apply(array)
-        for array in (region.expert_means, region.sample_bits, region.gating, region.standard_bits)
-    )
+    regions = _empty_regions(_box_on_image(box, volume), noise, storage, num_classes)
+    oriented = [_oriented(region, volume) for region in regions]
     compact = noise.samples_per_expert
-    for blend in blended_slices(predictions(network, volume, windows, box, noise, preprocessing, sw_batch_size), box):
+    predicted = predictions(network, volume, windows, box, noise, preprocessing, sw_batch_size, num_classes)
+    for blend in blended_slices(predicted, box):
         blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
-        foreground = blend.foreground
-        means[:, :, k] = foreground[:, :compact].mean(axis=1).transpose(1, 2, 0)
-        gating[:, :, k] = blend.expert_probs.transpose(1, 2, 0)
-        bits[:, :, k] = _masks(foreground[:, :compact])
-        standard[:, :, k] = _masks(foreground[:, compact:])
+        by_class = np.split(blend.foreground, num_classes, axis=1)
+        for region, foreground, masks in zip(oriented, by_class, _masks(by_class), strict=True):
+            region.expert_means[:, :, k] = foreground[:, :compact].mean(axis=1).transpose(1, 2, 0)
+            region.gating[:, :, k] = blend.expert_probs.transpose(1, 2, 0)
+            region.sample_bits[:, :, k] = _bits(masks[:, :compact])
+            region.standard_bits[:, :, k] = _bits(masks[:, compact:])
         if k % _RELEASE_SLICES == 0:
             storage.release()
-    return region
+    return regions
+
+
+def _oriented(region: Region, volume: OrientedVolume) -> Region:
+    """The same arrays in the orientation of the network."""
+    bits, means, gating, standard = (np.asarray(volume.steps.apply(array)) for array in region[1:])
+    return Region(region.box, bits, means, gating, standard)
 
 
 def _box_on_volume(box: Box, volume: OrientedVolume) -> Box:
@@ -103,31 +115,45 @@ def box_on_volume_grid(box: Box, volume: OrientedVolume, within: Box) -> Box:
     return Box((*low, seen.start[2]), (*high, seen.stop[2])).intersection(within)
 
 
-def region_room(box: Box, volume: OrientedVolume, noise: CaseNoise) -> int:
-    """Bytes of storage that the region of a box of the oriented grid takes."""
-    shapes = _shapes(_box_on_image(box, volume), noise)
-    return sum(Storage.room(shape, dtype) for shape, dtype in zip(shapes, _DTYPES, strict=True))
+def region_room(box: Box, volume: OrientedVolume, noise: CaseNoise, num_classes: int = 1) -> int:
+    """Bytes of storage that the regions of a box of the oriented grid take, one for each foreground class."""
+    bits, means, gating, standard = map(Storage.room, _shapes(_box_on_image(box, volume), noise), _DTYPES)
+    return gating + num_classes * (bits + means + standard)
 
 
 def _shapes(box: Box, noise: CaseNoise) -> list[tuple[int, ...]]:
-    """Of the arrays of a region, in their order."""
+    """Shapes of the arrays of a region, in order."""
     experts, compact = len(noise.deviates), noise.samples_per_expert
     channels = (-(-experts * compact // 8), experts, experts, -(-experts * noise.num_standard // 8))
     return [(*box.shape, number) for number in channels]
 
 
-def _empty_region(box: Box, noise: CaseNoise, storage: Storage) -> Region:
+def _empty_regions(box: Box, noise: CaseNoise, storage: Storage, num_classes: int) -> tuple[Region, ...]:
+    """One for each foreground class; they share the expert probabilities."""
     bits, means, gating, standard = _shapes(box, noise)
-    return Region(
-        box=box,
-        sample_bits=storage.zeros(bits, np.uint8),
-        expert_means=storage.zeros(means, np.float16),
-        gating=storage.zeros(gating, np.float16),
-        standard_bits=storage.zeros(standard, np.uint8),
+    shared = storage.zeros(gating, np.float16)
+    return tuple(
+        Region(
+            box=box,
+            sample_bits=storage.zeros(bits, np.uint8),
+            expert_means=storage.zeros(means, np.float16),
+            gating=shared,
+            standard_bits=storage.zeros(standard, np.uint8),
+        )
+        for _ in range(num_classes)
     )
 
 
-def _masks(foreground: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Bits (H, W, ceil(K S / 8)) of the foreground probability (K, S, H, W)."""
-    experts, samples, height, width = foreground.shape
-    return pack((foreground > 0.5).reshape(experts * samples, height, width).transpose(1, 2, 0))
+def _masks(by_class: Sequence[NDArray[np.float32]]) -> list[NDArray[np.bool_]]:
+    """Mask of every foreground class, each (K, S, H, W), from its probability."""
+    if len(by_class) == 1:
+        return [by_class[0] > 0.5]
+    # The background comes first, and has a voxel where it is equal.
+    winner = np.argmax(np.stack([1 - sum(by_class), *by_class]), axis=0)
+    return [winner == number for number in range(1, len(by_class) + 1)]
+
+
+def _bits(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Bits (H, W, ceil(K S / 8)) of masks (K, S, H, W)."""
+    experts, samples, height, width = masks.shape
+    return pack(masks.reshape(experts * samples, height, width).transpose(1, 2, 0))

@@ -1,7 +1,7 @@
-"""Where the arrays of a case are kept: in memory while they are small, else in a temporary file.
+"""Storage of the arrays of a case: in memory while they are small, else in a temporary file.
 
 A whole chest needs some 20 bytes a voxel. Beyond :data:`IN_MEMORY_BYTES` the arrays are pages of a file without a name,
-which goes when the last array does. Pages that were used are handed back with :meth:`Storage.release`, so that memory
+which is removed with the last array. Pages that were used are handed back with :meth:`Storage.release`, so that memory
 holds no more than the part at hand.
 """
 
@@ -31,8 +31,8 @@ class Storage:
 
     Args:
         size: bytes that all arrays need together, each rounded up by :meth:`room`.
-        directory: of the temporary file, if there is to be one; the system's own if None.
-        in_memory: bytes up to which there is none.
+        directory: of the temporary file, if one is needed; the system's own if None.
+        in_memory: bytes up to which no file is used.
 
     Raises:
         DataError: if the file cannot be made.
@@ -76,6 +76,6 @@ class Storage:
         return flat.reshape(shape, order="F")
 
     def release(self) -> None:
-        """Let the pages of a file go from memory; they are read again when they are used."""
+        """Release the pages of a file from memory; they are read again when they are used."""
         if self.in_file:
             self._pages.madvise(mmap.MADV_DONTNEED)

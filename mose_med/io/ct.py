@@ -83,7 +83,7 @@ def read_study(
     gantry_tilt: GantryTilt = "refuse",
     nifti_transform: NiftiTransform = "auto",
 ) -> Study:
-    """Read a CT volume as :func:`read_ct` does, and apart from it where it is from."""
+    """Read a CT volume as :func:`read_ct` does, together with its source."""
     if not is_volume(path):
         from mose_med.io.dicom.read import read_dicom  # here, since other formats do without pydicom
 
@@ -93,7 +93,9 @@ def read_study(
         )
     for option, value in (("series", series), ("acquisition", acquisition)):
         if value is not None:
-            raise ConfigError(f"{option} goes with DICOM input, got {value!r} for a volume in one file: leave it out")
+            raise ConfigError(
+                f"{option} applies only to DICOM input, got {value!r} for a volume in one file: leave it out"
+            )
     study = read_nifti(path, nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
     return of_one_volume(study, str(path), gantry_tilt)
 
@@ -126,7 +128,7 @@ def _require_dicom_or_zip(path: Path) -> None:
 
 
 def _with_air_outside(study: Study) -> Study:
-    """Where volumes of all formats come together: the rule of padding is applied here alone."""
+    """Common to all formats: the padding rule is applied only here."""
     values, outside = without_padding(study.image.as_tensor().numpy())
     warn_of_padding(outside)
     return study._replace(image=CtImage(torch.from_numpy(values), study.image.affine))

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whatever its name says."""
+"""What a file is by its first bytes, regardless of its name."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def unpacked(path: Path) -> Iterator[BinaryIO]:
 
 
 def kind_of(head: bytes) -> str | None:
-    """What begins so, and what to do about it; None if it is not known.
+    """The kind of file that begins like this, with advice; None if unknown.
 
     Example:
         >>> kind_of(b"NRRD0004")

@@ -1,4 +1,4 @@
-"""How sharp a CT series is, from the name that its maker gives the reconstruction kernel.
+"""The sharpness of a CT series, from the vendor's name of its reconstruction kernel.
 
 Names are the makers' own and follow no standard. They are sorted into the four groups in which Armato et al. (Med Phys
 2011, 38(2):915-931) describe the 1,018 series of LIDC-IDRI, in the order of spatial frequency: soft (67 series),

@@ -1,4 +1,4 @@
-"""What the values of a mask mean, whatever tool wrote them: classes, also after a scaling, or 255 for foreground."""
+"""What the values of a mask mean, for any tool: classes, also after a scaling, or 255 for foreground."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FOREGROUND = 255
 
 
 def whole_values(values: NDArray[np.generic]) -> tuple[NDArray[np.generic], float | None]:
-    """Values that a scaling moved a little, as the whole numbers they were; and the first that is none.
+    """Values changed slightly by scaling, rounded back; and the first that is not whole.
 
     Example:
         >>> whole_values(np.array([0.0, 1.00000006])), whole_values(np.array([0.5]))[1]

@@ -1,4 +1,4 @@
-"""Masks that belong to an image: on its grid, in whatever format and orientation they were written."""
+"""Masks that belong to an image: on its grid, in any format and orientation."""
 
 from __future__ import annotations
 
@@ -46,12 +46,14 @@ def read_mask(path: Path, image: PlacedImage) -> NDArray[np.bool_]:
     )
     inside = np.asarray(np.abs(np.asarray(placed, dtype=np.float32)) > _NOTHING)
     if not inside.any():
-        raise DataError(f"{path} must have voxels that are not 0, got none: leave it out to have the lungs found")
+        raise DataError(
+            f"{path} must have voxels that are not 0, got none: leave it out to find the lungs automatically"
+        )
     return inside
 
 
 def mask_on_grid(mask: Volume, mask_name: str, image: Volume, image_name: str) -> NDArray[np.generic]:
-    """The values of a mask on the voxels of its image, whatever the order and direction of its axes.
+    """The values of a mask on the voxels of its image, for any order and direction of its axes.
 
     A mask of one voxel that is 0 is an empty one. One that may be cropped is placed by its origin.
 
@@ -92,7 +94,7 @@ def _placed(mask: Volume, mask_name: str, image: Volume, image_name: str) -> NDA
 
 
 def require_same_grid(mask: Volume, mask_name: str, image: Volume, image_name: str) -> None:
-    """Refuse a mask whose voxels are not those of the image; both are oriented alike.
+    """Refuse a mask whose voxels are not those of the image; both have the same orientation.
 
     Raises:
         GeometryError: naming both and what differs.

@@ -1,4 +1,4 @@
-"""Voxels outside the field of view, which writers mark by a value that no tissue has: -2000, -3024, -32768."""
+"""Voxels outside the field of view, which are marked by values that no tissue has: -2000, -3024, -32768."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def without_padding(values_hu: NDArray[_Value]) -> tuple[NDArray[_Value], int]:
 
 
 def warn_of_padding(outside: int) -> None:
-    """Say how many voxels were outside the field of view, if any were."""
+    """Log the number of voxels outside the field of view, if any."""
     if outside:
-        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: taken for air", outside)
+        _LOGGER.warning("%d voxels below -1024 HU are outside the field of view: read as air", outside)

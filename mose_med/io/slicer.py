@@ -25,7 +25,7 @@ _SLICERS = re.compile(r"Segment(\d+|ation)_")
 
 
 class _Segment(NamedTuple):
-    """What a segment is called, and which voxels are of it: those of a value in a layer."""
+    """The name of a segment and its voxels: those of one value in a layer."""
 
     name: str
     value: int
@@ -41,7 +41,7 @@ class Layer(NamedTuple):
 
 
 def read_segments(path: Path) -> list[Layer]:
-    """All layers of a mask that somebody drew, in any format; files that are not of Slicer have one.
+    """All layers of a drawn mask, in any format; files that are not of Slicer have one.
 
     Raises:
         DataError: if it cannot be read.
@@ -63,7 +63,7 @@ def read_segments(path: Path) -> list[Layer]:
 
 
 def read_drawn(path: Path, layer: str | None = None, *, union: bool = False) -> Volume:
-    """Read a mask that somebody drew, in any format.
+    """Read a drawn mask in any format.
 
     Args:
         path: of the mask.

@@ -1,4 +1,4 @@
-"""What a reader returns: the image, and apart from it who it is of."""
+"""What a reader returns: the image, and separately its patient."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Form = Literal["dicom", "nifti", "nrrd", "metaimage", "memory"]
 
 
 class Source(NamedTuple):
-    """Where an image is from; the identifying tags are empty where the file has none.
+    """The source of an image; identifying tags are empty if the file has none.
 
     Nothing of it but ``format`` may be written anywhere but to ``private/case_map.csv``.
     """
@@ -26,13 +26,13 @@ class Source(NamedTuple):
 
 
 class Study(NamedTuple):
-    """A CT image and where it is from.
+    """A CT image and its source.
 
     Attributes:
         image: HU, shape (1, i, j, k), with its RAS-mm ``.affine``; int16 where the source holds whole numbers of its
             range, else float32.
         source: kept apart from the image.
-        corrections: what was corrected in the source's geometry, in words; the image then has a grid of its own.
+        corrections: what was corrected in the source's geometry, in words; the image then has its own grid.
         transforms: of a NIfTI file whose grid the image has.
     """
 

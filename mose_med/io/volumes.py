@@ -64,7 +64,7 @@ def is_volume(path: str | os.PathLike[str]) -> bool:
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a volume of one value a voxel.
+    """Read a volume of one value per voxel.
 
     Raises:
         DataError: if the file is missing, damaged, of another format or not a volume of numbers.
@@ -80,7 +80,7 @@ def read_volume(path: Path) -> Volume:
     if volume.array.ndim != 3 or volume.array.size == 0:
         raise DataError(f"{path} must be a 3D volume, got shape {volume.array.shape}")
     if volume.array.dtype.kind not in "biuf":
-        raise DataError(f"{path} must hold one number a voxel, got {volume.array.dtype}")
+        raise DataError(f"{path} must hold one number per voxel, got {volume.array.dtype}")
     return volume._replace(affine=_checked(volume.affine, path))
 
 
@@ -101,7 +101,7 @@ def _read_with_nibabel(path: Path) -> Volume:
 
 
 def _require_own_kind(path: Path) -> None:
-    """Name the content of a file that is of another kind than its name says; ITK would only not know it."""
+    """Name the content of a file whose name is wrong; ITK would only say that it is unknown."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     own = _ITK_MARKS[path.suffix.lower()]
@@ -111,7 +111,7 @@ def _require_own_kind(path: Path) -> None:
 
 
 def _require_values_file(path: Path) -> None:
-    """Of a MetaImage header; ITK would say what is missing on stderr, and not which file."""
+    """For a MetaImage header; ITK would report the missing file on stderr, without its name."""
     if path.suffix.lower() != ".mhd":
         return
     match = _VALUES_FILE.search(path.read_bytes())
@@ -125,7 +125,7 @@ def _read_with_simpleitk(path: Path) -> Volume:
     components = content.array.shape[3]
     if components != 1:
         size = content.array.shape[:3]
-        raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {size} and {components} values")
+        raise DataError(f"{path} must be a 3D volume of one value per voxel, got size {size} and {components} values")
     return Volume(content.array[..., 0], content.affine)
 
 
@@ -138,7 +138,7 @@ class ItkContent(NamedTuple):
 
 
 def read_itk(path: Path) -> ItkContent:
-    """Read an NRRD or MetaImage volume, of one value a voxel or of several.
+    """Read an NRRD or MetaImage volume, of one value per voxel or of several.
 
     Raises:
         DataError: if the file is missing, damaged, of another format or not 3D.
@@ -156,7 +156,7 @@ def read_itk(path: Path) -> ItkContent:
     except RuntimeError as error:
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
     if image.GetDimension() != 3:
-        raise DataError(f"{path} must be a 3D volume of one value a voxel, got size {image.GetSize()}")
+        raise DataError(f"{path} must be a 3D volume of one value per voxel, got size {image.GetSize()}")
     return itk_content(image, str(path))
 
 
@@ -164,7 +164,7 @@ def itk_content(image: Any, source: str) -> ItkContent:
     """What a SimpleITK image of three dimensions holds.
 
     Args:
-        image: of SimpleITK, of one value a voxel or of several.
+        image: of SimpleITK, of one value per voxel or of several.
         source: what it is from, for messages.
 
     Raises:
@@ -194,7 +194,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _without_lines_of_itk() -> Iterator[None]:
-    """Keep what ITK writes to stderr itself from it; what others write meanwhile comes there all the same."""
+    """Suppress what ITK itself writes to stderr; output of others still gets there."""
     with _READING, TemporaryFile() as written:
         stderr = os.dup(_STDERR)
         os.dup2(written.fileno(), _STDERR)

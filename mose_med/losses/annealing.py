@@ -1,11 +1,12 @@
 """Values that change over a training: gamma, merge_iou, S, a temperature, the warm-up of the rater weights.
 
-A schedule is told the mean training loss at the end of every epoch and gives the value of the next. It knows nothing of
+A schedule gets the mean training loss at the end of every epoch and gives the value of the next. It knows nothing of
 engines: a handler asks it. Its state is plain numbers, to be kept in checkpoints.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -29,36 +30,22 @@ class Schedule(Protocol):
         """End an epoch with this mean training loss; returns the next value."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands: plain numbers."""
+        """State of the schedule: plain numbers."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Inverse of :meth:`state_dict`."""
 
 
 @dataclass
-class LinearSchedule:
-    """From ``start`` to ``end`` in equal steps over ``epochs`` epochs, then constant.
+class _EpochSchedule(ABC):
+    """A schedule whose value follows from the number of epochs alone."""
 
-    Example:
-        >>> gamma = LinearSchedule(start=0.5, end=1.0, epochs=2)
-        >>> gamma.value, gamma.step(0.3), gamma.step(0.2), gamma.step(0.1)
-        (0.5, 0.75, 1.0, 1.0)
-    """
-
-    start: float
-    end: float
-    epochs: int
-    epoch: int = field(default=0, init=False)
-
-    def __post_init__(self) -> None:
-        if self.epochs < 0:
-            raise ConfigError(f"epochs must be >= 0, got {self.epochs}")
+    epoch: int = field(default=0, init=False, kw_only=True)
 
     @property
+    @abstractmethod
     def value(self) -> float:
         """Value in the epoch that comes next or is under way."""
-        share = min(self.epoch / self.epochs, 1.0) if self.epochs else 1.0
-        return self.start + share * (self.end - self.start)
 
     def step(self, mean_loss: float) -> float:
         """End an epoch; the loss does not matter here."""
@@ -76,7 +63,32 @@ class LinearSchedule:
 
 
 @dataclass
-class StepSchedule:
+class LinearSchedule(_EpochSchedule):
+    """From ``start`` to ``end`` in equal steps over ``epochs`` epochs, then constant.
+
+    Example:
+        >>> gamma = LinearSchedule(start=0.5, end=1.0, epochs=2)
+        >>> gamma.value, gamma.step(0.3), gamma.step(0.2), gamma.step(0.1)
+        (0.5, 0.75, 1.0, 1.0)
+    """
+
+    start: float
+    end: float
+    epochs: int
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise ConfigError(f"epochs must be >= 0, got {self.epochs}")
+
+    @property
+    def value(self) -> float:
+        """Value in the epoch that comes next or is under way."""
+        share = min(self.epoch / self.epochs, 1.0) if self.epochs else 1.0
+        return self.start + share * (self.end - self.start)
+
+
+@dataclass
+class StepSchedule(_EpochSchedule):
     """One value after another, each from an epoch on that is known beforehand.
 
     Args:
@@ -91,7 +103,6 @@ class StepSchedule:
 
     values: Sequence[float]
     epochs: Sequence[int]
-    epoch: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         if len(self.values) != len(self.epochs) + 1:
@@ -103,20 +114,6 @@ class StepSchedule:
     def value(self) -> float:
         """Value in the epoch that comes next or is under way."""
         return self.values[sum(self.epoch >= begin for begin in self.epochs)]
-
-    def step(self, mean_loss: float) -> float:
-        """End an epoch; the loss does not matter here."""
-        del mean_loss
-        self.epoch += 1
-        return self.value
-
-    def state_dict(self) -> dict[str, Any]:
-        """Epochs ended so far."""
-        return {"epoch": self.epoch}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of :meth:`state_dict`."""
-        self.epoch = int(state["epoch"])
 
 
 @dataclass

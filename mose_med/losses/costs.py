@@ -1,4 +1,4 @@
-"""Cost of explaining a rater's mask by a sample, for every pair of the two.
+"""Cost of explaining a rater's mask by a sample, for every pair.
 
 A cost takes logits ``(B, N, C, *spatial)`` and integer masks ``(B, R, *spatial)`` and gives ``(B, N, R)``. All of them
 are matrix products over the voxels: memory O(B (N + R) C P), never O(B N R C P). Sums run in single precision or
@@ -161,7 +161,7 @@ def _counted(classes: Sequence[int], num_classes: int, ignore_index: int | None)
         raise ConfigError(f"classes must be below the {num_classes} classes of the samples, got {max(classes)}")
     labels = tuple(label for label in classes if label != ignore_index)
     if not labels:
-        raise ConfigError(f"classes must keep one besides ignore_index={ignore_index}, got {tuple(classes)}")
+        raise ConfigError(f"classes must keep one other than ignore_index={ignore_index}, got {tuple(classes)}")
     return labels
 
 

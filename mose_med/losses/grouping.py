@@ -1,4 +1,4 @@
-"""Groups of experts that say the same, for the soft gradient of Algorithm 2.
+"""Groups of redundant experts, for the soft gradient of Algorithm 2.
 
 Every member of a group gets the gradient at the group's means; that is the gradient of a divergence between group
 *sums*.

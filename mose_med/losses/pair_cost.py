@@ -1,4 +1,4 @@
-"""The cost of a config, by name or as a function of one's own, ready to be called on checked samples and raters."""
+"""The cost of a config, by name or as a user's function, ready to be called on checked samples and raters."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PairCost:
         """Cost (B, N, R) in single precision or better; 0 for raters of weight 0, whatever their masks hold.
 
         Raises:
-            ShapeError: if a cost function of one's own returns another shape.
+            ShapeError: if a user's cost function returns another shape.
         """
         cost = self._function(samples.logits, raters.masks)
         expected = (*samples.weights.shape, raters.weights.shape[1])
@@ -54,7 +54,7 @@ class PairCost:
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Refuse a value that is none of the choices.
+    """Refuse a value that is not one of the choices.
 
     Raises:
         ConfigError: naming them.

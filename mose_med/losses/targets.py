@@ -1,4 +1,4 @@
-"""What a loss is given, checked: samples and raters that fit each other."""
+"""Checks the arguments of a loss: samples and raters must fit each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the mass of the raters is assigned to the samples.
+"""Assigns the mass of the raters to the samples.
 
     P* = argmin <P, C>  over  { P >= 0,  P 1_R <= gamma,  P^T 1_N = v }          (equation 7 of the paper)
 
@@ -116,7 +116,7 @@ def _exact_plan(cost: Tensor, demand: Tensor, gamma: float) -> Tensor:
 
 
 def _linear_program(cost: NDArray[np.float64], demand: NDArray[np.float64], gamma: float) -> NDArray[np.float64]:
-    from ot import emd  # here, since POT brings scikit-learn, seconds to import
+    from ot import emd  # here, since POT imports scikit-learn, which takes seconds
 
     samples = len(cost)
     supply = np.full(samples, max(gamma, 1.0 / samples))

@@ -31,7 +31,7 @@ def patient_bootstrap(
     """Percentile interval of the mean over images, by resampling patients with replacement.
 
     Args:
-        values: one score an image; nan images are left out.
+        values: one score per image; nan images are left out.
         patients: whose image it is, as long as ``values``.
         level: confidence, in (0, 1).
         resamples: number of bootstrap draws.
@@ -81,7 +81,7 @@ def paired_bootstrap(
     see the same patients in every draw.
 
     Args:
-        first: what is summed, one row an image, (N, T).
+        first: what is summed, one row per image, (N, T).
         second: likewise, of the same images.
         patients: whose image it is, N long.
         statistic: of rows of sums, (draws, T) to (draws,).
@@ -90,7 +90,7 @@ def paired_bootstrap(
         seed: of the draws.
 
     Raises:
-        ShapeError: if lengths differ or there is no image.
+        ShapeError: if lengths differ or there is not an image.
 
     Example:
         >>> hits = np.array([[1.0, 1.0], [0.0, 1.0]])  # right, counted

@@ -49,7 +49,7 @@ class CalibrationSummary(NamedTuple):
 
 
 class Reliability(NamedTuple):
-    """What a reliability diagram shows, one entry a bin, in double precision.
+    """What a reliability diagram shows, one entry per bin, in double precision.
 
     Attributes:
         edges: bin edges, ``(num_bins + 1,)``.

@@ -1,4 +1,4 @@
-"""One number for "as sensitive, as good and as diverse as the raters together": collective insight.
+"""Collective insight: one number for sensitivity, agreement and diversity compared with the raters.
 
 Departure: the score's publications differ in how they measure the spread of a set; here it is the range of 1 - IoU over
 pairs of different masks, and the three parts are joined by their harmonic mean. Compare it only with numbers of this

@@ -82,7 +82,7 @@ def generalized_energy_distance(
 
 
 def mask_distances(masks: Tensor, rater_masks: Tensor, classes: Sequence[int] = (1,)) -> MaskDistances:
-    """What the energy distance needs of masks, whatever their weights: see :func:`weighted_energy_distance`.
+    """What the energy distance needs of masks, independent of their weights: see :func:`weighted_energy_distance`.
 
     Args:
         masks: predicted class maps, integers, shape ``(B, N, *spatial)``.

@@ -48,7 +48,7 @@ def predictive_entropy(probs: Tensor) -> Tensor:
 
 
 def expert_entropy_split(expert_mean_probs: Tensor, expert_probs: Tensor) -> ExpertEntropy:
-    r"""Split the entropy of the marginal into what lies between and what lies within the experts.
+    r"""Split the entropy of the marginal into a part between the experts and a part within them.
 
     .. math:: H\Big(\sum_k \pi_k \bar p_k\Big) = I(k; y) + \sum_k \pi_k H(\bar p_k)
 

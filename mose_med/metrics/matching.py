@@ -1,4 +1,4 @@
-"""Matched IoU: how well predictions and raters can be paired off, mass for mass.
+"""Matched IoU: the best pairing of predictions and raters.
 
 Conventions: a pair that the IoU leaves out (see :mod:`mose_med.metrics.iou`) is matched as if it agreed, and its mass
 is then left out of the mean; an image without any other pair is nan.
@@ -95,6 +95,6 @@ def _assignment(gain: _Array) -> _Array:
 
 
 def _coupling(gain: _Array, rows: _Array, columns: _Array) -> _Array:
-    from ot import emd  # here, since POT brings scikit-learn, seconds to import
+    from ot import emd  # here, since POT imports scikit-learn, which takes seconds
 
     return np.asarray(emd(rows / rows.sum(), columns / columns.sum(), 1.0 - gain))

@@ -21,7 +21,7 @@ def mode_ratio(
 
     Args:
         masks: predicted class maps, integers, shape ``(B, N, *spatial)``.
-        rater_masks: one class map a mode, shape ``(B, R, *spatial)``.
+        rater_masks: one class map per mode, shape ``(B, R, *spatial)``.
         weights: of the predictions, shape ``(B, N)``, rows summing to 1; None for 1/N.
         classes: class ids that count.
 

@@ -17,7 +17,7 @@ def distributed_network(
     """Wrap a network so that its gradients are averaged over all processes.
 
     Every process normalises by its own batch. The running statistics are not broadcast in every step, as PyTorch would
-    by default: :class:`~mose_med.handlers.BufferAverage` brings them together once an epoch.
+    by default: :class:`~mose_med.handlers.BufferAverage` averages them once per epoch.
 
     Args:
         network: on ``device``; its parameters are those of the result.
@@ -30,7 +30,7 @@ def distributed_network(
     """
     if sync_batch_norm:
         if device.type != "cuda":
-            raise ConfigError(f"sync_batch_norm must be false but on CUDA devices, got device {device}")
+            raise ConfigError(f"sync_batch_norm applies only to CUDA devices, got device {device}")
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
     devices = [device] if device.type == "cuda" else None
     return DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)

@@ -1,4 +1,4 @@
-"""Images that a network has looked at, to draw samples of as often as one likes.
+"""Images encoded by a network, from which samples can be drawn any number of times.
 
 A network may have ``encoded(image) -> EncodedImages``, which computes once what does not depend on the noise, and draws
 the samples of some images, or of a part of them, alone. For the others :class:`PlainImages` calls the whole network.
@@ -58,7 +58,7 @@ class EncodedImages(Protocol):
 
 
 class PlainImages:
-    """Images of a network that has no way of its own: every draw calls all of it.
+    """Images of a network without its own ``encoded``: every draw calls the whole network.
 
     Args:
         network: in eval mode.
@@ -101,7 +101,7 @@ class PlainImages:
 
 
 def encoded(network: StochasticNetwork, image: Tensor) -> EncodedImages:
-    """A batch (B, in_channels, *spatial) that a network has looked at, in the network's own way if it has one."""
+    """A batch (B, in_channels, *spatial) encoded by a network, with the network's own ``encoded`` if it has one."""
     own = getattr(network, "encoded", None)
     found: EncodedImages = PlainImages(network, image) if own is None else own(image)
     return found

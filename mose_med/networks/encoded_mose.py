@@ -1,4 +1,4 @@
-"""Images that MoSE has looked at: the backbone runs once, and samples are decoded where they are asked for."""
+"""Images encoded by MoSE: the backbone runs once, and samples are decoded on request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What experts do on a data set: how much each is used, and which say the same.
+"""The experts on a data set: how much each is used, and which agree.
 
 The paper leaves the number of experts to the user (appendix D); these functions show whether it was too large, and
 reduce it.
@@ -77,7 +77,7 @@ def expert_agreement(network: MoSE, images: Iterable[Tensor], generator: torch.G
 def merge_experts(
     network: MoSE, images: Iterable[Tensor], min_iou: float = 0.95, generator: torch.Generator | None = None
 ) -> MoSE:
-    r"""A network in which experts that say the same are one.
+    r"""A network in which experts that agree are merged into one.
 
     Experts are grouped by transitive closure of ``expert_agreement >= min_iou``. A group keeps the latent prior of
     its first expert and has the sum of its members' gating probabilities. :func:`merged_settings` gives the settings

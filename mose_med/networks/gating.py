@@ -38,7 +38,7 @@ class Gating(nn.Module):
 
 
 class UniformGating(nn.Module):
-    """The same probability for every expert, whatever the image (second row of Table 2 of the paper).
+    """The same probability for every expert and every image (second row of Table 2 of the paper).
 
     Args:
         num_experts: K.

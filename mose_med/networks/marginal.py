@@ -37,9 +37,9 @@ class MarginalMoSE(MoSE):
     def __init__(self, seed: int = 0, **settings: Any) -> None:
         super().__init__(**settings)
         shape = (self.num_experts, self.samples_per_expert, self.latent_dim)
-        noise = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        deviates = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
         self.deviates: Tensor
-        self.register_buffer("deviates", noise, persistent=False)
+        self.register_buffer("deviates", deviates, persistent=False)
         self.scripts_samples = True  # TorchScript has ``samples_from``, too
 
     def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mose_med.errors import ConfigError, ShapeError, require
+from mose_med.networks.checks import check_channels, check_image, check_sizes
 from mose_med.networks.deeplab import DeepLabV3Plus
 from mose_med.networks.encoded import EncodedImages, PlainImages
 from mose_med.networks.encoded_mose import EncodedByMoSE
@@ -29,7 +30,7 @@ __all__ = ["Backbone", "MoSE"]
 
 
 class Backbone(Protocol):
-    r"""What MoSE asks of a backbone: a module that returns (global feature, dense feature).
+    r"""What MoSE requires of a backbone: a module that returns (global feature, dense feature).
 
     The global feature is (B, global_channels, \*any) or (B, global_channels), the dense feature (B, dense_channels,
     \*spatial). Sides of the image are padded to multiples of ``stride`` before the call, and the dense feature is
@@ -56,14 +57,14 @@ class MoSE(nn.Module):
         head: ``"release"`` as in the published code, ``"paper"`` as in the paper.
         gating_level: encoder level that the gating looks at, 0 finest; -1 is the coarsest.
         noise_level: decoder level after which the noise enters, 0 coarsest; -1 is the last. Every level after it runs
-            once a sample.
+            once per sample.
         backbone: ``"unet"``, ``"deeplabv3plus"`` (whose dense feature has ``channels[0]`` channels), or a module as
             :class:`Backbone` describes; the levels are settings of the U-Net.
         gating: ``"learned"`` from the image, or ``"uniform"``: every expert has probability 1/K.
         experts: ``"stochastic"``, or ``"deterministic"``: every code is the mean of its expert's prior, so that all
             samples of an expert are the same.
         expert_groups: of a network whose experts were merged, the expert that each output of the gating belongs to,
-            numbered from 0; None if every output is an expert of its own.
+            numbered from 0; None if every output is its own expert.
 
     Raises:
         ConfigError: if a setting does not fit.
@@ -97,14 +98,9 @@ class MoSE(nn.Module):
     ) -> None:
         super().__init__()
         channels = tuple(channels)
-        _check_channels(spatial_dims, channels, out_channels)
-        for name, value in (
-            ("in_channels", in_channels),
-            ("num_experts", num_experts),
-            ("latent_dim", latent_dim),
-            ("samples_per_expert", samples_per_expert),
-        ):
-            require(value >= 1, f"{name} must be >= 1, got {value}")
+        counts = {"num_experts": num_experts, "latent_dim": latent_dim, "samples_per_expert": samples_per_expert}
+        check_sizes(spatial_dims, out_channels, in_channels=in_channels, **counts)
+        check_channels(channels)
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -153,7 +149,7 @@ class MoSE(nn.Module):
             ShapeError: if the image or the latents do not fit.
             ConfigError: if ``samples_per_expert`` < 1.
         """
-        self._check_image(image)
+        check_image(self, image)
         if latents is None:
             latents = self.draw_latents(len(image), samples_per_expert, generator, codes)
         else:
@@ -175,7 +171,7 @@ class MoSE(nn.Module):
         Raises:
             ShapeError: if the image or the deviates do not fit.
         """
-        self._check_image(image)
+        check_image(self, image)
         checked_deviates(self, deviates, len(image))
         samples: ExpertSamples = self(image, latents=self.priors.at(deviates))
         return samples
@@ -201,7 +197,7 @@ class MoSE(nn.Module):
             ShapeError: if the image does not fit.
             ConfigError: if ``num_samples`` < 1.
         """
-        self._check_image(image)
+        check_image(self, image)
         require(num_samples >= 1, f"num_samples must be >= 1, got {num_samples}")
         features = self.features(image)
         probs = self.gating(features.global_feature).detach().cpu()
@@ -227,7 +223,7 @@ class MoSE(nn.Module):
         return self.priors.draw(samples, batch, generator, codes)
 
     def expert_samples(self, image: Tensor, latents: Tensor) -> ExpertSamples:
-        """Samples of given codes (B, K, S, L), without checks: what every way to call the network comes down to."""
+        """Samples of given codes (B, K, S, L), without checks: every other call ends here."""
         features = self.features(image)
         logits = self.decode(features, latents.flatten(1, 2), list(image.shape[2:]))
         logits = logits.view(latents.shape[:3] + logits.shape[2:])
@@ -260,13 +256,6 @@ class MoSE(nn.Module):
         finished: Tensor = self.backbone.finish(injected, skips)
         return finished
 
-    def _check_image(self, image: Tensor) -> None:
-        if image.ndim != self.spatial_dims + 2 or image.shape[1] != self.in_channels or image.numel() == 0:
-            axes = " x ".join("HWD"[: self.spatial_dims])
-            raise ShapeError(f"image must be B x {self.in_channels} x {axes}, got shape {tuple(image.shape)}")
-        if not image.is_floating_point():
-            raise ShapeError(f"image must be floating point, got {image.dtype}")
-
     def _checked_latents(self, latents: Tensor, batch: int, samples_per_expert: int | None) -> Tensor:
         samples = latents.shape[-2] if latents.ndim >= 2 else 0
         expected = (batch, self.num_experts, samples, self.latent_dim)
@@ -280,13 +269,6 @@ class MoSE(nn.Module):
                 f"latents hold {samples} samples per expert, but samples_per_expert is {samples_per_expert}"
             )
         return latents.expand(expected)
-
-
-def _check_channels(spatial_dims: int, channels: tuple[int, ...], out_channels: int) -> None:
-    require(spatial_dims in (2, 3), f"spatial_dims must be 2 or 3, got {spatial_dims}")
-    require(out_channels >= 2, f"out_channels must be >= 2 (background and one class), got {out_channels}")
-    require(len(channels) >= 2, f"channels must name at least 2 levels, got {channels}")
-    require(min(channels) >= 1, f"channels must be >= 1 on every level, got {channels}")
 
 
 def _other_backbone(backbone: str | nn.Module, spatial_dims: int, in_channels: int, dense_channels: int) -> nn.Module:

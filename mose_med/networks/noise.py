@@ -18,7 +18,7 @@ __all__ = ["CodeMaps", "NoiseInjection", "code_matrices"]
 
 
 class CodeMaps(NamedTuple):
-    """Affine maps of N codes an image: ``basis[0] + sum_l latents[l] basis[1 + l]`` and ``offsets``.
+    """Affine maps of N codes per image: ``basis[0] + sum_l latents[l] basis[1 + l]`` and ``offsets``.
 
     ``basis`` is (L + 1, O, F), ``latents`` (B, N, L) and ``offsets`` (B, N, O).
     """

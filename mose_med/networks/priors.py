@@ -125,12 +125,12 @@ class ExpertPriors(nn.Module):
             raise ConfigError(f"codes must be one of {', '.join(get_args(CodeChoice))}, got {choice!r}")
         shape = (batch, self.mean.shape[0], samples, self.mean.shape[1])
         if choice == "quadrature":
-            noise = quadrature_deviates(samples, shape[-1]).expand(shape)
+            deviates = quadrature_deviates(samples, shape[-1]).expand(shape)
         elif choice == "stratified":
-            noise = stratified_deviates(shape, generator)
+            deviates = stratified_deviates(shape, generator)
         else:
-            noise = torch.randn(shape, generator=generator)
-        return self.mean[:, None] + self.std()[:, None] * noise.to(self.mean)
+            deviates = torch.randn(shape, generator=generator)
+        return self.mean[:, None] + self.std()[:, None] * deviates.to(self.mean)
 
     def draw_from(self, experts: Tensor, generator: torch.Generator | None = None) -> Tensor:
         r"""Draw one code from the expert that each entry of ``experts`` (\*shape) names: shape (\*shape, L)."""
@@ -143,7 +143,7 @@ class ExpertPriors(nn.Module):
 
 
 def stratified_deviates(shape: tuple[int, int, int, int], generator: torch.Generator | None = None) -> Tensor:
-    """Standard normal deviates (B, K, S, L), of which each of the S lies in a part of its own of every dimension.
+    """Standard normal deviates (B, K, S, L), of which each of the S lies in its own part of every dimension.
 
     Each deviate by itself has the normal distribution; the S of an expert cover it more evenly than independent ones.
     """

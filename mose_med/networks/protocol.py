@@ -1,7 +1,7 @@
-"""What inference, training and export ask of a stochastic segmentation network.
+"""What inference, training and export require of a stochastic segmentation network.
 
 A network draws nothing itself when it is inferred: it is a function of the image and of standard normal numbers, which
-the caller draws once a case, so that a sample is one hypothesis for all of the case.
+the caller draws once per case, so that a sample is one hypothesis for all of the case.
 
 Axes: B batch, K experts, S samples per expert, C classes, D numbers of the case-wide deviate. A network without experts
 has K = 1, and gives its one expert the probability 1.
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 _DEFAULT_SAMPLES = 4
-_Self = TypeVar("_Self")  # typing.Self is of Python 3.11, and bundles that bring this module run on 3.10
+_Self = TypeVar("_Self")  # typing.Self needs Python 3.11, and bundles with a copy of this module run on 3.10
 _REQUIRED = ("spatial_dims", "in_channels", "num_experts", "noise_dim", "samples_from")
 
 

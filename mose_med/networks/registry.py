@@ -1,4 +1,4 @@
-"""Networks by name: a checkpoint names the network that it holds, and never a module to import.
+"""Networks by name: a checkpoint stores the name of its network, never a module to import.
 
 A network is found here if its class was registered by :func:`register`, if it is one of this project, or if an
 installed package declares it in the entry-point group :data:`ENTRY_POINTS`.
@@ -28,7 +28,7 @@ ENTRY_POINTS = "mose_med.networks"
 #: Network of settings that name none, as those of older checkpoints.
 DEFAULT_NETWORK = "mose"
 
-#: Networks of this project, "module:class"; a module is imported when its network is asked for.
+#: Networks of this project, "module:class"; a module is imported when its network is requested.
 _OWN = {
     "calibrated_adversarial_refinement": (
         "mose_med.baselines.calibrated_adversarial_refinement:CalibratedAdversarialRefinement"
@@ -79,7 +79,7 @@ def register(name: str) -> Callable[[Network], Network]:
 
 
 def network_class(name: str) -> type[Any]:
-    """The class of a name; what its settings are is the business of its constructor.
+    """The class of a name; its constructor defines its settings.
 
     Raises:
         ConfigError: if no network has that name, or the package that declares it cannot be imported.

@@ -104,19 +104,20 @@ class LesionFigure(Figure):
         return self.png(_SCREEN_DPI)
 
 
-def lesion_figure(lesion: Lesion, volumes: LesionVolumes, *, case: str = "") -> LesionFigure:
+def lesion_figure(lesion: Lesion, volumes: LesionVolumes, *, case: str = "", label: str = "") -> LesionFigure:
     """Draw one lesion; where no CT is given, outlines lie over the marginal probability.
 
     Args:
         lesion: its numbers.
         volumes: of the box around it.
         case: name of the case, for the title.
+        label: class of the lesion, for the title, where the case has several.
     """
     experts = len(lesion.expert_probs)
     columns = max(experts + 3, 6)
     view = lesion_view(volumes, lesion, columns)
     sheet = _Sheet(columns)
-    sheet.title(lesion, case)
+    sheet.title(lesion, case, label)
     whose, what = ("each expert's samples in its colour", "each expert's samples with the expert's probability, all")
     if experts == 1:
         whose, what = "samples in colour", "samples, all"
@@ -160,8 +161,8 @@ class _Sheet:
     def _box(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
         return left / self.width, bottom / self.height, width / self.width, height / self.height
 
-    def title(self, lesion: Lesion, case: str) -> None:
-        name = "" if lesion.name == str(lesion.number) else f" ({lesion.name})"
+    def title(self, lesion: Lesion, case: str, label: str) -> None:
+        name = f" {label}".rstrip() + ("" if lesion.name == str(lesion.number) else f" ({lesion.name})")
         y = 1 - 0.25 / self.height
         left, right = _EDGE / self.width, 1 - _EDGE / self.width
         self.figure.text(left, y, f"Lesion {lesion.number}{name}", fontsize=13, fontweight="bold", va="center")

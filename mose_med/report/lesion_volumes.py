@@ -1,4 +1,4 @@
-"""What is shown of a lesion: the maps of its case in a box of fixed size around it.
+"""The maps of a case in a box of fixed size around a lesion, for display.
 
 The box is :data:`VIEW_MM` wide about the lesion's centroid (about the listed position where the consensus has none),
 cut off at the edge of the image, on the input's own voxels. Axes are reordered and flipped, without loss, to i to the

@@ -37,7 +37,7 @@ def require_niivue() -> Path:
     Raises:
         MissingDependencyError: if it is not installed.
     """
-    found = importlib.util.find_spec(_PACKAGE)  # the import itself would bring Jupyter's widgets
+    found = importlib.util.find_spec(_PACKAGE)  # importing it would load Jupyter's widgets
     if found is None or found.origin is None:
         raise MissingDependencyError(_PACKAGE, "report")
     return Path(found.origin).parent

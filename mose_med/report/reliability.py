@@ -36,7 +36,7 @@ def write_reliability(path: str | os.PathLike[str], curves: Mapping[str, Reliabi
     if any(bool((table.share > 0).any()) for table in curves.values()):
         below.set_yscale("log")
     else:
-        above.text(0.5, 0.5, "no voxel counts: nothing is predicted or marked", ha="center", fontsize=8)
+        above.text(0.5, 0.5, "no voxels to count: nothing is predicted or annotated", ha="center", fontsize=8)
     figure.savefig(path, dpi=120, metadata={"Software": None})
 
 

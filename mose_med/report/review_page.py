@@ -1,4 +1,4 @@
-"""The review page: one HTML file that holds all it shows and opens from disk.
+"""The review page: one self-contained HTML file that opens from disk.
 
 The text is a Jinja template beside this module; slices are shown by NiiVue, taken out of an installed package (see
 :mod:`mose_med.report.niivue`), and outlines are drawn over them. A content security policy forbids the page to load
@@ -21,6 +21,7 @@ from mose_med.case_maps import kind_of_map
 from mose_med.geometry import mm_to_index, spacing_mm
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import CaseFolder
+from mose_med.io.case.maps import told_class
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
 from mose_med.report.embedding import embedded_volumes, gzip_base64, map_layers
 from mose_med.report.histogram import VolumeHistogram, volume_histogram
@@ -45,11 +46,15 @@ _ZOOM = (1.0, 3.0)
 
 
 class _Entry(NamedTuple):
-    """A lesion as the template shows it; ``view`` says whether the viewer has its volumes."""
+    """A lesion as the template shows it; ``view`` says whether the viewer has its volumes.
+
+    ``label`` is its class, where the case has several.
+    """
 
     lesion: Lesion
     histogram: VolumeHistogram
     view: bool
+    label: str
 
 
 def review_page(case: CaseFolder, volumes: Mapping[int, LesionVolumes]) -> str:
@@ -70,8 +75,7 @@ def review_page(case: CaseFolder, volumes: Mapping[int, LesionVolumes]) -> str:
     }
     niivue = niivue_module()
     entries = [
-        _Entry(lesion, volume_histogram(lesion.volume_ml.samples, lesion.expert_probs), lesion.number in shown)
-        for lesion in case.lesions
+        _Entry(lesion, _histogram(lesion), lesion.number in shown, told_class(case, lesion)) for lesion in case.lesions
     ]
     return (
         _environment()
@@ -90,6 +94,10 @@ def review_page(case: CaseFolder, volumes: Mapping[int, LesionVolumes]) -> str:
             style=_style(case.num_experts),
         )
     )
+
+
+def _histogram(lesion: Lesion) -> VolumeHistogram:
+    return volume_histogram(lesion.volume_ml.samples, lesion.expert_probs)
 
 
 def _within_budget(volumes: Mapping[int, LesionVolumes]) -> dict[int, dict[str, str]]:
@@ -150,7 +158,7 @@ def _number_of_samples(case: CaseFolder) -> str:
 
 
 def _made(case: CaseFolder) -> list[tuple[str, str]]:
-    """What made the case, for the foot of the page; an entry that the provenance lacks is passed over."""
+    """The provenance for the foot of the page; missing entries are skipped."""
     source, options = case.provenance.get("input", {}), case.provenance.get("options", {})
     versions = case.provenance.get("versions", {})
     spacing = " x ".join(f"{edge:.3g}" for edge in spacing_mm(case.affine))

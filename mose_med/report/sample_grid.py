@@ -1,4 +1,4 @@
-"""What a network says about a slice at a glance: raters, every expert with its samples, marginal and entropy.
+"""A slice at a glance: raters, every expert with its samples, marginal and entropy.
 
 Panels show the radiologist's view: the patient's right is on the left. All panels of a row show the same square around
 everything that raters and experts drew.
@@ -62,7 +62,7 @@ class SamplePanel(NamedTuple):
 
 
 def write_sample_grid(path: str | os.PathLike[str], panels: Sequence[SamplePanel], *, caption: str = "") -> None:
-    """Draw one row a slice: image with all raters' outlines, then with every expert's samples, marginal, entropy.
+    """Draw one row per slice: image with all raters' outlines, then with every expert's samples, marginal, entropy.
 
     Args:
         path: PNG to write.
@@ -151,7 +151,7 @@ def _outline(axes: Axes, mask: NDArray[Any], colour: str) -> None:
 
 
 def _count_empty(axes: Axes, masks: NDArray[Any], word: str) -> None:
-    """Say how many masks of a set hold nothing, since an outline cannot."""
+    """Text for the number of empty masks of a set, which no outline shows."""
     empty = int((~masks.any(axis=(1, 2))).sum())
     if not empty:
         return

@@ -1,1 +1,1 @@
-"""Where weights are: checkpoint files, bundles, and those that come with the package."""
+"""Finds weights: checkpoint files, bundles, and the shipped ones."""

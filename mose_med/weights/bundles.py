@@ -1,4 +1,4 @@
-"""Whether a bundle is whole: a list of SHA-256 in it says so."""
+"""Checks a bundle against its list of SHA-256."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _compare(bundle: Path, sums: str, open_file: Callable[[str], IO[bytes]]) -> 
         except (KeyError, FileNotFoundError):
             raise DataError(f"bundle {bundle} is damaged: {name} of {SUMS_NAME} is missing") from None
         if found != digest:
-            raise DataError(f"bundle {bundle} is damaged: {name} has another SHA-256 than {SUMS_NAME} says")
+            raise DataError(f"bundle {bundle} is damaged: {name} has a different SHA-256 from the one in {SUMS_NAME}")
 
 
 def _listed(sums: str) -> Iterable[tuple[str, str]]:

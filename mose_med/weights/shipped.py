@@ -1,4 +1,4 @@
-"""The weights that come with the package: a bundle with its weights in it, the default of whatever needs a model."""
+"""The shipped weights: a bundle with weights, the default of every command that needs a model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def shipped_bundle() -> Path:
 
 
 def chosen_checkpoint(path: Path | None) -> Path:
-    """The checkpoint that was named; where none was, the shipped weights, which is said in one line.
+    """The named checkpoint, or the shipped weights, with one line in the log.
 
     Raises:
         ConfigError: if none was named and the installation lacks the weights.

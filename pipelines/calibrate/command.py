@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(options: CalibrateOptions | UndoCalibrationOptions) -> Any:
-    """Fit temperatures of gating and logits, so that probabilities mean what they say; writes a checkpoint."""
+    """Fit temperatures of gating and logits, so that probabilities are calibrated; writes a checkpoint."""
     from pipelines.calibrate.run import calibrate, undo_calibration
 
     if isinstance(options, UndoCalibrationOptions):

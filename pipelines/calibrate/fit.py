@@ -1,4 +1,4 @@
-"""Temperatures of a network that describe a part of a datalist best, and what they change.
+"""Fits the temperatures of a network to a part of a datalist, and scores their effect.
 
 Two passes over the part. The first scores every image at every temperature of the gating, the second the voxels at
 every temperature of the logits; all choices, those of the folds too, are made from what the passes kept.
@@ -30,7 +30,7 @@ Batches = Callable[[], Iterator[dict[str, Any]]]
 
 
 class Draw(NamedTuple):
-    """Which samples an image is given; the seed is that of random codes."""
+    """Options of the samples of an image; the seed is for random codes."""
 
     num_samples: int
     seed: int
@@ -52,7 +52,7 @@ class CalibrationFit:
 
     Args:
         network: in eval mode, at temperature 1; it is left like that.
-        batches: gives the images anew at every call: dicts of ``image``, ``label`` and ``rater_weights``.
+        batches: gives the images afresh at every call: dicts of ``image``, ``label`` and ``rater_weights``.
         folds: of the images, (B,), numbered from 0 without a gap.
         counted: classes that the scores are about.
         draw: of the samples.
@@ -105,7 +105,7 @@ class CalibrationFit:
         return self._table.calibration(self._choices[name].places()).reliability()
 
     def curves(self) -> dict[str, list[float]]:
-        """What was minimised on all images, at every temperature of the grid."""
+        """The objective on all images, at every temperature of the grid."""
         gating = self._choices["after"].gating[0]
         return {
             "temperature": list(TEMPERATURES),

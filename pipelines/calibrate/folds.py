@@ -1,4 +1,4 @@
-"""Cross-fitting: every patient is scored with temperatures that were fitted on others."""
+"""Cross-fitting: every patient is scored at temperatures fitted on others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the temperature of the gating decides: the weights of the samples, and with them GED and M-IoU.
+"""Effect of the temperature of the gating: the weights of the samples, and so GED and M-IoU.
 
 The hard masks stay as they are at any temperature, so their distances are computed once.
 """

@@ -1,4 +1,4 @@
-"""What the temperature of the logits decides: the marginal probabilities, their likelihood and calibration error.
+"""Effect of the temperature of the logits: the marginal probabilities, their likelihood and calibration error.
 
 Sums over voxels are kept for every fold and pair of temperatures, so that memory does not grow with the images and any
 choice of folds can be scored afterwards.

@@ -25,7 +25,7 @@ __all__ = ["CalibrateOptions", "UndoCalibrationOptions"]
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """How temperatures are fitted; ``.calibration.json`` and ``.reliability.png`` come beside the output file.
+    """How temperatures are fitted; ``.calibration.json`` and ``.reliability.png`` are written beside the output file.
 
     Attributes:
         batch_size: images that are read and scored at once; no result depends on it.
@@ -51,9 +51,9 @@ class CalibrateOptions:
 
 @dataclass(frozen=True)
 class UndoCalibrationOptions:
-    """A checkpoint whose calibration is taken back."""
+    """A checkpoint whose calibration is removed."""
 
     checkpoint: Checkpoint
     output_file: OutputFile
-    undo: Annotated[bool, Option("Take a calibration back; needs no datalist.")] = False
+    undo: Annotated[bool, Option("Remove a calibration; needs no datalist.")] = False
     overwrite: Overwrite = False

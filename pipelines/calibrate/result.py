@@ -1,4 +1,4 @@
-"""What a calibration came to, as the checkpoint and the files beside it hold it."""
+"""The result of a calibration, as the checkpoint and the files next to it hold it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Calibration", "CalibrationScores", "Temperatures", "plain_reliabilit
 
 
 class Temperatures(NamedTuple):
-    """By which the logits of the gating and those of the samples are divided."""
+    """The temperatures: divisors of the logits of the gating and of the samples."""
 
     gating: float = 1.0
     logits: float = 1.0

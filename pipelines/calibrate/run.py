@@ -1,4 +1,4 @@
-"""``mose-med calibrate``: temperatures of gating and logits, fitted on a part that the training has not learnt from."""
+"""``mose-med calibrate``: temperatures of gating and logits, fitted on a part that was not trained on."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, writ
 from mose_med.data import load_datalist
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import alone_in
 from mose_med.files.whole_files import write_json
 from mose_med.model_files import model_sha256
 from mose_med.networks.protocol import tempered_modules
@@ -31,7 +32,7 @@ from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
 from pipelines.common.console import stderr
 from pipelines.common.memory import named_memory_errors
-from pipelines.evaluate.scored_data import CountedClasses, require_fit, scored_dataset, warn_of_training_data
+from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]
 
@@ -46,10 +47,15 @@ def calibrate(options: CalibrateOptions) -> Calibration:
     An earlier calibration of the checkpoint has no influence: the fit begins at temperature 1.
 
     Raises:
-        ConfigError: if an option does not fit, the part is empty, or datalist and checkpoint do not belong together.
+        ConfigError: if an option is invalid, the part is empty, or datalist and checkpoint do not belong together.
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """
+    with alone_in(options.output_file, beside=True, kind="output file"):
+        return _calibrate(options)
+
+
+def _calibrate(options: CalibrateOptions) -> Calibration:
     _check_output(options.output_file, options.overwrite)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -73,9 +79,10 @@ def undo_calibration(checkpoint: Path, output_file: Path, *, overwrite: bool = F
         ConfigError: if the checkpoint is missing or the file to write exists.
         DataError: if the checkpoint cannot be read.
     """
-    _check_output(output_file, overwrite)
-    found, _ = _read(checkpoint)
-    write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
+    with alone_in(output_file, beside=True, kind="output file"):
+        _check_output(output_file, overwrite)
+        found, _ = _read(checkpoint)
+        write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
     _logger.info("%s is not calibrated", output_file)
 
 
@@ -95,7 +102,8 @@ def _read(path: Path) -> tuple[Checkpoint, str]:
 def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[CalibrationFit, dict[str, Any]]:
     """The fit, and what it was made on."""
     datalist = load_datalist(options.datalist)
-    require_fit(datalist, checkpoint.config, options.checkpoint)
+    config, name = checkpoint.config, f"checkpoint {options.checkpoint}"
+    datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
     network = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(choose_device(options.device))
     for module in tempered_modules(network).values():
         temper(module, 1.0)
@@ -149,12 +157,12 @@ def _tell(found: Calibration, output_file: Path) -> None:
     for name, value in found.temperatures._asdict().items():
         if value in (TEMPERATURES[0], TEMPERATURES[-1]):
             _logger.warning(
-                "the temperature of the %s, %g, is at the end of the range: is the training finished?", name, value
+                "the temperature of the %s, %g, is at the limit of its range: is the training finished?", name, value
             )
     if not found.helps:
         _logger.warning(
             "cross-fitted ECE is %.3f %%, before %.3f %%: on other patients this calibration is not expected to help; "
-            "--undo takes it back",
+            "--undo removes it",
             found.cross_fitted.ece_percent,
             found.before.ece_percent,
         )

@@ -1,4 +1,4 @@
-"""Names of cases that tell nothing of the patient, and the private folder that links them back.
+"""Names of cases that do not identify the patient, and the private folder that links them back.
 
 A case is named by a keyed hash (HMAC-SHA-256) of its series UID, or of its content where there is none. The key and the
 map from names to sources lie in ``private/`` of the output folder, readable by the owner only.
@@ -6,9 +6,7 @@ map from names to sources lie in ``private/`` of the output folder, readable by 
 
 from __future__ import annotations
 
-import csv
 import hmac
-import io
 import os
 import secrets
 from collections.abc import Iterable
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose_med.errors import DataError
+from mose_med.files.csv_files import csv_text, read_csv
 from mose_med.files.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -86,12 +85,12 @@ def case_name(key: bytes, identity: str) -> str:
 
 
 def record_case(output_dir: Path, case: str, origin: str, source: Source) -> None:
-    """Enter a case, and where it is from, into the map; an earlier entry of it is replaced."""
+    """Add a case and its source to the map; an earlier entry of it is replaced."""
     add_to_case_map(output_dir, [(case, origin, source.patient_id, source.study_uid, source.series_uid)])
 
 
 def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]], suffix: str = "") -> None:
-    """Enter cases into the map; earlier entries of the same cases, and of sources not read before, are replaced.
+    """Add cases to the map; earlier entries of the same cases, and of sources not read before, are replaced.
 
     Args:
         output_dir: that has ``private/``.
@@ -103,21 +102,10 @@ def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]], suffix: s
     cases, sources = {row[0] for row in new}, {row[1] for row in new}
     kept = [
         row
-        for row in _read_case_map(file)
+        for row in (tuple(row[name] for name in CASE_MAP_COLUMNS) for row in read_csv(file))
         if row[0] not in cases and not (row[0].startswith(_UNREAD) and row[1] in sources)
     ]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CASE_MAP_COLUMNS)
-    writer.writerows(sorted(kept + new))
-    write_private(file, text.getvalue())
-
-
-def _read_case_map(file: Path) -> list[tuple[str, ...]]:
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8", newline="") as stream:
-        return [tuple(row[name] for name in CASE_MAP_COLUMNS) for row in csv.DictReader(stream)]
+    write_private(file, csv_text(CASE_MAP_COLUMNS, sorted(kept + new)))
 
 
 def private_folder(output_dir: Path) -> Path:

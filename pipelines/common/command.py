@@ -44,10 +44,10 @@ JSON_FLAG = "--json"
 
 @dataclass(frozen=True)
 class CommonOptions:
-    """What every command has besides its own options."""
+    """The options that every command has in addition to its own."""
 
     log_file: Annotated[Path | None, Option("Also write the log to this file.", panel=RUN_PANEL)] = None
-    debug: Annotated[bool, Option("Show where an error comes from.", panel=RUN_PANEL)] = False
+    debug: Annotated[bool, Option("Show the tracebacks of errors.", panel=RUN_PANEL)] = False
     json: Annotated[
         bool, Option("Print one JSON object on standard output; all text goes to stderr.", panel=RUN_PANEL)
     ] = False
@@ -71,7 +71,7 @@ def command(
 
     The function takes one dataclass of options, or one of several, as its annotation says; their fields become the
     options of the command, each name once. What it returns is the result that ``--json`` prints, or an
-    :class:`Outcome` with an exit code. The command gets ``--log-file``, ``--debug`` and ``--json`` besides, configures
+    :class:`Outcome` with an exit code. The command also gets ``--log-file``, ``--debug`` and ``--json``, configures
     logging, and exits with the code that its error stands for.
 
     Args:
@@ -108,7 +108,7 @@ def command(
 
 
 def _given(typed: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
-    """What was typed of the command's own options, or of those that all commands have."""
+    """The typed options: the command's own, or those that all commands have."""
     common = {declared.name for declared in typed_options(CommonOptions)}
     return {name: value for name, value in typed.items() if value is not None and (name not in common) == own}
 
@@ -125,7 +125,7 @@ def running() -> str:
 
 
 def forget_running() -> None:
-    """Let no command have been parsed."""
+    """Forget the parsed command."""
     _running.set("")
 
 
@@ -160,7 +160,7 @@ def print_document(document: str, stdout: TextIO) -> None:
 
 
 def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
-    """Refuse what was typed and is no option of a dataclass.
+    """Refuse a typed option that a dataclass does not have.
 
     Raises:
         ConfigError: naming the first.
@@ -172,7 +172,7 @@ def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:
 
 
 class _Command(TyperCommand):
-    """A command that is told apart what was typed, and whose options take several values after one flag.
+    """A command that records what was typed, and whose options accept several values after one flag.
 
     ``--seed 1 2`` of an option that takes several is ``--seed 1 --seed 2``. Commands with positional arguments stay as
     they are: there, a value after a value is the next argument.
@@ -211,12 +211,12 @@ def _flag(name: str) -> str:
 
 
 def _with_present_names(arguments: list[str], former: Mapping[str, str]) -> list[str]:
-    """Put present flags in the place of former ones, and say so."""
+    """Replace former flags by present ones, with a warning."""
     present = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         if flag in former:
-            text = f"{flag} is called {former[flag]} now: please use that name"
+            text = f"{flag} is now called {former[flag]}: use the new name"
             stderr.print(f"WARNING  {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         present.append(f"{former.get(flag, flag)}{equals}{value}")
     return present

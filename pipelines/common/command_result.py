@@ -1,4 +1,4 @@
-"""What a command says to programs: one JSON object on standard output, the same on success and on failure.
+"""The result of a command for programs: one JSON object on standard output, the same on success and on failure.
 
 The object follows :data:`SCHEMA_NAME`, beside this file; ``docs/json.md`` explains it.
 """
@@ -32,7 +32,7 @@ _ADVICE = re.compile(rf"[:;] ((?:first |either )?(?:did you mean|{'|'.join(_VERB
 
 
 class Outcome(NamedTuple):
-    """What a command came to: plain or nearly plain values, and the exit code."""
+    """Result of a command: plain or nearly plain values, and the exit code."""
 
     result: Any
     exit_code: int = 0
@@ -47,7 +47,7 @@ def result_document(
         command: its name, ``prepare lidc`` for instance.
         exit_code: of the process.
         error: what the user reads where the command failed.
-        result: what it came to.
+        result: of the command.
         output: folder or file that it wrote.
     """
     content = {
@@ -64,7 +64,7 @@ def result_document(
 
 
 def advice_in(error: str) -> str | None:
-    """What to do about an error: the end of its message, where that tells.
+    """What to do about an error: the end of its message, if that gives advice.
 
     Example:
         >>> advice_in("out.zip exists: name another output file or add --overwrite")

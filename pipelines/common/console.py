@@ -25,12 +25,12 @@ __all__ = ["ExitCode", "configure_logging", "named_log_file", "run_command", "st
 stderr = Console(stderr=True)
 
 _OURS = ("pipelines", "mose_med", "data_prep")
-#: Libraries whose log and warnings may quote tags of a patient, or that say before our line what it says.
+#: Libraries whose log and warnings may quote tags of a patient, or that anticipate our own line.
 _SILENCED = ("nibabel.global", "pydicom", "highdicom", "pynetdicom")
 #: Attribute of the handlers that are of this module.
 _MARK = "is_of_mose_med"
 _DEBUG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s:%(lineno)d %(message)s"
-_LOST_PROCESS = "a process that worked for this command was ended, as the system does when memory runs out"
+_LOST_PROCESS = "a worker process was killed, probably because memory ran out"
 
 
 class ExitCode(IntEnum):
@@ -132,8 +132,8 @@ def _show_warning(
 
 
 def to_go_on(overwrite: bool = False) -> str:
-    """What to do after a command was stopped; ``--overwrite`` would begin anew."""
-    return f"run the same command again{', without --overwrite,' if overwrite else ''} to go on"
+    """What to do after a command was stopped; ``--overwrite`` would start over."""
+    return f"run the same command again{', without --overwrite,' if overwrite else ''} to continue"
 
 
 def run_command(
@@ -150,7 +150,7 @@ def run_command(
     Args:
         command: returns its exit code; None means done.
         debug: show tracebacks.
-        overwrite: the command was told to do its work again.
+        overwrite: the command was called with ``--overwrite``.
         told: gets the line as well.
     """
     report = functools.partial(_report, debug=debug, told=told)
@@ -179,7 +179,7 @@ def run_command(
 
 def _describe_memory(error: Exception) -> str:
     reason = (str(error).splitlines() or [""])[0]
-    return f"memory ran out{f' ({reason})' if reason else ''}: free some, or ask for less at once"
+    return f"memory ran out{f' ({reason})' if reason else ''}: free some, or process less at once"
 
 
 def _describe_os_error(error: OSError) -> str:
@@ -188,7 +188,7 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _report(message: str, code: ExitCode, *, debug: bool, told: Callable[[str], None] | None) -> ExitCode:
-    """Say what ended the command in one line; the log file is told without words that may name a patient's files."""
+    """Say what ended the command in one line; the log file gets no words that may name a patient's files."""
     line = without_credentials(" ".join(part.strip() for part in message.splitlines()))
     if told is not None:
         told(line)
@@ -204,7 +204,7 @@ def _report(message: str, code: ExitCode, *, debug: bool, told: Callable[[str], 
 def _without_names(code: ExitCode) -> str:
     """Kind of the error under way, and of one of ours where it was; its message may name files, and so patients."""
     kind, _, place = sys.exc_info()
-    told = f"{kind.__name__ if kind else 'error'}, exit code {int(code)}; the terminal was told why"
+    told = f"{kind.__name__ if kind else 'error'}, exit code {int(code)}; the terminal shows why"
     if code != ExitCode.INTERNAL_ERROR:
         return told
     return "\n".join([told, *(part.rstrip() for part in traceback.format_tb(place))])

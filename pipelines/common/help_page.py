@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,19 @@ __all__ = ["write_examples", "write_options"]
 
 #: Widest column of names, types included; what is longer has a line of its own.
 _NAMES_WIDTH = 28
+#: What is typed, as the page says it; choices stand as they are.
+_TYPES = {
+    "int": "INTEGER",
+    "int range": "INTEGER",
+    "float": "FLOAT",
+    "float,float": "FLOAT FLOAT",
+    "str": "TEXT",
+    "path": "PATH",
+    "list[int]": "INTEGER ..",
+    "list[str]": "TEXT ..",
+    "list[Path]": "PATH ..",
+}
+_TYPE = re.compile(r"<([^<>]*)>(?:\.\.\.)?")
 _TITLES = {"argument": "Arguments", "option": "Options"}
 
 
@@ -25,7 +39,8 @@ def write_options(parameters: Iterable[Any], context: Any, formatter: Any) -> No
         row = parameter.get_help_record(context)
         if row is not None:
             title = getattr(parameter, "rich_help_panel", None) or _TITLES[parameter.param_type_name]
-            panels.setdefault(title, []).append(row)
+            name, text = row
+            panels.setdefault(title, []).append((_TYPE.sub(lambda found: _TYPES.get(found[1], found[1]), name), text))
     for title, rows in panels.items():
         if rows:
             with formatter.section(title):

@@ -1,4 +1,4 @@
-"""What of this project is installed: light to import."""
+"""Installed parts of this project: light to import."""
 
 from __future__ import annotations
 

@@ -1,26 +1,21 @@
-"""Memory that runs out and processes that are ended from outside, told in one line with the way out.
+"""One-line errors, with advice, for exhausted memory and killed processes.
 
 Nothing here imports PyTorch: the parent process of a cohort asks, too.
 """
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 
 from mose_med.errors import MoseError
+from mose_med.memory_errors import causes_of, ran_out_of_memory
 
 __all__ = ["causes_of", "lost_process", "named_memory_errors", "ran_out_of_memory"]
 
-#: How allocators of the GPU, of the CPU and of C++ say it; theirs are plain errors of run time.
-_OUT_OF_MEMORY = re.compile(
-    r"out of memory|(can't|cannot|could not|failed to|unable to) allocate|not enough memory|bad_alloc|_ALLOC_FAILED",
-    re.IGNORECASE,
-)
-#: How PyTorch tells that a process that loads data was ended.
+#: PyTorch's message when a process that loads data was killed.
 _LOST_LOADER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exited unexpectedly)")
 
 
@@ -43,25 +38,8 @@ def named_memory_errors(place: str, way_out: str) -> Iterator[None]:
         raise
 
 
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says that no memory is left.
-
-    Example:
-        >>> ran_out_of_memory(MemoryError())
-        True
-        >>> ran_out_of_memory(ValueError("out of range"))
-        False
-    """
-    return any(
-        isinstance(cause, MemoryError)
-        or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
-        or (isinstance(cause, RuntimeError) and _OUT_OF_MEMORY.search(str(cause)) is not None)
-        for cause in causes_of(error)
-    )
-
-
 def lost_process(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says that a process that was to help has ended.
+    """Whether an error, or one that it came from, says that a worker process has ended.
 
     Example:
         >>> lost_process(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
@@ -71,11 +49,3 @@ def lost_process(error: BaseException) -> bool:
         isinstance(cause, BrokenExecutor) or (isinstance(cause, RuntimeError) and _LOST_LOADER.search(str(cause)))
         for cause in causes_of(error)
     )
-
-
-def causes_of(error: BaseException) -> list[BaseException]:
-    """An error and those that it was raised from, the first one last."""
-    causes = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    return causes

@@ -68,7 +68,7 @@ _THREADS = "CPU threads of each process."
 Acquisition = Annotated[
     int | None,
     Option(
-        "Acquisition to read of a DICOM series that holds the same places more than once.",
+        "Acquisition to read, if a DICOM series has several slices at one position.",
         default_text="all slices",
         panel=READING_PANEL,
         at_least=0,
@@ -76,13 +76,11 @@ Acquisition = Annotated[
 ]
 Bundle = Annotated[str, Option(_BUNDLE)]
 BundleOfModel = Annotated[str | None, Option(_BUNDLE, default_text="that of its training")]
-CaBundle = Annotated[
-    Path | None, Option("Certificates of authorities to trust for the archive.", default_text="the usual ones")
-]
+CaBundle = Annotated[Path | None, Option("CA certificates to trust for the archive.", default_text="the default ones")]
 CaseTimeout = Annotated[
     float | None,
     Option(
-        "Seconds that a case may take, from reading to its folder.",
+        "Time limit of a case in seconds, from reading to writing.",
         name="case_timeout",
         panel="Many cases",
         default_text="no limit",
@@ -92,13 +90,13 @@ CaseTimeout = Annotated[
 Dicomweb = Annotated[
     str | None,
     Option(
-        "URL of a DICOM archive that gets the DICOM objects; infer takes --study from it. Credentials from "
+        "URL of a DICOM archive that receives the DICOM objects; infer reads --study from it. Credentials from "
         "MOSE_MED_DICOMWEB_USER and _PASSWORD, or _TOKEN, or ~/.netrc."
     ),
 ]
-OutputDir = Annotated[Path, Option("Folder for everything that is written.")]
+OutputDir = Annotated[Path, Option("Folder for all output.")]
 Datalist = Annotated[Path, Option("dataset.json of a prepare command.")]
-OutputFile = Annotated[Path, Option("File to write: a checkpoint in .pt, a bundle in .zip.")]
+OutputFile = Annotated[Path, Option("File to write: .pt for a checkpoint, .zip for a bundle.")]
 Part = Annotated[str, Option("Part of the datalist: training, validation or test.")]
 Checkpoint = Annotated[Path, Option(_CHECKPOINT)]
 ShippedOrCheckpoint = Annotated[Path | None, Option(_CHECKPOINT, default_text="shipped")]
@@ -109,35 +107,35 @@ Series = Annotated[
     str | None,
     Option(
         "SeriesInstanceUID to read, or its number in mose-med infer --list-series.",
-        default_text="1 of that list",
+        default_text="the first of that list",
         panel=READING_PANEL,
     ),
 ]
-RetryFailed = Annotated[bool, Option("Try again what failed before.", panel="Many cases")]
+RetryFailed = Annotated[bool, Option("Retry cases that failed before.", panel="Many cases")]
 SplitCsv = Annotated[Path | None, Option("CSV of patient_id,part; without it, by hash of the patient.", name="split")]
 Overlays = Annotated[
-    tuple[str, ...], Option("Overlay on the settings of the training: a file, or a name such as demo.", name="config")
+    tuple[str, ...], Option("Overlay on the training settings: a file, or a name such as demo.", name="config")
 ]
 Settings = Annotated[
     tuple[str, ...],
     Option("One setting, name=value, as `mose-med config list` names it; may be repeated.", name="set"),
 ]
-SplitSalt = Annotated[str, Option("Changes which patients the hash puts where.")]
+SplitSalt = Annotated[str, Option("Seed of the hash that assigns patients to parts.")]
 KeepGoing = Annotated[
     bool, Option("Record a case that cannot be used in failed.csv and continue; exit 1.", panel=RUN_PANEL)
 ]
 ModelName = Annotated[str, Option("Name of the registered model.")]
 LidcRoot = Annotated[Path, Option(_LIDC)]
 PhantomOrLidcRoot = Annotated[Path | None, Option(_LIDC, default_text="a phantom with real contours")]
-MaxEpochs = Annotated[int | None, Option("Epochs in all.", default_text="as configured", at_least=1)]
+MaxEpochs = Annotated[int | None, Option("Total number of epochs.", default_text="as configured", at_least=1)]
 Device = Annotated[str, Option("auto, cpu, cuda or cuda:N.", panel=RUN_PANEL)]
 Threads = Annotated[int | None, Option(_THREADS, default_text="all cores", panel=RUN_PANEL, at_least=1)]
 WorkerThreads = Annotated[int, Option(_THREADS, panel=RUN_PANEL, at_least=1)]
 TrackingUri = Annotated[
     str | None, Option("MLflow server, or folder or URI of another store.", envvar="MLFLOW_TRACKING_URI")
 ]
-Overwrite = Annotated[bool, Option("Do the work again, and replace what this command made there.", panel=RUN_PANEL)]
+Overwrite = Annotated[bool, Option("Repeat the work, and replace earlier output of this command.", panel=RUN_PANEL)]
 AcceptVersion = Annotated[
     bool, Option("Continue in an output folder that another version of mose-med made.", panel=RUN_PANEL)
 ]
-Quiet = Annotated[bool, Option("No progress bars, warnings and errors only.", panel=RUN_PANEL)]
+Quiet = Annotated[bool, Option("No progress bars; only warnings and errors.", panel=RUN_PANEL)]

@@ -28,7 +28,7 @@ def keep_current_folder_out() -> None:
 
 
 def rank_and_count() -> tuple[int, int]:
-    """Which of how many processes of torchrun this one is; a process that it did not start is the only one."""
+    """Rank of this process and the number of processes of torchrun; a process that it did not start is the only one."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return 0, 1
     return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -46,7 +46,7 @@ def wait_without_spinning() -> None:
 
 
 def spawn_context() -> multiprocessing.context.SpawnContext:
-    """Where processes of this machine are made, each in a fresh interpreter."""
+    """The multiprocessing context of this project: each process has a fresh interpreter."""
     keep_current_folder_out()
     return multiprocessing.get_context("spawn")
 

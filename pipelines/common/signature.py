@@ -27,7 +27,7 @@ def typed_options(options: type) -> Iterator[Declared]:
 
 
 def built(options: type, given: Mapping[str, Any]) -> Any:
-    """The dataclass with what was typed; all else is at its default, or None where there is none."""
+    """The dataclass with what was typed; everything else is at its default, or None where there is none."""
     values: dict[str, Any] = {}
     for declared in declared_options(options):
         if dataclasses.is_dataclass(declared.kind):
@@ -49,7 +49,7 @@ def _value(declared: Declared, typed: Any) -> Any:
 
 
 def parameters(kinds: Sequence[type]) -> list[inspect.Parameter]:
-    """Of the command: every option once, as it is first declared; required ones first, those of the run last."""
+    """Parameters of a command: every option once, as first declared; required ones first, those of the run last."""
     found: dict[str, inspect.Parameter] = {}
     for declared in (declared for kind in kinds for declared in typed_options(kind)):
         found.setdefault(declared.name, _parameter(declared, required=_is_required(declared, kinds)))

@@ -1,4 +1,4 @@
-"""Which MLflow store ``--tracking-uri`` or the environment names."""
+"""The MLflow store that ``--tracking-uri`` or the environment names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 __all__ = ["VARIABLE", "named_store"]
 
-#: Environment variable of MLflow; the option goes before it.
+#: Environment variable of MLflow; the option takes precedence.
 VARIABLE = "MLFLOW_TRACKING_URI"
 
 

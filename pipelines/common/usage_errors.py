@@ -1,4 +1,4 @@
-"""What was typed wrong, in one line: the thing, the rule, the value and the way out."""
+"""Usage errors in one line: the option, the rule, the value and what to do."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["PARSED", "usage_line"]
 PARSED = "mose_med.arguments"
 
 _INVALID = "Invalid value for "
-#: What the parser says, and what we say of the value.
+#: Messages of the parser, and our own about the value.
 _RULES = {
-    r"Input should be a valid integer.*": "{value} is no whole number",
-    r"Input should be a valid number.*": "{value} is no number",
+    r"Input should be a valid integer.*": "{value} is not a whole number",
+    r"Input should be a valid number.*": "{value} is not a number",
     r"Input should be (greater|less) than or equal to .*": "{value} is not in the range {range}.",
     r"Value error, (.*)": r"\1",
 }
@@ -30,7 +30,7 @@ def usage_line(error: typer.TyperException, arguments: Sequence[str], command: s
     Args:
         error: of the parser.
         arguments: that were typed.
-        command: that was being parsed, where the error does not tell.
+        command: that was being parsed, if the error does not name it.
     """
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else f"mose-med {command}".rstrip()
@@ -48,7 +48,7 @@ def usage_line(error: typer.TyperException, arguments: Sequence[str], command: s
     if message.startswith(_INVALID) and parameter is not None:
         parsed = getattr(context, "meta", {}).get(PARSED, arguments)
         return f"{_INVALID}{parameter.get_error_hint()}: {_rule(error.message, parameter, parsed)}"
-    return f"{message or 'no command is named'}: {see}"
+    return f"{message or 'no command is given'}: {see}"
 
 
 def _did_you_mean(names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ class ListConfigOptions:
 
 @dataclass(frozen=True)
 class ShowConfigOptions:
-    """What is merged."""
+    """Options for merging a configuration."""
 
     bundle: Bundle = "lidc"
     configs: Overlays = ()

@@ -1,4 +1,4 @@
-"""What ``mose-med config`` tells."""
+"""What ``mose-med config`` prints."""
 
 from __future__ import annotations
 

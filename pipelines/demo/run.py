@@ -1,12 +1,11 @@
 """Everything once, end to end: annotated CT in, per-expert masks, entropy maps and measured scores out.
 
 Each stage is the command of the same name with its own folder below the output folder, so that a demo that was stopped
-goes on where it was.
+resumes.
 """
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from data_prep.datalist import DATALIST_NAME, NODULES_NAME
 from data_prep.phantom import DEMO_SPLIT_CSV
 from data_prep.split import read_split
 from mose_med.errors import DataError
+from mose_med.files.csv_files import read_csv, write_csv
 from mose_med.files.whole_files import write_json
 from mose_med.handlers import STORE_NAME
 from mose_med.io import read_ct
@@ -30,8 +30,8 @@ from pipelines.demo.options import DemoOptions
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.run import RELIABILITY_NAME, SAMPLES_NAME, EvaluateOptions, evaluate
 from pipelines.infer.run import InferOptions, InferResult, infer
-from pipelines.prepare.lidc import PrepareLidcOptions, prepare_lidc
-from pipelines.prepare.phantom import PreparePhantomOptions, prepare_phantom
+from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
+from pipelines.prepare.sources.phantom import PreparePhantomOptions, prepare_phantom
 from pipelines.train.run import TrainOptions, train
 
 __all__ = ["DemoOptions", "run_demo"]
@@ -68,7 +68,7 @@ def run_demo(options: DemoOptions) -> None:
     """Prepare, train, evaluate, infer with the new weights and with the shipped ones, and print a closing table.
 
     Raises:
-        MoseError: whatever a stage refuses.
+        MoseError: if a stage refuses something.
     """
     out = options.output_dir
     stages = _Stages(options.quiet)
@@ -116,8 +116,7 @@ def _inferred(study: _Study, folder: Path, weights: Path | None, compute: Mappin
 
 def _test_studies(root: Path, out: Path) -> dict[str, _Study]:
     """The first patient of the test part as the DICOM folder it is, the last copied to NIfTI."""
-    with (out / "dataset" / NODULES_NAME).open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["part"] == "test"]
+    rows = [row for row in read_csv(out / "dataset" / NODULES_NAME) if row["part"] == "test"]
     if not rows:
         raise DataError("the demo needs a patient in the test part: name a split file that has one (--split)")
     series = list(dict.fromkeys((row["patient_id"], row["series_uid"]) for row in rows))
@@ -126,19 +125,12 @@ def _test_studies(root: Path, out: Path) -> dict[str, _Study]:
     studies = {}
     for kind, (patient, uid) in {"DICOM": series[0], "NIfTI": series[-1]}.items():
         nodules = folder / f"{patient}_nodules.csv"
-        _write_rows(nodules, [row for row in rows if row["series_uid"] == uid])
+        write_csv(nodules, list(rows[0]), [row.values() for row in rows if row["series_uid"] == uid])
         if kind == "DICOM":
             studies[kind] = _Study(root / patient, uid, nodules)
         else:
             studies[kind] = _Study(_as_nifti(root / patient, uid, folder / f"{patient}.nii"), None, nodules)
     return studies
-
-
-def _write_rows(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _as_nifti(dicom: Path, series: str, path: Path) -> Path:

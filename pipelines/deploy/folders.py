@@ -1,6 +1,6 @@
 """From a folder with a CT series to a folder with its DICOM objects, report and lesions.
 
-What mercure, MHub and a MONAI application package have in common: input lies in a folder, what is put into another
+What mercure, MHub and a MONAI application package have in common: input is in a folder, what is put into another
 folder is taken away, and nothing else is kept. The files are those of ``mose-med infer``.
 """
 
@@ -57,7 +57,7 @@ def process_folder(options: FolderOptions) -> list[Path]:
         The files that were written.
 
     Raises:
-        ConfigError: if an option does not fit, or there is no input folder.
+        ConfigError: if an option is invalid, or there is no input folder.
         DataError: if the series cannot be used.
         GeometryError: if its geometry does not fit.
     """

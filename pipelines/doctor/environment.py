@@ -1,4 +1,4 @@
-"""Can this machine do the work? Every check says what it found and, where it is wrong, what to do."""
+"""Checks of this machine. Each says what it found and, if it is wrong, what to do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _PATIENCE_S = 5
 
 
 class Check(NamedTuple):
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         name: of the thing.
@@ -170,7 +170,7 @@ def _folder(folder: Path) -> Iterator[Check]:
 
 def _locks(place: Path) -> Check:
     """Whether runs can keep each other out of a folder, as they do by hard links or exclusive files."""
-    from pipelines.common.runs.run_lock import alone_in
+    from mose_med.files.run_lock import alone_in
 
     try:
         with alone_in(place):

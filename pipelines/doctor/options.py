@@ -19,7 +19,5 @@ class DoctorOptions:
     data: Annotated[
         Path | None, Option("Folder that mose-med prepare wrote.", default_text="the environment is checked")
     ] = None
-    folder: Annotated[
-        Path, Option("Where results would go: disk, write access and locks are tried there, without --data.")
-    ] = Path()
+    folder: Annotated[Path, Option("Output folder to check, without --data: disk, write access and locks.")] = Path()
     quiet: Quiet = False

@@ -18,7 +18,7 @@ _STYLES = {"ok": "green", "note": "yellow", "wrong": "bold red"}
 
 
 def examine(data: Path) -> Outcome:
-    """Print every finding on standard output, a line each.
+    """Print every finding on standard output, one line each.
 
     Returns:
         The findings; DONE if nothing is wrong, BAD_INPUT if anything is.

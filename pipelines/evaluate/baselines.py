@@ -1,4 +1,4 @@
-"""What a prediction that ignores the image scores, so that the network's numbers mean something."""
+"""The score of a prediction that ignores the image, for comparison."""
 
 from __future__ import annotations
 
@@ -26,13 +26,11 @@ class ConstantPrediction(NamedTuple):
         mask: class map, (H, W) uint8.
         probs: mean share of the raters in the training part, (C, H, W).
         threshold: of the foreground probability; infinite where the empty mask is best.
-        training_iou: expected IoU with a rater in the training part.
     """
 
     mask: Tensor
     probs: Tensor
     threshold: float
-    training_iou: float
 
 
 def best_constant_prediction(
@@ -44,8 +42,8 @@ def best_constant_prediction(
     the same for all of them.
 
     Args:
-        batches: gives the training part, anew at every call: dicts of ``label`` (B, R, H, W) and ``rater_weights`` (B,
-            R).
+        batches: gives the training part, afresh at every call: dicts of ``label`` (B, R, H, W) and
+            ``rater_weights`` (B, R).
         num_classes: C.
         classes: whose regions count; None for all but the background.
     """
@@ -53,14 +51,13 @@ def best_constant_prediction(
     probs = _mean_probs(batches(), num_classes)
     candidates = list(_candidates(probs))
     masks = torch.stack([mask for _, mask in candidates])
-    totals, slices = torch.zeros(len(masks), dtype=torch.float64), 0
+    totals = torch.zeros(len(masks), dtype=torch.float64)
     for batch in batches():
         raters = RaterMasks(batch["label"], batch["rater_weights"])
         iou = pairwise_iou(masks.expand(len(raters.masks), *masks.shape), raters.masks, counted)
         totals += (iou.nan_to_num(1.0) * raters.weights.unsqueeze(1)).sum(dim=(0, 2)).double()
-        slices += len(raters.masks)
     best = int(totals.argmax())
-    return ConstantPrediction(masks[best], probs, candidates[best][0], float(totals[best] / slices))
+    return ConstantPrediction(masks[best], probs, candidates[best][0])
 
 
 def rater_probs(raters: RaterMasks, num_classes: int) -> Tensor:

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(options: EvaluateOptions | EvaluateMasksOptions) -> Any:
     """GED, M-IoU and calibration of a checkpoint on a datalist, or of any tool's masks against references."""
     if isinstance(options, EvaluateMasksOptions):
-        from pipelines.evaluate.masks import evaluate_masks
+        from pipelines.evaluate.masks.run import evaluate_masks
 
         return evaluate_masks(options)
     from pipelines.evaluate.run import evaluate
@@ -45,5 +45,5 @@ def _chosen(given: dict[str, Any]) -> type:
     if len(kinds) != 1 or not {*_PAIRS[kinds[0]]} - {"checkpoint"} <= given.keys():
         found = " and ".join(f"--{name}" for name in inputs) or "none"
         raise ConfigError(f"give either --datalist (with --checkpoint) or --predictions and --references, got {found}")
-    refuse_others(given, kinds[0], f"does not go with --{_PAIRS[kinds[0]][0]}: leave it out")
+    refuse_others(given, kinds[0], f"cannot be combined with --{_PAIRS[kinds[0]][0]}: leave it out")
     return kinds[0]

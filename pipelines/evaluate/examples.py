@@ -1,4 +1,4 @@
-"""Which slices the sample-grid figure shows, and what it shows of them."""
+"""Chooses the slices of the sample-grid figure, and what it shows of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_EXPERTS = 8
 
 
 class RaterView(NamedTuple):
-    """What the raters make of a slice.
+    """The raters' view of a slice.
 
     Attributes:
         nodule_id: which nodule it shows.

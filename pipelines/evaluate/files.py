@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.data import DatalistEntry
+from mose_med.files.csv_files import write_csv
 from mose_med.files.whole_files import write_json
 from mose_med.metrics import Interval
 from pipelines.evaluate.published import published_table
@@ -38,8 +38,8 @@ CASES_NAME = "per_case.csv"
 _CONVENTIONS = (
     "GED is the squared distance with self-pairs, on masks after the argmax; GED and M-IoU are means over slices; "
     "ECE pools all pixels into ten bins; {seeds}; confidence intervals resample patients. The baselines are computed "
-    "on the same slices: the mean training mask at its best threshold, for every image alike; and the network's own "
-    "most likely mask (the argmax of its marginal) in place of its samples."
+    "on the same slices: the mean training mask at its best threshold, the same for every image; and the network's "
+    "most likely mask (the argmax of its marginal) in place of its sampless."
 )
 _CODES = {
     "quadrature": (
@@ -52,7 +52,7 @@ _CODES = {
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation came to.
+    """The result of an evaluation.
 
     Attributes:
         datalist: its name.
@@ -128,16 +128,14 @@ def write_slices(
     seeds: Sequence[int],
 ) -> None:
     """Write ``per_slice.csv``: one line for every slice, method, number of samples and seed."""
-    with (folder / SLICES_NAME).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(
-            ["patient_id", "nodule_id", "slice", "method", "num_samples", "seed", "ged", "matched_iou", "diversity"]
-        )
-        for (method, num_samples), by_seed in scores.items():
-            for seed, of_method in zip(seeds, by_seed, strict=False):
-                for entry, score in zip(entries, of_method.slices, strict=True):
-                    place = [entry.patient_id, entry.nodule_id, entry.slice_index, method, num_samples, seed]
-                    writer.writerow(place + [f"{value:.6f}" for value in score])
+    rows = (
+        [entry.patient_id, entry.nodule_id, entry.slice_index, *method, seed, *(f"{value:.6f}" for value in score)]
+        for method, by_seed in scores.items()
+        for seed, of_method in zip(seeds, by_seed, strict=False)
+        for entry, score in zip(entries, of_method.slices, strict=True)
+    )
+    columns = ["patient_id", "nodule_id", "slice", "method", "num_samples", "seed", *SliceScore._fields]
+    write_csv(folder / SLICES_NAME, columns, rows)
 
 
 def write_cases(
@@ -150,15 +148,14 @@ def write_cases(
     nodules: dict[tuple[str, str], list[int]] = {}
     for index, entry in enumerate(entries):
         nodules.setdefault((entry.patient_id, entry.nodule_id), []).append(index)
-    with (folder / CASES_NAME).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        columns = SliceScore._fields
-        writer.writerow(["patient_id", "nodule_id", "slices", "method", "num_samples", *columns])
-        for (method, num_samples), by_seed in scores.items():
-            for nodule, indices in nodules.items():
-                of_nodule = [of_seed.slices[index] for of_seed in by_seed for index in indices]
-                means = [mean_score([getattr(score, name) for score in of_nodule]) for name in columns]
-                writer.writerow([*nodule, len(indices), method, num_samples, *(f"{value:.6f}" for value in means)])
+    rows = []
+    for method, by_seed in scores.items():
+        for nodule, indices in nodules.items():
+            of_nodule = [of_seed.slices[index] for of_seed in by_seed for index in indices]
+            means = map(mean_score, zip(*of_nodule, strict=True))
+            rows.append([*nodule, len(indices), *method, *(f"{value:.6f}" for value in means)])
+    columns = ["patient_id", "nodule_id", "slices", "method", "num_samples", *SliceScore._fields]
+    write_csv(folder / CASES_NAME, columns, rows)
 
 
 def markdown_table(evaluation: Evaluation) -> str:
@@ -174,8 +171,9 @@ def markdown_table(evaluation: Evaluation) -> str:
         method = f"{row.method}, {evaluation.codes} codes" if row.method == "compact" else row.method
         columns = (row.ged, row.ged_interval, row.matched_iou, row.matched_iou_interval, row.ece_percent, row.diversity)
         lines.append(f"| {method} | {row.num_samples} | {' | '.join(_number(value) for value in columns)} |")
-    shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
-    lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
+    if len(evaluation.expert_probs) > 1:
+        shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
+        lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
     seeds = f"mean ± standard deviation over {len(evaluation.seeds)} seeds" if len(evaluation.seeds) > 1 else "one seed"
     lines += ["", _CONVENTIONS.format(seeds=seeds), _CODES[evaluation.codes], "", published_table(evaluation.datalist)]
     return "\n".join(lines) + "\n"

@@ -44,7 +44,9 @@ class EvaluateOptions:
     codes: CodesName = "quadrature"
     precision: Precision = "auto"
     seed: Seed = 0
-    num_seeds: Annotated[int, Option("Seeds to average over, counted up from --seed.", name="seeds", at_least=1)] = 1
+    num_seeds: Annotated[
+        int, Option("Number of seeds to average over, counted up from --seed.", name="seeds", at_least=1)
+    ] = 1
     device: Device = "auto"
     threads: Threads = None
     batch_size: Annotated[int, Limits(at_least=1)] = 16

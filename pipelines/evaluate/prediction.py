@@ -25,7 +25,7 @@ _SAMPLES_AT_ONCE = 256
 
 
 class SampleSet(NamedTuple):
-    """What the metrics need of the samples of B slices.
+    """The samples of B slices, as the metrics need them.
 
     Attributes:
         masks: argmax of every sample, (B, N, H, W) uint8.
@@ -39,7 +39,7 @@ class SampleSet(NamedTuple):
 
 
 class BatchPrediction:
-    """The distributions that a network predicts for a batch, to draw from as often as one likes.
+    """The distributions that a network predicts for a batch, to draw from any number of times.
 
     Args:
         network: in eval mode.
@@ -97,7 +97,7 @@ class BatchPrediction:
         return deviates.to(self._images.device)
 
     def _fields(self, purpose: str, seed: int, rows: slice, samples: int) -> tuple[Tensor, ...]:
-        """Fields of some images, each from a generator of its own."""
+        """Fields of some images, each from its own generator."""
         drawn = [
             draw_fields(
                 self._network, self._images[row : row + 1], samples, _generator(purpose, seed, self._first + row)

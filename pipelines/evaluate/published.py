@@ -1,4 +1,4 @@
-"""Published scores to read beside one's own, with the data they were measured on."""
+"""Published scores to compare with, with the data they were measured on."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def published_table(datalist: str) -> str:
     """Markdown table of published scores, their data named above it.
 
     Args:
-        datalist: name of the data set that one's own scores are of.
+        datalist: name of the data set of the scores to compare.
     """
     heading, scores = (_ON_CITYSCAPES, _CITYSCAPES) if "Cityscapes" in datalist else (_ON_LIDC, _LIDC)
     lines = [heading, "", "| Method | Samples | GED ↓ | M-IoU ↑ | ECE % ↓ |", "|---|---|---|---|---|"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ from torch.utils.data import DataLoader
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.device import choose_device
+from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import only_run
 from mose_med.inferers.precision import chosen_precision, computing_in
 from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
@@ -26,7 +27,6 @@ from mose_med.weights.files import weights_file
 from pipelines.common.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.common.runs.content import Content, claim_with_content
-from pipelines.common.runs.run_lock import only_run
 from pipelines.evaluate.baselines import ConstantPrediction, best_constant_prediction, rater_probs
 from pipelines.evaluate.examples import RaterView, example_indices, rater_views, sample_panel
 from pipelines.evaluate.files import (
@@ -43,7 +43,6 @@ from pipelines.evaluate.prediction import BatchPrediction, SampleSet
 from pipelines.evaluate.scored_data import (
     CountedClasses,
     ScoredDataset,
-    require_fit,
     scored_dataset,
     warn_of_training_data,
 )
@@ -74,7 +73,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     ``samples.png``.
 
     Raises:
-        ConfigError: if an option does not fit, the part is empty, or datalist and checkpoint do not belong together.
+        ConfigError: if an option is invalid, the part is empty, or datalist and checkpoint do not belong together.
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """
@@ -101,7 +100,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
 
 
 def _told(evaluation: Evaluation, options: EvaluateOptions) -> Evaluation:
-    """The evaluation, of which the log is told the scores and where they are."""
+    """The evaluation; the log gets the scores and their folder."""
     for row in evaluation.rows:
         _logger.info(
             "%s, samples: %d, GED %.4f, M-IoU %.4f, ECE %.2f %%",
@@ -126,7 +125,8 @@ class _Run:
             checkpoint = read_checkpoint(weights, self.device)
             self.checkpoint_sha256 = model_sha256(weights)
         self.datalist = load_datalist(options.datalist)
-        require_fit(self.datalist, checkpoint.config, self.weights)
+        config, name = checkpoint.config, f"checkpoint {self.weights}"
+        self.datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
         self.network: StochasticNetwork = build_network(checkpoint, f"checkpoint {self.weights}").to(self.device)
         choice = chosen_precision(self.network, options.precision, checkpoint.config.preprocessing)
         _logger.info("precision: %s (%s)", *choice)
@@ -150,7 +150,7 @@ class _Run:
         """What decides the result."""
         return {
             "datalist": str(self.options.datalist.resolve()),
-            "datalist_sha256": hashlib.sha256(self.options.datalist.read_bytes()).hexdigest(),
+            "datalist_sha256": file_sha256(self.options.datalist),
             "checkpoint_sha256": self.checkpoint_sha256,
             "part": self.options.part,
             "num_samples": self.options.num_samples,
@@ -251,7 +251,7 @@ class _Run:
         }
         title = f"{evaluation.datalist}, {evaluation.part}"
         write_reliability(folder / RELIABILITY_NAME, curves, title=title)
-        outlined = "Outlined is what has flipped. " if self.datalist.flips else ""
+        outlined = "Flipped areas are outlined. " if self.datalist.flips else ""
         self._write_examples(folder / SAMPLES_NAME, f"{title}. {outlined}{self.datalist.source}")
         write_evaluation(folder, evaluation)
 

@@ -1,4 +1,4 @@
-"""What a model is scored on: the items of a datalist, as it was shown them, and the classes that count.
+"""The data to score on: the items of a datalist as in training, and the classes that count.
 
 A datalist without class flips holds slices, each rater's mask of each: every class but the background counts. One with
 flips holds pictures, whose modes are made on the fly: the classes that flips exchange count.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,10 +16,9 @@ from torch import Tensor
 from mose_med.checkpoint import Checkpoint, ModelConfig
 from mose_med.data import Datalist, DatalistEntry, FlippedClassDataset, MultiRaterDataset, patients_met
 from mose_med.data.pictures import picture_centre
-from mose_med.errors import ConfigError
 from mose_med.metrics import CalibrationError
 
-__all__ = ["CountedClasses", "ScoredDataset", "require_fit", "scored_dataset", "warn_of_training_data"]
+__all__ = ["CountedClasses", "ScoredDataset", "scored_dataset", "warn_of_training_data"]
 
 _logger = logging.getLogger(__name__)
 
@@ -72,21 +70,6 @@ def scored_dataset(datalist: Datalist, part: str, model: ModelConfig) -> ScoredD
     centre = picture_centre(model.preprocessing.roi_size)
     channels = model.network.get("in_channels", 1)
     return FlippedClassDataset(datalist.part(part), datalist.flips, centre, channels=channels)
-
-
-def require_fit(datalist: Datalist, config: ModelConfig, checkpoint: Path) -> None:
-    """Refuse to score a checkpoint on data of other classes or raters than it was trained with.
-
-    Raises:
-        ConfigError: naming the first difference.
-    """
-    for name in ("classes", "num_raters"):
-        found, wanted = getattr(datalist, name), getattr(config, name)
-        if found != wanted:
-            raise ConfigError(
-                f"datalist {datalist.name} has {name} {found}, checkpoint {checkpoint} was trained with {wanted}: "
-                "evaluate it on data prepared alike"
-            )
 
 
 def warn_of_training_data(checkpoint: Checkpoint, entries: Sequence[DatalistEntry], name: str) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mose_med.errors import DataError, MissingDependencyError
+from mose_med.files.hashes import file_sha256
 from mose_med.handlers import BEST_NAME, TrainingRun
-from mose_med.provenance import file_sha256
 from pipelines.evaluate.files import Evaluation
 
 __all__ = ["record_evaluation"]

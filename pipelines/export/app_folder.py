@@ -24,7 +24,7 @@ def export_label_app(options: ExportAppOptions) -> Path:
     """Write the folder that a server of MONAI Label is pointed at; its trainings stay.
 
     Raises:
-        ConfigError: if the folder is not empty, or the checkpoint does not fit.
+        ConfigError: if the folder is not empty, or the checkpoint is not suitable.
         DataError: if the checkpoint is damaged.
     """
     _write_app(options, "pipelines.monailabel", Path("model") / "exported.zip")
@@ -36,7 +36,7 @@ def export_deploy_app(options: ExportAppOptions) -> Path:
     """Write the folder that MONAI Deploy packages.
 
     Raises:
-        ConfigError: if the folder is not empty, or the checkpoint does not fit.
+        ConfigError: if the folder is not empty, or the checkpoint is not suitable.
         DataError: if the checkpoint is damaged.
     """
     _write_app(options, "pipelines.deploy", Path("models") / "mose" / "exported.zip")
@@ -65,10 +65,10 @@ def _name(template: str) -> str:
 
 
 def _require_own(folder: Path, weights: Path, names: list[str]) -> None:
-    """Refuse to replace files of others: an application has weights before it has anything else."""
+    """Refuse to replace other files: an application always has weights."""
     in_the_way = [name for name in sorted(names) if (folder / name).exists()]
     if in_the_way and not weights.is_file():
-        raise ConfigError(f"{folder} holds {in_the_way[0]} and is no such application: name another folder")
+        raise ConfigError(f"{folder} holds {in_the_way[0]} and is not such an application: name another folder")
 
 
 def _write_weights(target: Path, checkpoint: Path, bundle: str | None) -> None:

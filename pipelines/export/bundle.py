@@ -1,10 +1,10 @@
 """``mose-med export bundle``: a trained model as one zip file that stands on its own.
 
 <name>/models/model.pt   the state dict that MONAI's commands load; model_config.json what it means, for our own
-       models/model.ts   the same as TorchScript that needs PyTorch alone
+       models/model.ts   the same as TorchScript that needs only PyTorch
        configs/          MONAI's, train.yaml with every setting of the training
        docs/README.md    model card with the measured scores; evaluation.json the scores as numbers; data_license.txt
-       scripts/          the modules of mose_med that the configs name, if the bundle shall need no mose_med
+       scripts/          the modules of mose_med that the configs name, if the bundle must not need mose_med
        large_files.yml   where files over 25 MB are, for the model zoo
        LICENSE  SHA256SUMS
 """
@@ -23,12 +23,12 @@ from monai.bundle import ConfigParser
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_weights
 from mose_med.errors import ConfigError
 from mose_med.model_files import MODEL_CONFIG_NAME, model_sha256
-from mose_med.weights.files import BUNDLE_WEIGHTS
+from mose_med.weights.files import BUNDLE_WEIGHTS, weights_file
 from pipelines.common.runs.run_folder import OPTIONS_NAME
 from pipelines.evaluate.files import METRICS_NAME, Evaluation, read_evaluation
 from pipelines.export.archive import write_archive
 from pipelines.export.card import model_card
-from pipelines.export.configs import config_texts
+from pipelines.export.configs import config_texts, named_bundle
 from pipelines.export.model_zoo import large_files, self_contained, with_pins
 from pipelines.export.options import ExportBundleOptions
 from pipelines.export.torchscript import torchscript_bytes
@@ -46,7 +46,7 @@ def export_bundle(options: ExportBundleOptions) -> Path:
     """Write the zip file; the same inputs and versions give the same bytes.
 
     Raises:
-        ConfigError: if checkpoint, evaluation, bundle or target do not fit.
+        ConfigError: if checkpoint, evaluation, bundle or target is not suitable.
         DataError: if the checkpoint is damaged.
     """
     target = options.output_file
@@ -54,10 +54,10 @@ def export_bundle(options: ExportBundleOptions) -> Path:
         raise ConfigError(f"output file must end in .zip, got {target}")
     if target.exists() and not options.overwrite:
         raise ConfigError(f"{target} exists: name another output file or add --overwrite")
-    found = read_checkpoint(options.checkpoint)
-    sha256 = model_sha256(options.checkpoint)
+    with weights_file(options.checkpoint) as weights:
+        found, sha256 = read_checkpoint(weights), model_sha256(weights)
     scores = None if options.evaluation is None else _scores(options.evaluation, sha256, options.checkpoint)
-    bundle = options.bundle or _trained_bundle(options.checkpoint.parent)
+    bundle = options.bundle or _bundle_of(options.checkpoint)
     texts = _texts(bundle, found, sha256, scores, options)
     texts = self_contained(texts, found.config) if options.self_contained else with_pins(texts, found.config)
     files = {name: text.encode() for name, text in texts.items()}
@@ -74,12 +74,15 @@ def _scores(folder: Path, sha256: str, checkpoint: Path) -> Evaluation:
     if evaluation is None:
         raise ConfigError(f"evaluation {folder} has no {METRICS_NAME}: name the output folder of mose-med evaluate")
     if evaluation.checkpoint_sha256 != sha256:
-        raise ConfigError(f"evaluation {folder} is of another checkpoint than {checkpoint}: evaluate this one")
+        raise ConfigError(f"evaluation {folder} belongs to another checkpoint than {checkpoint}: evaluate this one")
     return evaluation
 
 
-def _trained_bundle(training: Path) -> str:
-    record = training / OPTIONS_NAME
+def _bundle_of(checkpoint: Path) -> str:
+    """That of the checkpoint, if it is a bundle; else that of its training, and lidc if both are unknown."""
+    if checkpoint.is_dir() or checkpoint.suffix == ".zip":
+        return named_bundle(checkpoint)
+    training, record = checkpoint.parent, checkpoint.parent / OPTIONS_NAME
     if not (training / CONFIG_NAME).is_file() or not record.is_file():
         return "lidc"
     return str(json.loads(record.read_text(encoding="utf-8")).get("bundle", "lidc"))

@@ -75,7 +75,7 @@ def model_card(
         checkpoint: the weights.
         sha256: of the checkpoint file they were taken from.
         evaluation: their scores, if there are any.
-        self_contained: whether the bundle brings the modules of mose_med along.
+        self_contained: whether the bundle contains the modules of mose_med.
     """
     scores = markdown_table(evaluation) if evaluation is not None else f"{_NO_SCORES}\n"
     usage = f"{_MONAI.format(needs=_NEEDS_MONAI if self_contained else _NEEDS_MOSE_MED)}\n{_use(checkpoint)}"

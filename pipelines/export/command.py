@@ -1,4 +1,4 @@
-"""``mose-med export``: models and data in the form that other programs take."""
+"""``mose-med export``: models and data for other programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Add the group and its commands."""
-    group = typer.Typer(no_args_is_help=True, help="Write models and data in the form that other programs take.")
+    group = typer.Typer(no_args_is_help=True, help="Write models and data for other programs.")
     app.add_typer(group, name="export")
     command(
         group,
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def bundle(options: ExportBundleOptions) -> dict[str, Any]:
-    """A trained model as one zip: weights, TorchScript that needs PyTorch alone, configs, model card, SHA-256."""
+    """A trained model as one zip: weights, TorchScript that needs only PyTorch, configs, model card, SHA-256."""
     from pipelines.export.bundle import export_bundle
 
     return {"bundle": export_bundle(options)}

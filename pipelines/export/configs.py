@@ -57,20 +57,25 @@ def config_texts(bundle: str, model: ModelConfig, trained: Mapping[str, Any] | N
     return texts
 
 
-def named_bundle(archive: Path) -> str:
-    """Which of this project's bundles an exported one belongs to, by the name in its metadata.
+def named_bundle(bundle: Path) -> str:
+    """The bundle of this project that one in a zip file or a folder belongs to, by the name in its metadata.
 
     Raises:
         ConfigError: if it is none of them.
         DataError: if the zip file cannot be read.
     """
-    with named_zip_errors(f"bundle {archive} cannot be read"), zipfile.ZipFile(archive) as content:
-        members = [name for name in content.namelist() if name.endswith(f"/configs/{_METADATA}")]
-        names = [json.loads(content.read(member)).get("name") for member in members]
+    names = [json.loads(text).get("name") for text in _metadata_of(bundle)]
     for path in sorted(Path(str(files("configs"))).glob(f"*/configs/{_METADATA}")):
         if json.loads(path.read_text(encoding="utf-8"))["name"] in names:
             return path.parents[1].name
-    raise ConfigError(f"bundle {archive} does not say which bundle it belongs to: name it with --bundle")
+    raise ConfigError(f"bundle {bundle} does not name its bundle: pass --bundle")
+
+
+def _metadata_of(bundle: Path) -> list[bytes]:
+    if bundle.is_dir():
+        return [path.read_bytes() for path in bundle.glob(f"configs/{_METADATA}")]
+    with named_zip_errors(f"bundle {bundle} cannot be read"), zipfile.ZipFile(bundle) as content:
+        return [content.read(name) for name in content.namelist() if name.endswith(f"/configs/{_METADATA}")]
 
 
 def bundle_metadata(bundle: str, model: ModelConfig) -> dict[str, Any]:
@@ -119,7 +124,7 @@ def model_settings(model: ModelConfig) -> dict[str, Any]:
 
 
 def _code(values: Any) -> Iterator[str]:
-    """Names and texts of nested plain values that MONAI would give a meaning."""
+    """Names and texts of nested plain values that MONAI would interpret."""
     if isinstance(values, str) and values.startswith(_SIGNS):
         yield values
     elif isinstance(values, Mapping):
@@ -130,7 +135,7 @@ def _code(values: Any) -> Iterator[str]:
 
 
 def _without_overlay(config: dict[str, Any], base: Mapping[str, Any], path: Path) -> None:
-    """Take out again what an overlay has put in: it is a file of its own in the bundle."""
+    """Remove what an overlay has added: it is a separate file of the bundle."""
     overlay: dict[str, Any] = ConfigParser.load_config_file(str(path))
     for name, value in overlay.items():
         if name.startswith("+"):

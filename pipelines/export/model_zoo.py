@@ -1,4 +1,4 @@
-"""What MONAI's model zoo asks of a bundle besides: pinned packages, files over 25 MB elsewhere, no package of ours.
+"""What MONAI's model zoo also requires of a bundle: pinned packages, files over 25 MB elsewhere, no package of ours.
 
 The zoo's checks run on Python 3.10, so that the pins of a bundle for it are the last versions for that Python.
 """
@@ -31,9 +31,9 @@ LARGE_FILES_NAME = "large_files.yml"
 _MOST_BYTES = 25 * 10**6  # that the zoo takes into its repository
 _METADATA = "configs/metadata.json"
 _DISTRIBUTION = "mose-med"
-#: What MONAI's own commands import for these config files, and to load images, besides what mose_med does.
+#: What MONAI's own commands import for these config files, and to load images, in addition to mose_med's imports.
 _OF_MONAI = frozenset({"fire", "ignite", "jsonschema", "nibabel", "pydicom", "yaml"})
-#: Packages that the metadata pin by keys of their own.
+#: Packages that the metadata pin by their own keys.
 _PINNED_ELSEWHERE = frozenset({"monai", "torch", "numpy"})
 #: Last versions for Python 3.10, of packages whose later ones need a later Python.
 _LAST_OF_3_10 = {"numpy": "2.2.6", "scipy": "1.15.3"}
@@ -47,7 +47,7 @@ def with_pins(texts: Mapping[str, str], model: ModelConfig) -> dict[str, str]:
 
 
 def self_contained(texts: Mapping[str, str], model: ModelConfig) -> dict[str, str]:
-    """Files of a bundle that brings the modules of mose_med along; without overlays and tracking, which name more.
+    """Files of a bundle that contains the modules of mose_med; without overlays and tracking, which name more.
 
     Raises:
         ConfigError: if the network is of another package.
@@ -55,7 +55,9 @@ def self_contained(texts: Mapping[str, str], model: ModelConfig) -> dict[str, st
     kept = _of_monai(texts)
     place = network_class(model.network_name).__module__
     if place.partition(".")[0] != OWN_PACKAGE:
-        raise ConfigError(f"network {model.network_name} is of {place}: a self-contained bundle brings mose_med alone")
+        raise ConfigError(
+            f"network {model.network_name} is of {place}: a self-contained bundle contains only modules of mose_med"
+        )
     copies = vendored(_names(kept, model), __version__)
     pins = _pins(copies.packages) | {name: _LAST_OF_3_10[name] for name in _LAST_OF_3_10 if name in copies.packages}
     pins.pop("numpy", None)
@@ -71,7 +73,7 @@ def large_files(files: Mapping[str, bytes], url: str) -> dict[str, bytes]:
         url: of the folder where they will be, each by its name.
 
     Raises:
-        ConfigError: if the address is none.
+        ConfigError: if the address is invalid.
     """
     if not url.startswith(("https://", "http://")):
         raise ConfigError(f"large-files must be the address of a folder, https://..., got {url!r}")
@@ -102,14 +104,14 @@ def _configs(texts: Iterable[str]) -> list[str]:
 
 
 def _names(texts: Mapping[str, str], model: ModelConfig) -> set[str]:
-    """Of mose_med, in the config files and behind the name of the network."""
+    """Names of mose_med in the config files, and that of the network."""
     network = network_class(model.network_name)
     own = f"{network.__module__}.{network.__qualname__}"
     return named_in([*(texts[name] for name in _configs(texts)), own])
 
 
 def _pins(packages: Iterable[str]) -> dict[str, str]:
-    """Installed version of every package that is neither Python's own nor pinned elsewhere, by what pip calls it."""
+    """Installed version of every package that is neither in Python nor pinned elsewhere, by its name in pip."""
     wanted = {*packages, *_OF_MONAI} - set(sys.stdlib_module_names) - _PINNED_ELSEWHERE
     known = packages_distributions()
     names = {known[name][0] for name in wanted if name in known}

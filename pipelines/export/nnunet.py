@@ -1,4 +1,4 @@
-"""``mose-med export nnunet``: a datalist in nnU-Net's raw layout, one consensus mask an image.
+"""``mose-med export nnunet``: a datalist in nnU-Net's raw layout, one consensus mask per image.
 
 ``imagesTr/<case>_0000.nii.gz`` and ``labelsTr/<case>.nii.gz`` hold the training and the validation part, ``imagesTs``
 and ``labelsTs`` the test part, ``dataset.json`` is nnU-Net's, and ``splits_final.json`` (to be put into its folder of
@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 from data_prep.consensus import ConsensusMethod, majority, staple
 from mose_med.data.datalist import PARTS, DatalistEntry, load_datalist
 from mose_med.errors import ConfigError, DataError
+from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
 from mose_med.io.nifti.damaged import named_nifti_errors
 from mose_med.io.nifti.images import write_nifti
 from mose_med.io.volumes import Volume, read_volume
-from mose_med.provenance import file_sha256
 from pipelines.common.runs.content import Content, claim_with_content
-from pipelines.common.runs.run_lock import only_run
 from pipelines.export.options import ExportNnunetOptions
 from pipelines.prepare.folder import progress_bar, written_whole
 
@@ -47,7 +47,7 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
         The output folder.
 
     Raises:
-        ConfigError: if the datalist, an option or the output folder does not fit.
+        ConfigError: if the datalist, an option or the output folder is not suitable.
         DataError: if an image cannot be read.
     """
     datalist = load_datalist(options.datalist)
@@ -58,7 +58,7 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
     content_of_input = Content.of_datalist(options.output_dir, {"": datalist}, PARTS)
     claimed_before = claim_with_content(options.output_dir, record, content_of_input, overwrite=options.overwrite)
     if claimed_before and (options.output_dir / _CONTENT_NAME).is_file():
-        logger.info("%s is exported already", options.output_dir)
+        logger.info("%s is already exported", options.output_dir)
         return options.output_dir
     with written_whole(options.output_dir, anew=options.overwrite) as folder, progress_bar(options.quiet) as progress:
         content_of_input.note(folder)

@@ -32,10 +32,10 @@ class ExportBundleOptions:
     ] = None
     bundle: BundleOfModel = None
     self_contained: Annotated[
-        bool, Option("Bring the modules of mose_med that the configs name along: it runs without mose_med.")
+        bool, Option("Include the modules of mose_med that the configs name: it runs without mose_med.")
     ] = False
     large_files: Annotated[
-        str | None, Option("Address of the folder where files over 25 MB will be, for the zoo's large_files.yml.")
+        str | None, Option("URL of the folder for files over 25 MB, for the zoo's large_files.yml.")
     ] = None
     overwrite: Overwrite = False
     quiet: Quiet = False
@@ -43,13 +43,13 @@ class ExportBundleOptions:
 
 @dataclass(frozen=True)
 class ExportNnunetOptions:
-    """What is exported. Raters of weight 0 have no say; others count by weight in a majority, and alike in STAPLE."""
+    """What is exported. Raters of weight 0 do not count; others count by weight in a majority, and alike in STAPLE."""
 
     datalist: Datalist
     output_dir: OutputDir
-    consensus: Annotated[Literal["majority", "staple"], Option("How one mask is made of those of all raters.")] = (
-        "majority"
-    )
+    consensus: Annotated[
+        Literal["majority", "staple"], Option("How the masks of all raters are combined into one.")
+    ] = "majority"
     channel: Annotated[str, Option("Name of the image channel; nnU-Net treats CT by HU.")] = "CT"
     overwrite: Overwrite = False
     quiet: Quiet = False

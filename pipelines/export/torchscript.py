@@ -1,9 +1,9 @@
-"""The network of a checkpoint as TorchScript that needs PyTorch alone, with the same bytes for the same weights.
+"""The network of a checkpoint as TorchScript that needs only PyTorch, with the same bytes for the same weights.
 
-``python -m pipelines.export.torchscript CHECKPOINT TARGET METADATA``: a process of its own, since PyTorch numbers the
+``python -m pipelines.export.torchscript CHECKPOINT TARGET METADATA``: a separate process, since PyTorch numbers the
 classes that a process has scripted, and the numbers end up in the file. So does the order of Python's sets, which is
 why the process has a fixed hash seed, and so would the paths of the source files, which is why debug records are
-dropped. The module is not frozen: freezing folds constants now one way, now another.
+dropped. The module is not frozen: freezing is not deterministic.
 """
 
 from __future__ import annotations

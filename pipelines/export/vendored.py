@@ -1,7 +1,7 @@
 """The modules of mose_med that config files name, as a package ``scripts`` of a bundle that needs no mose_med.
 
-A module comes with all that it imports of mose_med, and keeps its place: ``mose_med.data.dataset`` becomes
-``scripts.data.dataset``. The ``__init__`` of a package is left out, so that only what is used comes along: a name that
+A module is copied with all that it imports from mose_med, and keeps its path: ``mose_med.data.dataset`` becomes
+``scripts.data.dataset``. The ``__init__`` of a package is left out, so that only what is used is copied: a name that
 it hands on is imported from the module that defines it.
 """
 
@@ -127,7 +127,7 @@ def _import_line(module: str, name: str, asname: str | None = None) -> str:
 
 
 def _import_of_config(module: str, name: str) -> str:
-    """MONAI takes a name from a package as it is, and imports no module of it that the package has not imported."""
+    """MONAI takes a name from an imported package, and does not import further modules of it."""
     found, attribute = _defined(f"{module}.{name}")
     return _import_line(module, name) if attribute else f"import {_renamed(found)} as {name}"
 

@@ -1,4 +1,4 @@
-"""One case, from what it names to its folder: read, infer, write.
+"""One case, from its input to its folder: read, infer, write.
 
 ``run_case`` is what every way of running calls: the command for one study, a process of the machine, an actor of a
 Ray cluster. Given the same request, weights, device and threads it writes the same bytes, ``run.json`` apart.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mose_med import __version__
 from mose_med.api.case import Case
 from mose_med.api.model import Model
-from mose_med.api.reading import CaseInput, CaseRequest, read_case
+from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
 from mose_med.case_maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError
@@ -31,7 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class CaseOutcome(NamedTuple):
-    """What became of a case; small and picklable.
+    """The outcome of a case; small and picklable.
 
     Attributes:
         case: its name.
@@ -49,22 +49,22 @@ class CaseOutcome(NamedTuple):
 
 
 def run_case(model: Model, request: CaseRequest, destination: Destination, stages: Stages) -> CaseOutcome:
-    """Read, infer and write one case; ``stages`` tells how far it came, also after an error.
+    """Read, infer and write one case; ``stages`` records the progress, also after an error.
 
     Raises:
         ConfigError: if the case is there with another request.
         DataError: if the study or the nodule list cannot be used.
-        GeometryError: if the geometry of the study does not fit.
+        GeometryError: if the geometry of the study is not supported.
     """
     with stages.enter("read"):
-        read = read_case(request)
+        read = model.read(request)
     return finish_case(model, request, read, destination, stages)
 
 
 def finish_case(
     model: Model, request: CaseRequest, read: CaseInput, destination: Destination, stages: Stages
 ) -> CaseOutcome:
-    """Infer and write a case that was read, unless it is there already and may stay.
+    """Infer and write a case that was read, unless it exists and may stay.
 
     Raises:
         ConfigError: if the case is there with another request and may not be replaced.
@@ -74,7 +74,7 @@ def finish_case(
     wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
     resumed = not destination.overwrite and _is_done(store, case, wanted)
     if resumed:
-        _LOGGER.info("%s is done already", case)
+        _LOGGER.info("%s is already done", case)
     else:
         with stages.enter("infer"), _named_memory_errors(request):
             inferred = model.infer_input(request, read, stages)
@@ -85,7 +85,7 @@ def finish_case(
 
 
 def _is_done(store: ResultStore, case: str, wanted: dict[str, Any]) -> bool:
-    """Whether the case is there as wanted: the same request, options and weights; another is refused."""
+    """Whether the case exists as requested: the same request, options and weights; another is refused."""
     record = store.read(f"{case}/{PROVENANCE_NAME}")
     if record is None:
         return False
@@ -96,11 +96,11 @@ def _is_done(store: ResultStore, case: str, wanted: dict[str, Any]) -> bool:
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
-    """How a case differs from what is wanted; of a case of another version, which was accepted, where both tell."""
+    """How a case differs from what is wanted; for an accepted case of another version, only in what both record."""
     made_by, request = found["versions"]["mose-med"], wanted["request"]
     for name in request if made_by == __version__ else request.keys() & found["request"]:
         if found["request"].get(name) != request[name]:
-            return f"was made with another {name}"
+            return f"was made with a different {name}"
     options = found["options"] | {"version": made_by}
     return differing_option(options, options_record(wanted["options"]), accept_version=True)
 
@@ -119,4 +119,4 @@ def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any]
             inferred.write_files(folder, case)
     except FileExistsError as error:
         if not _is_done(store, case, wanted):
-            raise ConfigError(f"a folder {case} that no run made is in the way: remove it") from error
+            raise ConfigError(f"the output has a folder {case} that no run made: remove it") from error

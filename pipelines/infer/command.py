@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
 def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
     """Every plausible outline of the lesions with its probability, as NIfTI on the study's own grid.
 
-    Lesions are those of --nodules, or else what is found in the lungs.
+    Lesions are those of --nodules; without it, the lungs are searched.
 
     Give one INPUT, a study of an archive with --dicomweb, or many cases with --input-dir or --manifest. The same
     command resumes where it stopped.
@@ -57,7 +57,7 @@ def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
 
 
 def _chosen(given: dict[str, Any]) -> type:
-    """One study, many, or only a look at the series; what does not go with that is refused."""
+    """One study, many, or only a list of the series; options that do not apply are refused."""
     if "list_series" in given:
         return ListSeriesOptions
     if "output_dir" not in given:
@@ -66,16 +66,18 @@ def _chosen(given: dict[str, Any]) -> type:
     if len(inputs) != 1:
         raise ConfigError("give exactly one of INPUT, --dicomweb, --input-dir and --manifest")
     if {"nodules", "region"} <= given.keys():
-        raise ConfigError("--region says where to look without a nodule list, got --nodules too: give one of them")
+        raise ConfigError("--region applies only without a nodule list, got --nodules too: give one of them")
     if inputs & {"input_dir", "manifest"}:
         for name in ("study", "ca_bundle"):
             if name in given:
-                raise ConfigError(f"--{name.replace('_', '-')} goes with --dicomweb URL, got {given[name]} without it")
+                raise ConfigError(f"--{name.replace('_', '-')} needs --dicomweb URL, got {given[name]} without it")
         if "profile" in given:
-            raise ConfigError("--profile goes with one INPUT: of many, the run.json of each case has the same")
-        refuse_others(given, CohortOptions, "goes with one INPUT: give it by case, in the manifest's column {name}")
+            raise ConfigError("--profile applies only to one INPUT: for many, see the run.json of each case")
+        refuse_others(
+            given, CohortOptions, "applies only to one INPUT: give it for each case, in column {name} of the manifest"
+        )
         return CohortOptions
-    refuse_others(given, InferOptions, "goes with --input-dir or --manifest, not with one INPUT")
+    refuse_others(given, InferOptions, "applies only to --input-dir or --manifest, not to one INPUT")
     if "dicomweb" in given:
         given.setdefault("dicom_seg", True)
     return InferOptions

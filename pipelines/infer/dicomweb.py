@@ -30,7 +30,7 @@ def open_archive(url: str, ca_bundle: Path | None = None, environment: Mapping[s
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
-        ConfigError: if the URL or the bundle does not fit, or one of user and password is missing.
+        ConfigError: if the URL or the CA bundle is invalid, or one of user and password is missing.
     """
     from mose_med.io.dicom.web import Archive
 
@@ -58,7 +58,7 @@ def retrieved_study(archive: Archive, study_uid: str, series_uid: str | None = N
     """The CT series of a study, or one of them, in a folder that only this user may read and that is then removed.
 
     Raises:
-        ConfigError: if a UID is none, or there is no such CT series.
+        ConfigError: if a UID is invalid, or there is no such CT series.
         DataError: if the study cannot be retrieved.
     """
     with tempfile.TemporaryDirectory(prefix="mose-med-") as name:

@@ -13,12 +13,12 @@ from mose_med.lesion_rules import LESIONS_NAME
 __all__ = ["lesion_line", "say_lesions"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Lesions that are told one by one.
+#: Lesions that are listed one by one.
 _MOST_LINES = 10
 
 
 def say_lesions(folder: Path) -> None:
-    """Tell the log the lesions of a finished case, and last its folder."""
+    """Log the lesions of a finished case, and last its folder."""
     lesions = json.loads((folder / LESIONS_NAME).read_text(encoding="utf-8"))["lesions"]
     for lesion in lesions[:_MOST_LINES]:
         _LOGGER.info("%s", lesion_line(lesion))
@@ -35,7 +35,7 @@ def lesion_line(lesion: Mapping[str, Any]) -> str:
         >>> lesion_line({"lesion": 1, "nodule_id": "a", "volume_ml": volume, "p_empty": 0.1})
         'lesion 1 (a): 0.500 ml (0.250 to 0.750), no lesion with probability 0.10'
     """
-    volume, name = lesion["volume_ml"], lesion.get("nodule_id")
-    named = f" ({name})" if name else ""
+    volume, names = lesion["volume_ml"], [lesion[key] for key in ("nodule_id", "class") if lesion.get(key)]
+    named = f" ({', '.join(names)})" if names else ""
     spread = f"{volume['mean']:.3f} ml ({volume['p05']:.3f} to {volume['p95']:.3f})"
     return f"lesion {lesion['lesion']}{named}: {spread}, no lesion with probability {lesion['p_empty']:.2f}"

@@ -40,11 +40,10 @@ class InferOptions(ResultOptions):
     output_dir: Annotated[
         Path,
         Option(
-            "Folder for everything that is written.",
+            "Folder for all output, required except with --list-series. For many cases it may be a URL.",
             typed=str,
             parse=Path,
             metavar="FOLDER or URL",
-            default_text="required; a URL for many cases",
         ),
     ]
     checkpoint: ShippedOrCheckpoint = None
@@ -55,8 +54,16 @@ class InferOptions(ResultOptions):
             "segmentation of 3D Slicer; label map; folder of TotalSegmentator; DICOM SEG or RTSTRUCT."
         ),
     ] = None
+    channels: Annotated[
+        tuple[Path, ...],
+        Option(
+            "File of a further channel of INPUT, on its grid; may be repeated. One NIfTI file may hold all channels.",
+            name="channel",
+            panel=READING_PANEL,
+        ),
+    ] = ()
     lung_mask: Annotated[
-        Path | None, Option("Volume that is not 0 in the lungs of INPUT.", default_text="found by threshold")
+        Path | None, Option("Lung mask of INPUT: a volume, nonzero in the lungs.", default_text="found by threshold")
     ] = None
     series: Series = None
     dicomweb: Dicomweb = None
@@ -64,7 +71,7 @@ class InferOptions(ResultOptions):
     ca_bundle: CaBundle = None
     device: Device = "auto"
     threads: Threads = None
-    profile: Annotated[bool, Option("Show where the time went, as run.json tells it.")] = False
+    profile: Annotated[bool, Option("Show the time of each step, as in run.json.")] = False
     quiet: Quiet = False
     overwrite: Overwrite = False
     accept_version: AcceptVersion = False
@@ -83,10 +90,12 @@ class InferOptions(ResultOptions):
             raise ConfigError("--dicomweb needs the study to infer: pass --study UID, its StudyInstanceUID")
         for option, value in (("--study", self.study), ("--ca-bundle", self.ca_bundle)):
             if value is not None and self.dicomweb is None:
-                raise ConfigError(f"{option} goes with --dicomweb URL, got {value} without it")
+                raise ConfigError(f"{option} needs --dicomweb URL, got {value} without it")
+        if self.channels and self.source is None:
+            raise ConfigError("--channel applies only to INPUT, got --dicomweb: DICOM has one channel")
         if self.lung_mask is not None and (self.nodules is not None or self.region != "lungs"):
             other = "--nodules" if self.nodules is not None else f"--region {self.region}"
-            raise ConfigError(f"--lung-mask goes with --region lungs, got {other}: give one of them")
+            raise ConfigError(f"--lung-mask applies only to --region lungs, got {other}: give one of them")
 
 
 @dataclass(frozen=True)

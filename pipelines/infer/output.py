@@ -1,7 +1,7 @@
-"""The output that runs of ``mose-med infer`` share: who may claim it, with which key, and who tidies it.
+"""The output that runs of ``mose-med infer`` share: its claim, its key, and its cleaning up.
 
 One study, a cohort and a shard do the same: they take part in the output folder, and claim it, enter cases into
-the map, write tables and clean up under its lock (:mod:`pipelines.common.runs.run_lock`).
+the map, write tables and clean up under its lock (:mod:`mose_med.files.run_lock`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import PLACE_NAME, RunLock, taking_part
 from pipelines.common.case_names import KEY_NAME, PRIVATE_NAME, case_key, has_case_key
 from pipelines.common.runs.run_folder import KEY_ID, OPTIONS_NAME
-from pipelines.common.runs.run_lock import PLACE_NAME, RunLock, taking_part
 from pipelines.infer.store import FolderStore, ResultStore, open_store
 
 __all__ = ["Output", "claimed_output", "require_key"]
@@ -59,8 +59,8 @@ def claimed_output(
         home: folder that has ``private/``.
         options: that all cases have in common.
         overwrite: empty an output that was made with other options; one of the same options stays.
-        accept_version: go on in an output that another version made.
-        keep_claim: of an output that was new, if this run fails before anything was done there.
+        accept_version: continue in an output that another version made.
+        keep_claim: keep the claim of a new output if this run fails before anything was done there.
 
     Raises:
         ConfigError: if the output holds results of other options or of another key, or may not be emptied now.
@@ -101,7 +101,7 @@ def require_key(store: ResultStore, home: Path) -> None:
     if not same:
         raise ConfigError(
             f"output {store} names its cases with a key that {home / PRIVATE_NAME} does not have: pass the "
-            "--private-dir of the runs before, or name another output"
+            "--private-dir of earlier runs, or name another output"
         )
 
 
@@ -123,7 +123,7 @@ def _claim(
 
 
 def _record_key(store: ResultStore, key: bytes) -> None:
-    """Record which key names the cases, without telling it."""
+    """Record which key names the cases, without revealing it."""
     record = _recorded(store)
     if KEY_ID not in record:
         store.write(OPTIONS_NAME, (json.dumps(record | {KEY_ID: _key_id(key)}, indent=2) + "\n").encode())
@@ -139,7 +139,7 @@ def _key_id(key: bytes) -> str:
 
 
 def _withdraw(folder: Path, runs: RunLock) -> None:
-    """Take back the claim of a folder where no other run is, and nothing was done by any."""
+    """Remove the claim of a folder if no other run is there and none has done anything."""
     private = folder / PRIVATE_NAME
     claim = [folder / OPTIONS_NAME, private / KEY_NAME]
     with contextlib.suppress(OSError), runs.locked() as alone:

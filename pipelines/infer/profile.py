@@ -1,4 +1,4 @@
-"""Where the time of a case went, as ``run.json`` tells it: the table of ``mose-med infer --profile``."""
+"""Time of a case by stage, from ``run.json``: the table of ``mose-med infer --profile``."""
 
 from __future__ import annotations
 

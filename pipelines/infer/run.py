@@ -1,6 +1,6 @@
 """``mose-med infer``: from a CT study to a folder with the distributions of its lesions.
 
-Nothing but ``private/`` says whose study it was or where it lay.
+Only ``private/`` records whose study it was and where it came from.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mose_med.api.model import load_model
-from mose_med.api.reading import CaseRequest, read_case
+from mose_med.api.reading import CaseRequest
 from mose_med.api.stages import Stages
 from mose_med.dicom_kinds import dicom_files
 from pipelines.common.case_names import record_case
@@ -48,9 +48,9 @@ def infer(options: InferOptions) -> InferResult:
     archive are stored there last, when the folder is whole: run again, the command stores them again.
 
     Raises:
-        ConfigError: if an option does not fit, or the output folder holds results of other options.
+        ConfigError: if an option is invalid, or the output folder holds results of other options.
         DataError: if the input, the nodule list or the checkpoint cannot be used.
-        GeometryError: if the geometry of the input does not fit.
+        GeometryError: if the geometry of the input is not supported.
     """
     start_s = round(time.process_time(), 3)
     stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))
@@ -67,10 +67,11 @@ def infer(options: InferOptions) -> InferResult:
             options.result_options(),
             lung_mask=options.lung_mask,
             acquisition=options.acquisition,
+            channels=options.channels,
             origin=f"{options.dicomweb}/studies/{options.study}" if options.dicomweb else None,
         )
         with stages.enter("read"):
-            read = read_case(request)
+            read = model.read(request)
     out = options.output_dir
     folder_options = options.folder_options(model.weights_sha256)
     with claimed_output(
@@ -97,7 +98,7 @@ def infer(options: InferOptions) -> InferResult:
 
 @contextmanager
 def _study(options: InferOptions, archive: Archive | None) -> Iterator[Path]:
-    """Where the study is to be read from."""
+    """The source that the study is read from."""
     if archive is None or options.study is None:
         yield options.source or Path()
         return

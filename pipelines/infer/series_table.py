@@ -1,4 +1,4 @@
-"""The table of ``mose-med infer --list-series``; it says nothing of whose the series are."""
+"""The table of ``mose-med infer --list-series``; it does not identify the patient."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def print_series(
         DataError: if it has no CT, or files that cannot be used.
     """
     if is_volume(source):
-        raise ConfigError(f"--list-series goes with a DICOM folder or zip, got the volume {source}")
+        raise ConfigError(f"--list-series applies only to a DICOM folder or zip, got the volume {source}")
     table = Table(*_COLUMNS, box=None, pad_edge=False)
     found = list(list_series(source, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt))
     for summary in found:

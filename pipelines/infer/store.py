@@ -1,8 +1,8 @@
-"""Where folders of cases go: a folder, or a place that fsspec reaches (``s3://``, ``gs://``, ``memory://``).
+"""Destination of case folders: a folder, or a location that fsspec reaches (``s3://``, ``gs://``, ``memory://``).
 
-A case is there whole or not at all. In a folder it is written under a temporary name and renamed. Object storage has no
+A case is complete or absent. In a folder it is written under a temporary name and renamed. Object storage has no
 renaming: a case's files are uploaded one by one, each whole, and ``provenance.json`` last; a case without it counts as
-not there, and is uploaded anew.
+not there, and is uploaded again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TEMPORARY_SUFFIX = ".tmp"
 
 
 class Destination(NamedTuple):
-    """Where folders of cases go; picklable.
+    """Destination of case folders; picklable.
 
     Attributes:
         location: a folder or a URL.
@@ -251,7 +251,7 @@ class UrlStore(ResultStore):
         return False
 
     def _empty(self) -> None:
-        """Remove all but the record, which meanwhile says that nothing here is whole any more."""
+        """Remove all but the record, which meanwhile marks the output as incomplete."""
         self.write(OPTIONS_NAME, json.dumps(EMPTYING).encode())
         others = [path for path in self._files.find(self._root) if path != f"{self._root}/{OPTIONS_NAME}"]
         if others:
@@ -294,7 +294,7 @@ class UrlStore(ResultStore):
             self._files.invalidate_cache()
             if self._files.exists(self._marker(case)):
                 if not overwrite:
-                    raise FileExistsError(errno.EEXIST, "the case is there already", case)
+                    raise FileExistsError(errno.EEXIST, "the case already exists", case)
                 self.remove(case)
             names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
             for name in sorted(names, key=lambda name: (name == PROVENANCE_NAME, name)):

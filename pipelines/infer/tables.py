@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -11,6 +9,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from mose_med.case_maps import PROVENANCE_NAME
+from mose_med.files.csv_files import csv_text
 from mose_med.lesion_rules import LESIONS_NAME
 from pipelines.common.case_names import CASE_MAP_COLUMNS
 from pipelines.common.runs.run_folder import OPTIONS_NAME
@@ -26,7 +25,7 @@ _QUEUE_COLUMNS = ("rank", "case", "uncertainty", "presence_entropy_nats", "entro
 
 
 class FailedCase(NamedTuple):
-    """A case that could not be inferred, as ``failed.csv`` tells it: nothing here says whose it is."""
+    """A case that could not be inferred, as in ``failed.csv``: nothing here identifies the patient."""
 
     case: str
     stage: str
@@ -76,23 +75,23 @@ def write_tables(
 ) -> None:
     """Write ``summary.csv`` and ``queue.csv`` of all cases that are there, and ``failed.csv``.
 
-    The summary tells whose a case is where its provenance does.
+    The summary identifies the patient only where the provenance does.
 
-    ``summary.csv`` has a row a lesion, sorted by case and lesion. ``queue.csv`` has a row a case, the most uncertain
-    first; a case is as uncertain as its most uncertain lesion.
+    ``summary.csv`` has a row per lesion, sorted by case and lesion. ``queue.csv`` has a row per case, the most
+    uncertain first; a case is as uncertain as its most uncertain lesion.
 
     Args:
         store: that has the cases.
         failed: rows of ``failed.csv``.
         cases: of these alone; None for all that are there.
-        suffix: of the names of the tables, where a run writes tables of its own.
+        suffix: of the names of the tables, if a run writes its own.
     """
     names = [case for case in store.cases() if cases is None or case in cases]
     sources = _sources(store, names)
     entries: list[_QueueEntry] = []
     rows = _summary_rows(store, names, sources, entries)
     first = next(rows, None)
-    columns = _summary_columns(len(first["expert_probs"]) if first else 0)
+    columns = _summary_columns(first or {})
     if sources:
         columns[1:1] = _SOURCE_COLUMNS
     _write_csv(store, f"summary{suffix}.csv", columns, chain([first] if first else [], rows))
@@ -118,7 +117,7 @@ def _lesions(store: ResultStore, names: list[str]) -> Iterator[tuple[str, list[d
 
 
 def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
-    """Whose the cases are, by case; nothing unless the options say to tell it."""
+    """The patients of the cases; nothing unless the options ask for them."""
     options = json.loads(store.read(OPTIONS_NAME) or b"{}")
     if not options.get("keep_identity"):
         return {}
@@ -126,16 +125,19 @@ def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
     return {case: record["source"] for case, record in records.items()}
 
 
-def _summary_columns(num_experts: int) -> list[str]:
-    experts = range(1, num_experts + 1)
+def _summary_columns(lesion: Mapping[str, Any]) -> list[str]:
+    """Columns of a table, by the first lesion in it."""
+    number = len(lesion.get("expert_probs", ()))
+    experts = range(1, number + 1) if number > 1 else ()
     return [
         "case",
         *_LESION_COLUMNS,
+        *(["class"] if "class" in lesion else []),
         *(f"volume_{name}_ml" for name in _VOLUME_COLUMNS),
         *(f"volume_expert-{k}_ml" for k in experts),
         *(f"expert-{k}_prob" for k in experts),
         *Uncertainty._fields,
-        "entropy_between_experts_nats",
+        *(["entropy_between_experts_nats"] if number != 1 else []),
         "touches_edge",
         "same_as_lesion",
     ]
@@ -157,8 +159,4 @@ def _queue_rows(entries: Iterable[_QueueEntry]) -> Iterator[dict[str, Any]]:
 
 
 def _write_csv(store: ResultStore, name: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    store.write(name, text.getvalue().encode())
+    store.write(name, csv_text(columns, ([row.get(column, "") for column in columns] for row in rows)).encode())

@@ -1,4 +1,4 @@
-"""What ``mose-med info`` tells: the installation, and the commands as they are declared."""
+"""What ``mose-med info`` prints: the installation, and the commands as they are declared."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ _PACKAGES = ("torch", "monai", "numpy", "nibabel", "pydicom", "SimpleITK", "pyto
 
 def describe() -> dict[str, Any]:
     """Everything, by topic, in plain types."""
-    from pipelines.cli import app
+    from pipelines.cli import app, commands_in_order
 
+    order = commands_in_order()
     return {
         "version": __version__,
         "python": platform.python_version(),
@@ -41,7 +42,7 @@ def describe() -> dict[str, Any]:
             "bundles": list(bundle_names()),
             "shipped": {"bundle": SHIPPED_BUNDLE, "sha256": weights_sha256(shipped_bundle())},
         },
-        "commands": dict(_commands(app)),
+        "commands": dict(sorted(_commands(app), key=lambda item: order.index(item[0].partition(" ")[0]))),
     }
 
 

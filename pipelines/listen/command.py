@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def listen(options: ListenOptions) -> None:
-    """A DICOM node: CT studies come in by C-STORE, are inferred, and SEG and SR go out.
+    """A DICOM node: receives CT studies by C-STORE, infers them, and sends SEG and SR.
 
     It runs until it is stopped. The same command resumes with the studies that it has received.
     """

@@ -1,9 +1,9 @@
-"""When a study has come whole: DICOM has no word for it, so the rule is made of what can be seen.
+"""Decides when a study is complete: DICOM does not say so, so the rule uses what can be observed.
 
 A study is complete once nothing of it has come for a quiet time, and no association is open that sent an object of it
 last. A modality may thus send a study over several associations, one after another or side by side, and may pause
-within one. An association that goes on to another study no longer keeps the first waiting; its end begins the quiet
-time anew.
+within one. An association that moves on to another study no longer keeps the first waiting; its end begins the quiet
+time again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Association(Protocol):
 
 
 class Completion:
-    """Which studies are on their way.
+    """The studies that are being received.
 
     Args:
         quiet_s: time without an object after which a study is complete.
@@ -44,7 +44,7 @@ class Completion:
             self._sending[association] = study
 
     def take_complete(self) -> list[str]:
-        """Studies that are complete now; each is told once, until more of it comes."""
+        """Studies that are complete now; each is reported once, until more of it comes."""
         self._end_closed()
         limit = self._clock() - self._quiet_s
         held = {*self._sending.values()}

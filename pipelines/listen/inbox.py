@@ -1,4 +1,4 @@
-"""What comes in: objects are checked, kept on disk and counted, until their study is complete."""
+"""Received objects: checked, stored on disk and counted, until their study is complete."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TAGS = ["StudyInstanceUID", "SOPInstanceUID"]
 
 
 class QueueFullError(Exception):
-    """No more is taken: of a study, or at all."""
+    """The limit of a study or of the node is reached."""
 
 
 class Limits(NamedTuple):
-    """What is taken at most.
+    """Upper limits of what is accepted.
 
     Attributes:
         object_bytes: of one object.
@@ -63,7 +63,7 @@ class Inbox:
         """Keep an object, a whole DICOM file; it is on the disk when this returns.
 
         Raises:
-            DataError: if it does not say of which study it is.
+            DataError: if it does not name its study.
             QueueFullError: if a limit is reached.
         """
         study, instance = _named(content)
@@ -103,6 +103,6 @@ def _named(content: bytes) -> tuple[str, str]:
     except (InvalidDicomError, KeyError, ValueError, EOFError) as error:
         raise DataError(f"an object cannot be read ({type(error).__name__})") from error
     if not all(uids):
-        raise DataError("an object does not say of which study it is")
+        raise DataError("an object does not name its study")
     study, instance = map(Spool.name_of, uids)
     return study, instance

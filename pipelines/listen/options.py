@@ -1,4 +1,4 @@
-"""What ``mose-med listen`` is asked to do."""
+"""Options of ``mose-med listen``."""
 
 from __future__ import annotations
 
@@ -70,26 +70,24 @@ class ListenOptions:
 
     output_dir: OutputDir
     ae_title: Annotated[str, Option("AE title of this node.")] = "MOSE"
-    host: Annotated[str, Option("Address to listen on; 0.0.0.0 for all of this machine.")] = "127.0.0.1"
-    port: Annotated[int, Option("Port to listen on; 0 takes a free one.", at_least=0, at_most=65535)] = 11112
+    host: Annotated[str, Option("Address to listen on; 0.0.0.0 for all addresses of this machine.")] = "127.0.0.1"
+    port: Annotated[int, Option("Port to listen on; 0 chooses a free one.", at_least=0, at_most=65535)] = 11112
     allow_ae_title: Annotated[tuple[str, ...], Option("AE title of a node that may send; may be repeated.")] = ()
-    any_ae_title: Annotated[bool, Option("Every node may send.")] = False
+    any_ae_title: Annotated[bool, Option("Accept objects from any node.")] = False
     quiet_s: Annotated[
         float,
         Option("Seconds without an object after which a study is complete.", name="quiet_time", above=0),
     ] = 30.0
     send_to: Annotated[
-        tuple[str, ...], _Target("Node that gets the DICOM objects, AE@HOST:PORT; may be repeated.")
+        tuple[str, ...], _Target("Node that receives the DICOM objects, AE@HOST:PORT; may be repeated.")
     ] = ()
     dicomweb: Dicomweb = None
     ca_bundle: CaBundle = None
-    keep_hours: Annotated[float, Option("Hours that images are kept after results are made and sent.", at_least=0)] = (
-        24.0
-    )
+    keep_hours: Annotated[float, Option("Hours to keep images after results are made and sent.", at_least=0)] = 24.0
     max_object_mb: Annotated[int, _Limit("Largest object, in MB.", at_least=1)] = 256
-    max_study_objects: Annotated[int, _Limit("Objects of a study.", at_least=1)] = 10_000
-    max_queue_gb: Annotated[float, _Limit("All images that are kept, in GB.", above=0)] = 100.0
-    max_associations: Annotated[int, _Limit("Associations that are open at once.", at_least=1)] = 10
+    max_study_objects: Annotated[int, _Limit("Objects in one study.", at_least=1)] = 10_000
+    max_queue_gb: Annotated[float, _Limit("Total size of stored images, in GB.", above=0)] = 100.0
+    max_associations: Annotated[int, _Limit("Concurrent associations.", at_least=1)] = 10
     checkpoint: ShippedOrCheckpoint = None
     samples: Samples = 4
     report: Report = False
@@ -130,12 +128,12 @@ class ListenOptions:
         """Nodes that get the objects.
 
         Raises:
-            ConfigError: if one is no address.
+            ConfigError: if an address is invalid.
         """
         return [PeerAddress.parse(text) for text in self.send_to]
 
     def check(self) -> None:
-        """Check what goes together, and the options of the inference.
+        """Check that options are compatible, and the options of the inference.
 
         Raises:
             ConfigError: naming the option, the rule and the value.
@@ -146,7 +144,7 @@ class ListenOptions:
         if bool(self.allow_ae_title) == self.any_ae_title:
             raise ConfigError("say who may send: --allow-ae-title NAME for each node, or --any-ae-title")
         if self.ca_bundle is not None and self.dicomweb is None:
-            raise ConfigError(f"--ca-bundle goes with --dicomweb URL, got {self.ca_bundle} without it")
+            raise ConfigError(f"--ca-bundle needs --dicomweb URL, got {self.ca_bundle} without it")
         self.inference.check()
 
 

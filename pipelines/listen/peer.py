@@ -1,8 +1,7 @@
-"""Another node that takes what was made: C-STORE."""
+"""Another node that receives results: C-STORE."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import pydicom
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from mose_med.errors import DataError, MissingDependencyError
+from mose_med.io.dicom.objects.saving import read_to_send
 
 try:
     from pynetdicom import AE
@@ -33,18 +33,16 @@ class Peer(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As messages tell it."""
+        """Its name in messages."""
         return f"{self.ae_title}@{self.host}:{self.port}"
 
     def store(self, files: Sequence[Path]) -> None:
-        """Send DICOM files; one whose compression the node does not take is sent uncompressed.
+        """Send DICOM files; one whose compression the node does not accept is sent uncompressed.
 
         Raises:
-            DataError: if the node cannot be reached, refuses the association, or does not keep a file.
+            DataError: if the node cannot be reached, refuses the association, or does not store a file.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            datasets = [(file.name, pydicom.dcmread(file)) for file in files]
+        datasets = [(file.name, read_to_send(file)) for file in files]
         if datasets:
             self._send(datasets)
 
@@ -76,12 +74,12 @@ class Peer(NamedTuple):
             if context.abstract_syntax == dataset.SOPClassUID
         }
         if not accepted:
-            raise DataError(f"{self.name} takes no objects like {name}")
+            raise DataError(f"{self.name} does not accept objects like {name}")
         if dataset.file_meta.TransferSyntaxUID not in accepted and dataset.file_meta.TransferSyntaxUID.is_compressed:
             dataset.decompress(generate_instance_uid=False)
         status = association.send_c_store(dataset)
         code = getattr(status, "Status", None)
         if code is None:
-            raise DataError(f"{self.name} ended the association when it was sent {name}")
+            raise DataError(f"{self.name} ended the association during the transfer of {name}")
         if code != 0x0000 and code >> 12 != 0xB:
-            raise DataError(f"{self.name} did not keep {name} (status {code:04X})")
+            raise DataError(f"{self.name} did not store {name} (status {code:04X})")

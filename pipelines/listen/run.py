@@ -1,6 +1,6 @@
-"""``mose-med listen``: studies come in over DICOM, are inferred as a cohort is, and their objects go out again.
+"""``mose-med listen``: receives studies over DICOM, infers them as a cohort, and sends their objects.
 
-What was received lies on disk before its sender is told so. Whatever ends the node, the same command goes on with what
+An object is on disk before its sender gets success. Whatever ends the node, the same command resumes with what
 is there.
 """
 
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from mose_med.files.run_lock import alone_in
 from pipelines.common.case_names import case_name
-from pipelines.common.runs.run_lock import alone_in
-from pipelines.infer.cohort.entries import Entry
-from pipelines.infer.cohort.preflight import preflight
+from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.run import CohortRun
+from pipelines.infer.cohort.workers.preflight import preflight
 from pipelines.infer.output import claimed_output
 from pipelines.listen.completion import Completion
 from pipelines.listen.inbox import Inbox, Limits
@@ -32,15 +32,15 @@ __all__ = ["listen"]
 _LOGGER = logging.getLogger(__name__)
 _MB, _GB = 10**6, 10**9
 _HOUR_S = 3600.0
-#: How often received images are looked at that need not be kept any longer.
+#: How often received images are checked for removal.
 _TIDY_S = 60.0
 
 
 def listen(options: ListenOptions) -> None:
-    """Answer other nodes and infer what they send, until the process is told to end.
+    """Answer other nodes and infer what they send, until the process gets a signal to end.
 
     Raises:
-        ConfigError: if an option does not fit, the port is taken, another node has the folder, or the results are of
+        ConfigError: if an option is invalid, the port is taken, another node has the folder, or the results are of
             other options.
         DataError: if the checkpoint cannot be read.
         MissingDependencyError: if pynetdicom is not installed.
@@ -102,7 +102,7 @@ class _Node:
         self._tidied = time.monotonic()
 
     def work(self, devices: list[str]) -> None:
-        """Infer what is complete, for ever."""
+        """Infer complete studies until the process ends."""
         num_workers = len(devices) if devices[0] != "cpu" else 1
         try:
             with closing(self._run.finished(self._entries(), devices, num_workers)) as finished:
@@ -135,7 +135,7 @@ class _Node:
         return Entry(case, source, case=case)
 
     def _tidy(self) -> None:
-        """Do what there is time for while nothing waits."""
+        """Clean up while no study waits."""
         if self._tables_are_old and not self._in_hand:
             self._run.refresh_tables()
             self._tables_are_old = False

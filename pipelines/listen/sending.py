@@ -1,4 +1,4 @@
-"""What was made goes out: a thread that sends objects of finished studies, and tries again until they are there."""
+"""A thread that sends the objects of finished studies, and retries until they arrive."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _LOOK_S, _AGAIN_S = 0.5, 30.0
 
 
 class Target(Protocol):
-    """Where objects go."""
+    """A destination of objects."""
 
     @property
     def name(self) -> str:
-        """As messages tell it."""
+        """Its name in messages."""
         ...
 
     def store(self, files: Sequence[Path]) -> None:
@@ -59,7 +59,7 @@ class Sender:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Send meanwhile."""
+        """Send in a thread inside the context."""
         ended = threading.Event()
         thread = threading.Thread(target=self._run, args=(ended,), daemon=True)
         thread.start()
@@ -73,7 +73,7 @@ class Sender:
             self.send()
 
     def send(self) -> None:
-        """Send what is to be sent and was not tried a moment ago."""
+        """Send what is due and was not tried just now."""
         for revision, outcome in self._spool.unsent():
             if self._clock() >= self._not_before.get(revision.folder, 0):
                 self._send(revision, outcome)
@@ -84,9 +84,9 @@ class Sender:
             for target in self._targets:
                 target.store(files)
         except Exception as error:
-            # Whatever it was, the other studies are sent; of errors that are not ours the kind alone is told.
+            # Whatever it was, the other studies are sent; of foreign errors only the kind is logged.
             told = str(error) if isinstance(error, MoseError) else type(error).__name__
-            _LOGGER.warning("%s was not sent, and will be tried again in %g s: %s", outcome.case, _AGAIN_S, told)
+            _LOGGER.warning("%s was not sent, next attempt in %g s: %s", outcome.case, _AGAIN_S, told)
             self._not_before[revision.folder] = self._clock() + _AGAIN_S
             return
         self._not_before.pop(revision.folder, None)

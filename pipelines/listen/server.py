@@ -54,7 +54,7 @@ _LAST_FRAGMENT, _COMMAND = 2, 1
 
 @contextmanager
 def serving(inbox: Inbox, ae_title: str, address: tuple[str, int], allowed: Collection[str]) -> Iterator[int]:
-    """Answer other nodes meanwhile.
+    """Serve other nodes inside the context.
 
     Args:
         inbox: that takes what they send.
@@ -66,7 +66,7 @@ def serving(inbox: Inbox, ae_title: str, address: tuple[str, int], allowed: Coll
         The port.
 
     Raises:
-        ConfigError: if it cannot be listened on.
+        ConfigError: if the port cannot be used.
     """
     node = AE(ae_title=ae_title)
     node.add_supported_context(Verification)
@@ -94,12 +94,12 @@ def _require_free(address: tuple[str, int]) -> None:
     except OSError as error:
         host, port = address
         raise ConfigError(
-            f"port {port} of {host} cannot be listened on ({error.strerror}): name another --port or --host"
+            f"cannot listen on port {port} of {host} ({error.strerror}): name another --port or --host"
         ) from error
 
 
 def _store(event: Any, inbox: Inbox) -> int:
-    """Keep an object; the sender is told of success once it is on the disk."""
+    """Store an object; the sender gets success once it is on disk."""
     if getattr(event.assoc, "mose_over", False):
         return _OUT_OF_RESOURCES
     try:
@@ -111,7 +111,7 @@ def _store(event: Any, inbox: Inbox) -> int:
         _LOGGER.warning("refused: %s", error)
         return _OUT_OF_RESOURCES
     except OSError as error:
-        _LOGGER.error("an object cannot be kept (%s)", error.strerror)
+        _LOGGER.error("an object cannot be stored (%s)", error.strerror)
         return _OUT_OF_RESOURCES
     return _SUCCESS
 

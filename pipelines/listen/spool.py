@@ -1,4 +1,4 @@
-"""Received studies on disk. What is here was received whole, and survives the end of the node, however it ends.
+"""Received studies on disk. They are complete objects, and survive any end of the node.
 
     <study>/new/<object>.dcm    received since the study was last complete
     <study>/r1/<object>.dcm     the complete study; r2 and so on where more of it came later, each with all there was
@@ -36,12 +36,12 @@ class Revision(NamedTuple):
 
     @property
     def record(self) -> Path:
-        """File that says what became of it."""
+        """File with its outcome."""
         return self.folder.with_name(f"{self.folder.name}.json")
 
 
 class Outcome(NamedTuple):
-    """What became of a revision.
+    """The outcome of a revision.
 
     Attributes:
         case: its name in the results.
@@ -92,7 +92,7 @@ class Spool:
         return {path.stem for folder in folders for path in folder.glob("*.dcm")}
 
     def num_bytes(self) -> int:
-        """What all objects take; an object of several revisions counts once."""
+        """Bytes of all objects; an object of several revisions counts once."""
         found = (path.stat() for path in self.folder.glob("*/*/*.dcm"))
         return sum({status.st_ino: status.st_size for status in found}.values())
 
@@ -134,7 +134,7 @@ class Spool:
         return [(revision, outcome) for revision, outcome in self._settled() if not (outcome.failed or outcome.sent)]
 
     def outcome(self, revision: Revision) -> Outcome | None:
-        """What became of a revision; None if it is still to be inferred."""
+        """The outcome of a revision; None if it is still to be inferred."""
         if not revision.record.exists():
             return None
         return Outcome(**json.loads(revision.record.read_text(encoding="utf-8")))

@@ -18,7 +18,7 @@ def register_bundle(registry: Registry, bundle: Path, *, champion: bool) -> Mode
     """Add a bundle as a version; the first one, or any if asked to, becomes the champion.
 
     Raises:
-        ConfigError: if the file is no bundle.
+        ConfigError: if the file is not a bundle.
         DataError: if it is damaged, or the store refuses.
     """
     if bundle.suffix != ".zip" or not bundle.is_file():
@@ -76,11 +76,11 @@ def roll_back(registry: Registry, to: int | None) -> tuple[ModelVersion, ModelVe
         champion = registry.champion()
         if to is None and PROMOTED_OVER not in champion.tags:
             raise ConfigError(
-                f"version {champion.number} of {registry.model} was promoted over none: name one with --to"
+                f"version {champion.number} of {registry.model} had no champion before it: name one with --to"
             )
         target = registry.version(int(champion.tags[PROMOTED_OVER]) if to is None else to)
         if target.number == champion.number:
-            raise ConfigError(f"version {target.number} of {registry.model} is the champion already")
+            raise ConfigError(f"version {target.number} of {registry.model} is already the champion")
         registry.set_champion(target)
         registry.set_tags(champion, {"rolled_back_to": str(target.number)})
     return champion, registry.version(target.number)

@@ -49,7 +49,7 @@ def register_version(options: RegisterOptions) -> Any:
 
 
 def list_versions(options: ListOptions) -> Any:
-    """All versions: which is the champion, what each descends from, how it compared."""
+    """List all versions: the champion, and the parent and comparison of each."""
     from pipelines.models.registry import Registry
     from pipelines.models.report import version_table
 
@@ -83,7 +83,7 @@ def rollback(options: RollbackOptions) -> Any:
 
 
 def download(options: DownloadOptions) -> Any:
-    """Write the bundle of a version, as --checkpoint of infer and evaluate takes it."""
+    """Write the bundle of a version, for --checkpoint of infer and evaluate."""
     from mose_med.errors import ConfigError
     from pipelines.models.registry import Registry
 
@@ -98,7 +98,7 @@ def download(options: DownloadOptions) -> Any:
 
 
 def sync(options: SyncOptions) -> Any:
-    """Bring the copies of tracked trainings on a server up to date; what is there is not sent again."""
+    """Update the copies of tracked trainings on a server; what is already there is not sent again."""
     from mose_med.errors import ConfigError
     from pipelines.common.tracking_store import VARIABLE
     from pipelines.train.tracked_training import sync_training

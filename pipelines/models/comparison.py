@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader
 
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
 from mose_med.data import Datalist
-from mose_med.errors import ConfigError
 from mose_med.metrics import Interval, generalized_energy_distance, matched_iou, patient_bootstrap
 from mose_med.metrics.bootstrap import paired_bootstrap
 from mose_med.metrics.calibration import expected_errors
@@ -133,7 +132,8 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
     """
     with weights_file(weights) as path:
         checkpoint = read_checkpoint(path, scoring.device)
-    require_alike(datalist, checkpoint.config, name)
+    config = checkpoint.config
+    datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
     network = build_network(checkpoint, name).to(scoring.device)
     slices, counted = scored_dataset(datalist, part, checkpoint.config), CountedClasses.of(datalist)
     warn_of_training_data(checkpoint, slices.data, name)
@@ -147,20 +147,6 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
                 found.append(_score_batch(prediction, raters, len(datalist.classes), counted, scoring))
             progress.advance(task, len(raters.masks))
     return SliceScores(*(np.concatenate(columns) for columns in zip(*found, strict=True)))
-
-
-def require_alike(datalist: Datalist, model: ModelConfig, name: str) -> None:
-    """Refuse data of other raters or classes than a model was trained with.
-
-    Raises:
-        ConfigError: naming what differs.
-    """
-    for field in ("num_raters", "classes"):
-        found, wanted = getattr(datalist, field), getattr(model, field)
-        if found != wanted:
-            raise ConfigError(
-                f"datalist {datalist.name} has {field} {found}, {name} was trained with {wanted}: prepare data alike"
-            )
 
 
 def compare(champion: SliceScores, challenger: SliceScores, patients: list[str], data: str) -> Comparison:

@@ -1,4 +1,4 @@
-"""Training data of a retraining, and the patients that none of it may show."""
+"""The training data of a retraining, without the held-out patients."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def merge_datalists(target: Path, learnt_from: Sequence[Path], held_out: Path) -
 
     Args:
         target: to write; its entries name files by absolute paths.
-        learnt_from: datalists to join, at least one; alike in raters and classes.
+        learnt_from: datalists to join, at least one; with the same raters and classes.
         held_out: whose test part it gets.
     """
     contents = [json.loads(path.read_text(encoding="utf-8")) for path in learnt_from]

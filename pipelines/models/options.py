@@ -33,7 +33,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class StoreOptions:
-    """Which model, in which store."""
+    """The model and its store."""
 
     model: ModelName = "mose_med"
     tracking_uri: TrackingUri = None
@@ -45,7 +45,7 @@ class StoreOptions:
 
 @dataclass(frozen=True)
 class RegisterOptions(StoreOptions):
-    """What becomes a version."""
+    """Options for registering a version."""
 
     bundle: Annotated[Path, Option("Zip file of mose-med export bundle.", is_argument=True)]
     champion: Annotated[bool, Option("Make it the champion; the first version always is.")] = False
@@ -53,12 +53,12 @@ class RegisterOptions(StoreOptions):
 
 @dataclass(frozen=True)
 class ListOptions(StoreOptions):
-    """What is listed."""
+    """Options for listing versions."""
 
 
 @dataclass(frozen=True)
 class CompareOptions(StoreOptions):
-    """Which versions are compared on what."""
+    """The versions to compare, and the data."""
 
     first: Annotated[int, Option("Number of a version.", at_least=1, is_argument=True)]
     second: Annotated[int, Option("Number of another version.", at_least=1, is_argument=True)]
@@ -71,16 +71,16 @@ class CompareOptions(StoreOptions):
 
 @dataclass(frozen=True)
 class RollbackOptions(StoreOptions):
-    """What becomes the champion again."""
+    """The version that becomes the champion again."""
 
-    to: Annotated[
-        int | None, Option("Version to go back to.", default_text="the one it was promoted over", at_least=1)
-    ] = None
+    to: Annotated[int | None, Option("Version to go back to.", default_text="the champion before it", at_least=1)] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
 class DownloadOptions(StoreOptions):
-    """Which version is written where."""
+    """The version to write, and the file."""
 
     output_file: OutputFile
     version: Annotated[int | None, Option("Which version.", default_text="the champion", at_least=1)] = None
@@ -89,7 +89,7 @@ class DownloadOptions(StoreOptions):
 
 @dataclass(frozen=True)
 class SyncOptions:
-    """Which trainings are copied where."""
+    """The trainings to copy, and the store."""
 
     trainings: Annotated[tuple[Path, ...], Option("Output folders of mose-med train.", is_argument=True)]
     tracking_uri: TrackingUri = None

@@ -32,7 +32,7 @@ class Decision(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a challenger.
+    """The outcome for a challenger.
 
     Attributes:
         decision: about it.
@@ -52,7 +52,7 @@ class PromotionRule:
     """Decides from a comparison.
 
     Attributes:
-        mode: ``auto`` by the rule, ``never``, or ``force`` whatever the comparison says.
+        mode: ``auto`` by the rule, ``never``, or ``force`` regardless of the comparison.
         margin: a GED that is higher by less than this is good enough; None asks for a lower one.
         ece_margin: percentage points by which the ECE may be higher.
     """
@@ -72,10 +72,10 @@ class PromotionRule:
     def decide(self, comparison: Comparison) -> Decision:
         """Apply the rule."""
         if self.mode != "auto":
-            return Decision(self.mode == "force", f"as asked for: --promote {self.mode}")
+            return Decision(self.mode == "force", f"as requested by --promote {self.mode}")
         if comparison.patients < LEAST_PATIENTS:
             found = f"{comparison.patients} held-out patients"
-            return Decision(False, f"{found} are too few to tell: at least {LEAST_PATIENTS} are needed")
+            return Decision(False, f"{found} are too few to compare: at least {LEAST_PATIENTS} are needed")
         ged, ece = comparison.ged, comparison.ece_percent
         low, high = ged.interval
         limit = 0.0 if self.margin is None else self.margin
@@ -107,14 +107,14 @@ def promote(
         compare_with: compares the challenger with a champion.
 
     Raises:
-        ConfigError: if there is no champion, or the challenger has been made it by hand.
-        DataError: if the champion moves again and again.
+        ConfigError: if there is no champion, or the challenger was promoted by hand.
+        DataError: if the champion keeps changing.
     """
     champion = registry.champion()
     if champion.number == challenger.number:  # a run before this one was killed after it had moved the alias
         if PROMOTED_OVER not in champion.tags:
             raise ConfigError(
-                f"version {champion.number} of {registry.model} is the champion already, promoted over none"
+                f"version {champion.number} of {registry.model} is already the champion, without one before it"
             )
         before = registry.version(int(champion.tags[PROMOTED_OVER]))
         return Outcome(Decision(True, "promoted before"), before, compare_with(before))
@@ -127,7 +127,7 @@ def promote(
                 overtaken = _move(registry, challenger, champion) if decision.promote else None
                 return Outcome(decision, champion, comparison, overtaken)
         champion = now
-    raise DataError(f"the champion of {registry.model} has moved {_ROUNDS} times during comparisons: run again")
+    raise DataError(f"the champion of {registry.model} has changed {_ROUNDS} times during comparisons: run again")
 
 
 def _move(registry: Registry, challenger: ModelVersion, champion: ModelVersion) -> int | None:

@@ -1,6 +1,6 @@
 """The versions of one model in an MLflow registry; a version is a bundle zip that a run holds, never a pickle.
 
-The alias ``champion`` names the version in use. What a version descends from, and how it compared, stands in its tags.
+The alias ``champion`` names the version in use. What a version descends from, and how it compared, is in its tags.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mose_med.api.registry import BUNDLE_FOLDER, BUNDLE_SHA256, ModelVersion, RegisteredModel
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError
+from mose_med.files.hashes import file_sha256
 from mose_med.handlers.tracking.run_upload import experiment_id, made_once
-from mose_med.handlers.tracking.store_files import keep_artifact, run_artifacts, store_file, store_lock
-from mose_med.provenance import file_sha256
+from mose_med.handlers.tracking.store_files import keep_artifact, lock_beside, run_artifacts, store_file, store_lock
 from mose_med.weights.bundles import verify_zip
 from pipelines.common.tracking_store import named_store
 
@@ -27,8 +27,6 @@ DEFAULT_STORE = "registry"
 #: Tag: the version that was champion when this one was promoted.
 PROMOTED_OVER = "promoted_over"
 
-_LOCK_SECONDS = 600.0
-
 
 class Registry(RegisteredModel):
     """One model of one store, to be read and changed.
@@ -39,7 +37,7 @@ class Registry(RegisteredModel):
         create: make a store in a folder that has none.
 
     Raises:
-        ConfigError: if the name of the store does not fit.
+        ConfigError: if the name of the store is invalid.
         DataError: if the server cannot be reached.
         MissingDependencyError: if MLflow is not installed.
     """
@@ -106,23 +104,17 @@ class Registry(RegisteredModel):
 
     @contextmanager
     def promotion_lock(self) -> Iterator[None]:
-        """Held while the alias is read and moved. A store in a file has a lock file beside it; a server has none.
+        """Held while the alias is read and moved, in a store that is a file; a server has none.
 
         Raises:
-            DataError: if another promotion holds it for minutes.
+            ConfigError: if a promotion on another machine holds it, which has not been seen for minutes.
         """
-        from filelock import FileLock, Timeout
-
         file = store_file(self.uri)
         if file is None:
             yield
             return
-        path = file.with_name("promotion.lock")
-        try:
-            with FileLock(path, timeout=_LOCK_SECONDS):
-                yield
-        except Timeout as error:
-            raise DataError(f"another promotion holds {path}: run the command again when it is over") from error
+        with lock_beside(file.with_name("promotion")):
+            yield
 
     def _experiment(self) -> str:
         with self._named_errors():

@@ -57,7 +57,7 @@ def version_table(versions: Sequence[ModelVersion]) -> str:
 
 
 def _decision(version: ModelVersion) -> str:
-    """Without the reason, which stands in the report and the tags."""
+    """Without the reason, which is in the report and the tags."""
     if "rolled_back_to" in version.tags and not version.aliases:
         return f"rolled back to {version.tags['rolled_back_to']}"
     return version.tags.get("decision", "").partition(":")[0]

@@ -1,4 +1,4 @@
-"""The app as the server of MONAI Label sees it: thin shells over the modules beside it."""
+"""The app as the server of MONAI Label sees it: thin shells over the modules next to it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class MoseLabelApp(MONAILabelApp):  # type: ignore[misc]
             studies,
             conf,
             name="MoSE",
-            description="Distributions of segmentations: what several experts would draw, and how probable it is",
+            description="Distributions of segmentations: what several experts would outline, with probabilities",
         )
 
     def init_infers(self) -> dict[str, Any]:

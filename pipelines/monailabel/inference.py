@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.api.model import Model, load_model
-from mose_med.case_maps import maps_of_kind
+from mose_med.case_maps import class_marks, maps_of_kind, of_class
 from mose_med.errors import ConfigError
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io import Study, read_study, write_nifti
@@ -69,7 +69,7 @@ def _whole(request: Mapping[str, Any], name: str, default: int) -> int:
 
 
 class Answer(NamedTuple):
-    """The file of the mask, and what is told besides."""
+    """The file of the mask, and the parameters of the answer."""
 
     file: Path
     told: dict[str, Any]
@@ -98,7 +98,7 @@ class LabelModel:
         """
         found = next((path for path in self._weights if path.exists()), None)
         if found is None:
-            raise ConfigError(f"{self._weights[-1]} does not exist: write the app anew with mose-med export label-app")
+            raise ConfigError(f"{self._weights[-1]} does not exist: write the app again with mose-med export label-app")
         return found
 
     def model(self) -> Model:
@@ -125,6 +125,7 @@ class LabelModel:
                 nodules=nodules,
                 samples_per_expert=choice.samples_per_expert,
                 seed=choice.seed,
+                classes=model.config.classes[1:],
             )
 
     def answer(self, request: Mapping[str, Any], *, from_points: bool) -> Answer:
@@ -147,8 +148,8 @@ class LabelModel:
         return Answer(_written(distribution, study, choice), self._told(distribution, choice))
 
     def _told(self, distribution: CaseDistribution, choice: Choice) -> dict[str, Any]:
-        model = self.model()
-        lesions = [lesion_record(lesion) for lesion in distribution.lesions]
+        model, several = self.model(), len(distribution.classes) > 1
+        lesions = [lesion_record(lesion, with_class=several) for lesion in distribution.lesions]
         first = {name: lesions[0][name] for name in ("expert_probs", "volume_ml", "p_empty")} if lesions else {}
         labels = {name: value for value, name in enumerate(model.config.classes) if value}
         return {
@@ -161,7 +162,7 @@ class LabelModel:
 
 
 def _written(distribution: CaseDistribution, study: Study, choice: Choice) -> Path:
-    """File of the chosen mask, on the image's grid; whoever gets it removes it."""
+    """File of the chosen mask, on the image's grid; the caller removes it."""
     with tempfile.NamedTemporaryFile(prefix="mose-med-", suffix=".nii.gz", delete=False) as file:
         path = Path(file.name)
     write_nifti(
@@ -176,16 +177,28 @@ def _written(distribution: CaseDistribution, study: Study, choice: Choice) -> Pa
 
 
 def _mask(distribution: CaseDistribution, choice: Choice) -> Iterator[NDArray[np.generic]]:
+    """The chosen mask, every voxel with the number of its class."""
+    of_classes = [_mask_of_class(distribution, choice, mark) for mark in class_marks(distribution.classes)]
+    if len(of_classes) == 1:
+        return of_classes[0]
+    return (
+        np.maximum.reduce([np.where(mask, np.uint8(number), np.uint8(0)) for number, mask in enumerate(masks, start=1)])
+        for masks in zip(*of_classes, strict=True)
+    )
+
+
+def _mask_of_class(distribution: CaseDistribution, choice: Choice, mark: str) -> Iterator[NDArray[np.generic]]:
     if choice.result == "consensus":
-        return distribution.slabs("consensus")
+        return distribution.slabs(of_class("consensus", mark))
     if choice.expert > distribution.num_experts:
         raise ConfigError(f"expert must be <= {distribution.num_experts}, got {choice.expert}")
     if choice.result == "expert":
         # Without experts (K = 1) the one mean is the marginal.
-        means = maps_of_kind("foreground_probability", distribution.num_experts) or ("probability",)
+        means = maps_of_kind("foreground_probability", distribution.num_experts, [mark])
+        means = means or [of_class("probability", mark)]
         slabs = distribution.slabs(means[choice.expert - 1])
         return (np.greater(slab, 0.5).astype(np.uint8) for slab in slabs)
     if choice.sample > distribution.samples_per_expert:
         raise ConfigError(f"sample must be <= {distribution.samples_per_expert}, got {choice.sample}")
-    masks = maps_of_kind("masks", distribution.num_experts)
+    masks = maps_of_kind("masks", distribution.num_experts, [mark])
     return iter([distribution.dense(masks[choice.expert - 1])[..., choice.sample - 1]])

@@ -13,7 +13,7 @@ from pipelines.monailabel.inference import LabelModel
 
 __all__ = ["SCORES", "Images", "annotated_by", "case_scores", "next_image", "score_images"]
 
-#: Scores of an image, and what each tells.
+#: Scores of an image, and their meaning.
 SCORES = {
     "lesion_entropy": "mean entropy of the most uncertain lesion's voxels, nats",
     "between_experts": "part of that entropy that lies between experts, nats",

@@ -12,8 +12,8 @@ from mose_med.errors import ConfigError
 from pipelines.models.actions import register_bundle
 from pipelines.models.comparison import read_model_config
 from pipelines.models.registry import Registry
-from pipelines.prepare.rater_masks import prepare_rater_masks
 from pipelines.prepare.source_options import PrepareRaterMasksOptions
+from pipelines.prepare.sources.rater_masks import prepare_rater_masks
 from pipelines.retrain.options import RetrainOptions
 from pipelines.retrain.run import retrain
 

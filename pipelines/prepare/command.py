@@ -51,10 +51,10 @@ def _examples(source: str, *ends: str) -> tuple[str, ...]:
 def lidc(options: PrepareLidcOptions | AuditLidcOptions) -> Any:
     """LIDC-IDRI annotations and CT to multi-rater slices (needs the extra lidc)."""
     if isinstance(options, AuditLidcOptions):
-        from pipelines.prepare.audit import audit_lidc
+        from pipelines.prepare.sources.audit import audit_lidc
 
         return audit_lidc(options.crops, split_csv=options.split_csv, split_salt=options.split_salt)
-    from pipelines.prepare.lidc import prepare_lidc
+    from pipelines.prepare.sources.lidc import prepare_lidc
 
     return prepare_lidc(options)
 
@@ -62,24 +62,24 @@ def lidc(options: PrepareLidcOptions | AuditLidcOptions) -> Any:
 def phantom(options: PreparePhantomOptions | PrepareKnownPhantomOptions) -> Any:
     """CT phantoms: DICOM in LIDC's folder layout (needs the extra lidc), or a datalist with its exact truth."""
     if isinstance(options, PrepareKnownPhantomOptions):
-        from pipelines.prepare.known_phantom import prepare_known_phantom
+        from pipelines.prepare.sources.known_phantom import prepare_known_phantom
 
         return prepare_known_phantom(options)
-    from pipelines.prepare.phantom import prepare_phantom
+    from pipelines.prepare.sources.phantom import prepare_phantom
 
     return {"folder": prepare_phantom(options)}
 
 
 def community(options: PrepareCommunityOptions) -> Any:
     """LIDC slices as they circulate in the community (HDF5 needs the extra community)."""
-    from pipelines.prepare.community import prepare_community
+    from pipelines.prepare.sources.community import prepare_community
 
     return prepare_community(options)
 
 
 def rater_masks(options: PrepareRaterMasksOptions) -> Any:
     """One's own images with masks of one or more raters (NIfTI, NRRD, MetaImage, DICOM SEG), and how far they agree."""
-    from pipelines.prepare.rater_masks import prepare_rater_masks
+    from pipelines.prepare.sources.rater_masks import prepare_rater_masks
 
     return prepare_rater_masks(options)
 
@@ -87,7 +87,7 @@ def rater_masks(options: PrepareRaterMasksOptions) -> Any:
 def label_datastore(options: PrepareLabelDatastoreOptions) -> Any:
     """Labels that annotators saved on a MONAI Label server, one tag a rater, and how far they agree."""
     from data_prep.rater_masks.label_datastore import DATASTORE_NAME
-    from pipelines.prepare.rater_masks import prepare_rater_masks
+    from pipelines.prepare.sources.rater_masks import prepare_rater_masks
 
     if not (options.source / DATASTORE_NAME).is_file():
         raise ConfigError(f"{options.source} has no {DATASTORE_NAME}: name the folder that the server was pointed at")
@@ -96,7 +96,7 @@ def label_datastore(options: PrepareLabelDatastoreOptions) -> Any:
 
 def cityscapes(options: PrepareCityscapesOptions) -> Any:
     """Multimodal Cityscapes: street scenes whose five class flips give 32 modes of known probability."""
-    from pipelines.prepare.cityscapes import prepare_cityscapes
+    from pipelines.prepare.sources.cityscapes import prepare_cityscapes
 
     return prepare_cityscapes(options)
 

@@ -31,7 +31,7 @@ def describe(
     """Write the montage, the card and, after everything else, the manifest of the datalist in ``folder``.
 
     Args:
-        folder: whole but for these.
+        folder: complete except for these.
         counts: what was prepared and what was left out.
         options: what decided the result.
         packages: whose versions matter.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mose_med.errors import ConfigError, DataError, GeometryError
+from mose_med.files.csv_files import write_csv
 
 __all__ = ["FAILED_NAME", "Failures"]
 
@@ -33,10 +33,10 @@ class Failures:
 
     @contextmanager
     def case(self, name: str, *, conceal: Callable[[str], str] = str) -> Iterator[None]:
-        """What is done for one case; an error of its data ends it, and ends the command unless it may go on.
+        """What is done for one case; an error of its data ends it, and ends the command unless it may continue.
 
         Args:
-            name: of the case, as it may be told.
+            name: of the case, as it may be logged.
             conceal: takes out of a message what must not be recorded.
         """
         try:
@@ -50,10 +50,7 @@ class Failures:
 
     def write(self, folder: Path) -> None:
         """Write ``failed.csv``, sorted by case."""
-        with (folder / FAILED_NAME).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("case", "error"))
-            writer.writerows(sorted(self._rows))
+        write_csv(folder / FAILED_NAME, ("case", "error"), sorted(self._rows))
 
     def require_some_left(self, num_prepared: int) -> None:
         """Refuse a source of which nothing could be prepared.

@@ -7,7 +7,6 @@ left there is gone on with; what a refused input left there is removed.
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import logging
 import shutil
@@ -21,6 +20,7 @@ from rich.progress import Progress
 
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
 from mose_med.errors import ConfigError, MoseError
+from mose_med.files.csv_files import read_csv
 from pipelines.common.console import ExitCode, stderr
 from pipelines.common.runs.content import Content, claim_with_content, is_note, remove_note
 from pipelines.common.runs.run_folder import OPTIONS_NAME, other_version
@@ -66,7 +66,7 @@ def earlier_result(
     if not claim_with_content(folder, options, content, overwrite=overwrite, accept_version=accept):
         return None
     if done is not None:
-        logger.info("%s is prepared already%s", folder, f", by version {version}" if version else "")
+        logger.info("%s is already prepared%s", folder, f", by version {version}" if version else "")
     return done
 
 
@@ -87,15 +87,7 @@ def finished(folder: Path) -> PreparedDatalist | None:
     if not datalist.is_file():
         return None
     counts = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["counts"]
-    return PreparedDatalist(datalist, counts, _num_failed(folder))
-
-
-def _num_failed(folder: Path) -> int:
-    path = folder / FAILED_NAME
-    if not path.is_file():
-        return 0
-    with path.open(newline="", encoding="utf-8") as file:
-        return len(list(csv.DictReader(file)))
+    return PreparedDatalist(datalist, counts, len(read_csv(folder / FAILED_NAME)))
 
 
 @contextmanager

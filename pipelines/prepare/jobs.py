@@ -44,7 +44,7 @@ def run_cases(
 
     Raises:
         ConfigError: if ``jobs`` is out of range.
-        DataError: if a case cannot be used and the command may not go on.
+        DataError: if a case cannot be used and the command may not continue.
     """
     if jobs < 1:
         raise ConfigError(f"jobs must be >= 1, got {jobs}")

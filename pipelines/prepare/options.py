@@ -99,7 +99,7 @@ class SplitOptions(CaseOptions):
         return split
 
     def split_record(self, split: Mapping[str, str]) -> dict[str, Any]:
-        """What decides the split, without naming a patient."""
+        """Options that decide the split, without naming a patient."""
         if self.split_csv is None:
             return {"salt": self.split_salt, "fractions": list(self.fractions)}
         return {"sha256_of_parts": hashlib.sha256(json.dumps(sorted(split.items())).encode()).hexdigest()}
@@ -107,17 +107,17 @@ class SplitOptions(CaseOptions):
 
 @dataclass(frozen=True)
 class PrepareLidcOptions(SplitOptions):
-    """What of LIDC-IDRI is prepared."""
+    """Options for preparing LIDC-IDRI."""
 
     lidc_root: LidcRoot
     output_dir: OutputDir
     crops: CropOptions = field(default_factory=CropOptions)
     window_hu: Annotated[
         tuple[float, float] | None,
-        Option("LO HI in HU, recorded as worth looking at; voxels are not clipped.", name="window"),
+        Option("LO HI in HU, recorded as the display window; voxels are not clipped.", name="window"),
     ] = None
     missing_raters: Annotated[
-        Literal["empty", "drop"], Option("A rater who did not mark a nodule: an empty mask, or weight 0.")
+        Literal["empty", "drop"], Option("How to treat a rater who did not mark a nodule: an empty mask, or weight 0.")
     ] = "empty"
     labels: Annotated[
         Literal["all", "one"], Option("All raters, or one drawn by the seed for each training slice.")
@@ -132,19 +132,19 @@ class PrepareLidcOptions(SplitOptions):
 
 @dataclass(frozen=True)
 class AuditLidcOptions:
-    """What LIDC-IDRI is counted with."""
+    """Options for counting LIDC-IDRI."""
 
     crops: CropOptions = field(default_factory=CropOptions)
     split_csv: SplitCsv = None
     split_salt: SplitSalt = ""
-    audit: Annotated[bool, Option("Only print what these options would give, counted without any image.")] = False
+    audit: Annotated[bool, Option("Only print the counts for these options; no image is read.")] = False
 
 
 def demo_patients(number: int | None = None) -> tuple[str, ...]:
     """The first patients of the demonstration; all of them if None.
 
     Raises:
-        ConfigError: if it has not so many.
+        ConfigError: if it has fewer.
     """
     from data_prep.phantom import DEMO_SPLIT_CSV
     from data_prep.split import read_split

@@ -14,7 +14,7 @@ __all__ = ["ReportOptions"]
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What to report on."""
+    """Options of a report."""
 
     case_dir: Annotated[Path, Option("Folder of a case that mose-med infer finished.", is_argument=True)]
     image: Annotated[Path, Option("CT that the case was inferred from: DICOM folder or zip, or NIfTI.")]

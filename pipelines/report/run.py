@@ -12,13 +12,13 @@ import numpy as np
 
 from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError
+from mose_med.files.run_lock import alone_in
 from mose_med.geometry import grid_difference
-from mose_med.io import read_study
 from mose_med.io.case.folder import CaseFolder, open_folder
+from mose_med.io.channels import read_channels
 from mose_med.provenance import image_sha256
 from mose_med.report.niivue import require_niivue
 from mose_med.report.review import PAGE_NAME, write_review
-from pipelines.common.runs.run_lock import alone_in
 from pipelines.report.options import ReportOptions
 
 __all__ = ["ReportOptions", "report"]
@@ -43,7 +43,7 @@ def report(options: ReportOptions) -> Path:
     case = open_folder(options.case_dir)
     page = options.case_dir / PAGE_NAME
     if page.exists() and not options.overwrite:
-        raise ConfigError(f"{page} is there already: add --overwrite to replace it")
+        raise ConfigError(f"{page} already exists: add --overwrite to replace it")
     image = _read_as_before(case, options)
     _require_its_own(case, image, options.image)
     with alone_in(options.case_dir), _all_or_none(options.case_dir) as temporary:
@@ -55,8 +55,8 @@ def report(options: ReportOptions) -> Path:
 def _read_as_before(case: CaseFolder, options: ReportOptions) -> CtImage:
     """The image, with uneven slices and a tilted gantry treated as they were for the case."""
     before = case.provenance.get("options", {})
-    return read_study(
-        options.image,
+    return read_channels(
+        [options.image],
         options.series,
         acquisition=options.acquisition,
         slice_spacing=before.get("slice_spacing", "refuse"),
@@ -69,8 +69,10 @@ def _require_its_own(case: CaseFolder, image: CtImage, path: Path) -> None:
     recorded = case.provenance.get("request", {}).get("input_sha256")
     grids = (image.shape[1:], np.asarray(image.affine), case.shape, case.affine)
     difference = grid_difference(*grids, whose="the case's", tolerance_mm=_SAME_PLACE_MM)
-    if difference is None and recorded not in (None, image_sha256(image)):
-        difference = "its HU are others"
+    # Of channels in files of their own, one is shown, and its content cannot be checked.
+    complete = case.provenance.get("input", {}).get("channels", 1) == len(image.tensor)
+    if difference is None and complete and recorded not in (None, image_sha256(image)):
+        difference = "its HU differ"
     if difference is not None:
         raise DataError(f"{path} must be the CT that {case.name} was inferred from: {difference}; name that one")
 

@@ -29,27 +29,29 @@ __all__ = ["RetrainOptions"]
 
 @dataclass(frozen=True)
 class RetrainOptions:
-    """What is trained on what, and when the result becomes the champion."""
+    """Data and model of a retraining, and the rule for promotion."""
 
     datalist: Datalist
     output_dir: OutputDir
     model: ModelName = "mose_med"
     tracking_uri: TrackingUri = None
-    old_datalist: Annotated[Path | None, Option("Data that the champion has seen.")] = None
-    merge: Annotated[bool, Option("Train on the old data, too.")] = True
+    old_datalist: Annotated[Path | None, Option("Data that the champion was trained on.")] = None
+    merge: Annotated[bool, Option("Train on the old data as well.")] = True
     held_out: Annotated[
         Path | None,
-        Option("Datalist whose test part the two are compared on.", default_text="that of --datalist"),
+        Option("Datalist whose test part is used for the comparison.", default_text="that of --datalist"),
     ] = None
     configs: Overlays = ()
     bundle: BundleOfModel = None
     max_epochs: MaxEpochs = None
-    promote: Annotated[Literal["auto", "never", "force"], Option("auto: if GED is better and ECE no worse.")] = "auto"
+    promote: Annotated[
+        Literal["auto", "never", "force"], Option("When to promote; auto: if GED is better and ECE is no worse.")
+    ] = "auto"
     margin: Annotated[
         float | None,
-        Option("GED that the challenger may be higher by.", default_text="it must be lower", above=0),
+        Option("Largest accepted increase of GED.", default_text="GED must be lower", above=0),
     ] = None
-    ece_margin: Annotated[float, Option("Percentage points that its ECE may be higher by.", at_least=0)] = 0.0
+    ece_margin: Annotated[float, Option("Largest accepted increase of ECE, in percentage points.", at_least=0)] = 0.0
     num_samples: NumSamples = 16
     seed: Seed = 0
     device: Device = "auto"

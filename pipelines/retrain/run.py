@@ -23,11 +23,11 @@ from mose_med.data import Datalist, load_datalist
 from mose_med.data.datalist import PARTS
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError
+from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
 from mose_med.handlers import TrainingRun
-from mose_med.provenance import file_sha256
 from pipelines.common.runs.content import Content, claim_with_content
-from pipelines.common.runs.run_lock import only_run
 from pipelines.export.configs import model_settings, named_bundle
 from pipelines.models.comparison import (
     Comparison,
@@ -35,7 +35,6 @@ from pipelines.models.comparison import (
     SliceScores,
     compare,
     read_model_config,
-    require_alike,
     score_model,
 )
 from pipelines.models.held_out import merge_datalists, require_held_out
@@ -59,7 +58,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """What a retraining came to.
+    """Result of a retraining.
 
     Attributes:
         version: number of the challenger.
@@ -82,12 +81,12 @@ class RetrainResult:
 
 @only_run()
 def retrain(options: RetrainOptions) -> RetrainResult:
-    """Retrain, or return what the same options have come to before.
+    """Retrain, or return the earlier result of the same options.
 
     Raises:
-        ConfigError: if there is no champion, data and champion do not fit each other, or a patient is on both sides.
+        ConfigError: if there is no champion, data and champion do not match, or a patient is on both sides.
         DataError: if the store cannot be reached, or a file is damaged.
-        MoseError: whatever the training refuses.
+        MoseError: if the training fails.
     """
     _require_one_process()
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)
@@ -114,7 +113,7 @@ def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:
         bundle = registry.download(champion, Path(folder) / _bundle_name(champion.number))
         model = read_model_config(bundle)
         for datalist in data.all():
-            require_alike(datalist, model, _named(champion))
+            datalist.require(num_raters=model.num_raters, classes=model.classes, trained=_named(champion))
         _bundle_of_model(options, bundle)
         resumed = _claim(options, data)
         if resumed and (options.output_dir / _CHAMPION_NAME).is_file():
@@ -165,14 +164,14 @@ class _Data:
         return {f"{name}_sha256": file_sha256(path) for name, path in files.items() if path is not None}
 
     def record(self) -> dict[str, Any]:
-        """What decides the result, but for the champion: a retraining may move that itself."""
+        """Options that determine the result, except the champion: a retraining may move it itself."""
         names = ("model", "merge", "bundle", "max_epochs", "promote", "margin", "ece_margin")
         settings = {name: getattr(self.options, name) for name in (*names, "num_samples", "seed", "threads")}
         return settings | {"configs_sha256": [_overlay(name) for name in self.options.configs]} | self.hashes()
 
     @cached_property
     def content(self) -> Content:
-        """What images and masks hold."""
+        """Content of images and masks."""
         datalists = {"": self.new, "old ": self.old, "held-out ": self.held_out}
         named = {role: datalist for role, datalist in datalists.items() if datalist is not None}
         return Content.of_datalist(self.options.output_dir, named, PARTS)

@@ -108,7 +108,7 @@ def _overlay(overlay: str, folder: Path) -> Path:
 
 
 def _check_objects(overlays: list[Path]) -> None:
-    """Refuse overlays that each bring an object of their own under one name: what is left of the first is no use."""
+    """Refuse overlays that define different objects under one name: a mixture of both is of no use."""
     found: dict[str, str] = {}
     for path in dict.fromkeys(overlays):
         for name, value in ConfigParser.load_config_file(str(path)).items():
@@ -134,7 +134,7 @@ def _check_names(path: Path, known: Mapping[str, Any]) -> None:
 
 
 def _is_checked(key: str, value: Mapping[Any, Any]) -> bool:
-    """Whether the names in a mapping are those of the base; not of another object or network, nor what ``+`` adds."""
+    """Whether the names in a mapping are those of the base; another object or network and additions (``+``) are not."""
     other = "_target_" in value or (key == "network" and "name" in value)
     return not other and not key.startswith("+")
 

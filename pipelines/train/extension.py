@@ -1,4 +1,4 @@
-"""A training of some epochs that is gone on with for more."""
+"""Extends a training to more epochs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 def allow_more_epochs(folder: Path, record: Mapping[str, Any]) -> None:
-    """Let a folder's training go on to more epochs, if nothing else differs; the learning rate stays at its last.
+    """Extend a folder's training to more epochs, if nothing else differs; the learning rate stays at its last.
 
     Args:
         folder: of the training.
@@ -38,7 +38,7 @@ def allow_more_epochs(folder: Path, record: Mapping[str, Any]) -> None:
     schedule = str(record["config lr_scheduler"].get("_target_")).rpartition(".")[2]
     if schedule != "LinearLR":
         raise ConfigError(
-            f"the learning rate of {folder}, by {schedule}, ends with its {found[_EPOCHS]} epochs: "
+            f"the learning rate of {folder}, by {schedule}, is set for {found[_EPOCHS]} epochs: "
             "train in another folder, with --initial-weights"
         )
     _logger.info("%s: %d epochs become %d", folder, found[_EPOCHS], wanted[_EPOCHS])

@@ -16,7 +16,7 @@ __all__ = ["load_initial_weights"]
 def load_initial_weights(parser: ConfigParser, source: Path) -> None:
     """Put the weights of a checkpoint or bundle into the network of a training that has not begun.
 
-    What the weights have learnt from is kept in the checkpoints of the training.
+    The checkpoints of the training record the data that the weights were trained on.
 
     Call it before any other part is built: an average of the weights, for one, begins with what it finds.
 
@@ -27,16 +27,12 @@ def load_initial_weights(parser: ConfigParser, source: Path) -> None:
     with weights_file(source) as path:
         checkpoint = read_checkpoint(path)
     model = parser.get_parsed_content("model_config")
-    model.preprocessing.require_equal(checkpoint.config.preprocessing, str(source))
-    for name in ("classes", "num_raters"):
-        mine, theirs = getattr(model, name), getattr(checkpoint.config, name)
-        if (tuple(mine) if name == "classes" else mine) != theirs:
-            raise ConfigError(f"{source} has {name} {theirs}, the config says {mine}: start from other weights")
+    model.require_same_data(checkpoint.config, str(source), "the config says")
     weights = build_network(checkpoint, f"checkpoint {source}").state_dict()
     try:
         parser.get_parsed_content("network_def").load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
-        raise ConfigError(f"{source} has another network than the config: {reason}") from error
+        raise ConfigError(f"{source} has a different network from the config: {reason}") from error
     kept = parser.get_parsed_content("checkpoints").learnt_from
     kept += [record for record in checkpoint.learnt_from if record not in kept]

@@ -29,7 +29,7 @@ __all__ = ["TrainOptions"]
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What is trained on what; without MLflow, a training is not tracked, and says so."""
+    """Data, model and limits of a training; without MLflow, a training is not tracked, and a message says so."""
 
     datalist: Datalist
     output_dir: OutputDir
@@ -38,7 +38,7 @@ class TrainOptions:
     max_epochs: MaxEpochs = None
     max_minutes: Annotated[
         float | None,
-        Option("Stop at the end of an epoch before this time has passed.", default_text="no limit", above=0),
+        Option("Stop after the last epoch that ends before this time.", default_text="no limit", above=0),
     ] = None
     precision: OptionalPrecision = None
     seed: Seed = 0
@@ -47,7 +47,7 @@ class TrainOptions:
     tracking: Annotated[
         bool,
         Option(
-            "Track with MLflow in an embedded SQLite store; with the evaluation and the bundle of the best epoch.",
+            "Track with MLflow in an embedded SQLite store, including the evaluation and the bundle of the best epoch.",
             default=True,
         ),
     ] = False

@@ -1,8 +1,7 @@
-"""``mose-med train``: run the training of a bundle in a folder of its own, or go on where it stopped."""
+"""``mose-med train``: run the training of a bundle in its own folder, or resume it."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +16,8 @@ from mose_med.checkpoint import read_checkpoint
 from mose_med.data import Datalist, load_datalist
 from mose_med.device import choose_device
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
+from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import alone_in
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
 from mose_med.handlers.tracking.store_uri import store_uri
 from mose_med.handlers.tracking.training_run import require_mlflow
@@ -25,7 +26,6 @@ from mose_med.weights.files import weights_file
 from pipelines.common.console import stderr
 from pipelines.common.memory import causes_of, lost_process, ran_out_of_memory
 from pipelines.common.runs.content import Content, claim_with_content
-from pipelines.common.runs.run_lock import alone_in
 from pipelines.train.config import compose, config_files
 from pipelines.train.extension import allow_more_epochs
 from pipelines.train.initial_weights import load_initial_weights
@@ -46,14 +46,14 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training came to.
+    """Result of a training.
 
     Attributes:
         best_checkpoint: weights of the epoch with the lowest validation GED.
         best_ged: that GED.
         best_epoch: that epoch, counted from 1.
         epochs: how many were done in all.
-        max_epochs: how many there shall be; more than ``epochs`` if the time was up.
+        max_epochs: how many were requested; more than ``epochs`` if the time was up.
         output_dir: folder of the training.
     """
 
@@ -66,7 +66,7 @@ class TrainResult:
 
 
 def train(options: TrainOptions) -> TrainResult:
-    """Train, or go on with a training of the same options.
+    """Train, or resume a training with the same options.
 
     Raises:
         ConfigError: if an option, the configuration, the datalist or an earlier checkpoint does not fit.
@@ -112,7 +112,7 @@ def train(options: TrainOptions) -> TrainResult:
 
 
 def _trackable(options: TrainOptions, process: Process) -> TrainOptions:
-    """The options; without tracking where MLflow is missing and no store of one's own was named."""
+    """The options; without tracking where MLflow is missing and no store was named."""
     if not options.tracking:
         return options
     try:
@@ -167,18 +167,18 @@ def _values(options: TrainOptions) -> dict[str, Any]:
 
 
 def _settings(options: TrainOptions, paths: list[Path], datalist: Datalist) -> dict[str, Any]:
-    """What was typed, and what the data say where nothing else does."""
+    """Settings that were typed, and settings of the data where nothing else decides."""
     config = compose(paths, {})
     typed = typed_settings(options.settings, config)
     return typed | data_settings(datalist, compose(paths[:1], {}), with_settings(config, typed))
 
 
 def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
-    """What decides the weights, for :func:`claim_with_content`."""
+    """Options that decide the weights, for :func:`claim_with_content`."""
     elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
-    digest = hashlib.sha256(options.datalist.read_bytes()).hexdigest()
-    record = {"bundle": options.bundle, "datalist_sha256": digest, "threads": options.threads, **settings}
+    record = {"bundle": options.bundle, "datalist_sha256": file_sha256(options.datalist), "threads": options.threads}
+    record |= settings
     if options.initial_weights is not None:
         with weights_file(options.initial_weights) as weights:
             record["initial_weights_sha256"] = model_sha256(weights)
@@ -257,7 +257,7 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
             ) from error
         if lost_process(error):
             raise MoseError(
-                "a process that loads data was ended, as the system does when memory runs out: set a smaller "
+                "a data loading process was killed, probably because memory ran out: set a smaller "
                 "num_workers (0 loads in the training's own process); the last checkpoint is intact"
             ) from error
         if building:

@@ -1,4 +1,4 @@
-"""Settings of a training that no file says: those that are typed, ``--set name=value``, and those of the data."""
+"""Settings of a training that are in no file: those typed with ``--set name=value``, and those of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipelines.train.config import setting_names
 
 __all__ = ["OWN_OPTIONS", "data_settings", "setting", "typed_settings", "with_settings"]
 
-#: Settings that are options of their own.
+#: Settings that have their own options.
 OWN_OPTIONS = {
     "datalist": "--datalist",
     "output_dir": "--output-dir",
@@ -40,7 +40,7 @@ def typed_settings(typed: Iterable[str], config: Mapping[str, Any]) -> dict[str,
         config: the merged configuration, which has the names.
 
     Raises:
-        ConfigError: if one is not of this form, has no such name, has an option of its own, or is an expression.
+        ConfigError: if one is not of this form, has no such name, has its own option, or is an expression.
 
     Example:
         >>> typed_settings(["rate=1e-4", "classes=[1, 2]"], {"rate": 0.1, "classes": [1]})
@@ -54,7 +54,7 @@ def typed_settings(typed: Iterable[str], config: Mapping[str, Any]) -> dict[str,
             raise ConfigError(f"--set must be name=value, got {text!r}")
         name = name.replace("#", "::")
         if name in OWN_OPTIONS:
-            raise ConfigError(f"--set {name} has an option of its own: give {OWN_OPTIONS[name]}")
+            raise ConfigError(f"--set {name} has its own option: use {OWN_OPTIONS[name]}")
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
             hint = f"did you mean {close[0]!r}?" if close else "see `mose-med config list`"
@@ -67,7 +67,7 @@ def _typed(name: str, text: str, before: Any) -> Any:
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {name}={text} is no YAML: {' '.join(str(error).split())}") from error
+        raise ConfigError(f"--set {name}={text} is not valid YAML: {' '.join(str(error).split())}") from error
     if isinstance(value, str) and value.startswith(_EVALUATED):
         raise ConfigError(f"--set {name} must be a plain value, got {text!r}: put an expression into a file, --config")
     if isinstance(value, str) and isinstance(before, float | int):
@@ -119,12 +119,12 @@ def data_settings(datalist: Datalist, base: Mapping[str, Any], config: Mapping[s
         if setting(config, name) == setting(base, name) and setting(base, name) not in (None, value)
     }
     if settings:
-        _logger.info("of the data: %s", ", ".join(f"{name} {value}" for name, value in settings.items()))
+        _logger.info("taken from the data: %s", ", ".join(f"{name} {value}" for name, value in settings.items()))
     return settings
 
 
 def _channels(datalist: Datalist) -> int:
-    """Of the first image: its last axis after three of space."""
+    """Channels of the first image: its last axis after three of space."""
     image = datalist.part("training")[0].image
     with named_nifti_errors(f"image {image} cannot be read"):
         shape = nib.load(image).shape

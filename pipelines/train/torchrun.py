@@ -1,4 +1,4 @@
-"""Which of several processes this one is, where torchrun started them."""
+"""The rank of this process, if torchrun started several."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Process:
 
     @classmethod
     def from_environment(cls) -> Process:
-        """What torchrun says; a process that it did not start is the only one."""
+        """Rank and count from torchrun; a process that it did not start is the only one."""
         return cls(*rank_and_count())
 
     @property

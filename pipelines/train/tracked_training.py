@@ -1,4 +1,4 @@
-"""A training with all that its MLflow run shall hold: the evaluation of its best epoch, and the bundle of it."""
+"""A training with all that its MLflow run must hold: the evaluation of its best epoch, and the bundle of it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
     server that cannot be reached is reported; the run is kept in the training's folder.
 
     Raises:
-        MoseError: whatever training, evaluation or export refuse.
+        MoseError: if training, evaluation or export fails.
     """
     calm_mlflow()
     result = train(options)
@@ -46,7 +46,7 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
 
 
 def _say(result: TrainResult, options: TrainOptions) -> None:
-    stopped = "" if result.epochs >= result.max_epochs else f" (the time was up: {to_go_on(options.overwrite)})"
+    stopped = "" if result.epochs >= result.max_epochs else f" (time limit reached: {to_go_on(options.overwrite)})"
     _logger.info("%d of %d epochs%s", result.epochs, result.max_epochs, stopped)
     _logger.info("best GED %.4f, of epoch %d: %s", result.best_ged, result.best_epoch, result.best_checkpoint)
 
@@ -90,7 +90,7 @@ def _finish_or_say(run: TrainingRun, bundle: Path) -> None:
         run.add_artifact(bundle, "bundle")
         run.finish()
     except DataError as error:
-        _logger.warning("the training is done, its MLflow run is not: run the same command again (%s)", error)
+        _logger.warning("the training is done but its MLflow run is incomplete: run the same command again (%s)", error)
 
 
 def _sync_or_say(folder: Path, tracking_uri: str) -> None:

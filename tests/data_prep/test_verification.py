@@ -94,7 +94,7 @@ def test_slice_at_another_place_or_not_there(folder: Path):
     change_entry(folder, "training", z_mm=1234.0)
     change_entry(folder, "test", slice=77)
     lines = wrong(folder)
-    assert any("has z_mm 1234, its image lies at" in line for line in lines)
+    assert any("has z_mm 1234, its image is at" in line for line in lines)
     assert any("names a slice that its image of" in line for line in lines)
 
 

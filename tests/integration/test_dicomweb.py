@@ -147,6 +147,6 @@ def test_credentials_may_stand_in_a_netrc(infer_study, credentials, tmp_path: Pa
 
 def test_options_of_an_archive_need_an_archive(tmp_path: Path, capfd):
     assert invoke(["infer", "ct.nii", "--study", "1.2", "--output-dir", str(tmp_path / "out")]) == 2
-    assert "--study goes with --dicomweb URL, got 1.2 without it" in capfd.readouterr().err
+    assert "--study needs --dicomweb URL, got 1.2 without it" in capfd.readouterr().err
     assert invoke(["infer", "--dicomweb", "https://host", "--output-dir", str(tmp_path / "out")]) == 2
     assert "--dicomweb needs the study to infer: pass --study UID" in capfd.readouterr().err

@@ -18,7 +18,7 @@ from mose_med.inferers import nodule_windows
 from mose_med.io import read_ct
 from mose_med.preprocessing import PADDING_HU, Preprocessing
 from mose_med.resampling import in_plane_grid, resampled_window
-from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
+from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 
 
 def assert_same_windows(lidc_root: Path, datalist: Path, part: str, preprocessing: Preprocessing) -> None:

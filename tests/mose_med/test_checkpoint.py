@@ -14,11 +14,21 @@ from mose_med.checkpoint import (
     write_checkpoint,
     write_weights,
 )
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
 
 NETWORK = {"channels": (4, 8), "num_experts": 2, "head": "paper"}
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def load(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory")
+
+    write_checkpoint(tmp_path / "best.pt", make_checkpoint())
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MoseError, match=r"memory ran out while checkpoint .*best\.pt was read \(.*\): free some"):
+        read_checkpoint(tmp_path / "best.pt")
 
 
 def make_checkpoint(**changes: object) -> Checkpoint:

@@ -56,3 +56,36 @@ def test_other_preprocessing_is_refused():
 def test_vector_is_refused():
     with pytest.raises(ShapeError, match=r"image_hu must have at least 2 axes, got shape \(4,\)"):
         Preprocessing()(torch.zeros(4))
+
+
+def test_each_channel_is_scaled_in_its_own_way():
+    both = Preprocessing(channels=({"window": (-1000, 400)}, {"standardise": False, "fill": 0}))
+    image = torch.randn(3, 2, 5, 4, generator=torch.Generator().manual_seed(0)) * 900
+    scaled = both(image)
+    assert torch.equal(scaled[:, 0], Preprocessing(window_hu=(-1000, 400))(image[:, 0]))
+    assert torch.equal(scaled[:, 1], image[:, 1])
+    assert both.fills(2) == (-1024.0, 0.0)
+
+
+def test_channels_are_told_where_they_are_not_alike():
+    both = Preprocessing(channels=({"window": (0, 10)}, {}))
+    assert both.to_dict()["channels"][0] == {"window": [0.0, 10.0], "standardise": True, "fill": -1024.0}
+    assert Preprocessing.from_dict(both.to_dict()) == both
+    assert "channels" not in Preprocessing().to_dict()
+
+
+@pytest.mark.parametrize(
+    ("channels", "message"),
+    [
+        ([{"windows": (0, 1)}], "channels of preprocessing have no setting 'windows'"),
+        ([{"window": (1, 0)}], r"window of a channel must be \(low, high\) with low < high, got \(1.0, 0.0\)"),
+    ],
+)
+def test_a_scaling_that_does_not_fit_is_refused(channels: list[dict[str, object]], message: str):
+    with pytest.raises(ConfigError, match=message):
+        Preprocessing(channels=channels)
+
+
+def test_other_channels_than_there_are_scalings_are_refused():
+    with pytest.raises(ShapeError, match="image_hu must have 2 channels, one for each scaling, got shape"):
+        Preprocessing(channels=({}, {}))(torch.zeros(1, 3, 4, 4))

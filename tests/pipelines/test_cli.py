@@ -35,7 +35,7 @@ def test_unknown_option_is_bad_usage(capsys: pytest.CaptureFixture[str]):
     [
         (ConfigError("samples must be >= 1, got 0"), ExitCode.BAD_INPUT, "mose-med: samples must be >= 1, got 0"),
         (FileNotFoundError(2, "No such file or directory", "a.nii"), ExitCode.BAD_INPUT, "a.nii: No such file"),
-        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "run the same command again to go on"),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED, "run the same command again to continue"),
         (ZeroDivisionError("division by zero"), ExitCode.INTERNAL_ERROR, "internal error: ZeroDivisionError"),
     ],
 )
@@ -54,7 +54,7 @@ def test_what_was_to_be_overwritten_goes_on_without_it(capsys: pytest.CaptureFix
         raise KeyboardInterrupt
 
     assert run_command(command, overwrite=True) == ExitCode.INTERRUPTED
-    assert "run the same command again, without --overwrite, to go on" in capsys.readouterr().err
+    assert "run the same command again, without --overwrite, to continue" in capsys.readouterr().err
 
 
 def test_debug_shows_where(capsys: pytest.CaptureFixture[str]):

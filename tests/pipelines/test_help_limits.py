@@ -23,9 +23,9 @@ from pipelines.cli import app, invoke
 from pipelines.evaluate.options import EvaluateOptions
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.models.promotion import PromotionRule
-from pipelines.prepare.known_phantom import PrepareKnownPhantomOptions
-from pipelines.prepare.lidc import PrepareLidcOptions
-from pipelines.prepare.phantom import PreparePhantomOptions, demo_patients
+from pipelines.prepare.sources.known_phantom import PrepareKnownPhantomOptions
+from pipelines.prepare.sources.lidc import PrepareLidcOptions
+from pipelines.prepare.sources.phantom import PreparePhantomOptions, demo_patients
 
 #: Smaller than any step that matters.
 _STEP = 1e-9

@@ -28,6 +28,7 @@ def test_every_option_is_shown_whole_in_80_columns(
     names = {each["name"] for each in described[path]["options"] if each["name"].startswith("--")}
     assert {name for name in names if not re.search(rf"^  {name}(?![\w-])", page, flags=re.MULTILINE)} == set()
     assert "\N{HORIZONTAL ELLIPSIS}" not in page
+    assert not re.search(r"<(int|str|path|float|list)\b", page)
     told, _, examples = page.partition("\nExamples:\n")
     assert max(map(len, told.splitlines())) <= 80
     assert len(examples.splitlines()) >= 2
@@ -46,17 +47,17 @@ def test_a_narrow_page_shows_the_other_form_of_a_switch(
     [
         ("train --datalst x", "mose-med train has no option --datalst: did you mean --datalist?"),
         ("train --xyz", "mose-med train has no option --xyz: see mose-med train --help"),
-        ("tarin", "mose-med has no command tarin: did you mean retrain or train?"),
+        ("listenn", "mose-med has no command listenn: did you mean listen?"),
         ("prepare nothing", "mose-med prepare has no command nothing: see mose-med prepare --help"),
         ("train", "Missing option '--datalist': see mose-med train --help"),
         ("report", "Missing argument 'case_dir': see mose-med report --help"),
         ("infer s --samples 0", "Invalid value for '--samples': 0 is not in the range 1<=x."),
-        ("infer s --samples=x", "Invalid value for '--samples': x is no whole number"),
-        ("infer s --samples 1.5", "Invalid value for '--samples': 1.5 is no whole number"),
-        ("infer s --overlap x", "Invalid value for '--overlap': x is no number"),
+        ("infer s --samples=x", "Invalid value for '--samples': x is not a whole number"),
+        ("infer s --samples 1.5", "Invalid value for '--samples': 1.5 is not a whole number"),
+        ("infer s --overlap x", "Invalid value for '--overlap': x is not a number"),
         ("infer s --overlap 2", "Invalid value for '--overlap': 2 is not in the range 0<=x<1."),
         ("infer s --maps x", "Invalid value for '--maps': 'x' is not one of 'scaled', 'full'."),
-        ("prepare lidc --window a b", "Invalid value for '--window': a, b is no number"),
+        ("prepare lidc --window a b", "Invalid value for '--window': a, b is not a number"),
         ("prepare lidc --window 3", "Option '--window' requires 2 arguments: see mose-med prepare lidc --help"),
         ("infer s --samples", "Option '--samples' requires an argument: see mose-med infer --help"),
         ("doctor more", "Got unexpected extra argument(s) (more): see mose-med doctor --help"),

@@ -40,7 +40,7 @@ def test_inferring_a_nifti_file_loads_torch_and_little_else(where: list[str], in
         ("pipelines.infer.cohort.run", set()),
         ("pipelines.report.run", {"torch", "matplotlib"}),
         ("pipelines.doctor.run", {"jsonschema"}),
-        ("pipelines.prepare.lidc", {"torch", "matplotlib", "jsonschema"}),
+        ("pipelines.prepare.sources.lidc", {"torch", "matplotlib", "jsonschema"}),
         ("mose_med.networks", {"torch"}),
         ("mose_med.losses", {"torch"}),
         ("mose_med.metrics", {"torch"}),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mose_med.errors import require
+from mose_med.networks.checks import check_channels
 
 __all__ = ["CalibrationNetwork"]
 
@@ -36,8 +36,7 @@ class CalibrationNetwork(nn.Module):
         self, spatial_dims: int, in_channels: int, out_channels: int, channels: Sequence[int], dropout: float
     ) -> None:
         super().__init__()
-        require(len(channels) >= 2, f"channels must name at least 2 levels, got {tuple(channels)}")
-        require(min(channels) >= 1, f"channels must be >= 1 on every level, got {tuple(channels)}")
+        check_channels(channels)
         self.stride = 2 ** len(channels)
         layers = [_SHALLOW if level < 2 else _DEEP for level in range(len(channels))]
         below = [in_channels, *channels[:-1]]

@@ -17,7 +17,7 @@ _SLOPE = 0.2
 
 
 class Discriminator(nn.Module):
-    """Convolutions on image and mask, and one number for the whole of both.
+    """Convolutions on image and mask, and one number for both together.
 
     Args:
         spatial_dims: 2 or 3.

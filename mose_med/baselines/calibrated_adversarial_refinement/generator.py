@@ -1,4 +1,4 @@
-"""The refinement network: from an image and calibrated probabilities to one mask a latent code."""
+"""The refinement network: from an image and calibrated probabilities to one mask per latent code."""
 
 from __future__ import annotations
 

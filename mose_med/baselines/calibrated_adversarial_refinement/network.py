@@ -1,4 +1,4 @@
-"""The three networks of the method, and what each of them learns from, in one pass."""
+"""The three networks of the method, and the training input of each, in one pass."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.func import functional_call
 from mose_med.baselines.calibrated_adversarial_refinement.calibration import CalibrationNetwork
 from mose_med.baselines.calibrated_adversarial_refinement.discriminator import Discriminator
 from mose_med.baselines.calibrated_adversarial_refinement.generator import RefinementNetwork
-from mose_med.baselines.likelihood import drawn_rater
-from mose_med.baselines.sampled_network import SampledNetwork
+from mose_med.baselines.parts.likelihood import drawn_rater
+from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.errors import require
 from mose_med.networks.padding import cropped, padded
 from mose_med.networks.protocol import standard_deviates

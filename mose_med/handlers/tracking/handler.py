@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from mose_med.checkpoint import read_checkpoint
+from mose_med.files.hashes import file_sha256
 from mose_med.handlers.checkpoints import LAST_NAME
 from mose_med.handlers.processes import is_first_process
 from mose_med.handlers.tracking.run_upload import BackgroundUpload
@@ -27,7 +27,7 @@ class MlflowTracking:
     """Tracks one training: one named run holds its parameters, curves and best checkpoint.
 
     Attach it to the trainer alone, after :class:`~mose_med.handlers.EpochMetrics` has added the numbers of the
-    validation, and after the checkpoints. A training that was stopped goes on in its own run. Of several processes, the
+    validation, and after the checkpoints. A training that was stopped resumes in its own run. Of several processes, the
     first tracks.
 
     Args:
@@ -71,13 +71,13 @@ class MlflowTracking:
 
     @property
     def run(self) -> TrainingRun:
-        """The run, begun when it is first asked for."""
+        """The run, begun on first access."""
         if self._run is None:
             self._run = TrainingRun.open(self.folder, self.run_name)
         return self._run
 
     def start(self, engine: Engine) -> None:
-        """Begin the run or go on with it, and make up for an epoch that was saved but not tracked."""
+        """Begin the run or resume it, and make up for an epoch that was saved but not tracked."""
         self.run.log_params(self.params | self._sizes(engine))
         self.run.set_tags(code_tags())
         packages = self.folder / _PACKAGES_NAME
@@ -98,7 +98,7 @@ class MlflowTracking:
         self.run.log_metrics(engine.state.metrics, engine.state.epoch)
 
     def complete(self, engine: Engine) -> None:
-        """Once all epochs are done, keep the artifacts and mark the run as finished; until then it can go on."""
+        """Once all epochs are done, keep the artifacts and mark the run as finished; until then it can be resumed."""
         if engine.state.epoch >= engine.state.max_epochs:
             for name in self.artifacts:
                 self.run.add_artifact(self.folder / name)
@@ -109,7 +109,7 @@ class MlflowTracking:
     def _sizes(self, engine: Engine) -> dict[str, Any]:
         sizes = {"max_epochs": engine.state.max_epochs, "epoch_length": engine.state.epoch_length}
         if self.datalist is not None:
-            sizes["dataset_sha256"] = hashlib.sha256(Path(self.datalist).read_bytes()).hexdigest()
+            sizes["dataset_sha256"] = file_sha256(Path(self.datalist))
         return sizes
 
 
@@ -130,6 +130,6 @@ def code_tags() -> dict[str, str]:
 
 
 def installed_packages() -> str:
-    """Name and version of every installed package, a line each, as pip reads them."""
+    """Name and version of every installed package, one per line, as pip reads them."""
     found = {f"{package.metadata['Name']}=={package.version}" for package in distributions()}
     return "\n".join(sorted(found, key=str.lower)) + "\n"

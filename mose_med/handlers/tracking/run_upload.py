@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mose_med.errors import DataError
 from mose_med.files.credentials import cause_without_credentials, without_credentials
-from mose_med.handlers.tracking.store_files import ARTIFACTS, keep_artifact, store_file, store_lock
+from mose_med.handlers.tracking.store_files import ARTIFACTS, keep_artifact, lock_beside, store_file, store_lock
 from mose_med.handlers.tracking.training_run import EXPERIMENT, RunSnapshot, TrainingRun, named_store_errors
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _logger = logging.getLogger(__name__)
 
 
 def upload(run: TrainingRun, tracking_uri: str) -> str:
-    """Bring the copy of a run up to date, made if there is none yet.
+    """Update the copy of a run; create it if needed.
 
     Args:
         run: of a training.
@@ -55,17 +55,15 @@ def upload(run: TrainingRun, tracking_uri: str) -> str:
     Raises:
         DataError: if the store cannot be reached or refuses.
     """
-    from filelock import FileLock
-
     # Two at once would make two copies.
-    with named_store_errors(without_credentials(tracking_uri)), FileLock(run.folder / ".mlflow_upload.lock"):
+    with named_store_errors(without_credentials(tracking_uri)), lock_beside(run.folder / "mlflow_upload"):
         require_reachable(tracking_uri)
         client = store_client(tracking_uri)
         return _send(run.snapshot(), client, run.run_id)
 
 
 def store_client(tracking_uri: str) -> MlflowClient:
-    """Client of a store, for runs and models alike."""
+    """Client of a store, for runs and models."""
     from mlflow import MlflowClient
 
     with store_lock(tracking_uri):  # two that made its tables at once would both fail
@@ -73,7 +71,7 @@ def store_client(tracking_uri: str) -> MlflowClient:
 
 
 def require_reachable(tracking_uri: str) -> None:
-    """Ask a server for a sign of life; MLflow itself would try again for minutes.
+    """Check that a server answers; MLflow itself would retry for minutes.
 
     Raises:
         DataError: if there is none within seconds.
@@ -104,7 +102,7 @@ def experiment_id(client: MlflowClient, tracking_uri: str) -> str:
 
 
 def made_once(make: Callable[[], _T]) -> _T | None:
-    """Make something in a store; None if another user of a server has made it meanwhile."""
+    """Create something in a store; None if another user of the server has created it meanwhile."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -116,7 +114,7 @@ def made_once(make: Callable[[], _T]) -> _T | None:
 
 
 class BackgroundUpload:
-    """Brings a copy up to date at once, on a timer and when it is closed, in a thread that no training waits for.
+    """Updates a copy at once, on a timer and on close, in a thread that the training does not wait for.
 
     A store that cannot be reached is reported once; the next time tries again.
 
@@ -136,7 +134,7 @@ class BackgroundUpload:
         self._thread.start()
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """One more upload; wait for it, but not for ever: the run is safe in its own store."""
+        """Upload once more and wait for it for a limited time: the run is safe in its own store."""
         self._closing.set()
         self._thread.join(timeout_s)
 
@@ -149,13 +147,15 @@ class BackgroundUpload:
     def _try(self) -> None:
         try:
             upload(self._run, self._tracking_uri)
-        except Exception as error:  # whatever goes wrong over there, the training goes on
+        except Exception as error:  # whatever fails on the server, the training continues
             if not self._failing:
-                _logger.warning("%s; tracking goes on in the training's folder", _first_line(error))
+                _logger.warning("%s; tracking continues in the training's folder", _first_line(error))
             self._failing = True
         else:
             if self._failing:
-                _logger.info("MLflow store %s is back and up to date", without_credentials(self._tracking_uri))
+                _logger.info(
+                    "MLflow store %s can be reached again and is up to date", without_credentials(self._tracking_uri)
+                )
             self._failing = False
 
 

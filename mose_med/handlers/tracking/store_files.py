@@ -6,23 +6,22 @@ MLflow records absolute paths. Artifacts lie beside the store, and are looked fo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mose_med.errors import DataError
+from mose_med.files.run_lock import taking_part
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["ARTIFACTS", "find_artifacts", "keep_artifact", "run_artifacts", "store_file", "store_lock"]
+__all__ = ["ARTIFACTS", "find_artifacts", "keep_artifact", "lock_beside", "run_artifacts", "store_file", "store_lock"]
 
 #: Folder of the artifacts, beside the store.
 ARTIFACTS = "artifacts"
 _SQLITE = "sqlite:///"
-_LOCK_SECONDS = 600.0
 
 
 def store_file(tracking_uri: str) -> Path | None:
@@ -39,29 +38,25 @@ def store_file(tracking_uri: str) -> Path | None:
 
 @contextmanager
 def store_lock(tracking_uri: str) -> Iterator[None]:
-    """Held while a store in a file is made or added to; a server needs none, and a folder that takes none has none.
+    """Held while a store in a file is written; a server needs no lock, and a read-only folder has none.
 
     Raises:
-        DataError: if another process holds it for minutes.
+        ConfigError: if a command on another machine holds it, which has not been seen for minutes.
     """
-    from filelock import FileLock, Timeout
-
     file = store_file(tracking_uri)
-    if file is None:
+    with nullcontext() if file is None else lock_beside(file):
         yield
-        return
-    lock = FileLock(file.with_name(f".{file.name}.lock"))
-    try:
-        lock.acquire(timeout=_LOCK_SECONDS)
-    except Timeout as error:
-        raise DataError(f"another command holds {lock.lock_file}: run this one again when it is over") from error
-    except (OSError, NotImplementedError):
+
+
+@contextmanager
+def lock_beside(path: Path) -> Iterator[None]:
+    """Held by one command at a time, in a folder beside a file that need not be there.
+
+    Raises:
+        ConfigError: as :func:`store_lock`.
+    """
+    with taking_part(path, beside=True, kind="MLflow store") as part, part.locked():
         yield
-        return
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def run_artifacts(client: MlflowClient, run_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Which MLflow store a name means: a server, a database or a folder."""
+"""The MLflow store that a name means: a server, a database or a folder."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def store_uri(name: str | None, *, create: bool = True) -> str | None:
 
 
 def _require_usable(uri: str) -> None:
-    """Refuse what MLflow could not open, before anything is computed that would have to be kept there."""
+    """Refuse what MLflow cannot open, before anything is computed for it."""
     scheme, where = uri.partition(":")[0].lower(), without_credentials(uri)
     kind = scheme.partition("+")[0]
     if kind in _DATABASES:

@@ -1,13 +1,12 @@
 """The MLflow run of one training, in an embedded store inside the training's own folder.
 
 The store is always the folder's own SQLite file, so that no server can stop a training; see
-:mod:`mose_med.handlers.tracking.run_upload` for how a server gets a copy. A file beside it names the run: the same
-training goes on in the same run, and no other training ever finds it.
+:mod:`mose_med.handlers.tracking.run_upload` for how a server gets a copy. A file next to it names the run: the same
+training continues in the same run, and no other training ever finds it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import math
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mose_med.errors import DataError, MissingDependencyError
 from mose_med.files.credentials import cause_without_credentials, without_credentials
+from mose_med.files.hashes import file_sha256
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -63,7 +63,7 @@ class RunSnapshot(NamedTuple):
 
 
 class TrainingRun:
-    """What is tracked of one training. Every method raises a DataError that names the store, if that cannot be used.
+    """The tracked data of one training. Every method raises a DataError that names the store if it cannot be used.
 
     Args:
         folder: of the training.
@@ -165,8 +165,7 @@ class TrainingRun:
             target = self._artifact_root() / name
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()
-            self._client.set_tag(self.run_id, f"sha256/{name}", digest)
+            self._client.set_tag(self.run_id, f"sha256/{name}", file_sha256(file))
 
     def finish(self) -> None:
         """Mark the run as finished; it can still be added to."""
@@ -195,7 +194,7 @@ class TrainingRun:
 
 
 def require_mlflow() -> None:
-    """Raise the error that names the way out where MLflow is not installed.
+    """Raise the error that names the remedy where MLflow is not installed.
 
     Raises:
         MissingDependencyError: if it is not.
@@ -206,7 +205,7 @@ def require_mlflow() -> None:
 
 @contextmanager
 def named_store_errors(store: str) -> Iterator[None]:
-    """Turn the errors of MLflow, of its database and of its server into one of one line.
+    """Turn the errors of MLflow, its database and its server into a one-line error.
 
     Raises:
         DataError: naming ``store``.

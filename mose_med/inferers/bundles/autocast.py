@@ -1,4 +1,4 @@
-"""Mixed precision for MONAI's trainer, whose own is for CUDA alone."""
+"""Mixed precision for MONAI's trainer, whose own supports only CUDA."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class PreprocessedWindows(SliceInferer):  # type: ignore[misc]  # monai has no t
     Args:
         preprocessing: of a window; its ``roi_size`` is that of the windows.
         sw_batch_size: windows the network sees at once.
-        overlap: share of a window that its neighbour holds as well.
+        overlap: of neighbouring windows, as a fraction of a window.
     """
 
     def __init__(self, preprocessing: Preprocessing, sw_batch_size: int = 16, overlap: float = 0.25) -> None:
@@ -33,5 +33,5 @@ class PreprocessedWindows(SliceInferer):  # type: ignore[misc]  # monai has no t
         self.preprocessing = preprocessing
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """What the network says of a volume (B, 1, H, W, D): a tensor on its grid."""
+        """Output of the network for a volume (B, 1, H, W, D), on the same grid."""
         return super().__call__(inputs, lambda windows: network(self.preprocessing(windows)), *args, **kwargs)

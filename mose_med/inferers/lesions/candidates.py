@@ -1,21 +1,26 @@
-"""Where the lesions of a region are, before anything is measured: listed positions, or what the marginal shows.
+"""Positions of the lesions of a region, before measurement: listed positions, or what the marginal shows.
 
 *Listed.* The lesion of a listed position is the connected component (26 neighbours) of the marginal above the
 threshold whose nearest voxel is nearest to the position, if that is within ``reach_mm`` (the voxel nearest to the
 position is always within reach). Without such a component the lesion is listed all the same: single samples may still
 see it.
 
+A position has one lesion, of one class, since a list says where to look. Of several foreground classes it is that of
+the nearest component. Where no class has a component within reach, and where two are equally near, it is the class with
+the larger marginal in its support.
+
 *Found.* Where a region was searched, every component of at least ``min_ml`` that has a voxel in the region asked for is
 a lesion. They are numbered by volume, the largest first.
 
-The *support* is where a sample has to have a voxel for the lesion to be there in it. It is one thing for both: the
-component. So a vessel that runs close by does not make an empty sample present. Only where the marginal has no
-component does another one stand in for it: of what any sample marks within reach, the component nearest to the
-position; where no sample marks anything, all that is within reach.
+The *support* is where a sample must have a voxel for the lesion to be present in it. For both kinds it is the
+component, so a vessel that runs close by does not make an empty sample present. If the marginal has no component,
+another support is used: of what any sample marks within reach, the component nearest to the position; if no sample
+marks anything, everything within reach.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -48,6 +53,7 @@ class Candidate(NamedTuple):
         component: of the marginal above the threshold; None without one.
         support: where samples have to have a voxel to count.
         core: the component, or without one all that is within reach: where probabilities and entropies are averaged.
+        distance_mm: of the component's nearest voxel to a listed position; infinite without a component.
     """
 
     number: int
@@ -55,6 +61,7 @@ class Candidate(NamedTuple):
     component: BoxMask | None
     support: BoxMask
     core: BoxMask
+    distance_mm: float = math.inf
 
 
 def listed_candidate(
@@ -78,31 +85,26 @@ def listed_candidate(
     near_box = _box_around(listed.position_mm, affine, reach_mm).intersection(box)
     distance = distance_mm(near_box, listed.position_mm, affine)
     reach = BoxMask(near_box, (distance <= reach_mm) | (distance == distance.min()))
-    label = _nearest_label(labels[near_box.slices_in(box)], reach, distance)
+    label, nearest_mm = _nearest_label(labels[near_box.slices_in(box)], reach, distance)
     if label:
         component = _component(labels, box, label)
-        return Candidate(*listed, component, component, component)
+        return Candidate(*listed, component, component, component, nearest_mm)
     seen, _ = labelled(marked(near_box) & reach.mask)
-    label = _nearest_label(seen, reach, distance)
+    label, _ = _nearest_label(seen, reach, distance)
     return Candidate(*listed, None, BoxMask(near_box, seen == label) if label else reach, reach)
 
 
-def _nearest_label(labels: NDArray[np.int32], reach: BoxMask, distance: NDArray[np.float64]) -> int:
-    """Label of the voxel within reach that is nearest, 0 if none has one."""
+def _nearest_label(labels: NDArray[np.int32], reach: BoxMask, distance: NDArray[np.float64]) -> tuple[int, float]:
+    """Label of the voxel within reach that is nearest, 0 if none has one, and its distance."""
     near = np.where(reach.mask & (labels > 0), distance, np.inf)
     nearest = np.unravel_index(int(np.argmin(near)), near.shape)
-    return int(labels[nearest]) if np.isfinite(near[nearest]) else 0
+    return int(labels[nearest]) if np.isfinite(near[nearest]) else 0, float(near[nearest])
 
 
 def _component(labels: NDArray[np.int32], box: Box, label: int) -> BoxMask:
     mask = labels == label
     inner = bounding_box(mask)
-    return BoxMask(_moved(inner, box.start), mask[inner.slices])
-
-
-def _moved(box: Box, by: tuple[int, int, int]) -> Box:
-    start, stop = np.add(box.start, by).tolist(), np.add(box.stop, by).tolist()
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    return BoxMask(inner.moved(box.start), mask[inner.slices])
 
 
 def _box_around(position_mm: NDArray[np.float64], affine: NDArray[np.float64], reach_mm: float) -> Box:
@@ -148,7 +150,7 @@ def _found_candidate(
     labels: NDArray[np.int32], box: Box, label: int, part: tuple[slice, slice, slice], affine: NDArray[np.float64]
 ) -> Candidate:
     (i, u), (j, v), (k, w) = ((edge.start, edge.stop) for edge in part)
-    component = BoxMask(_moved(Box((i, j, k), (u, v, w)), box.start), labels[part] == label)
+    component = BoxMask(Box((i, j, k), (u, v, w)).moved(box.start), labels[part] == label)
     return Candidate(0, centroid_mm(component, affine), component, component, component)
 
 

@@ -1,7 +1,7 @@
 """Connected components (26 neighbours) of masks that may be as large as the case.
 
 What touches a small mask, a support, is looked for in a box around it. The whole mask is labelled only where a
-component goes on beyond the box, or where the boxes of all supports together are as large as the mask. The answer is
+component continues beyond the box, or where the boxes of all supports together are as large as the mask. The answer is
 the same.
 """
 
@@ -72,7 +72,7 @@ def touching_components(
 
 
 def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], support: BoxMask, within: Box) -> Touching | None:
-    """The components that touch a support; None if one goes on beyond the margin."""
+    """The components that touch a support; None if one continues beyond the margin."""
     box = support.box.grown(_MARGIN, within)
     labels, number = labelled(crop(box))
     touched = _touched(labels, support, box)

@@ -30,7 +30,7 @@ class FurtherSamples:
 
     Args:
         network: in eval mode.
-        volume: the case as the network looks at it.
+        volume: the case in the orientation and spacing of the network.
         asked: that the lesions lie in.
         noise: of the case; without further noise there are no samples.
         affine: of the input's grid.
@@ -38,6 +38,7 @@ class FurtherSamples:
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
         scratch_dir: of a temporary file; the system's own if None.
+        num_classes: F, foreground classes of the network.
     """
 
     network: StochasticNetwork
@@ -49,13 +50,14 @@ class FurtherSamples:
     preprocessing: Preprocessing
     sw_batch_size: int
     scratch_dir: Path | None
+    num_classes: int = 1
     _left: int = field(init=False)
 
     def __post_init__(self) -> None:
         self._left = len(set(self.asked.windows))
 
-    def around(self, near: Box) -> LesionSource | None:
-        """Samples in a box of the input's grid that lies in the region; None where they are not to be had."""
+    def around(self, near: Box, class_index: int = 0) -> LesionSource | None:
+        """Samples of a class in a box of the input's grid that lies in the region; None where there are none."""
         noise = self.noise.more
         if noise is None:
             return None
@@ -64,8 +66,8 @@ class FurtherSamples:
         if len(windows) > self._left:
             return None
         self._left -= len(windows)
-        storage = Storage(region_room(box, self.volume, noise), self.scratch_dir)
-        region = sample_region(
+        storage = Storage(region_room(box, self.volume, noise, self.num_classes), self.scratch_dir)
+        regions = sample_region(
             self.network,
             self.volume,
             windows,
@@ -74,7 +76,9 @@ class FurtherSamples:
             preprocessing=self.preprocessing,
             sw_batch_size=self.sw_batch_size,
             storage=storage,
+            num_classes=self.num_classes,
         )
+        region = regions[class_index]
         return LesionSource(
             region, self.affine, self.image_shape, (len(noise.deviates), noise.samples_per_expert), storage
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,15 +32,15 @@ class Lesion(NamedTuple):
         centroid_mm: of the component, RAS; None without one.
         expert_probs: (K,), pooled.
         volume_ml: distribution of the volume.
-        touches_edge: whether the component goes on at the edge of what the network was shown, inside the image, so that
+        touches_edge: whether the component continues at the edge of the windows, inside the image, so that
             its volume may be cut off.
         same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
             region, share more than half of the smaller's voxels. None if there is none.
         entropy: means over the component, or without one over the voxels within reach.
-        component: of the marginal above the threshold, in the lesion's own region; None without one, and of a case
-            that was read back.
+        found: the component, or what gives it, of a case that was read back.
         box: of the input's grid, holds the component and what every sample has there; None if it is not known.
         nodule_id: of the list; empty where nothing was listed.
+        label: name of its class; empty if it is not known.
     """
 
     number: int
@@ -51,13 +52,19 @@ class Lesion(NamedTuple):
     touches_edge: bool
     same_as: int | None = None
     entropy: LesionEntropy = LesionEntropy(0.0, 0.0, 0.0)
-    component: BoxMask | None = None
+    found: BoxMask | Callable[[], BoxMask | None] | None = None
     box: Box | None = None
     nodule_id: str = ""
+    label: str = ""
+
+    @property
+    def component(self) -> BoxMask | None:
+        """Component of the marginal above the threshold, in the lesion's own region; None without one."""
+        return self.found() if callable(self.found) else self.found
 
     @property
     def name(self) -> str:
-        """What the list calls it; its number where it has no name."""
+        """Its name in the list; its number if it has no name."""
         return self.nodule_id or str(self.number)
 
     @property

@@ -1,8 +1,8 @@
-"""What the samples say about each lesion that was listed or found (:mod:`mose_med.inferers.lesions.candidates`).
+"""Measurements over the samples of each listed or found lesion (:mod:`mose_med.inferers.lesions.candidates`).
 
 *In each sample*, the lesion is all connected components of the sample's mask that touch the support, so that a sample
 that splits the lesion keeps its pieces, and one that lets it grow along a vessel keeps that too. A sample with no
-voxel there is empty. Volumes count voxels. Quantiles of volumes stand on more samples than the case keeps, where the
+voxel there is empty. Volumes count voxels. Quantiles of volumes use more samples than the case keeps, where the
 source has them: they are looked at in a box around the lesion alone.
 
 *How probable.* Expert probabilities are pooled over the component (without one, over all that is within reach) by
@@ -50,6 +50,7 @@ class LesionSource(NamedTuple):
         image_shape: of the input's grid.
         num_samples: (K, S).
         storage: of the region's arrays.
+        label: name of the class that the region is of.
         more: gives, for a box of the region, further samples there; None where they are not to be had.
     """
 
@@ -58,6 +59,7 @@ class LesionSource(NamedTuple):
     image_shape: tuple[int, int, int]
     num_samples: tuple[int, int]
     storage: Storage
+    label: str = ""
     more: Callable[[Box], LesionSource | None] = lambda _: None
 
     def crop(self, quantity: Callable[[Region], NDArray[np.bool_]], box: Box) -> NDArray[np.bool_]:
@@ -66,31 +68,66 @@ class LesionSource(NamedTuple):
 
 
 def find_lesions(
-    source: LesionSource,
+    sources: Sequence[LesionSource],
     rules: LesionRules,
     *,
     listed: ListedPosition | None = None,
     inside: NDArray[np.bool_] | None = None,
 ) -> list[Lesion]:
-    """The lesions of one region, in their order.
+    """The lesions of one box where the network looked, in their order.
 
     Args:
-        source: the region.
+        sources: the region of every foreground class there.
         rules: what counts.
         listed: the position that the region is about; None searches it.
         inside: where to search, a mask (i, j, k) of the input's grid; None is everywhere.
     """
+    if listed is None:
+        seen = [one for source in sources for one in _seen(source, _found(source, rules, inside))]
+        seen.sort(key=lambda one: -int(one.candidate.core.mask.sum()))
+        return [_measured(one, number) for number, one in enumerate(seen, start=1)]
+    of_classes = [(source, _listed(source, rules, listed)) for source in sources]
+    source, candidate = of_classes[0] if len(of_classes) == 1 else min(of_classes, key=_likeliness)
+    return [_measured(one, candidate.number) for one in _seen(source, [candidate])]
+
+
+def _listed(source: LesionSource, rules: LesionRules, listed: ListedPosition) -> Candidate:
+    """The candidate of a position in one class."""
+    labels, box = _components(source, rules), source.region.box
+    return listed_candidate(labels, box, listed, source.affine, rules.reach_mm, partial(source.crop, _marked))
+
+
+def _likeliness(of_class: tuple[LesionSource, Candidate]) -> tuple[float, float]:
+    """Sort key: the smallest is of the class of a listed position."""
+    source, candidate = of_class
+    box, mask = candidate.support
+    marginal = assembled([source.region], Region.probability, box, np.float32, source.storage.release)
+    return candidate.distance_mm, -float(marginal[mask].max())
+
+
+def _found(source: LesionSource, rules: LesionRules, inside: NDArray[np.bool_] | None) -> list[Candidate]:
+    """The candidates of one class, the largest first."""
     box = source.region.box
-    labels, _ = labelled(source.crop(partial(_above, threshold=rules.threshold), box))
-    if listed is not None:
-        marked = partial(source.crop, _marked)
-        candidates = [listed_candidate(labels, box, listed, source.affine, rules.reach_mm, marked)]
-    else:
-        part = None if inside is None else inside[box.slices]
-        candidates = found_candidates(labels, box, part, source.affine, rules.min_ml)
-    del labels
+    part = None if inside is None else inside[box.slices]
+    return found_candidates(_components(source, rules), box, part, source.affine, rules.min_ml)
+
+
+def _components(source: LesionSource, rules: LesionRules) -> NDArray[np.int32]:
+    """Components of the marginal above the threshold, (i, j, k) of the region's box."""
+    return labelled(source.crop(partial(_above, threshold=rules.threshold), source.region.box))[0]
+
+
+class _Seen(NamedTuple):
+    """A candidate, and what touches its support in each sample, (K S)."""
+
+    source: LesionSource
+    candidate: Candidate
+    touching: Sequence[Touching]
+
+
+def _seen(source: LesionSource, candidates: Sequence[Candidate]) -> list[_Seen]:
     touching = _in_samples(source, [candidate.support for candidate in candidates])
-    return [_measured(source, candidate, found) for candidate, found in zip(candidates, touching, strict=True)]
+    return [_Seen(source, candidate, found) for candidate, found in zip(candidates, touching, strict=True)]
 
 
 def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
@@ -102,9 +139,9 @@ def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
 
 
 def _are_same(one: Lesion, other: Lesion) -> bool:
-    """Whether components share more than half of the smaller's voxels."""
+    """Whether components of one class share more than half of the smaller's voxels."""
     a, b = one.component, other.component
-    if a is None or b is None or not a.box.overlaps(b.box):
+    if a is None or b is None or one.label != other.label or not a.box.overlaps(b.box):
         return False
     both = a.box.intersection(b.box)
     shared = int((a.mask[both.slices_in(a.box)] & b.mask[both.slices_in(b.box)]).sum())
@@ -120,12 +157,12 @@ def _sample(region: Region, n: int) -> NDArray[np.bool_]:
 
 
 def _marked(region: Region) -> NDArray[np.bool_]:
-    """Where any sample has a voxel."""
+    """Mask of the voxels that any sample has."""
     return np.asarray(region.sample_bits.any(axis=-1))
 
 
 def _in_samples(source: LesionSource, supports: Sequence[BoxMask]) -> list[list[Touching]]:
-    """Of every support what touches it in each sample, (M, K S)."""
+    """For every support, the components of each sample that touch it, (M, K S)."""
     samples = range(int(np.prod(source.num_samples)))
     crops = [partial(source.crop, partial(_sample, n=n)) for n in samples]
     by_sample = [touching_components(crop, supports, source.region.box) for crop in crops]
@@ -153,13 +190,14 @@ def _more_volumes_ml(source: LesionSource, support: BoxMask, box: Box) -> NDArra
     return None if more is None else _volumes_ml(more, _in_samples(more, [support])[0])
 
 
-def _measured(source: LesionSource, candidate: Candidate, touching: Sequence[Touching]) -> Lesion:
+def _measured(seen: _Seen, number: int) -> Lesion:
+    source, candidate, touching = seen
     means = _means(source, candidate)
     probs = np.asarray(means.expert_probs / float(means.expert_probs.sum()), dtype=np.float64)
     box = _extent(candidate.support, touching)
     volumes, more = _volumes_ml(source, touching), _more_volumes_ml(source, candidate.support, box)
     return Lesion(
-        number=candidate.number,
+        number=number,
         position_mm=_triple(candidate.position_mm),
         in_consensus=candidate.component is not None and means.in_consensus,
         centroid_mm=None if candidate.component is None else _triple(centroid_mm(candidate.component, source.affine)),
@@ -167,13 +205,14 @@ def _measured(source: LesionSource, candidate: Candidate, touching: Sequence[Tou
         volume_ml=volume_distribution(volumes, probs, more),
         touches_edge=candidate.component is not None and _touches_unseen(source, candidate),
         entropy=LesionEntropy(means.total, means.between, max(means.total - means.between, 0.0)),
-        component=candidate.component,
+        found=candidate.component,
         box=box,
+        label=source.label,
     )
 
 
 class _Means(NamedTuple):
-    """Of a lesion's voxels: expert probabilities (K,), entropies, and whether one is above one half."""
+    """Statistics of a lesion's voxels: expert probabilities (K,), entropies, and whether one is above one half."""
 
     expert_probs: NDArray[np.float64]
     total: float

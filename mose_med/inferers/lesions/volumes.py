@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["VolumeDistribution", "volume_distribution", "weighted_quantile"]
 
-#: Slack for weights that sum up to a quantile but for rounding.
+#: Slack for weights that sum up to a quantile except for rounding.
 _SLACK = 1e-9
 
 
@@ -24,7 +24,7 @@ class VolumeDistribution(NamedTuple):
         p50: median.
         p95: 95 % quantile.
         p_empty: weight of the samples that have no voxel there.
-        quantile_samples: how many samples the quantiles stand on: K S, or more that were drawn for them alone.
+        quantile_samples: how many samples the quantiles are of: K S, or more that were drawn for them alone.
     """
 
     samples: NDArray[np.float64]

@@ -1,1 +1,1 @@
-"""What the network is shown of a case, and how its answers are put together."""
+"""Windows of a case: cutting, prediction and blending."""

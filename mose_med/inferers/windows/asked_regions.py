@@ -1,4 +1,4 @@
-"""Where to look in a case: around listed nodules, over the lungs, or everywhere."""
+"""The regions to search in a case: around listed nodules, over the lungs, or everywhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RegionName = Literal["nodules", "lungs", "full"]
 
 
 class AskedRegion(NamedTuple):
-    """A region before the network has looked at it: a box of the oriented grid.
+    """A region before inference: a box of the oriented grid.
 
     Attributes:
         box: that holds the windows.
@@ -39,10 +39,10 @@ def checked_region(
     nodules: Sequence[Sequence[float]] | NDArray[np.floating] | None,
     lungs: NDArray[np.bool_] | None,
 ) -> RegionName:
-    """The region that is meant, where none is named.
+    """The region to use if none is named.
 
     Raises:
-        ConfigError: if the arguments do not go together.
+        ConfigError: if the arguments contradict each other.
     """
     where = region or ("lungs" if nodules is None else "nodules")
     if where not in ("nodules", "lungs", "full"):
@@ -50,9 +50,9 @@ def checked_region(
     if where == "nodules" and nodules is None:
         raise ConfigError("nodules must be given with region 'nodules', got None: or search region 'lungs' or 'full'")
     if where != "nodules" and nodules is not None:
-        raise ConfigError(f"nodules go with region 'nodules', got region {where!r}: give one of them")
+        raise ConfigError(f"nodules apply only to region 'nodules', got region {where!r}: give one of them")
     if where != "lungs" and lungs is not None:
-        raise ConfigError(f"lungs, a mask, goes with region 'lungs', got region {where!r}: leave it out")
+        raise ConfigError(f"lungs, a mask, applies only to region 'lungs', got region {where!r}: leave it out")
     return cast(RegionName, where)
 
 

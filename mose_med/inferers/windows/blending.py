@@ -6,9 +6,9 @@ gives the expert, so that the marginal of the blend is the blend of the marginal
 
     sum_k pi_k p_k = sum_windows w (sum_k pi_k p_k) / sum_windows w
 
-Means of pi and p apart would lose their covariance. An expert that no window gives a chance keeps the plain mean.
+Means of pi and p apart would lose their covariance. An expert with probability 0 in all windows keeps the plain mean.
 Values between voxels, where they are interpolated, follow the same rule. Slices are finished one by one, so that no
-dense volume of samples is ever held.
+dense volume of samples is ever held. F foreground classes are blended as F times as many samples are.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = ["BlendedSlice", "Prediction", "blended_slices", "interpolated_slice"]
 
 _GAUSSIAN_SIGMA = 0.125
 _LEAST_IMPORTANCE = 1e-3
-#: Least probability of an expert that counts as a weight: among windows that all give none, each counts alike.
+#: Smallest weight of an expert: windows that all give it probability 0 count equally.
 _LEAST_PROB = np.float32(1e-12)
 
 
 class Prediction(NamedTuple):
-    """Of one window: foreground probability (K, S, H, W) and expert probabilities (K,)."""
+    """Predictions of a window: foreground probability (K, F S, H, W), class by class, and expert probabilities (K,)."""
 
     window: Window
     foreground: NDArray[np.float32]
@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
 
 
 class BlendedSlice(NamedTuple):
-    """Of one slice of a box: foreground (K, S, H, W) and expert probabilities (K, H, W), 0 where no window was."""
+    """A blended slice of a box: foreground (K, F S, H, W) and expert probabilities (K, H, W), 0 where no window was."""
 
     slice_index: int
     foreground: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""Windows: the pieces of a case that the network is shown.
+"""Windows: the crops of a case that the network gets.
 
 The volume is looked at in the orientation of the :class:`~mose_med.preprocessing.Preprocessing`, by reordering and
 flipping axes, which loses nothing, and at its in-plane spacing, by the rule of :mod:`mose_med.resampling`. A window is
@@ -19,7 +19,7 @@ from mose_med.ct_image import PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.geometry import Reorientation, checked_affine, crop_start, mm_to_index, reorientation, spacing_mm
 from mose_med.lesion_rules import DEPTH_MM
-from mose_med.preprocessing import PADDING_HU, Preprocessing
+from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import InPlaneGrid, in_plane_grid, resampled_window
 
 __all__ = [
@@ -45,33 +45,40 @@ class Window(NamedTuple):
 
 
 class OrientedVolume(NamedTuple):
-    """A volume as the network looks at it.
+    """A volume in the orientation and spacing of the network.
 
     Attributes:
-        values: HU (i, j, k), a view of the image.
+        values: HU (i, j, k), a view of the image: its first channel.
         affine: of the values, RAS mm.
         grid: that windows are placed on, over ``values``.
         steps: that led from the image to ``values``.
+        further: the other channels, as ``values`` is.
     """
 
     values: NDArray[np.generic]
     affine: NDArray[np.float64]
     grid: InPlaneGrid
     steps: Reorientation
+    further: tuple[NDArray[np.generic], ...] = ()
+
+    @property
+    def channels(self) -> tuple[NDArray[np.generic], ...]:
+        """Channels of the image, each (i, j, k)."""
+        return self.values, *self.further
 
 
 class NoduleWindows(NamedTuple):
-    """Network input (B, 1, H, W), one slice an entry, and the window of each."""
+    """Network input (B, C, H, W), one slice an entry, and the window of each."""
 
     inputs: Tensor
     windows: list[Window]
 
 
 def oriented_volume(image: PlacedImage, orientation: str, in_plane_mm: float | None = None) -> OrientedVolume:
-    """Look at a CT image (1, i, j, k), with a RAS-mm ``.affine``, in an orientation and at an in-plane spacing.
+    """Look at an image (C, i, j, k), with a RAS-mm ``.affine``, in an orientation and at an in-plane spacing.
 
     Raises:
-        ShapeError: if it is not one channel of a volume, or carries no affine.
+        ShapeError: if it is not a volume of channels, or carries no affine.
         GeometryError: if its affine or the orientation does not fit.
         DataError: if a value is not finite.
     """
@@ -80,16 +87,18 @@ def oriented_volume(image: PlacedImage, orientation: str, in_plane_mm: float | N
             "image must be a monai MetaTensor or another image with its RAS-mm affine as .affine, "
             f"got {type(image).__name__}"
         )
-    if len(image.shape) != 4 or image.shape[0] != 1 or 0 in image.shape:
+    if len(image.shape) != 4 or 0 in image.shape:
         raise ShapeError(f"image must have shape (1, i, j, k), got {tuple(image.shape)}")
-    values = plain_tensor(image)[0].detach().cpu().numpy()
+    channels = plain_tensor(image).detach().cpu().numpy()
     # One sum tells: it is finite only if every value is. Standardised, a NaN would pass for an empty window.
-    if not np.isfinite(values.sum(dtype=np.float64)):
+    if not all(np.isfinite(values.sum(dtype=np.float64)) for values in channels):
         raise DataError("image must have finite values, got NaN or infinity: replace them with -1024 (air)")
     affine = checked_affine(np.asarray(image.affine, dtype=np.float64))
     steps = reorientation(affine, orientation)
-    seen, seen_affine = steps.apply(values), steps.affine(affine, values.shape)
-    return OrientedVolume(seen, seen_affine, in_plane_grid(seen_affine, seen.shape, in_plane_mm), steps)
+    seen, *further = map(steps.apply, channels)
+    seen_affine = steps.affine(affine, channels[0].shape)
+    grid = in_plane_grid(seen_affine, seen.shape, in_plane_mm)
+    return OrientedVolume(seen, seen_affine, grid, steps, tuple(further))
 
 
 def require_inside(image: PlacedImage, positions_mm: Sequence[Sequence[float]] | NDArray[np.floating]) -> None:
@@ -132,27 +141,29 @@ def windows_around(
 
 
 def network_input(volume: OrientedVolume, windows: Sequence[Window], preprocessing: Preprocessing) -> Tensor:
-    """Cut windows and preprocess them: shape (B, 1, H, W), H along i and W along j."""
-    cut = np.empty((len(windows), 1, *preprocessing.roi_size), dtype=np.float32)
-    for target, window in zip(cut, windows, strict=True):
-        plane = volume.values[..., window.slice_index]
-        target[0] = resampled_window(plane, volume.grid, window.start, preprocessing.roi_size, PADDING_HU)
+    """Cut windows and preprocess them: shape (B, C, H, W), H along i and W along j."""
+    size, channels = preprocessing.roi_size, volume.channels
+    cut = np.empty((len(windows), len(channels), *size), dtype=np.float32)
+    for targets, window in zip(cut, windows, strict=True):
+        for target, values, fill in zip(targets, channels, preprocessing.fills(len(channels)), strict=True):
+            plane = values[..., window.slice_index]
+            target[...] = resampled_window(plane, volume.grid, window.start, size, fill)
     return preprocessing(torch.from_numpy(cut))
 
 
 def nodule_windows(
     image: PlacedImage, position_mm: Sequence[float], preprocessing: Preprocessing, depth_mm: float = DEPTH_MM
 ) -> NoduleWindows:
-    """What the network is given for one listed position, slices in ascending order.
+    """The network input for one listed position, slices in ascending order.
 
     Args:
-        image: CT in HU, shape (1, i, j, k), with a RAS-mm ``.affine``.
+        image: CT in HU, shape (C, i, j, k), with a RAS-mm ``.affine``.
         position_mm: of the nodule, RAS.
         preprocessing: of the network.
         depth_mm: how far above and below the position slices are taken.
 
     Raises:
-        ShapeError: if the image or the position does not fit.
+        ShapeError: if the image or the position has the wrong shape.
         DataError: if the position lies outside the image.
     """
     require_inside(image, [position_mm])

@@ -1,4 +1,4 @@
-"""The network over windows, a batch at a time; where a small part of the windows is wanted, only that is decoded."""
+"""The network over windows, a batch at a time; if a small part of the windows is needed, only that is decoded."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mose_med.ahead import ahead
+from mose_med.errors import ConfigError
 from mose_med.geometry import window_overlap
 from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
@@ -35,17 +36,22 @@ def predictions(
     noise: CaseNoise,
     preprocessing: Preprocessing,
     sw_batch_size: int,
+    num_classes: int = 1,
 ) -> Iterator[Prediction]:
-    """What the network says of every window, in their order; right within the box, and 0 perhaps beyond it.
+    """Predictions for every window, in order; correct within the box, and possibly 0 outside it.
 
     Args:
         network: in eval mode.
-        volume: the case as the network looks at it.
+        volume: the case in the orientation and spacing of the network.
         windows: each is shown once.
         box: of the oriented grid.
         noise: of the case.
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
+        num_classes: F, foreground classes of the network.
+
+    Raises:
+        ConfigError: if the network has another number of classes.
     """
     ordered, size, device = sorted(set(windows)), preprocessing.roi_size, device_of(network)
     parts, deviates = [_part(window, box, size) for window in ordered], noise.deviates.to(device)
@@ -57,14 +63,15 @@ def predictions(
         with torch.inference_mode(), reduced():
             images = network_input(volume, batch, preprocessing).to(device)
             if small:
-                found = _of_parts(encoded(network, images), deviates, parts[first : first + sw_batch_size], size)
+                shown = parts[first : first + sw_batch_size]
+                found = _of_parts(encoded(network, images), deviates, shown, size, num_classes)
             else:
                 fields = [field.to(device) for field in noise.fields.at(batch, size)]
                 samples = samples_of(network, images, deviates, fields)
-                found = _to_numpy(_foreground(samples.logits)), _to_numpy(samples.expert_probs)
+                found = _to_numpy(_foreground(samples.logits, num_classes)), _to_numpy(samples.expert_probs)
         return list(map(Prediction, batch, *found))
 
-    # The network works on the next batch while whoever asked is busy with this one.
+    # The network computes the next batch while the caller processes this one.
     for found in ahead(of_batch, range(0, len(ordered), sw_batch_size), threads=1):
         yield from found
 
@@ -82,14 +89,15 @@ def _area(part: Part) -> int:
 
 
 def _of_parts(
-    images: EncodedImages, deviates: Tensor, parts: Sequence[Part], size: tuple[int, int]
+    images: EncodedImages, deviates: Tensor, parts: Sequence[Part], size: tuple[int, int], num_classes: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Foreground (B, K, S, H, W), 0 outside the parts, and expert probabilities (B, K)."""
-    foreground = np.zeros((len(parts), *deviates.shape[:2], *size), dtype=np.float32)
+    """Foreground (B, K, F S, H, W), 0 outside the parts, and expert probabilities (B, K)."""
+    experts, samples = deviates.shape[:2]
+    foreground = np.zeros((len(parts), experts, num_classes * samples, *size), dtype=np.float32)
     for part, group in groupby(range(len(parts)), key=lambda index: parts[index]):
         members = list(group)
-        samples = images.samples(deviates, members=members, part=part)
-        foreground[members, :, :, part[0], part[1]] = _to_numpy(_foreground(samples.logits))
+        logits = images.samples(deviates, members=members, part=part).logits
+        foreground[members, :, :, part[0], part[1]] = _to_numpy(_foreground(logits, num_classes))
     return foreground, _to_numpy(images.expert_probs())
 
 
@@ -97,14 +105,17 @@ def _to_numpy(values: Tensor) -> NDArray[np.float32]:
     return np.asarray(values.float().cpu().numpy())
 
 
-def _foreground(logits: Tensor) -> Tensor:
-    """Probability (B, K, S, H, W) of any class but the background, from logits (B, K, S, C, H, W)."""
-    background, rest = logits[:, :, :, 0], logits[:, :, :, 1:]
-    # Of one class the sum of exponentials has one term.
-    return torch.sigmoid(((rest[:, :, :, 0] if rest.shape[3] == 1 else rest.logsumexp(dim=3)) - background).float())
+def _foreground(logits: Tensor, num_classes: int) -> Tensor:
+    """Probability (B, K, F S, H, W) of every class but the background, from logits (B, K, S, C, H, W)."""
+    if logits.shape[3] != num_classes + 1:
+        rule = f"{num_classes + 1} classes, background included, are named"
+        raise ConfigError(f"the network must have as many classes as have names: {rule}, it has {logits.shape[3]}")
+    if num_classes == 1:
+        return torch.sigmoid((logits[:, :, :, 1] - logits[:, :, :, 0]).float())
+    return logits.float().softmax(dim=3)[:, :, :, 1:].transpose(2, 3).flatten(2, 3)
 
 
 def _inherited_autocast(device: torch.device) -> Callable[[], AbstractContextManager[None]]:
-    """How another thread enters the autocast of this one, which each thread has for itself."""
+    """A context that gives another thread the autocast state of this one; each thread has its own."""
     enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
     return lambda: torch.autocast(device.type, dtype=dtype, enabled=enabled)

@@ -1,4 +1,4 @@
-"""Windows that cover a region of the case, slice by slice, overlapping as asked.
+"""Windows that cover a region of the case, slice by slice, with the given overlap.
 
 All slices share one set of places, spread evenly over the box that holds the region, so that windows of neighbouring
 slices lie above each other. A window that has no voxel of the region is left out.
@@ -21,7 +21,7 @@ __all__ = ["sliding_windows", "window_starts"]
 def window_starts(low: int, high: int, size: int, overlap: float) -> list[int]:
     """First voxels of windows that cover ``low`` to ``high`` (not included); neighbours share ``overlap`` of ``size``.
 
-    Where the windows are more than are needed they overlap more; one that is larger than the extent is centred on it.
+    Rounding up their number makes them overlap more; a window larger than the extent is centred on it.
 
     Example:
         >>> window_starts(0, 100, 40, 0.25)
@@ -43,10 +43,10 @@ def sliding_windows(
     """Windows of all slices.
 
     Args:
-        volume: the case as the network looks at it.
+        volume: the case in the orientation and spacing of the network.
         region: mask (i, j, k) of ``volume.values``, with at least one voxel; None is everywhere.
         roi_size: of a window, on the volume's grid.
-        overlap: share of a window that its neighbour holds as well, in [0, 1).
+        overlap: of neighbouring windows, as a fraction of a window, in [0, 1).
     """
     grid = volume.grid
     if region is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,20 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, PROVENANCE_NAME, SAMPLE_MASKS, kind_of_map, maps_of_kind
+from mose_med.case_maps import (
+    DEFAULT_OUTPUTS,
+    OUTPUTS,
+    PROVENANCE_NAME,
+    SAMPLE_MASKS,
+    class_marks,
+    kind_of_map,
+    maps_of_kind,
+    of_class,
+)
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, mm_to_index
 from mose_med.inferers import Box, Lesion
+from mose_med.io.case.components import StoredComponent
 from mose_med.io.case.lesions import lesion_of
 from mose_med.io.case.writing import own_folder
 from mose_med.io.nifti.damaged import named_nifti_errors
@@ -46,6 +56,7 @@ class CaseFolder:
         samples_per_expert: S.
         lesions: in the order of ``lesions.json``.
         provenance: what made the case.
+        classes: names of the foreground classes that have maps of their own; none if they are not known.
     """
 
     folder: Path
@@ -56,13 +67,20 @@ class CaseFolder:
     samples_per_expert: int
     lesions: tuple[Lesion, ...]
     provenance: Mapping[str, Any]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Marks of the classes, in the names of maps."""
+        return class_marks(self.classes) or ("",)
 
     def has(self, kind: str) -> bool:
         """Whether the folder has the maps of a kind."""
-        return all((self.folder / f"{name}.nii.gz").is_file() for name in maps_of_kind(kind, self.num_experts))
+        names = maps_of_kind(kind, self.num_experts, self.marks)
+        return all((self.folder / f"{name}.nii.gz").is_file() for name in names)
 
     def maps(self, kind: str) -> list[str]:
-        """Names of the maps of a kind, if the folder has them."""
+        """Names of the maps of a kind without the class, if the folder has them."""
         return maps_of_kind(kind, self.num_experts) if self.has(kind) else []
 
     def left_out(self) -> list[str]:
@@ -102,23 +120,38 @@ class CaseFolder:
         """As :meth:`crops`, each box in the lesion's own region where that shares voxels with another.
 
         Args:
-            name: of the map.
+            name: of the map, without the class: each lesion has its own.
             boxes: inside the grid of the case, one for each lesion; outside the own region there is 0.
             numbers: of the lesions.
 
         Raises:
             DataError: if a file is missing or damaged.
         """
-        crops = self.crops(name, boxes)
-        for crop, box, number in zip(crops, boxes, numbers, strict=True):
+        named = {number: of_class(name, self._mark(number)) for number in numbers}
+        crops: dict[int, NDArray[np.generic]] = {}
+        for file in dict.fromkeys(named.values()):
+            places = [n for n, number in enumerate(numbers) if named[number] == file]
+            crops |= zip(places, self.crops(file, [boxes[n] for n in places]), strict=True)
+        for n, (box, number) in enumerate(zip(boxes, numbers, strict=True)):
             own = own_folder(self.folder, number)
             if own.is_dir():
-                _fill_from(own, name, box, crop, self)
-        return crops
+                _fill_from(own, named[number], box, crops[n], self)
+        return [crops[n] for n in range(len(boxes))]
+
+    def _mark(self, number: int) -> str:
+        """Mark of the class of a lesion."""
+        if len(self.marks) == 1:
+            return self.marks[0]
+        label = next(lesion.label for lesion in self.lesions if lesion.number == number)
+        if label not in self.classes:
+            raise DataError(
+                f"{self.folder / LESIONS_NAME}: lesion {number} has the class {label!r}, which the case lacks"
+            )
+        return self.marks[self.classes.index(label)]
 
 
 def _fill_from(own: Path, name: str, box: Box, crop: NDArray[np.generic], case: CaseFolder) -> None:
-    """Put what a folder of a lesion's own maps says of a box into its crop, and 0 elsewhere."""
+    """Copy a box of a lesion's own maps into its crop, and 0 elsewhere."""
     with _reading(own, name) as path:
         image = nib.load(path)
         values = _scaled(np.asarray(image.dataobj.get_unscaled()), image.dataobj)
@@ -144,45 +177,59 @@ def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
         name: of the case; that of the folder if None.
 
     Raises:
-        DataError: if it is not one: the message names the file that is missing or the entry that does not fit.
+        DataError: if it is not one: the message names the missing file or the invalid entry.
     """
     if not folder.is_dir():
         raise DataError(f"case folder {folder} does not exist")
-    i, j, k, samples_per_expert = _stored(folder, _first_samples(folder)).shape
-    records = _read_json(folder, LESIONS_NAME).get("lesions", [])
     provenance = _read_json(folder, PROVENANCE_NAME)
-    num_experts = _num_experts(folder, provenance)
+    classes = _classes(folder, provenance)
+    marks = class_marks(classes) or ("",)
+    i, j, k, samples_per_expert = _stored(folder, _first_samples(folder, marks)).shape
+    records = _read_json(folder, LESIONS_NAME).get("lesions", [])
+    num_experts = _num_experts(folder, provenance, marks)
     for kind in DEFAULT_OUTPUTS:
-        for map_name in maps_of_kind(kind, num_experts):
+        for map_name in maps_of_kind(kind, num_experts, marks):
             _require_map(folder, map_name)
-    return CaseFolder(
+    lesions = (lesion_of(record, n, folder / LESIONS_NAME) for n, record in enumerate(records, start=1))
+    case = CaseFolder(
         folder=folder,
         name=name or folder.name,
         shape=(i, j, k),
-        affine=_affine(folder, provenance),
+        affine=_affine(folder, provenance, marks),
         num_experts=num_experts,
         samples_per_expert=samples_per_expert,
-        lesions=tuple(lesion_of(record, n, folder / LESIONS_NAME) for n, record in enumerate(records, start=1)),
+        lesions=tuple(lesion._replace(label=classes[0]) if len(classes) == 1 else lesion for lesion in lesions),
         provenance=provenance,
+        classes=classes,
     )
+    return replace(case, lesions=tuple(one._replace(found=StoredComponent(case, one)) for one in case.lesions))
 
 
-def _affine(folder: Path, provenance: Mapping[str, Any]) -> Affine:
+def _classes(folder: Path, provenance: Mapping[str, Any]) -> tuple[str, ...]:
+    """Foreground classes of the model that have maps of their own; earlier versions wrote one map for all of them."""
+    classes = tuple(map(str, provenance.get("model", {}).get("classes", ())))[1:]
+    if len(classes) > 1 and not any(folder.glob(f"{of_class('probability', '*')}.nii.gz")):
+        return ()
+    return classes
+
+
+def _affine(folder: Path, provenance: Mapping[str, Any], marks: Sequence[str]) -> Affine:
     """The affine that was inferred on; maps carry both transforms of a NIfTI input, of which it is one."""
     recorded = provenance.get("input", {}).get("affine_ras_mm")
     if recorded is None:
-        recorded = nib.load(folder / f"{_first_samples(folder)}.nii.gz").affine
+        recorded = nib.load(folder / f"{_first_samples(folder, marks)}.nii.gz").affine
     return np.asarray(recorded, dtype=np.float64)
 
 
-def _first_samples(folder: Path) -> str:
-    """Map of the samples, the first expert's if there are several."""
-    return SAMPLE_MASKS if (folder / f"{SAMPLE_MASKS}.nii.gz").is_file() else _FIRST_SAMPLES
+def _first_samples(folder: Path, marks: Sequence[str]) -> str:
+    """Map of the samples, the first expert's and class's if there are several."""
+    without, first = (of_class(name, marks[0]) for name in (SAMPLE_MASKS, _FIRST_SAMPLES))
+    return without if (folder / f"{without}.nii.gz").is_file() else first
 
 
-def _num_experts(folder: Path, provenance: Mapping[str, Any]) -> int:
-    """K as the record of the model has it; without one, as many as have samples; 1 where none is told apart."""
-    if _first_samples(folder) == SAMPLE_MASKS:
+def _num_experts(folder: Path, provenance: Mapping[str, Any], marks: Sequence[str]) -> int:
+    """K from the record of the model; without one, the number of experts with samples; 1 without experts."""
+    if _first_samples(folder, marks).startswith(SAMPLE_MASKS):
         return 1
     recorded = provenance.get("model", {}).get("network", {}).get("num_experts")
     numbers = (path.name.partition("_")[0].removeprefix("expert-") for path in folder.glob("expert-*_samples.nii.gz"))
@@ -202,7 +249,7 @@ def _require_map(folder: Path, name: str) -> Path:
 
 @contextmanager
 def _reading(folder: Path, name: str) -> Iterator[Path]:
-    """Path of a map; whatever the block finds wrong with the file becomes a DataError that names it."""
+    """Path of a map; an error of the block becomes a DataError that names the file."""
     path = _require_map(folder, name)
     with named_nifti_errors(f"{path} cannot be read"):
         yield path

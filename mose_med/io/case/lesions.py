@@ -1,7 +1,8 @@
 """``lesions.json``: the lesions of a case in plain types, written and read back.
 
 Volumes are in ml, positions in mm, entropies in nats; ``box_voxels`` holds the lesion in every sample, on the grid of
-the input. The component of a lesion is not written: the maps have it.
+the input. The component of a lesion is not written: the maps have it. ``class`` is there where the case has several
+foreground classes.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ _DIGITS = 6
 Position = tuple[float, float, float]
 
 
-def lesions_text(lesions: Sequence[Lesion]) -> str:
-    """Content of the file."""
-    return json.dumps({"lesions": [lesion_record(lesion) for lesion in lesions]}, indent=2) + "\n"
+def lesions_text(lesions: Sequence[Lesion], *, classes: Sequence[str] = ("",)) -> str:
+    """Content of the file, of a case with these foreground classes."""
+    records = [lesion_record(lesion, with_class=len(classes) > 1) for lesion in lesions]
+    return json.dumps({"lesions": records}, indent=2) + "\n"
 
 
-def lesion_record(lesion: Lesion) -> dict[str, Any]:
+def lesion_record(lesion: Lesion, *, with_class: bool = False) -> dict[str, Any]:
     """One lesion in plain types."""
     volume, box = lesion.volume_ml, lesion.box
     return {
         "lesion": lesion.number,
         "nodule_id": lesion.name,
+        **({"class": lesion.label} if with_class else {}),
         "position_mm": _position(lesion.position_mm),
         "centroid_mm": None if lesion.centroid_mm is None else _position(lesion.centroid_mm),
         "in_consensus": lesion.in_consensus,
@@ -56,7 +59,7 @@ def lesion_record(lesion: Lesion) -> dict[str, Any]:
 
 
 def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
-    """The lesion of a record; fields that are not known are passed over.
+    """The lesion of a record; unknown fields are ignored.
 
     Args:
         record: of the file.
@@ -64,14 +67,14 @@ def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
         file: for messages.
 
     Raises:
-        DataError: if a field is missing or does not fit.
+        DataError: if a field is missing or invalid.
     """
     try:
         return _lesion(record)
     except KeyError as error:
         raise DataError(f"{file}: lesion {number} lacks {error}") from error
     except (TypeError, ValueError) as error:
-        raise DataError(f"{file}: lesion {number} does not fit: {error}") from error
+        raise DataError(f"{file}: lesion {number} is invalid: {error}") from error
 
 
 def _lesion(record: Mapping[str, Any]) -> Lesion:
@@ -88,6 +91,7 @@ def _lesion(record: Mapping[str, Any]) -> Lesion:
         entropy=LesionEntropy(**record["entropy"]) if "entropy" in record else LesionEntropy(0.0, 0.0, 0.0),
         box=None if box is None else Box(_indices(box["start"]), _indices(box["stop"])),
         nodule_id=str(record.get("nodule_id") or ""),
+        label=str(record.get("class") or ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is asked of a case, in memory or on disk, by whatever shows it."""
+"""The interface of a case, in memory or on disk, for everything that shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mose_med.geometry import Affine
 from mose_med.inferers import Box, Lesion
 
-__all__ = ["CaseMaps"]
+__all__ = ["CaseMaps", "told_class"]
 
 
 class CaseMaps(Protocol):
@@ -39,10 +39,19 @@ class CaseMaps(Protocol):
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
-        """By their numbers, from 1."""
+        """The lesions, in the order of their numbers, from 1."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the foreground classes, where they are known."""
 
     def maps(self, kind: str) -> list[str]:
-        """Names of the maps of a kind (:mod:`mose_med.case_maps`); none if there are not."""
+        """Names of the maps of a kind (:mod:`mose_med.case_maps`) without the class; none if there are not."""
 
     def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
-        """Boxes of one map, each in the own region of the lesion of that number: (i, j, k) or (i, j, k, channels)."""
+        """Boxes of one map, each of the class and in the own region of a lesion: (i, j, k) or (i, j, k, channels)."""
+
+
+def told_class(case: CaseMaps, lesion: Lesion) -> str:
+    """Class of a lesion where the case has several; empty if there is only one."""
+    return lesion.label if len(case.classes) > 1 else ""

@@ -1,6 +1,6 @@
 """The files of one inferred case: maps as NIfTI on the input's grid, and ``lesions.json``.
 
-A lesion whose region shares voxels with that of another listed position has a folder ``lesion-n`` besides, with the
+A lesion whose region shares voxels with that of another listed position also has a folder ``lesion-n``, with the
 maps of its own region on the grid of its box: the maps of the case show the nearest position's.
 """
 
@@ -38,7 +38,7 @@ def write_case(
         folder: of the case.
         distribution: of the case.
         threads: that compute and compress, a map each.
-        transforms: of the NIfTI input on whose grid the case lies; maps carry both of them, with their codes.
+        transforms: of the NIfTI input on whose grid the case lies; maps on that grid carry both, with their codes.
         maps: how probabilities and entropies are stored: ``scaled``, off by 1/2048 at most, or ``full``, as float32.
         outputs: kinds of maps to write.
     """
@@ -49,12 +49,15 @@ def write_case(
             if distribution.shares_region(lesion.number):
                 own, alone = own_folder(folder, lesion.number), distribution.own_maps(lesion.number)
                 own.mkdir()
-                list(pool.map(partial(_write_map, own, alone, transforms, maps), wanted))
-    (folder / LESIONS_NAME).write_text(lesions_text(distribution.lesions), encoding="utf-8")
+                # The transforms are of the whole grid, which a box of it does not begin with.
+                list(pool.map(partial(_write_map, own, alone, None, maps), wanted))
+    (folder / LESIONS_NAME).write_text(
+        lesions_text(distribution.lesions, classes=distribution.classes), encoding="utf-8"
+    )
 
 
 def own_folder(folder: Path, number: int) -> Path:
-    """Where the maps of a lesion's own region are, if the case has them."""
+    """Folder of the maps of a lesion's own region, if the case has them."""
     return folder / f"lesion-{number}"
 
 

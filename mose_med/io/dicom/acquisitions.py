@@ -1,7 +1,8 @@
-"""Acquisitions within one series: the same places scanned more than once, with and without contrast for instance.
+"""Acquisitions within one series: the same positions scanned more than once, for example with and without contrast.
 
-They are told apart by AcquisitionNumber. Where that does not part slices of one place, the time of acquisition does, or
-else InstanceNumber, if one acquisition ends before the next begins; they are then numbered from 1 in that order.
+They are distinguished by AcquisitionNumber. Where that does not separate slices at one position, the time of
+acquisition does, or else InstanceNumber, if one acquisition ends before the next begins; they are then numbered from 1
+in that order.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Acquisitions: TypeAlias = "dict[int, list[SliceHeader]]"
 
 
 def acquisitions(series: list[SliceHeader]) -> Acquisitions:
-    """Slices of a series by acquisition, by ascending number; one acquisition where nothing parts them."""
+    """Slices of a series by acquisition, by ascending number; one acquisition if nothing separates them."""
     by_number: Acquisitions = defaultdict(list)
     for header in series:
         by_number[header.acquisition_number].append(header)
@@ -47,7 +48,7 @@ def _in_order(series: list[SliceHeader], value: Callable[[SliceHeader], str | in
 
 
 def named_acquisitions(series: list[SliceHeader]) -> str:
-    """The acquisitions of a series in words; empty where choosing one would not part slices of one place."""
+    """The acquisitions of a series in words; empty if choosing one would not separate slices at one position."""
     found = acquisitions(series)
     if len(found) < 2 or not _lie_apart(found):
         return ""

@@ -1,6 +1,6 @@
 """Enhanced CT: one DICOM file that holds many slices.
 
-Place, pixel spacing, rescaling and kernel of a frame stand in its own functional groups, or once in those that all
+Place, pixel spacing, rescaling and kernel of a frame are in its own functional groups, or once in those that all
 frames share (DICOM PS3.3, A.38 and C.7.6.16). Here each frame becomes a dataset with them at its top, as a file of one
 slice has.
 """
@@ -26,7 +26,7 @@ _GROUPS = (
 
 
 def with_frames(headers: list[SliceHeader]) -> list[SliceHeader]:
-    """The same headers, one a frame instead of one a file for files of enhanced CT.
+    """The same headers, one per frame instead of one per file for enhanced CT.
 
     Raises:
         DataError: if the functional groups of such a file are missing or not one a frame.
@@ -50,7 +50,8 @@ def frame_dataset(file: DicomFile, dataset: pydicom.Dataset, frame: int) -> pydi
     frames = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     if len(frames) != int(dataset.get("NumberOfFrames") or 1):
         raise DataError(
-            f"{file.name} must say the place of each of its {dataset.get('NumberOfFrames')} frames, got {len(frames)}"
+            f"{file.name} must give the position of each of its {dataset.get('NumberOfFrames')} frames, "
+            f"got {len(frames)}"
         )
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()])[0]
     flat = pydicom.Dataset()

@@ -1,4 +1,4 @@
-"""DICOM files: how one is read, and what libraries may say of it."""
+"""Reading of DICOM files, and what libraries may log about them."""
 
 from __future__ import annotations
 

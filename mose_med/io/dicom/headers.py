@@ -1,4 +1,4 @@
-"""The headers by which CT slices are known, and series told apart."""
+"""The headers that identify CT slices and distinguish series."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Value = TypeVar("Value")
 
 
 class SliceHeader(NamedTuple):
-    """What is needed of a file before its pixels; None, or 0, where a tag is missing or not of its form."""
+    """The header values that are needed before the pixels; None, or 0, if a tag is missing or malformed."""
 
     file: DicomFile
     modality: str
@@ -133,23 +133,23 @@ def _headers(files: list[DicomFile]) -> list[SliceHeader]:
             has_pixels = bool(header.rows and header.columns)
             if header.sop_class in _CT_CLASSES and not has_pixels:
                 raise DataError(f"{file.name} has no Rows or Columns: is the file cut short?")
-            # Scanners also store objects of Modality CT that are no images, in classes of their own.
+            # Scanners also store objects of Modality CT that are not images, in their own classes.
             if _own_name(file) != "DICOMDIR" and (has_pixels or header.modality != "CT"):
                 headers.append(header)
     if headers:
         _require_no_lost_slice(others, headers)
     if len(headers) < len(files):
-        _LOGGER.info("%d of %d files are not DICOM images and were passed over", len(files) - len(headers), len(files))
+        _LOGGER.info("%d of %d files are not DICOM images and were skipped", len(files) - len(headers), len(files))
     return headers
 
 
 def _require_no_lost_slice(others: list[DicomFile], headers: list[SliceHeader]) -> None:
-    """Of files that are not DICOM, none may be named as if it were."""
+    """Refuse files that are named like DICOM files and are not."""
     patterns = {_pattern(header.file) for header in headers}
     lost = next((f for f in others if _DICOM_NAME.fullmatch(_own_name(f)) or _pattern(f) in patterns), None)
     if lost is not None:
         raise DataError(
-            f"{lost.name} is named as a DICOM file, but is none: copy it again, or remove it if it is no slice"
+            f"{lost.name} is named like a DICOM file but is not one: copy it again, or remove it if it is not a slice"
         )
 
 
@@ -158,12 +158,12 @@ def _own_name(file: DicomFile) -> str:
 
 
 def _pattern(file: DicomFile) -> str:
-    """Folder and name of a file with all its numbers alike, as files of one series have them."""
+    """Folder and name of a file with all its numbers replaced, which files of one series share."""
     return f"{file.folder}/{re.sub(r'[0-9]+', '0', _own_name(file))}"
 
 
 def _read_head(stream: BinaryIO) -> pydicom.Dataset:
-    """No more of a file than its header needs."""
+    """Read only as much of a file as its header needs."""
     return read_partial(stream, lambda tag, vr, length: tag > _LAST_TAG, specific_tags=list(_TAGS.values()))
 
 
@@ -202,7 +202,7 @@ def _header(file: DicomFile, dataset: pydicom.Dataset, known: dict[tuple[object,
 def _value(
     dataset: pydicom.Dataset, known: dict[tuple[object, ...], Any], keyword: str, convert: Callable[[Any], Value]
 ) -> Value:
-    """Converted value of an element, remembered by its bytes: a series repeats most, and conversion takes time.
+    """Converted value of an element, cached by its bytes: a series repeats most, and conversion takes time.
 
     ``convert`` is given None where the element is missing or not of its form.
     """
@@ -226,7 +226,7 @@ def _decoded(dataset: pydicom.Dataset, tag: BaseTag) -> Any:
 
 
 def _is_given(dataset: pydicom.Dataset, keyword: str) -> bool:
-    """Whether an element is there and not empty, be its value of its form or not."""
+    """Whether an element is there and not empty, even if malformed."""
     element = dataset.get_item(_TAGS[keyword])
     return element is not None and element.value is not None and bool(str(element.value).strip("b' "))
 
@@ -253,7 +253,7 @@ def _integer(value: Any) -> int:
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """An element's value as so many finite numbers; None if it is not of that form."""
+    """An element's value as this many finite numbers; None if malformed."""
     try:
         numbers = tuple(float(number) for number in value or ())
     except (TypeError, ValueError):

@@ -42,7 +42,7 @@ class DicomFile(NamedTuple):
 
 @contextmanager
 def open_files(path: Path) -> Iterator[list[DicomFile]]:
-    """Files below a folder or in a zip archive, sorted by name; those of an archive within it bear its name first.
+    """Files below a folder or in a zip archive, sorted by name; names in an inner archive begin with its name.
 
     A DICOM file stands for itself.
 
@@ -69,9 +69,7 @@ def _files_of_folder(folder: Path) -> list[DicomFile]:
     found = files_below(folder)
     broken = next((path for path in found.broken_links if not path.name.startswith(".")), None)
     if broken is not None:
-        raise DataError(
-            f"{broken.relative_to(folder).as_posix()} is a broken link: restore the file that it leads to, or remove it"
-        )
+        raise DataError(f"{broken.relative_to(folder).as_posix()} is a broken link: restore its target, or remove it")
     return [DicomFile(path.relative_to(folder).as_posix(), _opener(path)) for path in found.files]
 
 

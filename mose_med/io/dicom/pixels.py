@@ -1,4 +1,4 @@
-"""Stored values of DICOM files, whatever their transfer syntax.
+"""Stored values of DICOM files in any transfer syntax.
 
 pydicom's decoders take them all but JPEG of 12 bits (Process 4), which GDCM decodes within SimpleITK.
 """
@@ -34,7 +34,7 @@ _DECODERS = {
     JPEGLSNearLossless: "pyjpegls",
     RLELossless: "pydicom",
 }
-#: They log how each decoder failed, with tracebacks; the error tells why.
+#: They log how each decoder failed, with tracebacks; the error gives the reason.
 _LOUD = ("pydicom.pixels.decoders.base", "openjpeg.decode")
 _PIXEL_TAGS = (
     "SOPClassUID",
@@ -53,7 +53,7 @@ _PIXEL_TAGS = (
 
 
 def decoders_silenced() -> AbstractContextManager[None]:
-    """Keep decoders from logging how each of them failed."""
+    """Keep decoders from logging their failures."""
     return silenced(*_LOUD)
 
 

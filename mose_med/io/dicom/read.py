@@ -89,7 +89,7 @@ def list_series(
     """The CT series of a folder or zip, in the order of preference, and whether :func:`read_dicom` can read them.
 
     Raises:
-        ConfigError: if an option does not fit.
+        ConfigError: if an option is invalid.
         DataError: if the input has no CT, or files that cannot be used.
     """
     with open_files(Path(path)) as files:
@@ -110,7 +110,7 @@ def _check_rescaling(slices: list[SliceHeader], volume: NDArray[np.int16 | np.fl
     if air < _LEAST_AIR:
         raise DataError(
             f"{name} has no RescaleSlope and RescaleIntercept, and its values, {low:g} to {high:g}, "
-            "are no HU, for none is of air or lung: export the series again with these tags"
+            "are not HU, since none is that of air or lung: export the series again with these tags"
         )
     _LOGGER.warning("no slice has RescaleSlope and RescaleIntercept: values, %g to %g, are taken as HU", low, high)
 
@@ -129,7 +129,7 @@ def _volume(stack: Stack) -> NDArray[np.int16 | np.float32]:
 
 
 def _with_air_outside(planes: Iterator[NDArray[np.float32]], outside: list[int]) -> Iterator[NDArray[np.float32]]:
-    """Planes without padding; ``outside`` gets how many pixels of each were it."""
+    """Planes without padding; ``outside`` gets the number of padding pixels of each."""
     for plane in planes:
         inside, count = without_padding(plane)
         outside.append(count)
@@ -154,10 +154,10 @@ def slice_hu(header: SliceHeader) -> NDArray[np.float32]:
     """HU of one slice, (row, column).
 
     Raises:
-        DataError: if its pixels cannot be used, or it does not say how they are brought to HU.
+        DataError: if its pixels cannot be used, or it does not say how they are converted to HU.
     """
     if not header.has_rescaling:
-        raise DataError(f"{header.file.name} has no RescaleSlope and RescaleIntercept: it cannot be brought to HU")
+        raise DataError(f"{header.file.name} has no RescaleSlope and RescaleIntercept: it cannot be converted to HU")
     return _hu(header, _content(header))
 
 
@@ -198,7 +198,7 @@ def _number(file: DicomFile, dataset: pydicom.Dataset, keyword: str) -> np.float
     except (TypeError, ValueError):
         number = np.float32(np.nan)
     if value is None or not np.isfinite(number):
-        raise DataError(f"{file.name} has no usable {keyword}: its values cannot be brought to HU")
+        raise DataError(f"{file.name} has no usable {keyword}: its values cannot be converted to HU")
     return number
 
 

@@ -1,4 +1,4 @@
-"""Slices laid on a grid that is not theirs: shifted in their plane, and interpolated between.
+"""Resampling of slices to another grid: shifted in their plane, and interpolated between.
 
 Interpolation is linear. A shift moves whole slices in their plane, so a tilted gantry is corrected without mixing
 slices. HU are rounded to whole numbers; where the grid reaches past a slice there is air.

@@ -1,4 +1,4 @@
-"""Which of the CT series of an input is read.
+"""Chooses the CT series of an input.
 
 Of several series the first in this order is read:
 
@@ -43,7 +43,7 @@ Series = list[SliceHeader]
 
 
 class SeriesSummary(NamedTuple):
-    """One line of the list of series; it says nothing of whose they are.
+    """One line of the list of series; it does not identify the patient.
 
     Attributes:
         number: from 1, in the order of preference.
@@ -99,10 +99,10 @@ def choose_series(headers: list[SliceHeader], series: str | None = None, acquisi
 def summaries(
     headers: list[SliceHeader], *, slice_spacing: SliceSpacing = "refuse", gantry_tilt: GantryTilt = "refuse"
 ) -> list[SeriesSummary]:
-    """All CT series of an input, in the order of preference, and what the options would make of them.
+    """All CT series of an input, in order of preference, with the effect of the options on them.
 
     Raises:
-        ConfigError: if an option does not fit.
+        ConfigError: if an option is invalid.
     """
     return [
         _summary(number, series, slice_spacing, gantry_tilt) for number, series in enumerate(_ranked(headers), start=1)

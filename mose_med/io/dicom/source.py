@@ -1,4 +1,4 @@
-"""The series that DICOM objects are derived from: the headers of its slices in the order of k, and whose they are.
+"""The series that DICOM objects are derived from: the headers of its slices in the order of k, with patient and study.
 
 A derived object lies on the grid of its source and names the source's instances, so every slice must have its UIDs.
 """
@@ -74,7 +74,7 @@ class ObstacleError(DataError):
         fault: of its headers, without names.
 
     Attributes:
-        told: the fault without the name of the file, which may tell whose it is.
+        told: the fault without the name of the file, which may identify the patient.
     """
 
     def __init__(self, file: str, fault: str) -> None:

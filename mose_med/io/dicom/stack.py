@@ -1,4 +1,4 @@
-"""Where the slices of one CT series lie, and whether they make a volume.
+"""The positions of the slices of one CT series, and whether they form a volume.
 
 DICOM's patient axes are LPS; the affines that leave this module are RAS. Array axes are (i, j, k) = (column, row,
 slice), slices ascending along the normal of the image plane. The volume's grid is right-angled: where slices are
@@ -35,7 +35,7 @@ _MAX_SHIFT_SHARE = 1e-3
 
 
 class Grid(NamedTuple):
-    """How slices are laid on a grid that is not theirs.
+    """How slices are resampled to another grid.
 
     Attributes:
         shape: of the grid, (i, j, k).
@@ -67,7 +67,7 @@ class Stack(NamedTuple):
 def ordered_stack(
     headers: list[SliceHeader], *, slice_spacing: SliceSpacing = "refuse", gantry_tilt: GantryTilt = "refuse"
 ) -> Stack:
-    """Sort the slices of one series by position along their normal, and check that they make a volume.
+    """Sort the slices of one series by position along their normal, and check that they form a volume.
 
     Args:
         headers: of one series.
@@ -75,7 +75,7 @@ def ordered_stack(
         gantry_tilt: ``correct`` lays slices that are shifted in their plane on a right-angled grid that holds them all.
 
     Raises:
-        ConfigError: if an option does not fit.
+        ConfigError: if an option is invalid.
         GeometryError: if slices differ in size, orientation or pixel spacing, or lie at the same place; unless the
             options say otherwise, also if they leave a gap, are not equally spaced, or are shifted against each other
             as by a tilted gantry.
@@ -138,10 +138,8 @@ def _require_distinct(slices: list[SliceHeader], along: NDArray[np.float64]) -> 
     for (one, other), distance in zip(pairwise(slices), distances, strict=True):
         if distance < least:
             found = named_acquisitions(slices)
-            way_out = f"the series holds the acquisitions {found}: choose one with --acquisition N" if found else ""
-            raise GeometryError(
-                f"{one.name} and {other.name} lie at the same position: {way_out or 'keep one of each'}"
-            )
+            remedy = f"the series holds the acquisitions {found}: choose one with --acquisition N" if found else ""
+            raise GeometryError(f"{one.name} and {other.name} lie at the same position: {remedy or 'keep one of each'}")
 
 
 def _spacing_fault(slices: list[SliceHeader], along: NDArray[np.float64], *, refused: bool) -> list[str]:

@@ -1,4 +1,4 @@
-"""Slices that lie on disk but were not read: a gap that they leave is not interpolated over."""
+"""Slices that are on disk but were not read: their gap is not interpolated."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _GAP = 1.5
 
 
 def require_no_unread_slice(files: Sequence[DicomFile], slices: Sequence[SliceHeader]) -> None:
-    """Refuse a series with a gap beside whose slices lie files that are named like them and are not DICOM.
+    """Refuse a series with a gap if its folder has files that are named like slices and are not DICOM.
 
-    Where there is no gap such files are passed over, and a gap without such files is left to the options.
+    Where there is no gap such files are skipped, and a gap without such files is left to the options.
 
     Args:
         files: of the input.
@@ -40,7 +40,7 @@ def require_no_unread_slice(files: Sequence[DicomFile], slices: Sequence[SliceHe
         others = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
         raise GeometryError(
             f"slices are missing between {gap[0].name} and {gap[1].name}, and {unread[0]}{others} beside them cannot "
-            "be read as DICOM: restore what is a slice, and remove what is none"
+            "be read as DICOM: restore the files that are slices and remove the others"
         )
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import pydicom
 from pydicom.errors import InvalidDicomError
 
 from mose_med.errors import ConfigError, DataError, MissingDependencyError
 from mose_med.io.dicom.files import silenced, without_remarks
+from mose_med.io.dicom.objects.saving import read_to_send
 
 try:
     import requests
@@ -103,7 +103,7 @@ class Archive:
         return count
 
     def _ct_series(self, study_uid: str, series_uid: str | None) -> list[tuple[str, int]]:
-        """UID and number of instances, 0 if not told, of the series to retrieve."""
+        """UID and number of instances (0 if unknown) of the series to retrieve."""
         with self._asking("the series of a study"):
             found = self._client.search_for_series(study_uid, fields=[_INSTANCES])
         if not found:
@@ -121,19 +121,19 @@ class Archive:
         """Send DICOM files to the archive.
 
         Raises:
-            DataError: if the archive cannot be reached, refuses, or does not keep a file.
+            DataError: if the archive cannot be reached, refuses, or does not store a file.
         """
         for file in files:
             with self._asking(f"to store {file.name}"):
-                answer = self._client.store_instances([pydicom.dcmread(file)])
+                answer = self._client.store_instances([read_to_send(file)])
             failed = answer.get("FailedSOPSequence") or ()
             if failed:
-                reason = failed[0].get("FailureReason", "not told")
-                raise DataError(f"{self.name} did not keep {file.name} (failure reason {reason})")
+                reason = failed[0].get("FailureReason", "unknown")
+                raise DataError(f"{self.name} did not store {file.name} (failure reason {reason})")
 
     @contextmanager
     def _asking(self, what: str) -> Iterator[None]:
-        """Put the faults of a request in one line that holds neither UIDs nor credentials."""
+        """Describe the faults of a request in one line that holds neither UIDs nor credentials."""
         try:
             with without_remarks(), silenced("retrying", "dicomweb_client"):
                 yield
@@ -161,7 +161,7 @@ class Archive:
 
 
 class _Session(requests.Session):  # type: ignore[misc]
-    """A bundle that was named comes before one of the environment; requests has it the other way."""
+    """A named certificate bundle takes precedence over that of the environment; requests does the opposite."""
 
     def merge_environment_settings(self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any) -> dict[str, Any]:
         settings: dict[str, Any] = super().merge_environment_settings(url, proxies, stream, verify, cert)

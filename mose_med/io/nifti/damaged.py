@@ -1,4 +1,4 @@
-"""What reading a damaged NIfTI file raises, told in one line; every reader of NIfTI uses this."""
+"""What reading a damaged NIfTI file raises, as one line; every reader of NIfTI uses this."""
 
 from __future__ import annotations
 

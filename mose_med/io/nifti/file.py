@@ -1,4 +1,4 @@
-"""What a NIfTI file holds, read by its content: gzipped or not, whatever its name says."""
+"""What a NIfTI file holds, read by its content: gzipped or not, regardless of its name."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_nifti_volume(path: Path) -> NiftiVolume:
 
 
 def _stored(path: Path, stream: BinaryIO, header: NiftiHeader) -> NDArray[np.generic]:
-    """Values as they stand in the file, mapped into memory where they are not packed."""
+    """Values as they are in the file, mapped into memory where they are not packed."""
     if not is_gzipped(path):
         there = path.stat().st_size - header.offset
         if there < header.num_bytes:

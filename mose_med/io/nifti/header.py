@@ -1,4 +1,4 @@
-"""The header of a NIfTI file, checked before anything is read by it: a wrong number in it must not become voxels."""
+"""The header of a NIfTI file, checked before it is used: wrong values must not become voxels."""
 
 from __future__ import annotations
 

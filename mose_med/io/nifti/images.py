@@ -88,10 +88,10 @@ def nifti_study(volume: NiftiVolume, source: str, transform: NiftiTransform = "a
 
 
 def _warn(transforms: NiftiTransforms, affine: Affine, shape: tuple[int, ...], choice: NiftiTransform) -> None:
-    """Say where a file leaves open where its voxels lie."""
+    """Warn if a file does not define the position of its voxels."""
     if not transforms.placed:
         _LOGGER.warning(
-            "the NIfTI file does not say where it lies in the patient (its sform and qform codes are 0): positions are "
+            "the NIfTI file has no position in the patient (its sform and qform codes are 0): positions are "
             "from the centre of the volume, and which side is left is not known"
         )
     apart = transforms.apart_mm(shape)
@@ -116,8 +116,8 @@ def ct_study(path: Path | str, values: NDArray[np.generic], affine: NDArray[np.f
         raise DataError(f"{path} must have voxels, got shape {values.shape}")
     if values.dtype.kind not in "biuf":
         names = values.dtype.names or (values.dtype,)
-        raise DataError(f"{path} must hold one number a voxel, got {', '.join(map(str, names))}")
-    # One sum tells: it is finite only if every value is.
+        raise DataError(f"{path} must hold one number per voxel, got {', '.join(map(str, names))}")
+    # One sum is enough: it is finite only if every value is.
     if values.dtype.kind == "f" and not np.isfinite(values.sum(dtype=np.float64)):
         raise DataError(f"{path} must have finite values, got NaN or infinity")
     try:
@@ -168,7 +168,7 @@ def write_nifti(
     header["magic"] = b"n+1"
     header["vox_offset"] = header.sizeof_hdr + 4
     written = 0
-    with Path(path).open("wb") as file, GzipWriter(file) as stream:
+    with Path(path).open("wb") as file, GzipWriter(file, header.get_data_dtype()) as stream:
         stream.write(np.frombuffer(header.binaryblock + bytes(4), dtype=np.uint8))
         for slab in slabs:
             written += slab.size

@@ -1,4 +1,4 @@
-"""Volumes whose axes do not meet at right angles, as slices of a tilted gantry do that were put into one file.
+"""Volumes whose axes are not at right angles, such as slices of a tilted gantry in one file.
 
 They are treated as the same slices in DICOM: refused, or laid on a right-angled grid. A shear of up to half a degree is
 read as it is: direction cosines of two or three digits make as much.

@@ -42,7 +42,7 @@ class OpenVolumes:
 
     Uncompressed files are mapped into memory: their pages belong to the operating system, which gives them back when
     memory is short, and are shared by all processes of the machine. Compressed and scaled files are decoded once and
-    kept in memory. A copy sent to another process opens its files anew.
+    kept in memory. A copy sent to another process opens its files again.
     """
 
     def __init__(self) -> None:
@@ -84,6 +84,6 @@ def _require_slice(path: Path, index: int, shape: tuple[int, ...]) -> None:
 @contextmanager
 def _named_errors(path: Path) -> Iterator[None]:
     if not path.exists():
-        raise DataError(f"image {path} does not exist: was the data folder moved or prepared in part?")
+        raise DataError(f"image {path} does not exist: was the data folder moved, or prepared only in part?")
     with named_nifti_errors(f"image {path} cannot be read"):
         yield

@@ -1,4 +1,4 @@
-"""Where to look: positions of nodules, from the files that name them."""
+"""Positions of nodules to infer, from the files that list them."""
 
 from mose_med.io.nodules.reading import Nodule, read_nodules, require_own_series
 

@@ -1,8 +1,8 @@
-"""Positions of what DICOM objects show.
+"""Positions from DICOM SEG and RTSTRUCT objects.
 
 Of a SEG they are the centroids of each segment's connected components, of an RTSTRUCT the centroid of each region's
 contours. A nodule is named by the label of its segment or the name of its region, else by the number of either;
-components of one segment are numbered. A region of the type EXTERNAL, the outline of the body, is no nodule.
+components of one segment are numbered. A region of the type EXTERNAL, the outline of the body, is not a nodule.
 """
 
 from __future__ import annotations
@@ -107,5 +107,5 @@ def _centroid(contours: tuple[Contour, ...]) -> _Place:
 
 
 def _signs(contours: list[NDArray[np.float64]]) -> list[int]:
-    """Of every contour 1, or -1 where it is a hole: within an odd number of the others of its plane."""
+    """For every contour 1, or -1 if it is a hole: within an odd number of the others of its plane."""
     return [(-1) ** sum(encloses(other, points[0]) for other in contours if other is not points) for points in contours]

@@ -38,7 +38,7 @@ def is_markups(content: Any) -> bool:
 
 
 def markups_nodules(path: Path, content: Mapping[str, Any]) -> list[Nodule]:
-    """Points of the point lists of a ``.mrk.json``; other markups in it are told and left out.
+    """Points of the point lists of a ``.mrk.json``; other markups in it are skipped with a warning.
 
     Raises:
         DataError: if the file has no point list, no placed point, or a value does not fit.
@@ -51,7 +51,7 @@ def markups_nodules(path: Path, content: Mapping[str, Any]) -> list[Nodule]:
     if not lists:
         raise DataError(f"nodule list {path} must have a point list, got {', '.join(others) or 'no markup'}")
     if others:
-        _LOGGER.warning("markups that are no point lists are left out: %s", ", ".join(others))
+        _LOGGER.warning("markups that are not point lists are left out: %s", ", ".join(others))
     points = [point for markup in lists for point in _points(path, markup)]
     return _placed(path, points)
 

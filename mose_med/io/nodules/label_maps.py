@@ -1,4 +1,4 @@
-"""Positions of what a mask shows: the centroids of its connected components (26 neighbours).
+"""Positions from masks: the centroids of connected components (26 neighbours).
 
 Components are those of one label, so that labels that touch stay apart. A nodule is named by its label: the name of the
 segment in a file of 3D Slicer, else the number; components of one label are numbered. In a mask of one label that has
@@ -46,7 +46,7 @@ def label_map_nodules(path: Path) -> list[Nodule]:
     """Nodules of a label map or of a segmentation of 3D Slicer; none where it is 0 everywhere.
 
     Raises:
-        DataError: if it cannot be read, or its values are no whole numbers.
+        DataError: if it cannot be read, or its values are not whole numbers.
         GeometryError: if its affine is not invertible.
     """
     return _nodules([part for parts in _labels(path) for part in parts])
@@ -87,7 +87,7 @@ def _nodules(labels: list[_Labelled]) -> list[Nodule]:
 
 
 def _labels(path: Path) -> list[list[_Labelled]]:
-    """Of every layer of a file its labels."""
+    """The labels of every layer of a file."""
     layers = []
     for layer in read_segments(path):
         if not layer.array.any():
@@ -107,7 +107,7 @@ def _labels(path: Path) -> list[list[_Labelled]]:
 
 
 def _bounding_box(array: NDArray[np.generic]) -> tuple[slice, slice, slice]:
-    """Of what is not 0, which is most often little; something must be."""
+    """Of the voxels that are not 0, usually few; there must be one."""
     sides = []
     for axis in range(3):
         used = np.flatnonzero(array.any(axis=tuple(other for other in range(3) if other != axis)))

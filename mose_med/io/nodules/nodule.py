@@ -1,4 +1,4 @@
-"""A nodule of a list: a name and a place."""
+"""A nodule of a list: a name and a position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Nodule", "distinct_names", "in_ras"]
 
 
 class Nodule(NamedTuple):
-    """A position to look at, in RAS mm."""
+    """A position to infer, in RAS mm."""
 
     nodule_id: str
     position_mm: tuple[float, float, float]

@@ -1,7 +1,7 @@
-"""Lists of nodule positions, from whatever names them.
+"""Lists of nodule positions in any supported form.
 
-- A CSV with one row a nodule: three columns in mm, either ``x_ras_mm, y_ras_mm, z_ras_mm`` or ``x_lps_mm, y_lps_mm,
-  z_lps_mm`` (DICOM's axes), and optionally ``nodule_id``, which is written to the results as it stands.
+- A CSV with one row per nodule: three columns in mm, either ``x_ras_mm, y_ras_mm, z_ras_mm`` or ``x_lps_mm, y_lps_mm,
+  z_lps_mm`` (DICOM's axes), and optionally ``nodule_id``, which is written to the results unchanged.
 - The JSON that MONAI's bundle ``lung_nodule_ct_detection`` writes (:mod:`mose_med.io.nodules.boxes`): positions are the
   centres of its boxes, and a nodule's id is the number of its box in the file.
 - Point lists of 3D Slicer (:mod:`mose_med.io.nodules.fiducials`).

@@ -1,1 +1,1 @@
-"""From the dense feature and codes to logits: the plain way, in tiles, and compiled."""
+"""From the dense feature and codes to logits: plain, in tiles, and compiled."""

@@ -1,4 +1,4 @@
-"""Threads that each work on tiles of their own, with one thread inside every operation.
+"""Threads that each work on their own tiles, with one thread inside every operation.
 
 An operation on one tile is too small to be split: threads that meet at the end of every operation wait more than they
 compute, above all when the machine is shared. PyTorch releases the interpreter's lock inside its operations, so Python
@@ -29,7 +29,7 @@ def share(drain: Callable[[Iterator[_Item]], None], items: Sequence[_Item], thre
 
     Args:
         drain: takes items until there are none, without gradients and autocast; it may not call this function.
-        items: the next goes to whoever asks first.
+        items: the next goes to the first free thread.
         threads: with 1, or a single item, the calling thread does everything.
     """
     left = deque(items)

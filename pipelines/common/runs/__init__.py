@@ -1,1 +1,1 @@
-"""Folders that runs write into: claims, locks, content, and how a run ends."""
+"""Folders that runs write into: claims, content, and how a run ends."""

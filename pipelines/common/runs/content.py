@@ -1,8 +1,8 @@
-"""What the input of a run held, so that a run of the same options does not take other data for the same.
+"""The content of the input of a run, so that a run of the same options does not mistake other data for the same.
 
 Beside the options, in ``private/`` of the output folder, stand size, time of change and SHA-256 of every file. Run
 again, a file is read only where its size or its time differs. Where a digest would cost more than the run itself, a
-group of files counts as what its names, sizes and times say.
+group of files is identified by its names, sizes and times.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from data_prep.datalist import MANIFEST_NAME
 from mose_med.data.datalist import Datalist
 from mose_med.errors import ConfigError, DataError
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.common.case_names import PRIVATE_NAME, private_folder, write_private
 from pipelines.common.runs.run_folder import claim_folder, differing_option, options_record, read_options
-from pipelines.infer.cohort.fingerprint import file_lines
+from pipelines.infer.cohort.finding.fingerprint import file_lines
 
 __all__ = ["Content", "claim_with_content", "is_note", "remove_note"]
 
@@ -63,7 +63,7 @@ class Content:
             output_dir: of the run; may have a note of an earlier one.
             files: by name.
             known: SHA-256 of some, by name.
-            beside: SHA-256 of what counts besides, by name.
+            beside: SHA-256 of other inputs that count, by name.
 
         Raises:
             DataError: if a file cannot be read.
@@ -75,7 +75,7 @@ class Content:
                 seen[name] = _seen(path, earlier.get(name), (known or {}).get(name))
             except FileNotFoundError as error:
                 raise DataError(
-                    f"image {path} does not exist: was the data folder moved or prepared in part?"
+                    f"image {path} does not exist: was the data folder moved, or prepared only in part?"
                 ) from error
             except OSError as error:
                 raise DataError(f"{path} cannot be read: {error.strerror}") from error
@@ -83,7 +83,7 @@ class Content:
 
     @classmethod
     def of_datalist(cls, output_dir: Path, datalists: Mapping[str, Datalist], parts: Sequence[str]) -> Content:
-        """The content of images and masks of datalists, by role; the manifest of a folder tells what it has written."""
+        """The content of images and masks of datalists, by role; the manifest of a folder lists what it has written."""
         files: dict[str, Path] = {}
         known: dict[str, str] = {}
         for role, datalist in datalists.items():
@@ -115,12 +115,12 @@ class Content:
 
     @property
     def sha256(self) -> str:
-        """Of all names and what they hold."""
+        """Hash of all names and their content."""
         content = [(name, seen.sha256) for name, seen in self._seen.items()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def change(self) -> str | None:
-        """What an earlier run saw differently, in words; None if nothing, or if none has left a note."""
+        """Difference from an earlier run, in words; None if there is none, or no earlier run left a note."""
         if not self._earlier:
             return None
         changed = [f"{name} has changed" for name in self._seen.keys() & self._earlier if self._differs(name)]
@@ -156,10 +156,10 @@ def claim_with_content(
     wanted = {**options, CONTENT: content.sha256}
     found, change = read_options(folder), content.change()
     if found is not None and change is not None and not (overwrite or replace_other):
-        wanted[CONTENT] = found.get(CONTENT)  # other options are told before other files
+        wanted[CONTENT] = found.get(CONTENT)  # other options are reported before other files
         if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
             raise ConfigError(
-                f"output folder {folder} was made of other files: {change}: name another or add --overwrite"
+                f"output folder {folder} was made from other files: {change}: name another or add --overwrite"
             )
     resumed = claim_folder(
         folder, wanted, overwrite=overwrite, replace_other=replace_other, accept_version=accept_version

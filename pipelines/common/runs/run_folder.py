@@ -3,7 +3,7 @@
 A command that is run again with the same options resumes, or returns at once if it has finished. Other options in the
 same folder, or another version of this project, are refused with the first difference, unless the folder may be
 overwritten or the other version is accepted. A folder that may be overwritten is emptied, and the work is done again;
-if that run is stopped, the same command without ``--overwrite`` goes on with it.
+if that run is stopped, the same command without ``--overwrite`` continues it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from mose_med import __version__
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import PLACE_NAME
 from mose_med.files.whole_files import write_json
-from pipelines.common.runs.run_lock import PLACE_NAME
 
 __all__ = [
     "EMPTYING",
@@ -37,7 +37,7 @@ OPTIONS_NAME = "options.json"
 KEY_ID = "case_key_sha256"
 #: What the file holds while a folder is being emptied: no options of any run.
 EMPTYING = {"emptying": True}
-#: Records that make no other result; the batch size, which version 0.1.0 recorded, can change the last bits alone.
+#: Records that do not change the result; the batch size, which version 0.1.0 recorded, can change the last bits alone.
 _DECIDES_NOTHING = frozenset({KEY_ID, "sw_batch_size"})
 #: Name of this project's version among the options, and the version that did not record it.
 _VERSION = "version"
@@ -54,7 +54,7 @@ def claim_folder(
 ) -> bool:
     """Make ``folder`` the output of a run with these ``options``.
 
-    No other run may do so at the same time: :mod:`pipelines.common.runs.run_lock` sees to that.
+    No other run may do so at the same time: :mod:`mose_med.files.run_lock` sees to that.
 
     Args:
         folder: created with its parents if it does not exist.
@@ -62,7 +62,7 @@ def claim_folder(
         overwrite: empty a folder that a run made, whatever its options, so that the work is done again. A folder that
             no run of ours made is never emptied.
         replace_other: empty a folder only if it was made with other options, or if a stopped run was emptying it.
-        accept_version: go on in a folder that another version made; None if the command has no option to say so.
+        accept_version: continue in a folder that another version made; None if the command has no option to say so.
 
     Returns:
         Whether the folder was there already with the same options, so that the run can resume.
@@ -94,7 +94,7 @@ def _may_be_in_a_new_one(name: str) -> bool:
 
 
 def _empty(folder: Path) -> None:
-    """Remove all but the record, which meanwhile says that nothing here is whole any more, and the signs of runs."""
+    """Remove all but the record, which meanwhile marks the folder as incomplete, and the signs of runs."""
     write_json(folder / OPTIONS_NAME, EMPTYING)
     for entry in (entry for entry in folder.iterdir() if entry.name != PLACE_NAME):
         if entry.is_dir() and not entry.is_symlink():
@@ -118,7 +118,7 @@ def options_record(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_options(folder: Path) -> dict[str, Any] | None:
-    """What is recorded in a folder; None if there is no record, or none that can be read."""
+    """The record of a folder; None if there is no readable record."""
     try:
         found = json.loads((folder / OPTIONS_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -138,7 +138,7 @@ def differing_option(
 ) -> str | None:
     """How recorded options differ from the wanted ones, by the first that does; None if they are the same.
 
-    Options that one of two versions does not have are passed over, where another version is accepted.
+    Options that only one of two versions has are ignored if another version is accepted.
 
     Example:
         >>> differing_option({"seed": 0}, {"seed": 1})
@@ -179,5 +179,5 @@ def way_out(conflict: str, accept_version: bool | None = None) -> str:
         accept_version: None if the command cannot accept another version.
     """
     if accept_version is not None and conflict.startswith("was made by version"):
-        return "name another, or add --accept-version to go on or --overwrite to begin anew"
+        return "name another, or add --accept-version to continue or --overwrite to start over"
     return "name another or add --overwrite"

@@ -1,4 +1,4 @@
-"""How a command ends that is told to: by Ctrl-C, or by SIGTERM, as SLURM, Docker and Kubernetes send it."""
+"""How a command ends on request: by Ctrl-C, or by SIGTERM, as SLURM, Docker and Kubernetes send it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(KeyboardInterrupt):
-    """The command was told to end by SIGTERM; whoever tidies up after an interruption does so now."""
+    """The command was ended by SIGTERM; cleanup runs as after an interruption."""
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""``mose-med infer`` of many cases: what they are, who works on them, what became of them."""
+"""``mose-med infer`` of many cases: discovery, workers and outcomes."""

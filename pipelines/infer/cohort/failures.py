@@ -1,4 +1,4 @@
-"""What is told of a case that failed: the stage, the reason in one line, and what to do.
+"""The report of a failed case: the stage, the reason in one line, and what to do.
 
 ``failed.csv`` must not say whose the study was. Paths, names of files and UIDs are taken out of the reason; the
 journal, which is private, keeps them.
@@ -44,26 +44,26 @@ class Failure(NamedTuple):
 
 
 def describe(error: BaseException, stage: str, request: CaseRequest) -> Failure:
-    """Tell an error of a case."""
+    """Describe the error of a case."""
     reason, advice = _tell(error, stage)
     detail = "".join(traceback.format_exception(error)) if reason.startswith(_INTERNAL) else reason
     return Failure(stage, _concealed(reason, request), advice, detail)
 
 
 def undescribed(error: BaseException, stage: str) -> Failure:
-    """Tell an error of a case that could not be told as :func:`describe` does; its text may name whose the case is."""
+    """Describe an error for which :func:`describe` failed; its text may identify the patient."""
     reason = f"{_INTERNAL} {type(error).__name__}"
     return Failure(stage, reason, f"{_REPORT} ({stage})", "".join(traceback.format_exception(error)))
 
 
 def timed_out(stage: str, limit_s: float) -> Failure:
-    """Tell a case that was not done in time."""
-    reason = f"the case was not done within {limit_s:g} s"
-    return Failure(stage, reason, f"look at the storage of the study, or raise --case-timeout, {_RETRY}", reason)
+    """Describe a timeout of a case."""
+    reason = f"the case was not finished within {limit_s:g} s"
+    return Failure(stage, reason, f"check the storage of the study, or raise --case-timeout, {_RETRY}", reason)
 
 
 def lost_worker(stage: str, cause: str) -> Failure:
-    """Tell a case whose worker ended again and again."""
+    """Describe a case whose workers ended repeatedly."""
     reason = f"the worker ended: {cause}"
     advice = "please report it, with the traceback that --log-file keeps" if cause.startswith("exit code") else _MEMORY
     return Failure(stage, reason, advice, reason)
@@ -74,11 +74,11 @@ def _tell(error: BaseException, stage: str) -> tuple[str, str]:
     if ran_out_of_memory(error):
         return text if isinstance(error, MoseError) else f"out of memory: {text}", _MEMORY
     if isinstance(error, ConfigError):
-        return text, "change what is named and run again"
+        return text, "correct the input or option and run again"
     if isinstance(error, MoseError):
         return text, f"repair the input or leave it out, {_RETRY}"
     if isinstance(error, OSError):
-        todo = "make room for the results" if error.errno in _SPACE else "look at the disk"
+        todo = "make room for the results" if error.errno in _SPACE else "check the disk"
         return error.strerror or text, f"{todo}, {_RETRY}"
     return f"{_INTERNAL} {type(error).__name__}: {text}", f"{_REPORT} ({stage})"
 
@@ -100,7 +100,7 @@ def _concealed(reason: str, request: CaseRequest) -> str:
 
 
 def _file_names(source: Path) -> list[str]:
-    """Names of the files of a study as messages tell them, sorted."""
+    """Names of the files of a study as messages name them, sorted."""
     with contextlib.suppress(OSError, DataError):
         if source.is_dir():
             found = files_below(source)

@@ -1,7 +1,7 @@
-"""What became of every case so far: a line each, appended as it happens, so that a killed run loses nothing.
+"""The outcome of every case so far: one line each, appended at once, so that a killed run loses nothing.
 
-The journal names sources and therefore lies in ``private/``. Runs that share an output folder (shards) append to a file
-each; of several lines on one case the latest counts. A line that was cut short by a kill is passed over.
+The journal names sources and is therefore in ``private/``. Runs that share an output folder (shards) append to a file
+each; of several lines on one case the latest counts. A line that was cut short by a kill is skipped.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FOLDER_NAME = "journal"
 
 
 class Record(NamedTuple):
-    """What became of a case.
+    """The outcome of a case.
 
     Attributes:
         key: of the entry.
@@ -84,7 +84,7 @@ class Journal:
         return _latest(self._folder, self._options_sha256)
 
     def append(self, record: Record) -> None:
-        """Add a record, with the time of now.
+        """Append a record with the current time.
 
         Raises:
             ConfigError: if it cannot be written.
@@ -100,7 +100,7 @@ class Journal:
         except OSError as error:
             raise ConfigError(
                 f"journal {self._file} cannot be written ({error.strerror}): make room and run the same command again, "
-                "what is done stays done"
+                "finished cases are kept"
             ) from error
 
 

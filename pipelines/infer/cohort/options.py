@@ -32,31 +32,33 @@ _Option = functools.partial(Option, panel="Many cases")
 class CohortOptions(ResultOptions):
     """Which cases to infer, where, and who works on them; ``threads`` are those of each worker."""
 
-    output_dir: Annotated[str, Option("Folder for everything that is written.", metavar="FOLDER or URL")]
+    output_dir: Annotated[str, Option("Folder for all output.", metavar="FOLDER or URL")]
     checkpoint: ShippedOrCheckpoint = None
     input_dir: Annotated[Path | None, _Option("Folder to search for cases: DICOM folders, zips, NIfTI files.")] = None
-    manifest: Annotated[Path | None, _Option("CSV of cases: path; case, series, nodules, lung_mask as wanted.")] = None
+    manifest: Annotated[Path | None, _Option("CSV of cases: path; case, series, nodules, lung_mask are optional.")] = (
+        None
+    )
     case_depth: Annotated[
         int | None,
         _Option("Levels below --input-dir at which a folder is one case.", default_text="by content", at_least=1),
     ] = None
-    shard: Annotated[str | None, _Option("i/n: do the i-th of n parts.")] = None
-    private_dir: Annotated[Path | None, _Option("Gets private/ where the output is a URL.")] = None
-    engine: Annotated[Literal["local", "ray"], _Option("Processes of this machine, or a Ray cluster.")] = "local"
+    shard: Annotated[str | None, _Option("i/n: do part i of n.")] = None
+    private_dir: Annotated[Path | None, _Option("Folder for private/ if the output is a URL.")] = None
+    engine: Annotated[Literal["local", "ray"], _Option("Processes on this machine, or a Ray cluster.")] = "local"
     workers: Annotated[
-        int | None, _Option("Processes or actors.", default_text="one a GPU, or CPU cores / threads", at_least=1)
+        int | None, _Option("Processes or actors.", default_text="one per GPU, or CPU cores / threads", at_least=1)
     ] = None
-    in_flight: Annotated[int, _Option("Cases a worker has in hand; 1 needs least memory.", at_least=1)] = 3
+    in_flight: Annotated[int, _Option("Cases in flight per worker; 1 needs the least memory.", at_least=1)] = 3
     ray_address: Annotated[
-        str | None, _Option("Address of a Ray cluster.", default_text="one of this machine is started")
+        str | None, _Option("Address of a Ray cluster.", default_text="one is started on this machine")
     ] = None
-    gpu_share: Annotated[float, _Option("Part of a GPU that a Ray actor takes.", above=0, at_most=1)] = 1.0
+    gpu_share: Annotated[float, _Option("Share of a GPU for each Ray actor.", above=0, at_most=1)] = 1.0
     start_timeout_s: Annotated[
-        float, _Option("Seconds that a worker may take to load the model.", name="start_timeout", above=0)
+        float, _Option("Time limit in seconds for a worker to load the model.", name="start_timeout", above=0)
     ] = 600.0
     case_timeout_s: CaseTimeout = None
     retry_failed: RetryFailed = False
-    dry_run: Annotated[bool, _Option("Count what would be done; do nothing.")] = False
+    dry_run: Annotated[bool, _Option("Only count the cases that would run.")] = False
     device: Device = "auto"
     threads: WorkerThreads = 1
     quiet: Quiet = False

@@ -1,4 +1,4 @@
-"""How fast cases are done, and how long the rest will take."""
+"""The rate of finished cases, and the remaining time."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Pace:
         self._finished: deque[float] = deque()
 
     def count(self) -> None:
-        """A case came to its end."""
+        """Count a finished case."""
         self._finished.append(self._now())
 
     def per_minute(self) -> float | None:

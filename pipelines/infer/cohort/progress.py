@@ -1,4 +1,4 @@
-"""How far a cohort is: on the terminal, with rate and remaining time."""
+"""The progress of a cohort on the terminal, with rate and remaining time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["CohortProgress", "cohort_progress"]
 
 
 _LOGGER = logging.getLogger(__name__)
-#: How often the log tells how far a run is, where no terminal shows the bar.
+#: How often the progress is logged, where no terminal shows the bar.
 _LOG_EVERY_S = 60.0
 
 
@@ -34,7 +34,7 @@ class CohortProgress:
         self._told = time.monotonic()
 
     def passed_over(self) -> None:
-        """A case is done already, or failed before."""
+        """A case is already done, or failed before."""
         self._bar.update(self._task, advance=1)
 
     def finished(self, *, failed: bool) -> None:
@@ -65,7 +65,7 @@ class _PaceColumn(ProgressColumn):
 
 
 def pace_words(pace: Pace, remaining: int) -> str:
-    """Rate and remaining time as the bar tells them; nothing while they are not known."""
+    """Rate and remaining time for the bar; empty while they are unknown."""
     rate, seconds = pace.per_minute(), pace.remaining_s(remaining)
     if rate is None or seconds is None:
         return ""

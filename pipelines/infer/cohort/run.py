@@ -14,17 +14,17 @@ from mose_med.weights.files import weights_sha256
 from pipelines.common.case_names import add_to_case_map, private_folder, write_private
 from pipelines.common.console import named_log_file, stderr
 from pipelines.common.runs.run_folder import way_out
-from pipelines.infer.cohort.entries import Entry
 from pipelines.infer.cohort.failures import Failure
-from pipelines.infer.cohort.fingerprint import fingerprint
+from pipelines.infer.cohort.finding.entries import Entry
+from pipelines.infer.cohort.finding.fingerprint import fingerprint
+from pipelines.infer.cohort.finding.plan import State, list_entries, state_of
 from pipelines.infer.cohort.journal import Journal, Record, failed_cases, known_records
-from pipelines.infer.cohort.messages import Report, WorkerSetup, nameless_case
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.cohort.plan import State, list_entries, state_of
-from pipelines.infer.cohort.preflight import preflight
 from pipelines.infer.cohort.progress import CohortProgress, cohort_progress
-from pipelines.infer.cohort.resources import choose_engine
-from pipelines.infer.cohort.scheduler import Scheduler
+from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, nameless_case
+from pipelines.infer.cohort.workers.preflight import preflight
+from pipelines.infer.cohort.workers.resources import choose_engine
+from pipelines.infer.cohort.workers.scheduler import Scheduler
 from pipelines.infer.output import Output, claimed_output, require_key
 from pipelines.infer.store import Destination, ResultStore, open_store
 from pipelines.infer.tables import write_tables
@@ -32,7 +32,7 @@ from pipelines.infer.tables import write_tables
 __all__ = ["CohortResult", "CohortRun", "infer_cohort"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Folder, in ``private/``, of the tracebacks of errors that are faults of ours, one file a case.
+#: Folder, in ``private/``, of the tracebacks of internal errors, one file per case.
 _ERRORS_NAME = "errors"
 
 
@@ -46,10 +46,10 @@ class CohortResult(NamedTuple):
 
 
 def infer_cohort(options: CohortOptions) -> CohortResult:
-    """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest goes on.
+    """Infer every case of a folder or manifest; a case that cannot be inferred is recorded, and the rest continues.
 
     Raises:
-        ConfigError: if an option does not fit, there is no case, the output holds results of other options, or no
+        ConfigError: if an option is invalid, there is no case, the output holds results of other options, or no
             worker can start.
         DataError: if the checkpoint cannot be read.
     """
@@ -57,11 +57,11 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
     with _shown(options, "finding cases"):
         entries = list_entries(options)
     if not entries:
-        raise ConfigError(f"no case in {options.manifest or options.input_dir}: name a folder with CT studies")
+        raise ConfigError(f"no cases in {options.manifest or options.input_dir}: name a folder with CT studies")
     if options.dry_run:
         return _dry_run(options, entries, open_store(options.output_dir))
     device = options.device if options.engine == "local" else "cpu"
-    with _shown(options, "trying the weights"):
+    with _shown(options, "checking the weights"):
         found = preflight(options.weights, device, options.start_timeout_s)
     made_with = options.folder_options(found.weights_sha256)
     with claimed_output(
@@ -133,7 +133,7 @@ class CohortRun:
         return CohortResult(self._counts["done"], self._counts[State.DONE], failed)
 
     def _withdraw(self, entries: list[Entry]) -> None:
-        """Remove the cases of these entries and no others, so that a run that is stopped can be gone on with."""
+        """Remove the cases of these entries and no others, so that a stopped run can be continued."""
         for record in (self._known.get(entry.key) for entry in entries):
             if record is not None and not record.failed:
                 self._store.remove(record.case)
@@ -142,7 +142,7 @@ class CohortRun:
     def finished(
         self, entries: Iterator[Entry | None], devices: list[str], num_cases: int
     ) -> Generator[tuple[Entry, Record], None, None]:
-        """Do cases, and tell what became of each once the journal has it.
+        """Do cases, and yield the outcome of each once the journal has it.
 
         Args:
             entries: the cases; None where there is none yet.
@@ -181,7 +181,7 @@ class CohortRun:
                 self._write(list(self._journal.records().values()))
 
     def refresh_tables(self) -> None:
-        """Write the tables of what is done so far, while the run goes on."""
+        """Write the tables of what is done so far, while the run continues."""
         with self._output.runs.locked():
             self._write(list(self._journal.records().values()))
 
@@ -221,7 +221,7 @@ class CohortRun:
         return self._without_traceback(record) if "\n" in record.detail else record
 
     def _without_traceback(self, record: Record) -> Record:
-        """The record, once the traceback that it holds is in a file of its own."""
+        """The record, once the traceback that it holds is in a separate file."""
         folder = private_folder(self._options.home) / _ERRORS_NAME
         folder.mkdir(mode=0o700, exist_ok=True)
         write_private(folder / f"{record.case}.txt", record.detail)

@@ -38,7 +38,7 @@ def test_predictions_are_found_by_frame(tmp_path: Path):
         file.touch()
     assert find_predictions(tmp_path) == {"ulm_000000_000019": path}
     (tmp_path / "ulm_000000_000019.png").touch()
-    with pytest.raises(DataError, match="are both of ulm_000000_000019"):
+    with pytest.raises(DataError, match="both belong to ulm_000000_000019"):
         find_predictions(tmp_path)
 
 

@@ -39,7 +39,7 @@ def test_a_patient_and_links_to_it_are_one_folder(tmp_path: Path):
 
 def test_a_broken_link_of_a_patient_is_named(tmp_path: Path):
     (tmp_path / PATIENT).symlink_to(tmp_path / "gone")
-    with pytest.raises(ConfigError, match=f"{PATIENT} is a broken link: restore the folder that it leads to"):
+    with pytest.raises(ConfigError, match=f"{PATIENT} is a broken link: restore its target"):
         find_patients(tmp_path)
 
 

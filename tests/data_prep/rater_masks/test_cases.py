@@ -30,7 +30,7 @@ def test_a_case_and_links_to_it_are_one_case(rater_masks_root: Path):
     (rater_masks_root / "alias").symlink_to(rater_masks_root / "case-0")
     assert [case.case for case in find_cases(rater_masks_root)] == [f"case-{n}" for n in range(6)]
     (rater_masks_root / "gone").symlink_to(rater_masks_root / "nowhere")
-    with pytest.raises(ConfigError, match="gone is a broken link: restore the folder that it leads to, or remove it"):
+    with pytest.raises(ConfigError, match="gone is a broken link: restore its target, or remove it"):
         find_cases(rater_masks_root)
 
 
@@ -65,7 +65,7 @@ def test_csv_of_any_program_is_read(text: str, tmp_path: Path):
         ("case,image,rater\n", "must have the columns case,image,rater,mask, lacks mask"),
         ("case,image,rater,mask\nx,i.nii,,m.nii\n", "line 2: needs a value in the column rater"),
         ("case,image,rater,mask\n", "has no case"),
-        ("case,patient_id,image,rater,mask\nx,p,i,a,m\nx,q,i,b,n\n", "line 3: case x has another patient_id"),
+        ("case,patient_id,image,rater,mask\nx,p,i,a,m\nx,q,i,b,n\n", "line 3: case x has a different patient_id"),
     ],
 )
 def test_wrong_csv_is_named(text: str, reason: str, tmp_path: Path):

@@ -63,7 +63,7 @@ def test_more_raters_than_asked_for_are_refused(studies, tmp_path: Path, capfd):
     folder = studies({f"image-{n}": ["anna", "bert"] for n in range(8)})
     words = ["prepare", "label-datastore", folder, "--output-dir", tmp_path / "out", "--num-raters", 1]
     assert invoke([str(word) for word in words]) == 2
-    assert "num_raters must be >= 2, the raters that there are, got 1" in capfd.readouterr().err
+    assert "num_raters must be >= 2, the number of raters in the data, got 1" in capfd.readouterr().err
 
 
 def test_what_is_no_datastore_is_told(studies, tmp_path: Path, capfd):

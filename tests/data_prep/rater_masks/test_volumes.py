@@ -59,7 +59,7 @@ def test_one_acquisition_of_a_dicom_image_is_read(tmp_path: Path, write_ct_serie
         ((6, 5, 3), {}, r"its shape is \(6, 5, 3\), the image's \(6, 5, 4\)"),
         (SHAPE, {"spacing": (0.8, 0.8, 2.5)}, "its spacing is 0.8 x 0.8 x 2.5 mm, the image's 0.8 x 0.8 x 2 mm"),
         (SHAPE, {"origin": (-10, -20, 33.5)}, r"it lies 3\.5 mm away"),
-        (SHAPE, {"direction": (0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1)}, r"its axes are turned by 36\.9 degrees"),
+        (SHAPE, {"direction": (0.8, 0.6, 0, -0.6, 0.8, 0, 0, 0, 1)}, r"its axes are rotated by 36\.9 degrees"),
     ],
 )
 def test_another_grid_is_named(shape: Any, geometry: Any, reason: str, case: RaterCase, write_volume, tmp_path: Path):
@@ -86,7 +86,7 @@ def test_cases_without_or_with_two_images_are_named(case: RaterCase):
 
 
 def test_two_masks_of_a_rater_are_named(case: RaterCase):
-    with pytest.raises(DataError, match=r"rater-b.mha and rater-b.mha are both of rater b"):
+    with pytest.raises(DataError, match=r"rater-b.mha and rater-b.mha both belong to rater b"):
         load_case(RaterCase("c", "c", case.images, {"b": case.masks["b"] * 2}), ("b",), 2)
 
 
@@ -122,7 +122,7 @@ def test_values_of_any_program_are_class_1(
     mask[1, 2, 3] = value
     volume = load_case(RaterCase("c", "c", case.images, {"a": (write_volume(tmp_path / name, mask),)}), ("a",), 2)
     np.testing.assert_array_equal(np.argwhere(volume.masks[..., 0]), [[1, 2, 3]])
-    assert ("a mask holds 255 and no other class: taken for class 1" in caplog.text) == (value == 255)
+    assert ("a mask holds 255 and no other class: read as class 1" in caplog.text) == (value == 255)
 
 
 def test_255_is_a_class_like_any_where_there_are_several(case: RaterCase, write_volume, tmp_path: Path):

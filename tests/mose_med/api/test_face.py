@@ -170,6 +170,16 @@ def test_a_nibabel_image_keeps_both_its_transforms(model, tmp_path: Path):
     assert (one["sform_code"], one["qform_code"]) == (other["sform_code"], other["qform_code"]) != (1, 1)
 
 
+def test_regions_that_overlap_are_read_back_at_their_places(model, tmp_path: Path):
+    rng = np.random.default_rng(0)
+    image = nib.Nifti1Image(rng.normal(-800, 300, (40, 36, 5)).astype(np.int16), np.diag([-0.7, -0.7, 2.0, 1.0]))
+    case = model.infer(image, nodules=[(-0.7 * i, -0.7 * 20, 4.0) for i in (20, 26)], depth_mm=2)
+    found = mose_med.open_case(case.save(tmp_path / "saved", maps="full"))
+    for number in (1, 2):
+        assert (tmp_path / "saved" / f"lesion-{number}").is_dir()
+        np.testing.assert_array_equal(found.probability(lesion=number), case.probability(lesion=number))
+
+
 def test_a_case_is_drawn_with_its_ct_and_without(case, study, tmp_path: Path):
     again = mose_med.open_case(case.save(tmp_path / "out" / "case"))
     figure = case.plot(lesion=1)
@@ -203,7 +213,7 @@ def test_a_lesion_that_is_not_there_is_named(case, number: int):
     [
         ({"sample": 3}, "option must be one of region, .* samples, .* got 'sample'"),
         ({"samples": 0}, "samples must be >= 1, got 0"),
-        ({"region": "full"}, "region says where to look without nodules, got both"),
+        ({"region": "full"}, "region applies only without nodules, got both"),
         ({"outputs": "mask"}, "outputs must be all, or some of masks, .* got 'mask'"),
     ],
 )
@@ -223,7 +233,7 @@ def test_a_folder_in_the_way_is_not_overwritten_unless_asked(case, tmp_path: Pat
     (tmp_path / "out").mkdir()
     case.save(tmp_path / "out")
     (tmp_path / "out" / "mine.txt").write_text("mine")
-    with pytest.raises(ConfigError, match="out is there already: name another folder, or pass overwrite=True"):
+    with pytest.raises(ConfigError, match="out already exists: name another folder, or pass overwrite=True"):
         case.save(tmp_path / "out")
     assert (tmp_path / "out" / "mine.txt").is_file()
     case.save(tmp_path / "out", overwrite=True)
@@ -235,7 +245,7 @@ def test_a_folder_that_is_no_case_is_never_replaced(case, tmp_path: Path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(ConfigError, match="mine is there already and is not the folder of a case: name another"):
+        with pytest.raises(ConfigError, match="mine already exists and is not a case folder: name another"):
             case.save(tmp_path / "mine", overwrite=overwrite)
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
@@ -244,13 +254,13 @@ def test_what_decides_the_result_is_no_option_of_saving(case, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"save takes dicom, dicom_seg, .* got 'seed': pass it to infer"):
         case.save(tmp_path / "out", seed=1)
     again = mose_med.open_case(case.save(tmp_path / "out"))
-    with pytest.raises(ConfigError, match="a case from a folder is copied as it is, got report: infer it again"):
+    with pytest.raises(ConfigError, match="a case read from a folder is copied unchanged, got report: infer it again"):
         again.save(tmp_path / "copy", report=True)
 
 
 def test_dicom_objects_of_an_image_in_memory_are_refused(model, study, ball_mm, tmp_path: Path):
     case = model.infer(read_ct(study), nodules=[ball_mm])
-    with pytest.raises(DataError, match="DICOM objects go with DICOM input, got memory"):
+    with pytest.raises(DataError, match="DICOM objects need DICOM input, got memory"):
         case.save(tmp_path / "out", dicom_seg=True)
     assert not (tmp_path / "out").exists()
 

@@ -52,10 +52,10 @@ def test_a_registered_model_is_loaded_by_alias_and_by_number(
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
-        ("models:/lung@champion", {}, "needs its registry: pass tracking_uri"),
+        ("models:/lung@champion", {}, "needs a registry: pass tracking_uri"),
         ("models:/lung", {"tracking_uri": "store"}, "must be models:/name@alias or models:/name/number, got models"),
         ("absent.pt", {}, "checkpoint absent.pt does not exist"),
-        ("absent.pt", {"tracking_uri": "store"}, "tracking_uri goes with models:/name@alias, got absent.pt"),
+        ("absent.pt", {"tracking_uri": "store"}, "tracking_uri applies only to models:/name@alias, got absent.pt"),
         ("absent.pt", {"device": "gpu"}, "device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
         ("absent.pt", {"threads": 0}, "threads must be >= 1, got 0"),
     ],

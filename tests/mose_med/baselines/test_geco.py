@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mose_med.baselines.evidence import VariationalOutput, summed_cross_entropy
-from mose_med.baselines.gaussians import DiagonalGaussian
 from mose_med.baselines.geco import GecoLoss
+from mose_med.baselines.parts.evidence import VariationalOutput, summed_cross_entropy
+from mose_med.baselines.parts.gaussians import DiagonalGaussian
 from mose_med.errors import ConfigError
 from mose_med.samples import RaterMasks
 

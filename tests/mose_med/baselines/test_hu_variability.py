@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mose_med.baselines.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.hu_variability import HuVariability, HuVariabilityLoss, variability_divergence
+from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.probabilistic_unet import ProbabilisticUNet
 from mose_med.errors import ConfigError
 from mose_med.samples import RaterMasks

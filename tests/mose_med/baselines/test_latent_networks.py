@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mose_med.baselines.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.geco import GecoLoss
 from mose_med.baselines.hu_variability import HuVariabilityLoss
+from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.phiseg import PHiSegLoss
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.networks.protocol import draw_fields, standard_deviates
@@ -75,7 +75,7 @@ def test_samples_are_decoded_in_pieces_of_the_memory(name: str, monkeypatch: pyt
     network, image = network_of(name).eval(), torch.randn(2, 1, 8, 8)
     noise = noise_of(network, image, 5)
     whole = network.samples_from(image, *noise).logits
-    monkeypatch.setattr("mose_med.baselines.latent_network._VOXELS_AT_ONCE", 2 * 2 * 8 * 8)
+    monkeypatch.setattr("mose_med.baselines.parts.latent_network._VOXELS_AT_ONCE", 2 * 2 * 8 * 8)
     torch.testing.assert_close(network.samples_from(image, *noise).logits, whole)
 
 

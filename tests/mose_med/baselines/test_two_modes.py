@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from mose_med.baselines.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.geco import GecoLoss
 from mose_med.baselines.hu_variability import HuVariabilityLoss
+from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.phiseg import PHiSegLoss
 from mose_med.networks.registry import build
 from mose_med.samples import RaterMasks

@@ -63,7 +63,7 @@ def test_numbers_that_can_be_read_in_two_ways_are_none(tmp_path: Path, text: str
 
 def test_values_beyond_the_columns_are_named_with_their_line(tmp_path: Path):
     with pytest.raises(
-        ConfigError, match=r"test table .*t\.csv, line 3 must have 2 values, as columns are named, got 3"
+        ConfigError, match=r"test table .*t\.csv, line 3 must have 2 values, one for each column, got 3"
     ):
         table(tmp_path / "t.csv", "case,x_mm\na,1.5\nb,2,5\n")
 

@@ -84,7 +84,7 @@ def test_a_study_that_cannot_be_unpacked_is_named(archive, spoil):
         read_ct(archive(spoil, "image"))
 
 
-def test_the_password_is_the_way_out_of_an_encrypted_one(archive):
+def test_the_password_is_the_remedy_of_an_encrypted_one(archive):
     with pytest.raises(DataError, match=r"is encrypted, .*: unpack it with its password first"):
         verify_zip(archive(encrypted, "SHA256SUMS"))
 

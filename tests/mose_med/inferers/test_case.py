@@ -210,8 +210,8 @@ def test_a_part_that_was_frozen_stays_frozen(image, preprocessing):
         ({"min_lesion_ml": -1.0}, "min_lesion_ml must be >= 0, got -1.0"),
         ({"region": "liver"}, "region must be 'nodules', 'lungs' or 'full', got 'liver'"),
         ({"region": "nodules", "nodules": None}, "nodules must be given with region 'nodules', got None: or search"),
-        ({"region": "full"}, "nodules go with region 'nodules', got region 'full': give one of them"),
-        ({"lungs": np.ones((30, 28, 9), bool)}, "lungs, a mask, goes with region 'lungs', got region 'nodules'"),
+        ({"region": "full"}, "nodules apply only to region 'nodules', got region 'full': give one of them"),
+        ({"lungs": np.ones((30, 28, 9), bool)}, "lungs, a mask, applies only to region 'lungs', got region 'nodules'"),
     ],
 )
 def test_bad_arguments_are_named(infer_network, image, preprocessing, arguments, message):

@@ -60,7 +60,7 @@ def test_gas_of_the_bowel_is_no_lung(chest):
 
 
 @pytest.mark.parametrize("hu", [-1000, 0])
-def test_without_lungs_the_way_out_is_told(chest, hu: int):
+def test_without_lungs_the_remedy_is_told(chest, hu: int):
     values, affine = parts(chest)
     message = r"no lungs were found in the image \(20 cm2 of air inside the patient on a slice\): pass a lung mask"
     with pytest.raises(DataError, match=message):

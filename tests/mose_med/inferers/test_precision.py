@@ -30,7 +30,7 @@ def test_a_device_without_units_for_it_is_not_tried(infer_network, monkeypatch: 
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: False)
     monkeypatch.setattr(precision, "tried", None)
     choice = chosen_precision(infer_network, "auto", SMALL)
-    assert choice == ("fp32", "this cpu has no units that multiply bfloat16 matrices")
+    assert choice == ("fp32", "this cpu has no bfloat16 matrix units")
 
 
 @pytest.mark.parametrize(("time_share", "taken"), [(0.4, "bf16"), (1.3, "fp32")])
@@ -39,11 +39,11 @@ def test_auto_takes_what_the_trial_says_and_tells_why(infer_network, monkeypatch
     monkeypatch.setattr(precision, "tried", lambda *_: Trial(time_share, 0.001, 0.0))
     choice = chosen_precision(infer_network, "auto", SMALL)
     assert choice.precision == taken
-    assert choice.reason.startswith(f"bf16 was tried: {time_share:.2f} of float32's time, probabilities off by 0.0010")
+    assert choice.reason.startswith(f"trial of bf16: {time_share:.2f} of float32's time, probabilities off by 0.0010")
 
 
 def test_what_is_asked_for_is_taken_and_nothing_else(infer_network):
-    assert chosen_precision(infer_network, "fp16", SMALL) == ("fp16", "asked for")
+    assert chosen_precision(infer_network, "fp16", SMALL) == ("fp16", "requested")
     with pytest.raises(ConfigError, match="precision must be auto, fp32, bf16 or fp16, got 'half'"):
         chosen_precision(infer_network, "half", SMALL)
 

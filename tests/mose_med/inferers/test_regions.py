@@ -4,12 +4,23 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mose_med.geometry import Reorientation
+from mose_med.inferers import regions
 from mose_med.inferers.boxes import Box
-from mose_med.inferers.regions import Region, assembled, nearest_shares, pack, unpack
+from mose_med.inferers.regions import (
+    Region,
+    assembled,
+    entropy,
+    entropy_between_experts,
+    nearest_shares,
+    pack,
+    unpack,
+)
+from mose_med.metrics import expert_entropy_split
 
 STEPS = [Reorientation(axes, flips) for axes in permutations(range(3)) for flips in product((False, True), repeat=3)]
 
@@ -41,16 +52,48 @@ def test_the_marginal_weighs_experts_and_is_zero_where_nothing_was_seen():
     np.testing.assert_array_equal(region.looked().ravel(), [True, False])
 
 
+@pytest.fixture
+def noisy_region() -> Region:
+    """Three experts on 5 x 4 x 3 voxels, one of which no window had."""
+    rng = np.random.default_rng(0)
+    gating, means = rng.random((2, 5, 4, 3, 3)).astype(np.float16)
+    gating[0, 0, 0] = 0
+    return Region(Box((0, 0, 0), (5, 4, 3)), np.zeros((5, 4, 3, 1), np.uint8), means, gating, np.zeros((5, 4, 3, 0)))
+
+
+def test_expert_probabilities_are_the_gating_brought_to_a_sum_of_one(noisy_region: Region):
+    gating = noisy_region.gating.astype(np.float32)
+    total = gating.sum(axis=-1, keepdims=True)
+    wanted = np.divide(gating, total, out=np.zeros_like(gating), where=total > 0)
+    np.testing.assert_array_equal(noisy_region.expert_probs(), wanted)
+    for expert in range(3):
+        np.testing.assert_array_equal(noisy_region.expert_prob(expert), wanted[..., expert])
+    np.testing.assert_array_equal(noisy_region.looked(), wanted.any(axis=-1))
+
+
+def test_half_precision_is_widened_exactly():
+    halves = np.arange(np.float16(np.inf).view(np.uint16), dtype=np.uint16).view(np.float16)
+    np.testing.assert_array_equal(regions._float32(halves), halves.astype(np.float32))
+    assert regions._float32(np.array([-0.0], np.float16)).tolist() == [0]
+
+
+def test_entropies_are_those_of_the_metrics(noisy_region: Region):
+    foreground = torch.from_numpy(noisy_region.expert_means.astype(np.float32)).movedim(-1, 0)
+    probs = torch.from_numpy(noisy_region.expert_probs()).movedim(-1, 0)
+    split = expert_entropy_split(torch.stack([1 - foreground, foreground], dim=1)[None], probs[None])
+    looked = noisy_region.looked()
+    np.testing.assert_allclose(entropy(noisy_region), split.total[0].numpy() * looked, atol=1e-6)
+    np.testing.assert_allclose(entropy_between_experts(noisy_region), split.between[0].numpy() * looked, atol=1e-6)
+
+
 def test_where_regions_share_voxels_each_tells_of_its_share_alone():
     boxes = [Box((0, 0, 0), (4, 1, 1)), Box((2, 0, 0), (6, 1, 1))]
-    regions = [
+    both = [
         Region(box, *(np.full((4, 1, 1, 2), n, kind) for kind in (np.uint8, np.float16, np.float16, np.uint8)))
         for n, box in enumerate(boxes, start=1)
     ]
     shares = nearest_shares(boxes, [np.array([3.0, 0, 0]), np.array([5.0, 0, 0])], np.eye(4))
-    values = assembled(
-        regions, lambda region: region.gating[..., 0], Box((1, 0, 0), (7, 1, 1)), np.float32, shares=shares
-    )
+    values = assembled(both, lambda region: region.gating[..., 0], Box((1, 0, 0), (7, 1, 1)), np.float32, shares=shares)
     assert values.ravel().tolist() == [1, 1, 1, 2, 2, 0]
 
 

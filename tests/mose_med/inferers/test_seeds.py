@@ -78,3 +78,9 @@ def test_formats_and_orientations_of_a_study_have_the_same_samples(
         for one in found
     )
     np.testing.assert_array_equal(first.volume_ml.samples, second.volume_ml.samples)
+
+
+def test_the_seed_is_of_all_channels():
+    first, second = np.zeros((2, 3, 2)), np.ones((2, 3, 2))
+    seeds = {case_seed(0, first), case_seed(0, first, second), case_seed(0, first, 2 * second)}
+    assert len(seeds) == 3

@@ -75,7 +75,7 @@ def test_scaled_values_are_scaled(tmp_path: Path):
 def test_colours_are_refused(tmp_path: Path):
     colours = np.zeros((2, 3, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     nib.save(nib.Nifti1Image(colours, AFFINE), tmp_path / "ct.nii")
-    with pytest.raises(DataError, match=r"ct.nii must hold one number a voxel, got R, G, B"):
+    with pytest.raises(DataError, match=r"ct.nii must hold one number per voxel, got R, G, B"):
         read_ct(tmp_path / "ct.nii")
 
 
@@ -104,7 +104,7 @@ def test_a_header_without_its_values_is_refused(tmp_path: Path, write_volume, hu
 
 def test_a_series_cannot_be_named_for_a_volume(tmp_path: Path, write_volume, hu):
     path = write_volume(tmp_path / "ct.nrrd", hu)
-    with pytest.raises(ConfigError, match=r"series goes with DICOM input, got '1.2' for a volume in one file"):
+    with pytest.raises(ConfigError, match=r"series applies only to DICOM input, got '1.2' for a volume in one file"):
         read_ct(path, series="1.2")
 
 

@@ -123,5 +123,5 @@ def test_a_class_the_samples_lack_is_named():
 
 def test_ignoring_the_only_class_is_refused():
     logits, masks = random_pairs(classes=2)
-    with pytest.raises(ConfigError, match=r"classes must keep one besides ignore_index=1, got \(1,\)"):
+    with pytest.raises(ConfigError, match=r"classes must keep one other than ignore_index=1, got \(1,\)"):
         iou_cost(logits, masks, ignore_index=1)

@@ -12,6 +12,7 @@ import torch
 
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
 from mose_med.errors import ConfigError
+from mose_med.files.run_lock import alone_in
 from mose_med.networks import MoSE
 from mose_med.weights.files import weights_file
 from pipelines.calibrate.grid import TEMPERATURES
@@ -130,7 +131,7 @@ def test_a_temperature_at_the_end_of_the_range_is_told(
 
     found = calibrate(changed(options, tmp_path, blunt))
     assert found.temperatures.logits == TEMPERATURES[0]
-    assert "the temperature of the logits, 0.0625, is at the end of the range" in caplog.text
+    assert "the temperature of the logits, 0.0625, is at the limit of its range" in caplog.text
 
 
 def test_no_result_depends_on_the_batch_size(options: CalibrateOptions, calibration: Calibration, tmp_path: Path):
@@ -144,7 +145,7 @@ def test_a_calibration_that_does_not_carry_over_is_told(
 ):
     monkeypatch.setattr(Calibration, "helps", False)
     calibrate(replace(options, output_file=tmp_path / "out.pt"))
-    assert "not expected to help; --undo takes it back" in caplog.messages[-1]
+    assert "not expected to help; --undo removes it" in caplog.messages[-1]
     assert (tmp_path / "out.pt").is_file()
 
 
@@ -166,6 +167,15 @@ def test_options_that_do_not_fit_are_refused(
 ):
     with pytest.raises(ConfigError, match=message):
         calibrate(replace(options, **({"output_file": tmp_path / "out.pt"} | change)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_at_once_do_not_write_one_file(options: CalibrateOptions, tmp_path: Path):
+    wanted = replace(options, output_file=tmp_path / "out.pt")
+    with alone_in(wanted.output_file, beside=True):
+        for command in (lambda: calibrate(wanted), lambda: undo_calibration(options.checkpoint, wanted.output_file)):
+            with pytest.raises(ConfigError, match=r"output file .*out\.pt is in use by a run on .* \(process \d+\)"):
+                command()
     assert not list(tmp_path.iterdir())
 
 

@@ -69,7 +69,7 @@ def test_what_nobody_expected_is_told_too(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        ("no case in studies: name a folder with CT studies", "name a folder with CT studies"),
+        ("no cases in studies: name a folder with CT studies", "name a folder with CT studies"),
         ("mlflow is not installed: run `pip install 'mose-med[mlflow]'`", "run `pip install 'mose-med[mlflow]'`"),
         ("config sets 'netwrk', which train.yaml does not have: did you mean 'network'?", "did you mean 'network'?"),
         ("a.nii: No such file or directory", None),

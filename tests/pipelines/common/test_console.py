@@ -103,7 +103,7 @@ def test_evaluate_says_its_device_and_ends_with_the_scores_and_their_place(
     tiny_datalist: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     options = ["--datalist", str(tiny_datalist), "--checkpoint", str(tiny_checkpoint), "--device", "cpu"]
-    for _ in ("new", "done already"):
+    for _ in ("new", "already done"):
         assert invoke(["evaluate", *options, "--output-dir", str(tmp_path / "out")]) == 0
         lines = capsys.readouterr().err.splitlines()
         assert sum("device: cpu" in line for line in lines) == 1
@@ -115,7 +115,7 @@ def test_train_says_its_device_and_ends_with_the_best_weights(
     tiny_datalist: Path, tiny_overlay: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     options = ["--datalist", str(tiny_datalist), "--config", str(tiny_overlay), "--device", "cpu", "--no-tracking"]
-    for _ in ("new", "done already"):
+    for _ in ("new", "already done"):
         assert invoke(["train", *options, "--output-dir", str(tmp_path / "out")]) == 0
         lines = capsys.readouterr().err.splitlines()
         assert sum("device: cpu" in line for line in lines) == 1
@@ -129,7 +129,7 @@ def test_infer_says_its_device_and_ends_with_the_lesions_and_their_place(
 ):
     study, out = write_study(tmp_path / "study"), tmp_path / "out"
     options = ["--nodules", str(study / "nodules.csv"), "--checkpoint", str(infer_checkpoint), "--device", "cpu"]
-    for _ in ("new", "done already"):
+    for _ in ("new", "already done"):
         assert invoke(["infer", str(study), *options, "--output-dir", str(out)]) == 0
         lines = capsys.readouterr().err.splitlines()
         assert sum("device: cpu" in line for line in lines) == 1

@@ -146,7 +146,7 @@ def test_memory_that_runs_out_elsewhere_is_one_line(capsys: pytest.CaptureFixtur
     assert run_command(allocator) == run_command(python) == ExitCode.BAD_INPUT
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("mose-med: memory ran out (")
-    assert second == "mose-med: memory ran out: free some, or ask for less at once"
+    assert second == "mose-med: memory ran out: free some, or process less at once"
 
 
 def test_a_real_limit_of_memory_is_one_line(inference: InferOptions):
@@ -182,7 +182,7 @@ def test_a_killed_process_of_a_preparation_is_one_line(capfd: pytest.CaptureFixt
     code = run_command(lambda: run_cases(killed, {"a": 1, "b": 2}, failures, description="", jobs=2, quiet=True))
     assert code == ExitCode.BAD_INPUT
     (line,) = capfd.readouterr().err.splitlines()
-    assert "was ended, as the system does when memory runs out: run the same command again to go on, with fewer" in line
+    assert "was killed, probably because memory ran out: run the same command again to continue, with fewer" in line
 
 
 def test_a_killed_loader_of_a_training_is_one_line(options: TrainOptions, scarce):
@@ -190,7 +190,7 @@ def test_a_killed_loader_of_a_training_is_one_line(options: TrainOptions, scarce
         raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
 
     scarce(OptimalTransportLoss, "forward", loader, 1)
-    with pytest.raises(MoseError, match=r"a process that loads data was ended, .*: set a smaller num_workers"):
+    with pytest.raises(MoseError, match=r"a data loading process was killed, .*: set a smaller num_workers"):
         train(options)
 
 

@@ -12,8 +12,8 @@ import pytest
 from pipelines.common.processes import wait_without_spinning
 from pipelines.export.torchscript import torchscript_bytes
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.cohort.preflight import preflight
 from pipelines.infer.cohort.run import infer_cohort
+from pipelines.infer.cohort.workers.preflight import preflight
 from pipelines.prepare.failures import Failures
 from pipelines.prepare.jobs import run_cases
 

@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,20 @@ def test_the_same_options_return_what_is_there(options: EvaluateOptions, evaluat
     assert (options.output_dir / "metrics.json").stat().st_mtime_ns == stamp
 
 
+def test_overwrite_scores_again_whatever_the_options_and_replacing_others_alone_does_not(
+    options: EvaluateOptions, tmp_path: Path
+):
+    here = replace(options, output_dir=tmp_path / "out")
+    evaluate(here)
+    times = [(here.output_dir / "scores.md").stat().st_mtime_ns]
+    for changes in ({"replace_other": True}, {"overwrite": True}, {"replace_other": True, "num_samples": (4,)}):
+        evaluate(replace(here, **changes))
+        times.append((here.output_dir / "scores.md").stat().st_mtime_ns)
+    assert [later != earlier for earlier, later in pairwise(times)] == [False, True, True]
+    with pytest.raises(ConfigError, match=r"was made with num_samples=\[4\]"):
+        evaluate(here)
+
+
 def test_other_options_in_the_same_folder_are_refused(options: EvaluateOptions, evaluation: Evaluation):
     with pytest.raises(ConfigError, match=r"num_samples=\[5, 8\], not \[2\]"):
         evaluate(replace(options, num_samples=(2,)))
@@ -198,7 +213,7 @@ def changed_checkpoint(source: Path, folder: Path, **config: object) -> Path:
     [
         (
             {"classes": ("background", "lesion")},
-            r"has classes \('background', 'nodule'\), .* with \('background', 'lesion'\)",
+            r"has classes \['background', 'nodule'\], .* with \['background', 'lesion'\]",
         ),
         ({"num_raters": 3}, "has num_raters 4, checkpoint .* was trained with 3"),
     ],

@@ -61,9 +61,12 @@ def test_a_class_that_no_mask_has_is_named(folders: list[str], tmp_path: Path, c
         (["--predictions", "p", "--references", "r", "--checkpoint", "c"], "got --checkpoint and --predictions and"),
         (
             ["--predictions", "p", "--references", "r", "--num-samples", "4"],
-            "--num-samples does not go with --predictions",
+            "--num-samples cannot be combined with --predictions",
         ),
-        (["--datalist", "d", "--checkpoint", "c", "--class-values", "2"], "--class-values does not go with --datalist"),
+        (
+            ["--datalist", "d", "--checkpoint", "c", "--class-values", "2"],
+            "--class-values cannot be combined with --datalist",
+        ),
     ],
 )
 def test_exactly_one_pair_of_inputs_is_wanted(

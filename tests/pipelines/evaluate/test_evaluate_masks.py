@@ -15,8 +15,8 @@ import torch
 from mose_med.errors import ConfigError, DataError
 from mose_med.metrics import CalibrationError, generalized_energy_distance, matched_iou
 from pipelines.cli import invoke
-from pipelines.evaluate.mask_files import MaskSet, read_mask_set, read_weights
-from pipelines.evaluate.masks import EvaluateMasksOptions, evaluate_masks
+from pipelines.evaluate.masks.files import MaskSet, read_mask_set, read_weights
+from pipelines.evaluate.masks.run import EvaluateMasksOptions, evaluate_masks
 
 AFFINE = np.diag([0.7, 0.7, 2.0, 1.0])
 
@@ -99,7 +99,7 @@ def test_foreground_of_any_program_is_class_1(tmp_path: Path, value: float, name
     write_masks(tmp_path / "r" / "c.nii.gz", masks)
     found = evaluate_masks(EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True))
     assert found.cases["c"]["matched_iou"] == 1
-    assert ("p of case c hold 255 and no other class: taken for class 1" in caplog.text) == (value == 255)
+    assert ("p of case c hold 255 and no other class: read as class 1" in caplog.text) == (value == 255)
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
@@ -138,7 +138,7 @@ def test_a_case_without_a_partner_is_named(options: EvaluateMasksOptions):
         (random_masks(5, 3)[:4], AFFINE, r"case a: .*: its shape is \(5, 4, 3\), the references' \(4, 4, 3\)"),
         (random_masks(5, 3), np.eye(4), "references: its spacing is 0.7 x 0.7 x 2 mm, the references' 1 x 1 x 1 mm"),
         (random_masks(5, 3), AFFINE + 30 * np.eye(4, k=3), "the grid of the references: it lies 30 mm away"),
-        (random_masks(5, 3), AFFINE @ np.diag([-1, 1, 1, 1]), "its axes are turned by 180.0 degrees"),
+        (random_masks(5, 3), AFFINE @ np.diag([-1, 1, 1, 1]), "its axes are rotated by 180.0 degrees"),
         (random_masks(5, 3) * 0.5, AFFINE, r"a\.nii must hold integer classes, got 0\.5: take the argmax first"),
         (random_masks(5, 3)[..., 0, 0], AFFINE, r"a\.nii must be 3D or 4D, got shape \(5, 4\)"),
     ],
@@ -195,7 +195,7 @@ def test_nothing_predicted_and_nothing_marked_gives_numbers(options: EvaluateMas
 
 def test_a_taken_folder_is_refused_before_anything_is_scored(options: EvaluateMasksOptions, monkeypatch):
     evaluate_masks(options)
-    monkeypatch.setattr("pipelines.evaluate.masks.read_mask_set", None)
+    monkeypatch.setattr("pipelines.evaluate.masks.run.read_mask_set", None)
     with pytest.raises(
         ConfigError, match=r"was made with classes=\[1\], not \[0, 1\]: name another or add --overwrite"
     ):
@@ -213,7 +213,7 @@ def test_an_evaluation_goes_on_where_it_stopped_and_sees_changed_files(options: 
     with pytest.raises(DataError, match="case b"):
         evaluate_masks(options)
     write_masks(options.references / "b" / "rater-1.nii.gz", random_masks(3, 2)[..., 1])
-    monkeypatch.setattr("pipelines.evaluate.masks.read_mask_set", noted)
+    monkeypatch.setattr("pipelines.evaluate.masks.run.read_mask_set", noted)
     found = evaluate_masks(options)
     assert set(read) == {"b"}
     other = evaluate_masks(replace(options, output_dir=options.output_dir.with_name("other")))

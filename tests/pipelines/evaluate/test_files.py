@@ -61,6 +61,10 @@ def test_table_tells_how_the_experts_are_used():
     assert "Mean expert probabilities 0.75, 0.25: 1.8 experts in effect." in markdown_table(an_evaluation())
 
 
+def test_table_of_a_network_without_experts_speaks_of_none():
+    assert "expert" not in markdown_table(replace(an_evaluation(), expert_probs=(1.0,))).lower()
+
+
 def test_published_scores_stand_below_with_their_data_named():
     table = markdown_table(an_evaluation())
     assert "Published on LIDC v1 (15,096 slices" in table

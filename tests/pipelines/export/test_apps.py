@@ -64,6 +64,6 @@ def test_a_folder_with_other_files_is_not_touched(infer_checkpoint: Path, tmp_pa
 def test_files_of_others_are_not_overwritten(infer_checkpoint: Path, tmp_path: Path):
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "README.md").write_text("mine")
-    with pytest.raises(ConfigError, match=r"app holds README\.md and is no such application: name another folder"):
+    with pytest.raises(ConfigError, match=r"app holds README\.md and is not such an application: name another folder"):
         export_label_app(ExportAppOptions(tmp_path / "app", infer_checkpoint, overwrite=True))
     assert [path.name for path in (tmp_path / "app").iterdir()] == ["README.md"]

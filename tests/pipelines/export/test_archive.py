@@ -51,7 +51,9 @@ def test_a_whole_bundle_passes(archive: Path):
 def test_a_changed_file_is_named(archive: Path):
     folder = unpacked(archive)
     (folder / "models" / "model.pt").write_bytes(b"Weights")
-    with pytest.raises(DataError, match=r"is damaged: models/model\.pt has another SHA-256 than SHA256SUMS says"):
+    with pytest.raises(
+        DataError, match=r"is damaged: models/model\.pt has a different SHA-256 from the one in SHA256SUMS"
+    ):
         verify_folder(folder)
 
 

@@ -146,7 +146,7 @@ def test_another_meaning_of_the_same_weights_is_another_model(unpacked: Path):
     before = weights_sha256(unpacked)
     meaning = unpacked / "models" / "model_config.json"
     meaning.write_text(meaning.read_text().replace('"standardise": true', '"standardise": false'))
-    with pytest.raises(DataError, match=r"is damaged: models/model_config\.json has another SHA-256"):
+    with pytest.raises(DataError, match=r"is damaged: models/model_config\.json has a different SHA-256"):
         weights_sha256(unpacked)
     (unpacked / "SHA256SUMS").unlink()
     assert weights_sha256(unpacked) != before

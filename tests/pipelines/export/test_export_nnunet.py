@@ -12,7 +12,7 @@ from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
 from pipelines.export.nnunet import ExportNnunetOptions, export_nnunet
-from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
+from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_run_again_is_done_at_once(options: ExportNnunetOptions, caplog):
     export_nnunet(options)
     with caplog.at_level("INFO"):
         export_nnunet(options)
-    assert "is exported already" in caplog.text
+    assert "is already exported" in caplog.text
 
 
 def test_missing_image_leaves_nothing(options: ExportNnunetOptions):

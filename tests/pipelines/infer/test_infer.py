@@ -218,7 +218,7 @@ def test_overwrite_with_the_same_options_infers_again_and_leaves_other_cases(
 def test_other_nodules_of_a_case_are_refused_unless_results_may_be_replaced(options: InferOptions):
     first = infer(options)
     options.nodules.write_text(options.nodules.read_text().replace("ball", "other"))
-    with pytest.raises(ConfigError, match=f"{first.case} was made with another nodules"):
+    with pytest.raises(ConfigError, match=f"{first.case} was made with a different nodules"):
         infer(options)
     infer(dataclasses.replace(options, overwrite=True))
     assert "other" in (first.folder / "lesions.json").read_text()
@@ -241,7 +241,7 @@ def test_another_study_joins_the_folder(options: InferOptions, write_ct_series, 
         ({"nodules": None, "lesion_threshold": 1.5}, "lesion_threshold must be > 0 and < 1, got 1.5"),
         ({"nodules": None, "min_lesion_ml": -1.0}, "min_lesion_ml must be >= 0, got -1.0"),
         ({"nodules": None, "region": "liver"}, "region must be lungs or full, got 'liver'"),
-        ({"lung_mask": Path("m.nii")}, "--lung-mask goes with --region lungs, got --nodules: give one of them"),
+        ({"lung_mask": Path("m.nii")}, "--lung-mask applies only to --region lungs, got --nodules: give one of them"),
         ({"nodules": None, "lung_mask": Path("m.nii")}, "m.nii does not exist"),
         ({"nodules": Path("absent.csv")}, r"nodule list absent.csv does not exist"),
         ({"source": Path("absent")}, "absent does not exist"),
@@ -253,7 +253,7 @@ def test_another_study_joins_the_folder(options: InferOptions, write_ct_series, 
         ({"seed": -1}, "seed must be >= 0, got -1"),
         ({"form": "dense"}, "form must be compact or standard, got 'dense'"),
         ({"device": "tpu"}, "device must be auto, cpu, cuda or cuda:N"),
-        ({"device": "cuda:9"}, "device cuda:9 is not there"),
+        ({"device": "cuda:9"}, "device cuda:9 does not exist"),
     ],
 )
 def test_bad_input_leaves_nothing_behind(options: InferOptions, changes, message):

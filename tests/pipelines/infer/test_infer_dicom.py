@@ -67,9 +67,7 @@ def test_a_series_without_uids_is_refused_before_anything_is_written(options: In
 
 def test_a_series_that_is_resampled_is_refused(options: InferOptions):
     sorted(options.source.iterdir())[6].unlink()
-    with pytest.raises(
-        GeometryError, match=r"DICOM objects need the slices as they are, got a series that was corrected"
-    ):
+    with pytest.raises(GeometryError, match=r"DICOM objects need unmodified slices, got a corrected series"):
         infer(dataclasses.replace(options, slice_spacing="resample"))
     assert not options.output_dir.exists()
 
@@ -77,9 +75,7 @@ def test_a_series_that_is_resampled_is_refused(options: InferOptions):
 def test_a_nifti_volume_is_refused(options: InferOptions, tmp_path: Path):
     image = read_ct(options.source)
     nib.save(nib.Nifti1Image(image.numpy()[0], np.asarray(image.affine)), tmp_path / "ct.nii.gz")
-    with pytest.raises(
-        DataError, match="DICOM objects go with DICOM input, got nifti: leave out --dicom-seg and --dicom, or"
-    ):
+    with pytest.raises(DataError, match="DICOM objects need DICOM input, got nifti: leave out --dicom-seg and"):
         infer(dataclasses.replace(options, source=tmp_path / "ct.nii.gz"))
     assert not options.output_dir.exists()
 
@@ -87,7 +83,7 @@ def test_a_nifti_volume_is_refused(options: InferOptions, tmp_path: Path):
 @pytest.mark.parametrize(
     ("tags", "told"),
     [
-        ({"SpecificCharacterSet": "ISO_IR 999"}, "a slice has a SpecificCharacterSet that DICOM does not know"),
+        ({"SpecificCharacterSet": "ISO_IR 999"}, "a slice has a SpecificCharacterSet that DICOM does not define"),
         ({"SOPClassUID": ""}, "a slice has no SOPClassUID, which a DICOM object must name"),
     ],
 )
@@ -95,14 +91,14 @@ def test_an_obstacle_can_be_skipped_and_all_else_is_written(options: InferOption
     for path in options.source.iterdir():
         edit_dicom(path, **tags)
     with pytest.raises(
-        DataError, match=r"image 013 has .*: leave out --dicom-seg and --dicom, or add --dicom-seg-obstacle skip"
+        DataError, match=r"image 013 has .*: leave out --dicom-seg and --dicom, or add --dicom-seg-obst"
     ):
         infer(options)
     assert not options.output_dir.exists()
     folder = infer(dataclasses.replace(options, dicom_seg_obstacle="skip")).folder
     assert json.loads((folder / "dicom.json").read_text()) == {"files": [], "obstacle": told}
     assert (folder / "consensus.nii.gz").exists()
-    assert f"no DICOM objects are written, all else is: {told}" in caplog.text
+    assert f"DICOM objects are skipped, everything else is written: {told}" in caplog.text
 
 
 def test_the_way_with_obstacles_is_no_other_request(options: InferOptions):

@@ -67,7 +67,10 @@ def test_a_series_that_cannot_be_read_is_listed_with_its_fault(study: Path, caps
     ("arguments", "message"),
     [
         (["--list-series"], "--list-series needs INPUT, a DICOM folder or zip"),
-        (["ct.nii.gz", "--list-series"], "--list-series goes with a DICOM folder or zip, got the volume ct.nii.gz"),
+        (
+            ["ct.nii.gz", "--list-series"],
+            "--list-series applies only to a DICOM folder or zip, got the volume ct.nii.gz",
+        ),
         (["absent", "--list-series"], "absent does not exist"),
         (["absent"], "infer needs a folder for its results: pass --output-dir DIR"),
     ],
@@ -138,7 +141,7 @@ def test_positions_need_nifti_that_says_where_it_lies(infer, ball_hu, tmp_path: 
     source = nifti(tmp_path / "ct.nii", ball_hu.T, 0, 0)
     given = ["--nodules", tmp_path / "nodules.csv", "--output-dir", tmp_path / "out", "--checkpoint", infer_checkpoint]
     assert invoke(["infer", str(source), *map(str, given)]) == ExitCode.BAD_INPUT
-    assert "does not say where it lies in the patient" in capsys.readouterr().err
+    assert "has no position in the patient" in capsys.readouterr().err
     folder = infer(source, "--nifti-transform", "centre")
     header = nib.load(folder / "entropy.nii.gz").header
     assert (header["sform_code"], header["qform_code"]) == (0, 0)

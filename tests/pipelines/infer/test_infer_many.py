@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
 from pipelines.common.runs.run_folder import claim_folder
@@ -35,10 +35,10 @@ def test_exactly_one_kind_of_input_is_taken(infer, given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["study", "--workers", 2], "--workers goes with --input-dir or --manifest, not with one INPUT"),
-        (["study", "--case-timeout", 9], "--case-timeout goes with --input-dir or --manifest, not with one INPUT"),
-        (["--input-dir", "a", "--nodules", "n.csv"], "--nodules goes with one INPUT: give it by case"),
-        (["--input-dir", "a", "--series", "1.2"], "--series goes with one INPUT: give it by case"),
+        (["study", "--workers", 2], "--workers applies only to --input-dir or --manifest, not to one INPUT"),
+        (["study", "--case-timeout", 9], "--case-timeout applies only to --input-dir or --manifest, not to one INPUT"),
+        (["--input-dir", "a", "--nodules", "n.csv"], "--nodules applies only to one INPUT: give it for each case"),
+        (["--input-dir", "a", "--series", "1.2"], "--series applies only to one INPUT: give it for each case"),
         (["--input-dir", "absent"], "input folder absent does not exist"),
         (["--input-dir", ".", "--shard", "3/2"], "shard must be i/n with 1 <= i <= n, got '3/2'"),
         (["--input-dir", ".", "--gpu-share", 0], "0 is not in the range 0<x<=1."),

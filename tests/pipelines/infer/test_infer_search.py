@@ -92,9 +92,9 @@ def test_the_same_search_gives_the_same_bytes(options: InferOptions):
     [
         (
             ["--nodules", "n.csv", "--region", "full"],
-            "--region says where to look without a nodule list",
+            "--region applies only without a nodule list",
         ),
-        (["--region", "full", "--lung-mask", "m.nii"], "--lung-mask goes with --region lungs, got --region full"),
+        (["--region", "full", "--lung-mask", "m.nii"], "--lung-mask applies only to --region lungs, got --region full"),
         (["--overlap", "1"], "1 is not in the range 0<=x<1."),
     ],
 )

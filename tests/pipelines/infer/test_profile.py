@@ -34,7 +34,7 @@ def test_the_profile_is_what_run_json_tells(arguments: list[str], tmp_path: Path
 def test_a_profile_is_of_one_input(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     many = ["infer", "--input-dir", str(tmp_path), "--output-dir", str(tmp_path / "out"), "--profile"]
     assert invoke(many) == 2
-    assert "--profile goes with one INPUT: of many, the run.json of each case has the same" in capsys.readouterr().err
+    assert "--profile applies only to one INPUT: for many, see the run.json of each case" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("asked", "taken"), [("bf16", {"bf16"}), ("auto", {"fp32", "bf16"})])

@@ -77,7 +77,7 @@ def test_a_case_that_fails_while_it_is_written_leaves_nothing(store: ResultStore
 
 def test_a_case_is_not_written_twice_unless_it_may_be_replaced(store: ResultStore):
     publish(store, "case-1", b"first")
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         publish(store, "case-1", b"second")
     assert store.read("case-1/provenance.json") == b"first"
     publish(store, "case-1", b"third", overwrite=True)

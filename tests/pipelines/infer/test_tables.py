@@ -12,7 +12,7 @@ from pipelines.infer.tables import FailedCase, lesion_uncertainty, write_tables
 
 
 def lesion(p05: float, p95: float, p_empty: float = 0.0, probs: tuple[float, ...] = (0.5, 0.5)) -> dict:
-    volume = {"mean": p05, "p05": p05, "p50": p05, "p95": p95, "by_expert": [p05, p95]}
+    volume = {"mean": p05, "p05": p05, "p50": p05, "p95": p95, "by_expert": [p05, p95][: len(probs)]}
     flags = {"in_consensus": True, "touches_edge": False, "same_as_lesion": None}
     flags["entropy"] = {"total": 0.3, "between": 0.1, "within": 0.2}
     return {"lesion": 1, "nodule_id": "1", "p_empty": p_empty, "expert_probs": probs, "volume_ml": volume} | flags
@@ -55,6 +55,12 @@ def test_the_summary_has_a_row_a_lesion_with_every_expert(tables):
     assert rows[0]["presence_entropy_nats"] == "0.325083"
     assert (rows[0]["entropy_nats"], rows[0]["entropy_between_experts_nats"]) == ("0.3", "0.1")
     assert rows[1]["volume_spread"] == "0.0"
+
+
+def test_without_experts_the_summary_speaks_of_none(tables):
+    (row,) = tables({"a": [lesion(1.0, 2.0, probs=(1.0,))]}, "summary.csv")
+    assert [column for column in row if "expert" in column] == []
+    assert row["volume_p95_ml"] == "2.0"
 
 
 def test_memory_of_the_tables_does_not_grow_with_what_is_known_of_a_lesion(tables):

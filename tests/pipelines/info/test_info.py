@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mose_med.case_maps import OUTPUTS
-from pipelines.cli import app, invoke
+from pipelines.cli import app, commands_in_order, invoke
 from pipelines.info.run import describe
 from tests.pipelines.test_help_limits import commands
 
@@ -40,6 +40,11 @@ def test_info_tells_the_type_of_each_value_and_whether_there_are_several():
     assert found["train"]["--precision"]["choices"] == ["auto", "fp32", "bf16", "fp16"]
 
 
+def test_info_names_the_commands_in_the_order_of_the_work():
+    words = [name.partition(" ")[0] for name in describe()["commands"]]
+    assert list(dict.fromkeys(words)) == commands_in_order()
+
+
 def test_info_tells_the_options_that_all_commands_have():
     for text in describe()["commands"].values():
         assert {"--log-file", "--debug", "--json", "--quiet"} <= {each["name"] for each in text["options"]}
@@ -60,7 +65,7 @@ def test_a_former_name_is_taken_and_the_present_one_told(tmp_path: Path, capsys:
     given = ["--datalist", str(tmp_path / "none.json"), "--output-dir", str(tmp_path / "out"), "--samples", "4", "8"]
     assert invoke(["evaluate", *given, "--samples=0"]) == 2
     told = capsys.readouterr().err
-    assert "--samples is called --num-samples now" in told
+    assert "--samples is now called --num-samples" in told
     assert "Invalid value for '--num-samples': 4, 8, 0 is not in the range 1<=x." in told
     assert invoke(["infer", "--samples", "2"]) == 2
     assert "is called" not in capsys.readouterr().err

@@ -80,5 +80,5 @@ def test_what_is_no_object_of_a_study_is_refused(make_inbox, objects, edit_dicom
         make_inbox().receive(b"no object", Closed())
     path = next((tmp_path / "ct").iterdir())
     edit_dicom(path, StudyInstanceUID="")
-    with pytest.raises(DataError, match="an object does not say of which study it is"):
+    with pytest.raises(DataError, match="an object does not name its study"):
         make_inbox().receive(path.read_bytes(), Closed())

@@ -26,7 +26,7 @@ OPTIONS = ListenOptions(Path("out"), allow_ae_title=("SCANNER",))
         ({"quiet_s": 0.0}, "quiet_s must be > 0, got 0.0"),
         ({"keep_hours": -1.0}, "keep_hours must be >= 0, got -1.0"),
         ({"max_associations": 0}, "max_associations must be >= 1, got 0"),
-        ({"ca_bundle": Path("ca.pem")}, "--ca-bundle goes with --dicomweb URL, got ca.pem without it"),
+        ({"ca_bundle": Path("ca.pem")}, "--ca-bundle needs --dicomweb URL, got ca.pem without it"),
     ],
 )
 def test_what_does_not_fit_is_named(changes: dict[str, object], message: str):

@@ -58,7 +58,7 @@ def test_what_fails_is_tried_again_later(spool: Spool, tmp_path: Path, hand_cloc
         sender.send()
         sender.send()
     assert len(caplog.records) == 1
-    assert "case-1 was not sent, and will be tried again in 30 s: archive cannot be reached" in caplog.text
+    assert "case-1 was not sent, next attempt in 30 s: archive cannot be reached" in caplog.text
     archive.down = False
     hand_clock.seconds = 31.0
     sender.send()
@@ -69,7 +69,7 @@ def test_what_fails_is_tried_again_later(spool: Spool, tmp_path: Path, hand_cloc
 def test_an_error_of_another_kind_does_not_end_the_sending(spool: Spool, tmp_path: Path, caplog):
     (tmp_path / "results" / "case-1" / "dicom.json").write_text("Zyxwvut")
     Sender(spool, tmp_path / "results", [Archive()]).send()
-    assert "case-1 was not sent, and will be tried again in 30 s: JSONDecodeError" in caplog.text
+    assert "case-1 was not sent, next attempt in 30 s: JSONDecodeError" in caplog.text
     assert "Zyxwvut" not in caplog.text
 
 

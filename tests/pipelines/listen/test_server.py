@@ -88,7 +88,7 @@ def test_a_port_that_is_taken_is_one_line(pynetdicom, tmp_path: Path):
     inbox = Inbox(Spool(tmp_path / "queue"), Completion(1.0), GENEROUS)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = taken.getsockname()
-        message = f"port {address[1]} of 127.0.0.1 cannot be listened on"
+        message = f"cannot listen on port {address[1]} of 127.0.0.1"
         with pytest.raises(ConfigError, match=message), serving(inbox, "MOSE", address, ()):
             pass
 

@@ -41,8 +41,8 @@ WORSE = comparison((0.05, 0.01, 0.08))
         (PromotionRule(), comparison((-0.05, -0.08, -0.01), 0.2), False, "but ECE rises by 0.200 points, more than 0"),
         (PromotionRule(ece_margin=0.3), comparison((-0.05, -0.08, -0.01), 0.2), True, r"ECE changes by \+0\.200"),
         (PromotionRule(), replace(BETTER, patients=5), False, "5 held-out patients are too few .* at least 6"),
-        (PromotionRule("force"), WORSE, True, "as asked for: --promote force"),
-        (PromotionRule("never"), BETTER, False, "as asked for: --promote never"),
+        (PromotionRule("force"), WORSE, True, "as requested by --promote force"),
+        (PromotionRule("never"), BETTER, False, "as requested by --promote never"),
     ],
 )
 def test_the_rule(rule: PromotionRule, found: Comparison, wanted: bool, reason: str):
@@ -157,7 +157,7 @@ def test_a_champion_that_never_rests_ends_in_one_sentence():
 def test_a_challenger_that_was_made_champion_by_hand_is_named():
     store = Store()
     store.alias = 2
-    with pytest.raises(ConfigError, match="version 2 of mose is the champion already, promoted over none"):
+    with pytest.raises(ConfigError, match="version 2 of mose is already the champion, without one before it"):
         run(store, BETTER)
 
 

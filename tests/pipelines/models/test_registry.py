@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -59,7 +60,7 @@ def test_a_rollback_goes_to_the_version_that_was_replaced(store: Path, tiny_bund
     before, now = roll_back(registry, None)
     assert (before.number, now.number, registry.champion().number) == (2, 1, 1)
     assert registry.version(2).tags["rolled_back_to"] == "1"
-    with pytest.raises(ConfigError, match="version 1 of lung was promoted over none: name one with --to"):
+    with pytest.raises(ConfigError, match="version 1 of lung had no champion before it: name one with --to"):
         roll_back(registry, None)
     assert roll_back(registry, 2)[1].number == 2
 
@@ -77,11 +78,15 @@ def test_the_list_says_what_became_of_every_version(store: Path, tiny_bundle: Pa
 
 def test_what_is_not_there_is_named(store: Path, tiny_bundle: Path):
     register_bundle(Registry("lung", str(store)), tiny_bundle, champion=False)
-    with pytest.raises(ConfigError, match="there is no model liver, known are lung: `mose-med models register` adds"):
+    with pytest.raises(
+        ConfigError, match="there is no model liver, known models are lung: add one with `mose-med models register`"
+    ):
         Registry("liver", str(store)).champion()
     with pytest.raises(ConfigError, match="model lung has no version 7: there are 1"):
         Registry("lung", str(store)).version(7)
-    with pytest.raises(ConfigError, match=r"there is no store in .*empty: name another, or `mose-med models register`"):
+    with pytest.raises(
+        ConfigError, match=r"there is no store in .*empty: name another, or run `mose-med models register`"
+    ):
         Registry("lung", str(store.with_name("empty")))
     assert not store.with_name("empty").exists()
     with pytest.raises(ConfigError, match="model must be a name without / : and quotes, got 'a/b'"):
@@ -98,7 +103,18 @@ def test_a_damaged_bundle_is_not_registered(store: Path, tiny_bundle: Path, tmp_
         register_bundle(Registry("lung", str(store)), tmp_path / "broken.zip", champion=False)
 
 
-def test_promotions_in_a_local_store_wait_for_each_other(store: Path):
+@pytest.fixture
+def no_flock(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
+@pytest.mark.parametrize("locks", ["flock", "no flock"])
+def test_promotions_in_a_local_store_wait_for_each_other(store: Path, locks: str, request: pytest.FixtureRequest):
+    if locks == "no flock":
+        request.getfixturevalue("no_flock")
     registry, order = Registry("lung", str(store)), []
 
     def second() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -56,6 +57,17 @@ def test_a_copied_store_leaves_the_first_one_alone(moved: Path, tiny_bundle: Pat
     version = register_bundle(Registry("liver", str(moved)), tiny_bundle, champion=False)
     assert Registry("liver", str(moved)).download(version, tmp_path / "back.zip").is_file()
     assert sorted(first.rglob("*")) == before
+
+
+def test_a_training_is_copied_where_files_cannot_be_locked(
+    moved: Path, mlflow_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    run, registry = TrainingRun.open(mlflow_folder("training")), Registry("lung", str(moved))
+    monkeypatch.setattr("fcntl.flock", refuse)
+    assert upload(run, registry.uri) == upload(run, registry.uri)
 
 
 def test_a_training_is_copied_into_a_moved_store(moved: Path, mlflow_folder: Callable[[str], Path], tmp_path: Path):

@@ -93,5 +93,5 @@ def test_weights_that_were_replaced_are_read_again(bright_checkpoint: Path, tmp_
     (tmp_path / "champion.pt").write_bytes(bright_checkpoint.read_bytes())
     assert model.path == tmp_path / "champion.pt"
     assert model.model() is not first
-    with pytest.raises(ConfigError, match="write the app anew with mose-med export label-app"):
+    with pytest.raises(ConfigError, match="write the app again with mose-med export label-app"):
         _ = LabelModel(tmp_path / "nothing.zip").path

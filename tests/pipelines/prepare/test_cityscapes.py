@@ -13,7 +13,7 @@ from mose_med.data import CITYSCAPES_FLIPS, FlippedClassDataset, load_datalist
 from mose_med.errors import ConfigError
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
-from pipelines.prepare.cityscapes import PrepareCityscapesOptions, prepare_cityscapes
+from pipelines.prepare.sources.cityscapes import PrepareCityscapesOptions, prepare_cityscapes
 
 
 @pytest.fixture
@@ -103,5 +103,5 @@ def test_a_label_that_was_corrected_in_place_is_seen(options: PrepareCityscapesO
     prepare_cityscapes(options)
     label = sorted(cityscapes_root.rglob("*_labelIds.png"))[0]
     label.write_bytes(label.read_bytes() + b"0")
-    with pytest.raises(ConfigError, match=r"was made of other files: gtFine/.*_labelIds\.png has changed: name"):
+    with pytest.raises(ConfigError, match=r"was made from other files: gtFine/.*_labelIds\.png has changed: name"):
         prepare_cityscapes(options)

@@ -14,7 +14,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
-from pipelines.prepare.community import PrepareCommunityOptions, prepare_community
+from pipelines.prepare.sources.community import PrepareCommunityOptions, prepare_community
 
 
 class MakesFolder:
@@ -58,7 +58,7 @@ def test_run_again_is_done_at_once(options: PrepareCommunityOptions, caplog):
     first = prepare_community(options)
     with caplog.at_level("INFO"):
         assert prepare_community(options) == first
-    assert "is prepared already" in caplog.text
+    assert "is already prepared" in caplog.text
     with pytest.raises(ConfigError, match="was made with undo_mask_offset=False, not True"):
         prepare_community(replace(options, undo_mask_offset=True))
 
@@ -142,5 +142,5 @@ def test_a_file_of_the_same_size_and_other_content_is_seen(options: PrepareCommu
     content = bytearray(options.file.read_bytes())
     content[-10] ^= 1
     options.file.write_bytes(content)
-    with pytest.raises(ConfigError, match=f"was made of other files: {options.file.name} has changed: name another"):
+    with pytest.raises(ConfigError, match=f"was made from other files: {options.file.name} has changed: name another"):
         prepare_community(options)

@@ -93,3 +93,15 @@ def test_killed_between_two_volumes(source: str, command_of, tmp_path: Path):
 def test_killed_again_and_again(source: str, command_of, tmp_path: Path):
     moments = [SECOND_VOLUME, LATER_VOLUME, CARD, MANIFEST, LAST_STEP]
     assert_ends_as_if_undisturbed(command_of, source, moments, tmp_path)
+
+
+@pytest.mark.parametrize("again", [[], ["--overwrite"]])
+def test_an_overwriting_that_was_killed_is_gone_on_with_or_repeated(again: list[str], command_of, tmp_path: Path):
+    output = tmp_path / "results" / "out"
+    command = command_of("rater-masks", output)
+    assert invoke(command) == ExitCode.DONE
+    before = digests(output)
+    killed([*command, "--overwrite"], LATER_VOLUME, output)
+    assert invoke([*command, *again]) == ExitCode.DONE
+    assert digests(output) == before
+    assert [path.name for path in output.parent.iterdir()] == ["out"]

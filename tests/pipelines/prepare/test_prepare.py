@@ -14,8 +14,8 @@ import pytest
 from data_prep.lidc.collection import CropOptions
 from mose_med.data.datalist import load_datalist
 from mose_med.errors import ConfigError, DataError
-from pipelines.prepare.lidc import PrepareLidcOptions, prepare_lidc
-from pipelines.prepare.phantom import PreparePhantomOptions, prepare_phantom
+from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
+from pipelines.prepare.sources.phantom import PreparePhantomOptions, prepare_phantom
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_run_again_is_done_at_once(options: PrepareLidcOptions, monkeypatch, cap
     monkeypatch.setattr("data_prep.lidc.patient.crop_patient", None)
     with caplog.at_level("INFO"):
         assert prepare_lidc(options) == first
-    assert "is prepared already" in caplog.text
+    assert "is already prepared" in caplog.text
 
 
 @pytest.fixture
@@ -107,7 +107,9 @@ def test_a_patient_who_was_added_is_seen(copied: PrepareLidcOptions, tmp_path: P
     prepare_lidc(copied)
     late = next(tmp_path.glob("LIDC-IDRI-*"))
     late.rename(copied.lidc_root / late.name)
-    with pytest.raises(ConfigError, match=f"was made of other files: {late.name} is new: name another or add --overw"):
+    with pytest.raises(
+        ConfigError, match=f"was made from other files: {late.name} is new: name another or add --overw"
+    ):
         prepare_lidc(copied)
     assert prepare_lidc(replace(copied, overwrite=True)).counts["patients"] == 3
 
@@ -117,11 +119,11 @@ def test_a_slice_that_was_added_or_replaced_is_seen(copied: PrepareLidcOptions):
     patient = sorted(copied.lidc_root.iterdir())[0]
     file = next(patient.rglob("*.dcm"))
     shutil.copyfile(file, file.with_name("again.dcm"))
-    with pytest.raises(ConfigError, match=f"was made of other files: {patient.name} has changed: name"):
+    with pytest.raises(ConfigError, match=f"was made from other files: {patient.name} has changed: name"):
         prepare_lidc(copied)
     file.with_name("again.dcm").unlink()
     file.touch()
-    with pytest.raises(ConfigError, match=f"was made of other files: {patient.name} has changed: name"):
+    with pytest.raises(ConfigError, match=f"was made from other files: {patient.name} has changed: name"):
         prepare_lidc(copied)
 
 
@@ -172,7 +174,7 @@ def test_patient_without_files_leaves_nothing_behind(options: PrepareLidcOptions
 
 
 def test_phantom_run_again_is_done_at_once(phantom_lidc_root: Path, monkeypatch):
-    monkeypatch.setattr("pipelines.prepare.phantom.render_scan", None)
+    monkeypatch.setattr("pipelines.prepare.sources.phantom.render_scan", None)
     patients = tuple(sorted(path.name for path in phantom_lidc_root.iterdir() if path.is_dir()))
     options = PreparePhantomOptions(phantom_lidc_root, patients=patients, margin_slices=1, quiet=True)
     assert prepare_phantom(options) == phantom_lidc_root

@@ -16,7 +16,7 @@ from mose_med.data.datalist import load_datalist
 from mose_med.errors import ConfigError
 from mose_med.metrics import CalibrationError
 from pipelines.cli import invoke
-from pipelines.prepare.known_phantom import PrepareKnownPhantomOptions, prepare_known_phantom
+from pipelines.prepare.sources.known_phantom import PrepareKnownPhantomOptions, prepare_known_phantom
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_seed_decides_every_byte(options: PrepareKnownPhantomOptions, tmp_path: 
 
 def test_run_again_is_done_at_once(options: PrepareKnownPhantomOptions, monkeypatch):
     first = prepare_known_phantom(options)
-    monkeypatch.setattr("pipelines.prepare.known_phantom.draw_nodule", None)
+    monkeypatch.setattr("pipelines.prepare.sources.known_phantom.draw_nodule", None)
     assert prepare_known_phantom(options) == first
 
 

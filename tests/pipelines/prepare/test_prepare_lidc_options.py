@@ -25,7 +25,7 @@ from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
 from pipelines.prepare.folder import PreparedDatalist
-from pipelines.prepare.lidc import PrepareLidcOptions, prepare_lidc
+from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
 
 
 @pytest.fixture
@@ -180,13 +180,13 @@ def test_interrupted_run_goes_on(options: PrepareLidcOptions, prepared_datalist:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.prepare.lidc.write_datalist", interrupted)
+        patch.setattr("pipelines.prepare.sources.lidc.write_datalist", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare_lidc(options)
     assert not (options.output_dir / "dataset.json").exists()
     with caplog.at_level("INFO"):
         prepare_lidc(options)
-    assert "going on after 3 of 3 patients" in caplog.text
+    assert "resuming after 3 of 3 patients" in caplog.text
     assert digests(options.output_dir) == digests(prepared_datalist.parent)
 
 
@@ -195,7 +195,7 @@ def test_other_options_begin_anew_after_an_interruption(options: PrepareLidcOpti
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.prepare.lidc.write_datalist", interrupted)
+        patch.setattr("pipelines.prepare.sources.lidc.write_datalist", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare_lidc(options)
     fewer = replace(options, crops=CropOptions(min_raters=2), overwrite=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.prepare.folder import PreparedDatalist
-from pipelines.prepare.lidc import PrepareLidcOptions, prepare_lidc
+from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
 
 pytestmark = pytest.mark.real
 

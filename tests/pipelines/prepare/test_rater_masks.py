@@ -15,7 +15,7 @@ from mose_med.errors import ConfigError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
 from pipelines.common.console import ExitCode
-from pipelines.prepare.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
+from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 from tests.fixtures.rater_masks import rated_arrays
 
 
@@ -103,9 +103,9 @@ def test_run_again_is_done_at_once(options: PrepareRaterMasksOptions, rater_mask
     first = prepare_rater_masks(options)
     with caplog.at_level("INFO"):
         assert prepare_rater_masks(options) == first
-    assert "is prepared already" in caplog.text
+    assert "is already prepared" in caplog.text
     shutil.rmtree(rater_masks_root / "case-0")
-    with pytest.raises(ConfigError, match=r"made of other files: case-0/image\.nii\.gz is gone and 3 more: name"):
+    with pytest.raises(ConfigError, match=r"made from other files: case-0/image\.nii\.gz is gone and 3 more: name"):
         prepare_rater_masks(options)
 
 
@@ -116,7 +116,9 @@ def test_a_mask_that_was_corrected_in_place_is_seen(options: PrepareRaterMasksOp
     write_volume(mask, array)
     prepare_rater_masks(options)
     write_volume(mask, np.roll(array, 1, axis=0))
-    with pytest.raises(ConfigError, match=r"was made of other files: case-1/rater-a\.raw has changed: name another or"):
+    with pytest.raises(
+        ConfigError, match=r"was made from other files: case-1/rater-a\.raw has changed: name another or"
+    ):
         prepare_rater_masks(options)
     assert prepare_rater_masks(replace(options, overwrite=True)).counts["cases"] == 6
 
@@ -137,7 +139,7 @@ def test_what_the_first_version_prepared_is_done(options: PrepareRaterMasksOptio
     monkeypatch.setattr("pipelines.common.runs.run_folder.__version__", "0.2.0")
     with caplog.at_level("INFO"):
         assert prepare_rater_masks(options) == first
-    assert "is prepared already, by version 0.1.0" in caplog.text
+    assert "is already prepared, by version 0.1.0" in caplog.text
 
 
 def test_mask_on_another_grid_leaves_nothing(options: PrepareRaterMasksOptions, write_volume, tmp_path: Path):
@@ -237,5 +239,5 @@ def test_a_table_that_gives_a_case_to_another_patient_is_seen(options: PrepareRa
     options = replace(options, source=table, split_salt="1")
     prepare_rater_masks(options)
     table.write_text(table.read_text().replace(",p5", ",p4"))
-    with pytest.raises(ConfigError, match="was made of other files: the list of cases has changed: name another"):
+    with pytest.raises(ConfigError, match="was made from other files: the list of cases has changed: name another"):
         prepare_rater_masks(options)

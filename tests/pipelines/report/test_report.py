@@ -65,7 +65,7 @@ def test_nobody_is_named(options: ReportOptions):
 def test_a_page_that_is_there_is_kept_unless_it_may_be_replaced(options: ReportOptions):
     report(options)
     before = pictures(options.case_dir)
-    with pytest.raises(ConfigError, match=r"report\.html is there already: add --overwrite to replace it"):
+    with pytest.raises(ConfigError, match=r"report\.html already exists: add --overwrite to replace it"):
         report(options)
     (options.case_dir / "report.html").write_text("old")
     report(dataclasses.replace(options, overwrite=True))
@@ -79,7 +79,7 @@ def test_a_case_that_lacks_a_file_is_refused_by_its_name(options: ReportOptions)
 
 
 @pytest.mark.parametrize(
-    ("change", "what"), [(1, "its HU are others"), (None, r"its shape is \(26, 24, 12\), the case's \(26, 24, 13\)")]
+    ("change", "what"), [(1, "its HU differ"), (None, r"its shape is \(26, 24, 12\), the case's \(26, 24, 13\)")]
 )
 def test_another_ct_is_refused(options: ReportOptions, write_ct_series, ball_hu, change: int | None, what: str):
     other = ball_hu[:-1] if change is None else ball_hu + change

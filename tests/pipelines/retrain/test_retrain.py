@@ -137,7 +137,7 @@ def test_a_retraining_against_a_server(options: RetrainOptions, mlflow_server: M
     register_bundle(Registry("served", mlflow_server.uri), tiny_bundle, champion=False)
     result = retrain(replace(options, model="served", tracking_uri=mlflow_server.uri, promote="never"))
     version = Registry("served", mlflow_server.uri).version(2)
-    assert (result.promoted, version.tags["decision"]) == (False, "not promoted: as asked for: --promote never")
+    assert (result.promoted, version.tags["decision"]) == (False, "not promoted: as requested by --promote never")
 
 
 def refused(options: RetrainOptions, message: str) -> None:
@@ -154,15 +154,15 @@ def changed(datalist: Path, name: str, **change: object) -> Path:
 
 def test_input_that_does_not_fit_is_named_and_writes_nothing(options: RetrainOptions, tiny_datalist: Path):
     content = json.loads(options.datalist.read_text())
-    refused(replace(options, model="liver"), "there is no model liver, known are lung")
+    refused(replace(options, model="liver"), "there is no model liver, known models are lung")
     fewer = [{**entry, "rater_weights": [0.5, 0.5], "raters_present": 2} for entry in content["training"]]
     other = changed(options.datalist, "two", num_raters=2, training=fewer, validation=fewer[:1], test=[])
     refused(
         replace(options, datalist=other, held_out=options.datalist),
-        "datalist site has num_raters 2, version 1 was trained with 4: prepare data alike",
+        "datalist site has num_raters 2, version 1 was trained with 4: prepare the data the same way",
     )
     cysts = changed(options.datalist, "cysts", classes=["background", "cyst"])
-    refused(replace(options, datalist=cysts), r"has classes \('background', 'cyst'\), version 1 was trained with")
+    refused(replace(options, datalist=cysts), r"has classes \['background', 'cyst'\], version 1 was trained with")
     leaky = changed(options.datalist, "leaky", training=content["training"] + content["test"][:1])
     refused(replace(options, datalist=leaky), "patient S-test-0 of the held-out test part of site is in the training")
     leaky = changed(options.datalist, "old_test", training=json.loads(tiny_datalist.read_text())["test"])
@@ -198,5 +198,5 @@ def test_overlays_and_data_that_changed_under_their_names_are_seen(options: Retr
     assert retrain(options) == first
     image = next((data / "nodules").glob("S-test-0*[0-9].nii"))
     image.write_bytes(image.read_bytes()[:-1] + b"0")
-    with pytest.raises(ConfigError, match=r"was made of other files: (held-out )?nodules/S-test-0.* has changed"):
+    with pytest.raises(ConfigError, match=r"was made from other files: (held-out )?nodules/S-test-0.* has changed"):
         retrain(options)

@@ -130,5 +130,5 @@ def test_a_bundle_of_unknown_name_has_to_be_told(trained_pictures: TrainedPictur
     metadata = tmp_path / "unpacked" / "bundle" / "configs" / "metadata.json"
     metadata.write_text(json.dumps(json.loads(metadata.read_text()) | {"name": "Liver"}))
     other = Path(shutil.make_archive(str(tmp_path / "other"), "zip", tmp_path / "unpacked"))
-    with pytest.raises(ConfigError, match=r"other\.zip does not say which bundle it belongs to: name it with --bundle"):
+    with pytest.raises(ConfigError, match=r"other\.zip does not name its bundle: pass --bundle"):
         named_bundle(other)

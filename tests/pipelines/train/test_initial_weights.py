@@ -54,7 +54,7 @@ def test_other_initial_weights_are_another_training(options: TrainOptions, tiny_
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"network::channels": [4, 6]}, r"tiny\.pt has another network than the config: size mismatch for "),
+        ({"network::channels": [4, 6]}, r"tiny\.pt has a different network from the config: size mismatch for "),
         (
             {"preprocessing::window_hu": [-1000, 400]},
             r"preprocessing window_hu is \(-1000\.0, 400\.0\) here but None in",

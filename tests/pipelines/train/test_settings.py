@@ -19,10 +19,10 @@ CONFIG = {"learning_rate": 0.001, "seed": 0, "network": {"num_experts": 4}, "amp
         ("learning_rat=1", "--set learning_rat: train.yaml has no such setting: did you mean 'learning_rate'?"),
         ("network::experts=1", "network::experts: train.yaml has no such setting"),
         ("learning_rate", "--set must be name=value, got 'learning_rate'"),
-        ("seed=3", "--set seed has an option of its own: give --seed"),
+        ("seed=3", "--set seed has its own option: use --seed"),
         ("cost=$print(1)", "--set cost must be a plain value"),
         ("learning_rate=fast", "--set learning_rate must be a number, got 'fast'"),
-        ("cost=[1", "--set cost=\\[1 is no YAML"),
+        ("cost=[1", "--set cost=\\[1 is not valid YAML"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_refused(text: str, message: str):
@@ -73,5 +73,5 @@ def test_a_finished_training_goes_on_to_more_epochs(options: TrainOptions, caplo
 def test_a_rate_that_ends_with_its_epochs_cannot_be_extended(options: TrainOptions):
     cosine = changed(options, configs=(*options.configs, "cosine"))
     train(cosine)
-    with pytest.raises(ConfigError, match="by CosineAnnealingLR, ends with its 1 epochs: train in another folder"):
+    with pytest.raises(ConfigError, match="by CosineAnnealingLR, is set for 1 epochs: train in another folder"):
         train(changed(cosine, max_epochs=2))

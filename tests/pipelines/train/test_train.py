@@ -248,7 +248,7 @@ def test_without_mlflow_a_training_is_not_tracked_and_says_so_once(
     assert not (result.output_dir / "mlflow.db").exists()
 
 
-def test_a_named_store_without_mlflow_names_the_way_out_before_anything_is_written(
+def test_a_named_store_without_mlflow_names_the_remedy_before_anything_is_written(
     tiny_train: Train, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

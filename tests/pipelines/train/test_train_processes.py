@@ -198,5 +198,5 @@ def test_two_processes_that_stop_go_on(
 
 
 def test_shared_statistics_are_refused_without_cuda():
-    with pytest.raises(ConfigError, match="sync_batch_norm must be false but on CUDA devices, got device cpu"):
+    with pytest.raises(ConfigError, match="sync_batch_norm applies only to CUDA devices, got device cpu"):
         distributed_network(nn.BatchNorm2d(2), torch.device("cpu"), sync_batch_norm=True)

@@ -1,4 +1,4 @@
-"""The DICOM objects of one inferred case, of the kinds that are asked for; each is a file."""
+"""The DICOM objects of one inferred case, of the requested kinds; each is a file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from mose_med.case_maps import class_marks, of_class
 from mose_med.dicom_kinds import SEG_KINDS
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.files import silenced, without_remarks
+from mose_med.io.dicom.objects.saving import save_object
 from mose_med.io.dicom.source import ModelIdentity, ObstacleError, SourceSeries, require_highdicom
 
 __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjects", "write_dicom_case"]
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 SEGMENTATION_NAME = "seg.dcm"
 PROBABILITY_NAME = "probability_seg.dcm"
 REPORT_NAME = "report_sr.dcm"
-PROBABILITY_MAP_NAME = "probability_map.dcm"
-ENTROPY_MAP_NAME = "entropy_map.dcm"
 LABELMAP_NAME = "labelmap_seg.dcm"
 STRUCTURES_NAME = "rtstruct.dcm"
 #: RGB (row, column, 3) of lesions, by number.
@@ -66,40 +66,40 @@ def write_dicom_case(
     """Write the objects of a case into an existing folder.
 
     An object without content is not written: no segmentation where nothing is segmented, no report without lesions.
-    A report refers to the segments where they are asked for too.
+    A report refers to the segments if they are requested too.
 
     Args:
         folder: of the case.
         distribution: of the case, on the grid of the series.
         source: series that it was inferred from.
         model: that it was made by.
-        request: text that says all that decides the result; UIDs follow from it.
+        request: text of everything that decides the result; UIDs follow from it.
         kinds: of objects to write; see :mod:`mose_med.dicom_kinds`.
-        pictures: gives the pictures of lesions, where they are asked for.
+        pictures: gives the pictures of lesions, if they are requested.
 
     Raises:
         MissingDependencyError: if the extra ``dicom`` is not installed.
         GeometryError: if the distribution does not lie on the grid of the series.
-        DataError: if the headers of the series do not make DICOM objects.
+        DataError: if no DICOM objects can be made from the headers of the series.
     """
     require_highdicom()
-    from mose_med.io.dicom.objects.common import CaseObjects
+    from mose_med.io.dicom.objects.common import ABNORMALITY, NODULE, CaseObjects
     from mose_med.io.dicom.objects.seg_writer import case_segments, separate_lesions
 
     source.require_grid(distribution.shape, distribution.affine)
-    objects = CaseObjects(source, model, request)
+    objects = CaseObjects(source, model, request, NODULE if len(distribution.classes) == 1 else ABNORMALITY)
     segments = case_segments(distribution)
     overlapping = separate_lesions(segments, distribution)[1] if "labelmap" in kinds else []
     written = []
     with _faults_of_headers():
         for name, dataset in _objects(distribution, segments, objects, kinds, pictures):
             if dataset is not None:
-                dataset.save_as(folder / name, enforce_file_format=True)
+                save_object(dataset, folder / name)
                 written.append(name)
     if overlapping:
         _LOGGER.warning("%s has no %s, which overlap earlier ones", LABELMAP_NAME, ", ".join(overlapping))
     if segments.left_out:
-        _LOGGER.info("segments without a voxel were left out: %s", ", ".join(segments.left_out))
+        _LOGGER.info("empty segments were left out: %s", ", ".join(segments.left_out))
     if distribution.lesions and "seg" in kinds:
         _LOGGER.info("%s", _lesions_in_words(distribution, segments.left_out))
     return WrittenObjects(written, list(segments.slices), segments.left_out, overlapping)
@@ -112,15 +112,10 @@ def _objects(
     kinds: Collection[str],
     pictures: Callable[[], Pictures],
 ) -> Iterator[tuple[str, Dataset | None]]:
-    """Name and content of every object that is asked for, one at a time; no content where there is none."""
+    """Name and content of every requested object, one at a time; no content where there is none."""
     yield from _segmentations(distribution, segments, objects, kinds)
     if "parametric-map" in kinds:
-        from mose_med.io.dicom.objects.parametric_map import parametric_map
-
-        with TemporaryFile() as frames:
-            yield PROBABILITY_MAP_NAME, parametric_map(distribution, objects, "probability map", frames)
-        with TemporaryFile() as frames:
-            yield ENTROPY_MAP_NAME, parametric_map(distribution, objects, "entropy map", frames)
+        yield from _parametric_maps(distribution, objects)
     if "rtstruct" in kinds:
         from mose_med.io.dicom.objects.rtstruct_writer import structure_set
 
@@ -131,6 +126,17 @@ def _objects(
         lesions = {lesion.number: lesion for lesion in distribution.lesions}
         for number, pixels in pictures().items():
             yield f"lesion-{number}_picture.dcm", lesion_picture(pixels, lesions[number], distribution, objects)
+
+
+def _parametric_maps(distribution: CaseDistribution, objects: CaseObjects) -> Iterator[tuple[str, Dataset | None]]:
+    """Two maps of every foreground class."""
+    from mose_med.io.dicom.objects.parametric_map import MAP_PURPOSES, parametric_map
+
+    for purpose in MAP_PURPOSES:
+        for index, mark in enumerate(class_marks(distribution.classes)):
+            name = f"{of_class(purpose.replace(' ', '_'), mark)}.dcm"
+            with TemporaryFile() as frames:
+                yield name, parametric_map(distribution, objects, purpose, frames, index)
 
 
 def _segmentations(
@@ -155,14 +161,14 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
     """How many lesions have a segment, and why others have none."""
     from mose_med.io.dicom.objects.seg_writer import lesion_label
 
-    labels = list(map(lesion_label, distribution.lesions))
+    labels = [lesion_label(lesion, distribution) for lesion in distribution.lesions]
     without = [label for label in labels if label in left_out]
     words = f"{len(labels) - len(without)} of {len(labels)} lesions have a segment in {SEGMENTATION_NAME}"
     if not without:
         return words
     return (
-        f"{words}; {', '.join(without)} have none, for the marginal probability of no voxel is above the threshold of "
-        f"lesions: {REPORT_NAME} alone tells of them"
+        f"{words}; {', '.join(without)} have none, because no voxel has a marginal probability above the threshold "
+        f"of lesions: only {REPORT_NAME} reports them"
     )
 
 
@@ -170,12 +176,12 @@ def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> st
 def _faults_of_headers() -> Iterator[None]:
     """Say which kind of fault a header has; the message of a library may quote identifying tags, so it is not shown.
 
-    A rehearsal has found what headers can show, so that this is the last resort.
+    The rehearsal finds faults of headers beforehand; this is the last resort.
     """
     try:
         with without_remarks(), silenced("highdicom"):
             yield
     except (KeyError, OverflowError, ValueError) as error:
         raise ObstacleError(
-            "the series", f"has headers that do not make DICOM objects ({type(error).__name__})"
+            "the series", f"has headers that DICOM objects cannot use ({type(error).__name__})"
         ) from error

@@ -1,6 +1,6 @@
-"""What the DICOM objects of one case have in common: identifiers, dates, codes and the model that made them.
+"""Shared by the DICOM objects of one case: identifiers, dates, codes and the model that made them.
 
-Identifiers follow from the request (a text that says input, options and versions), and dates are the source's own, so
+Identifiers follow from the request (a text with input, options and versions), and dates are the source's own, so
 that the same request gives the same bytes: an archive that holds an object already is sent the same object again.
 """
 
@@ -64,12 +64,14 @@ class CaseObjects(NamedTuple):
     Attributes:
         source: series that they are derived from.
         model: that they were made by.
-        request: text that says all that decides their content.
+        request: text of everything that decides their content.
+        finding: what is found; of several foreground classes, whose names the labels have, what they have in common.
     """
 
     source: SourceSeries
     model: ModelIdentity
     request: str
+    finding: Code = NODULE
 
     def uid(self, purpose: str) -> str:
         """UID of what serves a purpose in this case."""
@@ -94,7 +96,7 @@ class CaseObjects(NamedTuple):
         }
 
     def patient_and_study(self) -> dict[str, Any]:
-        """What objects that are not made of images take from the source."""
+        """Arguments of objects that are not made of images, from the source."""
         header = self.source.header
         return {
             "patient_id": header.PatientID,
@@ -150,7 +152,7 @@ def private_code(value: str, meaning: str) -> Code:
 
 
 def private_scheme() -> CodingSchemeIdentificationItem:
-    """Says whose the private codes are."""
+    """Declares the owner of the private codes."""
     return CodingSchemeIdentificationItem(_SCHEME, name="Measurements of mose_med", responsible_organization="mose_med")
 
 

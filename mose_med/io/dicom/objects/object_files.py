@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class DrawnOn(NamedTuple):
-    """What an object says it was drawn on: series, and frames of reference; empty where it does not say."""
+    """The series and frames of reference that an object was drawn on; empty if it names none."""
 
     series: frozenset[str]
     frames_of_reference: frozenset[str]
@@ -41,7 +41,7 @@ def read_object(path: Path, *, stop_before_pixels: bool = False) -> pydicom.Data
 
 
 def drawn_on(dataset: pydicom.Dataset) -> DrawnOn:
-    """Which series a SEG or an RTSTRUCT refers to."""
+    """The series that a SEG or an RTSTRUCT refers to."""
     frames = {str(dataset.get("FrameOfReferenceUID") or "")}
     series = {str(item.get("SeriesInstanceUID") or "") for item in dataset.get("ReferencedSeriesSequence") or ()}
     for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
@@ -53,8 +53,8 @@ def drawn_on(dataset: pydicom.Dataset) -> DrawnOn:
 def require_drawn_on(path: Path, what: str, series_uid: str, frame_of_reference: str) -> None:
     """Check that an object was drawn on a series, or at least in its coordinates.
 
-    An object that refers to another series of the same frame of reference has its places in the same coordinates: that
-    is told. One that does not say what it was drawn on is taken, and so is any where the image has no series.
+    An object that refers to another series of the same frame of reference uses the same coordinates: a warning
+    is given. One without a reference is accepted, and so is any if the image has no series.
 
     Args:
         path: of the object.

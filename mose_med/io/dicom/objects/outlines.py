@@ -39,7 +39,7 @@ def outlines(mask: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
 
 
 def _edges(mask: NDArray[np.bool_]) -> dict[_Corner, list[_Corner]]:
-    """Of every corner where edges begin, where they end: edges of pixels whose neighbour is not in the mask."""
+    """For every corner where edges begin, where they end: edges of pixels whose neighbour is not in the mask."""
     padded = np.pad(mask, 1)
     #: Neighbour, and first and last corner of the edge to it: the mask is on the right-hand side.
     sides = (((-1, 0), (0, 0), (0, 1)), ((0, 1), (0, 1), (1, 1)), ((1, 0), (1, 1), (1, 0)), ((0, -1), (1, 0), (0, 0)))

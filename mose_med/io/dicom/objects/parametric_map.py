@@ -15,17 +15,18 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
+from mose_med.case_maps import class_marks, of_class
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.objects.common import CaseObjects, MapPurpose, private_code, without_run_traces
 from mose_med.io.dicom.objects.seg_writer import frames_of, one_pixel_images, planes_of
 
-__all__ = ["parametric_map"]
+__all__ = ["MAP_PURPOSES", "parametric_map"]
 
 _FLOAT, _BYTES = "<f4", 4
 
 
 class _Quantity(NamedTuple):
-    """What a map holds: the name of its NIfTI, its code and meaning, and its largest value."""
+    """The content of a map: the name of its NIfTI, its code and meaning, and its largest value."""
 
     name: str
     code: str
@@ -39,8 +40,12 @@ _QUANTITIES: dict[MapPurpose, _Quantity] = {
 }
 
 
+#: Of the maps that there are.
+MAP_PURPOSES = tuple(_QUANTITIES)
+
+
 def parametric_map(
-    distribution: CaseDistribution, objects: CaseObjects, purpose: MapPurpose, pixels: BinaryIO
+    distribution: CaseDistribution, objects: CaseObjects, purpose: MapPurpose, pixels: BinaryIO, class_index: int = 0
 ) -> Dataset | None:
     """A map of a case; None if it is 0 everywhere.
 
@@ -49,9 +54,12 @@ def parametric_map(
         objects: what the objects of the case share.
         purpose: which map.
         pixels: an empty file, which gets the frames; it must be open until the map is written.
+        class_index: of the foreground class, from 0: the maps of all classes are one series.
     """
-    quantity = _QUANTITIES[purpose]
-    holding = [k for k, plane in planes_of(distribution, quantity.name) if plane.any()]
+    quantity, mark = _QUANTITIES[purpose], class_marks(distribution.classes)[class_index]
+    name = of_class(quantity.name, mark)
+    own = {"sop_instance_uid": objects.uid(f"{purpose} {mark}"), "instance_number": class_index + 1} if mark else {}
+    holding = [k for k, plane in planes_of(distribution, name) if plane.any()]
     if not holding:
         return None
     indices = range(holding[0], holding[-1] + 1)
@@ -69,14 +77,14 @@ def parametric_map(
         ],
         transfer_syntax_uid=ExplicitVRLittleEndian,
         content_label=f"MOSE_{quantity.code}",
-        content_description=quantity.meaning,
+        content_description=f"{quantity.meaning} {mark}".rstrip(),
         series_description=f"MoSE {quantity.name} map",
-        **objects.header(purpose),
+        **(objects.header(purpose) | own),
     )
     made.Rows, made.Columns = objects.source.header.Rows, objects.source.header.Columns
     made.Laterality = ""
     places = {k: place for place, (_, k) in enumerate(frames_of(made, objects))}
-    for k, plane in planes_of(distribution, quantity.name):
+    for k, plane in planes_of(distribution, name):
         if k in places:
             pixels.seek(places[k] * plane.size * _BYTES)
             pixels.write(np.ascontiguousarray(plane, dtype=_FLOAT).data)

@@ -11,6 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from mose_med.geometry import mm_to_index
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.dicom.objects.common import CaseObjects, without_run_traces
+from mose_med.io.dicom.objects.seg_writer import lesion_label
 
 __all__ = ["lesion_picture"]
 
@@ -41,7 +42,7 @@ def lesion_picture(
     )
     picture.ConversionType = "WSD"
     picture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
-    picture.ImageComments = f"Lesion {lesion.number}"
+    picture.ImageComments = lesion_label(lesion, distribution)
     picture.BurnedInAnnotation = "NO"
     picture.PatientOrientation, picture.Laterality = [], ""
     picture.Rows, picture.Columns = pixels.shape[:2]

@@ -1,7 +1,7 @@
-"""Whether DICOM objects can be made of a series, found out before it is inferred: they are made, without pixels.
+"""Checks before inference whether DICOM objects can be made of a series, by making them without pixels.
 
-What fails is searched by leaving out one element of the headers after the other. Values are never told: they may say
-whose the series is.
+The fault is located by leaving out one element of the headers after the other. Values are never shown: they may
+identify the patient.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from mose_med.io.dicom.source import REQUIRED, UIDS, ModelIdentity, ObstacleErro
 
 __all__ = ["HEADER_FAULTS", "rehearse"]
 
-#: What highdicom and pydicom raise of headers that do not fit.
+#: Errors of highdicom and pydicom for invalid headers.
 HEADER_FAULTS = (AttributeError, LookupError, OverflowError, TypeError, ValueError, struct.error)
 _MODEL = ModelIdentity("0", "0" * 64)
 _OWN = ("SOPInstanceUID", "ImagePositionPatient")
-#: Values that fit, of elements that every slice must have.
+#: Valid values of elements that every slice must have.
 _PLAIN = dict.fromkeys(UIDS, "1.2.3") | {"SOPClassUID": CTImageStorage}
 
 
@@ -45,7 +45,7 @@ def rehearse(source: SourceSeries, names: Sequence[str]) -> None:
     stated = source.header.get("SpecificCharacterSet") or ""
     character_sets = {stated} if isinstance(stated, str) else {*stated}
     if not character_sets <= python_encoding.keys():
-        raise ObstacleError(names[0], "has a SpecificCharacterSet that DICOM does not know")
+        raise ObstacleError(names[0], "has a SpecificCharacterSet that DICOM does not define")
     alike = {_kind(image): n for n, image in reversed(list(enumerate(source.slices)))}
     tried = sorted(alike.values())
     few = source._replace(slices=tuple(source.slices[n] for n in tried))
@@ -55,12 +55,12 @@ def rehearse(source: SourceSeries, names: Sequence[str]) -> None:
 
 
 def _kind(image: Dataset) -> tuple[str, ...]:
-    """What slices have in common but their own name and place: one of each kind is tried."""
+    """The attributes of a slice except its name and position: one slice of each kind is tried."""
     return tuple(str(element) for element in image if element.keyword not in _OWN)
 
 
 def _fault(source: SourceSeries) -> Exception | None:
-    """What keeps the objects from being made."""
+    """The reason why the objects cannot be made."""
     objects = CaseObjects(source, _MODEL, "rehearsal")
     try:
         with without_remarks(), silenced("highdicom"):
@@ -82,16 +82,16 @@ def _group(objects: CaseObjects) -> hd.sr.MeasurementsAndQualitativeEvaluations:
 
 
 def _obstacle(source: SourceSeries, names: Sequence[str], error: Exception) -> ObstacleError:
-    """The first slice, and of it the element, without which there is no fault."""
+    """The first slice, and the element of it, without which there is no fault."""
     for image, name in zip(source.slices, names, strict=True):
         alone = SourceSeries(source.header, (image,), source.affine)
         if _fault(alone) is None:
             continue
         for keyword, changed in _without_one_element(alone):
             if _fault(changed) is None:
-                return ObstacleError(name, f"has a {keyword} that no DICOM object can have")
-        return ObstacleError(name, f"has headers that do not make DICOM objects ({type(error).__name__})")
-    return ObstacleError(names[0], f"and the others do not make DICOM objects together ({type(error).__name__})")
+                return ObstacleError(name, f"has a {keyword} that is not valid in a DICOM object")
+        return ObstacleError(name, f"has headers that DICOM objects cannot use ({type(error).__name__})")
+    return ObstacleError(names[0], f"and the others cannot be used together in DICOM objects ({type(error).__name__})")
 
 
 def _without_one_element(source: SourceSeries) -> Iterator[tuple[str, SourceSeries]]:

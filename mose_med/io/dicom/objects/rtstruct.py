@@ -47,7 +47,7 @@ def read_rois(dataset: pydicom.Dataset, path: Path) -> list[Roi]:
     """The regions of a structure set that have a contour.
 
     Raises:
-        DataError: if the object is no structure set, or a region or a contour cannot be used.
+        DataError: if the object is not a structure set, or a region or a contour cannot be used.
     """
     sop_class = dataset.get("SOPClassUID", "none")
     if sop_class != RTStructureSetStorage:

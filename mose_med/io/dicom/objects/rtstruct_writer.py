@@ -1,8 +1,9 @@
-"""The structure set of a case: outlines of what the distribution holds for likely.
+"""The structure set of a case: outlines of likely voxels.
 
 Three regions: ``Consensus``, where the marginal probability is above one half (``consensus.nii.gz``), and ``Probability
 5 %`` and ``Probability 95 %``, where it is at least that. Outlines run along the edges of voxels, so that volumes are
-those of the masks (:mod:`mose_med.io.dicom.objects.outlines`).
+those of the masks (:mod:`mose_med.io.dicom.objects.outlines`). Of several foreground classes each has its three:
+``Consensus vessel``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
 
+from mose_med.case_maps import class_marks, of_class
 from mose_med.geometry import LPS_TO_RAS, index_to_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.objects.common import CaseObjects, without_run_traces
@@ -44,11 +46,15 @@ _LEVELS = (
 
 def structure_set(distribution: CaseDistribution, objects: CaseObjects) -> Dataset | None:
     """The structure set of a case; None if no voxel is in any region."""
-    contours: dict[str, list[Dataset]] = {level.name: [] for level in _LEVELS}
-    for k, plane in planes_of(distribution, "probability"):
-        for level in _LEVELS:
-            contours[level.name] += _contours(level.holds(plane), k, objects)
-    drawn = [level for level in _LEVELS if contours[level.name]]
+    contours: dict[str, list[Dataset]] = {}
+    drawn: list[_Level] = []
+    for mark in class_marks(distribution.classes):
+        levels = [level._replace(name=f"{level.name} {mark}".rstrip()) for level in _LEVELS]
+        contours |= {level.name: [] for level in levels}
+        for k, plane in planes_of(distribution, of_class("probability", mark)):
+            for level in levels:
+                contours[level.name] += _contours(level.holds(plane), k, objects)
+        drawn += [level for level in levels if contours[level.name]]
     if not drawn:
         return None
     header = objects.header("structures")

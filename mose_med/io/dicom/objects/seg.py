@@ -73,7 +73,7 @@ def segment_frames(dataset: pydicom.Dataset, path: Path) -> Iterator[SegmentFram
     """The frames of a SEG that hold something, in its order.
 
     Raises:
-        DataError: if the object is no SEG, or a frame does not say its segment or its place.
+        DataError: if the object is not a SEG, or a frame has no segment or position.
     """
     _require_segmentation(dataset, path)
     frames = _frames(dataset, DicomFile(str(path), lambda: path.open("rb")))
@@ -122,19 +122,21 @@ def _frames(dataset: pydicom.Dataset, file: DicomFile) -> NDArray[np.integer]:
     pixels = stored_values(file, dataset)
     frames = pixels[None] if pixels.ndim == 2 else pixels
     if len(frames) != len(dataset.get("PerFrameFunctionalGroupsSequence", ())):
-        raise DataError(f"{file.name} must say the place of each of its {len(frames)} frames")
+        raise DataError(f"{file.name} must give the position of each of its {len(frames)} frames")
     if dataset.SegmentationType == "LABELMAP":
         return np.asarray(np.where(frames == dataset.get("PixelPaddingValue", 0), 0, frames))
     if dataset.SegmentationType == "BINARY":
         return frames
     largest = dataset.get("MaximumFractionalValue")
     if not largest:
-        raise DataError(f"{file.name} has no usable MaximumFractionalValue: one half of it is where a segment begins")
+        raise DataError(
+            f"{file.name} has no usable MaximumFractionalValue, half of which is the threshold of a segment"
+        )
     return np.asarray(frames >= largest / 2, dtype=np.uint8)
 
 
 def _macros(dataset: pydicom.Dataset, groups: pydicom.Dataset, path: Path) -> Callable[[str], pydicom.Dataset]:
-    """Looks up what is said of one frame, or of all frames together."""
+    """Looks up attributes of one frame, or those shared by all frames."""
     shared = dataset.get("SharedFunctionalGroupsSequence") or [pydicom.Dataset()]
 
     def macro(name: str) -> pydicom.Dataset:
@@ -162,7 +164,7 @@ def _affine(macro: Callable[[str], pydicom.Dataset], path: Path) -> Affine:
         row_mm, col_mm = (float(mm) for mm in macro("PixelMeasuresSequence").PixelSpacing)
         position = np.asarray(macro("PlanePositionSequence").ImagePositionPatient, dtype=float)
     except (AttributeError, TypeError, ValueError) as error:
-        raise DataError(f"{path} has a frame without a usable place: {error}") from error
+        raise DataError(f"{path} has a frame without a usable position: {error}") from error
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1] = cosines[0] * col_mm, cosines[1] * row_mm
     affine[:3, 2], affine[:3, 3] = np.cross(*cosines), position
@@ -175,7 +177,7 @@ def _pixel_difference(to_mm: Affine, affine: Affine) -> str:
     cosines = np.abs((to_mm[:3, :2] / pixel_mm).T @ (affine[:3, :3] / voxel_mm)).max(axis=1)
     turned = np.degrees(np.arccos(np.clip(cosines.min(), -1, 1)))
     ours, theirs = (" x ".join(f"{mm:.4g}" for mm in lengths) for lengths in (pixel_mm, voxel_mm))
-    return f"they are {ours} mm, the image's voxels {theirs} mm; their axes are turned by {turned:.1f} degrees"
+    return f"they are {ours} mm, the image's voxels {theirs} mm; their axes are rotated by {turned:.1f} degrees"
 
 
 def _voxels(
@@ -191,5 +193,5 @@ def _voxels(
     if apart > _TOLERANCE:
         raise GeometryError(f"{path} must lie on the grid of its image: a pixel is {apart:.2f} voxels off")
     if (voxels < 0).any() or (voxels >= shape).any():
-        raise GeometryError(f"{path} must lie on the grid of its image: it reaches past the edge")
+        raise GeometryError(f"{path} must lie on the grid of its image: it extends past the edge")
     return voxels.astype(np.intp)

@@ -3,11 +3,12 @@
 *Binary.* Segments, in this order: ``Consensus``, the 0.5 mask of the marginal probability (``consensus.nii.gz``);
 ``Expert 1`` to ``Expert K``, the expert's mode: the 0.5 mask of its own mean foreground probability
 (``expert-k_foreground_probability.nii.gz``); ``Lesion n``, the component of the marginal above the threshold of
-lesions that is lesion n of the case, in the lesion's own region.
+lesions that is lesion n of the case, in the lesion's own region. Of several foreground classes each has its own
+``Consensus vessel`` and ``Expert 1 vessel``, and a lesion that of its class: ``Lesion 3 vessel``.
 Segments may overlap. One without a voxel is left out, and the numbers of those after it move up.
 
-*Fractional.* One segment, the marginal probability (``probability.nii.gz``) in steps of 1/255; its frames are
-compressed without loss (RLE, which readers of DICOM know best). Frames of single bits cannot be.
+*Fractional.* One segment for each foreground class, its marginal probability (``probability.nii.gz``) in steps of
+1/255; its frames are compressed without loss (RLE, which readers of DICOM know best). Frames of single bits cannot be.
 
 *Labelmap.* Segments are the lesions, and the value of a voxel is the number of its segment. A voxel has one value, so
 that a lesion that shares a voxel with an earlier one is left out. Frames are compressed as those of the fractional one.
@@ -30,9 +31,9 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import RLELossless
 
-from mose_med.case_maps import maps_of_kind
+from mose_med.case_maps import class_marks, maps_of_kind, of_class
 from mose_med.inferers import CaseDistribution, Lesion
-from mose_med.io.dicom.objects.common import ABNORMALITY, LUNG, NODULE, CaseObjects, without_run_traces
+from mose_med.io.dicom.objects.common import ABNORMALITY, LUNG, CaseObjects, without_run_traces
 
 __all__ = [
     "Segments",
@@ -75,19 +76,25 @@ class Segments(NamedTuple):
 
 def case_segments(distribution: CaseDistribution) -> Segments:
     """All segments of a case."""
-    found: dict[str, _Slices] = {"Consensus": _above(distribution, "probability", _MODE_THRESHOLD)}
-    means = maps_of_kind("foreground_probability", distribution.num_experts)
-    for expert, name in enumerate(means, start=1):
-        found[f"Expert {expert}"] = _above(distribution, name, _MODE_THRESHOLD)
+    found: dict[str, _Slices] = {}
+    for mark in class_marks(distribution.classes):
+        found[_label("Consensus", mark)] = _above(distribution, of_class("probability", mark), _MODE_THRESHOLD)
+        means = maps_of_kind("foreground_probability", distribution.num_experts, [mark])
+        for expert, name in enumerate(means, start=1):
+            found[_label(f"Expert {expert}", mark)] = _above(distribution, name, _MODE_THRESHOLD)
     for lesion in distribution.lesions:
-        found[lesion_label(lesion)] = _lesion(lesion, distribution)
+        found[lesion_label(lesion, distribution)] = _lesion(lesion, distribution)
     present = {label: slices for label, slices in found.items() if slices}
     return Segments(present, [label for label in found if label not in present])
 
 
-def lesion_label(lesion: Lesion) -> str:
+def lesion_label(lesion: Lesion, distribution: CaseDistribution) -> str:
     """Label of a lesion's segment, and its tracking identifier."""
-    return f"Lesion {lesion.number}"
+    return _label(f"Lesion {lesion.number}", distribution.mark(lesion.number))
+
+
+def _label(what: str, mark: str) -> str:
+    return f"{what} {mark}" if mark else what
 
 
 def packed_mask(mask: NDArray[np.bool_]) -> bytes:
@@ -121,25 +128,36 @@ def binary_frames(present: Mapping[str, Collection[int]], objects: CaseObjects) 
 
 def probability_segmentation(distribution: CaseDistribution, objects: CaseObjects) -> hd.seg.Segmentation | None:
     """Segmentation of type FRACTIONAL, PROBABILITY; None if no voxel reaches the first of its steps."""
-    steps = ((k, np.rint(plane * _LEVELS).astype(np.uint8)) for k, plane in planes_of(distribution, "probability"))
-    planes = {k: plane.tobytes() for k, plane in steps if plane.any()}
+    found = {
+        _label("Marginal probability", mark): _steps(distribution, mark) for mark in class_marks(distribution.classes)
+    }
+    planes = {label: of_one for label, of_one in found.items() if of_one}
     if not planes:
         return None
     segmentation = _one_pixel_frames(
-        [planes],
+        list(planes.values()),
         objects,
         segmentation_type=hd.seg.SegmentationTypeValues.FRACTIONAL,
         fractional_type=hd.seg.SegmentationFractionalTypeValues.PROBABILITY,
         max_fractional_value=_LEVELS,
-        segment_descriptions=[_description("Marginal probability", 1, objects)],
+        segment_descriptions=[_description(label, n, objects) for n, label in enumerate(planes, start=1)],
         series_description="MoSE probability",
         content_label="MOSE_PROBABILITY",
         **objects.header("probability"),
     )
-    _set_pixels(segmentation, BytesIO(b"".join(planes[k] for _, k in frames_of(segmentation, objects))), objects)
+    of_segments = list(planes.values())
+    frames = (of_segments[number - 1][k] for number, k in frames_of(segmentation, objects))
+    _set_pixels(segmentation, BytesIO(b"".join(frames)), objects)
     segmentation.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
     without_run_traces(segmentation, objects.uid("probability dimensions"))
     return segmentation
+
+
+def _steps(distribution: CaseDistribution, mark: str) -> dict[int, bytes]:
+    """Marginal probability of a class in steps of 1/255, of the slices that have some."""
+    planes = planes_of(distribution, of_class("probability", mark))
+    steps = ((k, np.rint(plane * _LEVELS).astype(np.uint8)) for k, plane in planes)
+    return {k: plane.tobytes() for k, plane in steps if plane.any()}
 
 
 def separate_lesions(segments: Segments, distribution: CaseDistribution) -> tuple[dict[str, _Slices], list[str]]:
@@ -147,7 +165,7 @@ def separate_lesions(segments: Segments, distribution: CaseDistribution) -> tupl
     taken: dict[int, NDArray[np.uint8]] = {}
     separate: dict[str, _Slices] = {}
     overlapping = []
-    for label in map(lesion_label, distribution.lesions):
+    for label in (lesion_label(lesion, distribution) for lesion in distribution.lesions):
         slices = segments.slices.get(label)
         if slices is None:
             continue
@@ -215,7 +233,7 @@ def frames_of(dataset: Dataset, objects: CaseObjects) -> Iterator[tuple[int, int
     """Segment number and slice of every frame, in the order of the object."""
     of_instance = {image.SOPInstanceUID: k for k, image in enumerate(objects.source.slices)}
     for groups in dataset.PerFrameFunctionalGroupsSequence:
-        # A segment that is alone stands in what the frames share.
+        # A single segment is among the attributes that the frames share.
         identification = groups.get("SegmentIdentificationSequence")
         number = identification[0].ReferencedSegmentNumber if identification else 1
         (source,) = groups.DerivationImageSequence[0].SourceImageSequence
@@ -243,7 +261,7 @@ def _description(label: str, number: int, objects: CaseObjects) -> hd.seg.Segmen
         segment_number=number,
         segment_label=label,
         segmented_property_category=ABNORMALITY,
-        segmented_property_type=NODULE,
+        segmented_property_type=objects.finding,
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=objects.algorithm(),
         tracking_uid=objects.uid(label),

@@ -23,7 +23,6 @@ from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.dicom.objects.common import (
     ABNORMALITY,
     LUNG,
-    NODULE,
     CaseObjects,
     private_code,
     private_scheme,
@@ -86,10 +85,10 @@ def _group(
     segmentation: Dataset | None,
     objects: CaseObjects,
 ) -> Group:
-    label = lesion_label(lesion)
+    label = lesion_label(lesion, distribution)
     shared = {
         "tracking_identifier": hd.sr.TrackingIdentifier(uid=objects.uid(label), identifier=label),
-        "finding_type": NODULE,
+        "finding_type": objects.finding,
         "finding_category": ABNORMALITY,
         "finding_sites": [hd.sr.FindingSite(LUNG)],
         "algorithm_id": objects.report_algorithm(),

@@ -1,6 +1,6 @@
 """Structure sets (RTSTRUCT) laid on the grid of the image that they were drawn on.
 
-A contour is of the slice that its plane is nearest to, half a slice away at most; its pixels are those whose centres it
+A contour belongs to the slice nearest to its plane, half a slice away at most; its pixels are those whose centres it
 encloses (:mod:`mose_med.io.dicom.objects.polygons`). Slices between contours are not filled.
 """
 
@@ -22,7 +22,7 @@ from mose_med.io.dicom.objects.rtstruct import CLOSED, EXTERNAL, Roi, read_rois
 __all__ = ["read_structures"]
 
 _LOGGER = logging.getLogger(__name__)
-#: How far, in slices, a contour may be from flat and from its slice before it is told.
+#: How far, in slices, a contour may be from flat and from its slice before a warning is given.
 _TOLERANCE = 0.1
 #: From the centre of a voxel to its edge, and as much as text in a file is off.
 _HALF, _ROUNDED = 0.5, 1e-3
@@ -76,7 +76,7 @@ def _slices(path: Path, roi: Roi, shape: tuple[int, ...], affine: Affine) -> dic
     """Masks (i, j) of a region, by slice."""
     closed = [contour for contour in roi.contours if contour.kind in CLOSED]
     if len(closed) < len(roi.contours):
-        _LOGGER.warning("%d contours of a region enclose nothing: left out", len(roi.contours) - len(closed))
+        _LOGGER.warning("%d contours of a region enclose no area and were left out", len(roi.contours) - len(closed))
     polygons: dict[int, list[NDArray[np.float64]]] = {}
     off = 0.0
     for contour in closed:
@@ -85,10 +85,10 @@ def _slices(path: Path, roi: Roi, shape: tuple[int, ...], affine: Affine) -> dic
         off = max(off, float(np.abs(indices[:, 2] - k).max()))
         polygons.setdefault(k, []).append(indices[:, :2])
     if off > _TOLERANCE:
-        _LOGGER.warning("contours of a region are up to %.2f slices from the slices that they are laid on", off)
+        _LOGGER.warning("contours of a region are up to %.2f slices from the slices they are assigned to", off)
     apart = np.diff(sorted(polygons))
     if apart.size and apart.min() > 1:
-        _LOGGER.warning("contours of a region are %d slices apart: those between have none", apart.min())
+        _LOGGER.warning("contours of a region are %d slices apart: the slices in between have none", apart.min())
     return {k: pixels_inside(of_slice, (shape[0], shape[1])) for k, of_slice in polygons.items()}
 
 
@@ -97,9 +97,9 @@ def _slice_of(path: Path, indices: NDArray[np.float64], shape: tuple[int, ...]) 
     depths = indices[:, 2]
     if np.ptp(depths) > 2 * _TOLERANCE:
         raise GeometryError(
-            f"{path} must be drawn on the slices of its image: a contour goes through {np.ptp(depths):.1f} of them"
+            f"{path} must be drawn on the slices of its image: a contour crosses {np.ptp(depths):.1f} of them"
         )
     reach = _HALF + _ROUNDED
     if (indices < -reach).any() or (indices > np.asarray(shape) - 1 + reach).any():
-        raise GeometryError(f"{path} must lie within its image: a contour reaches past the edge")
+        raise GeometryError(f"{path} must lie within its image: a contour extends past the edge")
     return int(np.clip(np.rint(depths.mean()), 0, shape[2] - 1))

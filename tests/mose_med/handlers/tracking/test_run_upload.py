@@ -114,7 +114,7 @@ def test_the_background_reports_a_lost_server_once(run: TrainingRun, caplog: pyt
         copy.close()
     assert [record.message for record in caplog.records] == [
         "MLflow server http://127.0.0.1:9 cannot be reached (ConnectionError): start it or name another; "
-        "tracking goes on in the training's folder"
+        "tracking continues in the training's folder"
     ]
 
 

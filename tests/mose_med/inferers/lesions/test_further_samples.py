@@ -81,9 +81,9 @@ def test_a_part_of_the_windows_is_decoded_as_the_whole_is(infer_network, monkeyp
     sources: list[FurtherSamples] = []
 
     class Kept(FurtherSamples):
-        def around(self, near: Box) -> LesionSource | None:
+        def around(self, near: Box, class_index: int = 0) -> LesionSource | None:
             sources.append(self)
-            return super().around(near)
+            return super().around(near, class_index)
 
     monkeypatch.setattr(case_module, "FurtherSamples", Kept)
     options = {"preprocessing": Preprocessing(roi_size=(32, 32)), "nodules": [(15.2, 15.2, 3.0)], "depth_mm": 3}

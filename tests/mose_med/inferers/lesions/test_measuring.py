@@ -33,7 +33,7 @@ def lesions_of(region: Region, *indices: tuple[float, float, float], reach_mm: f
     lesions = []
     for number, index in enumerate(indices, start=1):
         listed = ListedPosition(number, (AFFINE @ [*(np.add(index, 2)), 1])[:3])
-        lesions += find_lesions(source_of(region), LesionRules(reach_mm=reach_mm), listed=listed)
+        lesions += find_lesions([source_of(region)], LesionRules(reach_mm=reach_mm), listed=listed)
     return same_lesions_told(lesions)
 
 
@@ -102,7 +102,7 @@ def test_a_component_at_the_edge_of_the_view_is_told(samples):
     assert lesions_of(region, (2, 4, 4))[0].touches_edge
     in_corner = region._replace(box=Box((0, 2, 2), (8, 10, 10)))
     listed = ListedPosition(1, (AFFINE @ [2, 6, 6, 1])[:3])
-    (lesion,) = find_lesions(source_of(in_corner), LesionRules(reach_mm=2.0), listed=listed)
+    (lesion,) = find_lesions([source_of(in_corner)], LesionRules(reach_mm=2.0), listed=listed)
     assert not lesion.touches_edge
 
 
@@ -127,7 +127,7 @@ def test_a_listed_lesion_and_the_same_one_found_say_the_same(samples):
     samples[:] = rng.random(samples.shape) < 0.03
     samples[1:, 3:5, 3:5, 3:5] = True
     region = region_of(samples)
-    (found,) = find_lesions(source_of(region), LesionRules(min_ml=0.004))
+    (found,) = find_lesions([source_of(region)], LesionRules(min_ml=0.004))
     (listed,) = lesions_of(region, (3.5, 3.5, 3.5), reach_mm=5.0)
     assert listed.volume_ml.p_empty == found.volume_ml.p_empty
     np.testing.assert_array_equal(listed.volume_ml.samples, found.volume_ml.samples)
@@ -140,7 +140,7 @@ def test_lesions_that_only_touch_are_not_the_same(samples):
     patch = second.component
     part = patch.mask.copy()
     part[:2] = False
-    bridge = second._replace(component=BoxMask(patch.box, part))
-    other = first._replace(component=BoxMask(patch.box, patch.mask & ~part))
+    bridge = second._replace(found=BoxMask(patch.box, part))
+    other = first._replace(found=BoxMask(patch.box, patch.mask & ~part))
     assert [lesion.same_as for lesion in same_lesions_told([other, bridge])] == [None, None]
     assert [lesion.same_as for lesion in same_lesions_told([first, bridge])] == [None, 1]

@@ -116,7 +116,7 @@ def test_lesions_that_are_no_json_are_named(copy: Path):
 
 def test_an_entry_that_does_not_fit_is_named(copy: Path):
     edit_lesions(copy, p_empty="much")
-    with pytest.raises(DataError, match=r"lesions\.json: lesion 1 does not fit: could not convert .*'much'"):
+    with pytest.raises(DataError, match=r"lesions\.json: lesion 1 is invalid: could not convert .*'much'"):
         open_folder(copy)
 
 

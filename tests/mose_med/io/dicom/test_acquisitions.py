@@ -68,5 +68,5 @@ def test_acquisitions_of_different_places_are_one_volume(tmp_path: Path, write_c
 
 
 def test_an_acquisition_goes_with_dicom(tmp_path: Path):
-    with pytest.raises(ConfigError, match="acquisition goes with DICOM input, got 2 for a volume in one file"):
+    with pytest.raises(ConfigError, match="acquisition applies only to DICOM input, got 2 for a volume in one file"):
         read_ct(tmp_path / "ct.nii.gz", acquisition=2)

@@ -150,7 +150,7 @@ def _cut(image: pydicom.Dataset) -> None:
     ("spoil", "message"),
     [
         (_without_position, "frames.dcm frame 4 has no usable ImagePositionPatient"),
-        (_without_groups, "frames.dcm must say the place of each of its 6 frames, got 5"),
+        (_without_groups, "frames.dcm must give the position of each of its 6 frames, got 5"),
         (_without_rescaling, "frames.dcm frame 4 has no RescaleSlope and RescaleIntercept, but other"),
         (_cut, "pixel data of frames.dcm .* cannot be decoded"),
     ],

@@ -70,7 +70,7 @@ def test_a_broken_link_among_slices_is_refused_by_name(tmp_path: Path, write_ct_
     (path, *_) = write_ct_series(tmp_path / "study", stored)
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "gone")
-    with pytest.raises(DataError, match="image 004 is a broken link: restore the file that it leads to, or remove it"):
+    with pytest.raises(DataError, match="image 004 is a broken link: restore its target, or remove it"):
         read_ct(tmp_path / "study")
     with pytest.raises(DataError, match="image 004 is a broken link"):
         read_ct(path)

@@ -137,4 +137,4 @@ def test_padding_is_air_before_slices_are_mixed(tmp_path: Path, write_ct_series,
             edit_dicom(path, ImagePositionPatient=[-10, -20 + 0.3 * k, -50 + 2 * k])
         volumes.append(read_ct(folder, gantry_tilt="correct").numpy())
     np.testing.assert_array_equal(*volumes)
-    assert "144 voxels below -1024 HU are outside the field of view: taken for air" in caplog.text
+    assert "144 voxels below -1024 HU are outside the field of view: read as air" in caplog.text

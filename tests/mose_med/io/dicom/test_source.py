@@ -88,7 +88,7 @@ def test_objects_have_the_date_of_the_source(
     assert (report.ContentDate, report.ContentTime) == wanted
 
 
-def test_without_the_extra_the_way_out_is_named(files: list[Path], monkeypatch: pytest.MonkeyPatch):
+def test_without_the_extra_the_remedy_is_named(files: list[Path], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mose_med.io.dicom.source.find_spec", lambda name: None)
     with pytest.raises(
         MissingDependencyError, match=r"highdicom is not installed: run `pip install 'mose-med\[dicom\]'`"

@@ -23,7 +23,7 @@ def test_a_slice_that_cannot_be_read_is_named_and_not_interpolated_over(series, 
     series[4].write_bytes(content)
     message = (
         "slices are missing between image g and image e, and image f beside them cannot be read as DICOM: "
-        "restore what is a slice, and remove what is none$"
+        "restore the files that are slices and remove the others$"
     )
     with pytest.raises(GeometryError, match=message):
         read_ct(series[0].parent, slice_spacing=slice_spacing)

@@ -113,7 +113,7 @@ def test_an_object_that_is_not_kept_is_told(orthanc: Orthanc, dicom_case: DicomC
     item.ReferencedSOPClassUID, item.FailureReason = SegmentationStorage, 0x0110
     answer.FailedSOPSequence = [item]
     monkeypatch.setattr(archive._client, "store_instances", lambda datasets: answer)
-    with pytest.raises(DataError, match=r"did not keep seg.dcm .failure reason 272"):
+    with pytest.raises(DataError, match=r"did not store seg.dcm .failure reason 272"):
         archive.store([dicom_case.folder / "seg.dcm"])
 
 

@@ -65,7 +65,7 @@ def test_a_bare_file_that_says_nothing_of_itself_is_named(tmp_path: Path, write_
 def test_what_is_named_as_a_slice_but_is_none_is_named(tmp_path: Path, write_ct_series, stored, name, content):
     write_ct_series(tmp_path, stored)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(DataError, match=f"{name} is named as a DICOM file, but is none: copy it again, or remove it"):
+    with pytest.raises(DataError, match=f"{name} is named like a DICOM file but is not one: copy it again"):
         read_ct(tmp_path)
 
 

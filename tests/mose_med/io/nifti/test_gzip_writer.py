@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from mose_med.io.nifti import gzip_writer
 from mose_med.io.nifti.gzip_writer import GzipWriter
 
 
-def written(pieces: list[np.ndarray | int]) -> bytes:
+def written(pieces: list[np.ndarray | int], dtype: str = "uint8") -> bytes:
     stream = io.BytesIO()
-    with GzipWriter(stream) as writer:
+    with GzipWriter(stream, dtype) as writer:
         for piece in pieces:
             if isinstance(piece, int):
                 writer.write_zeros(piece)
@@ -32,17 +33,25 @@ PIECES = st.lists(
 )
 
 
-@given(PIECES)
-def test_content_comes_back(pieces: list[np.ndarray | int]):
+@given(PIECES, st.sampled_from(["uint8", "int16", "float32"]))
+def test_content_comes_back(pieces: list[np.ndarray | int], dtype: str):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gzip_writer, "_CHUNK", 1000)
-        file = written(pieces)
+        file = written(pieces, dtype)
     expected = b"".join(bytes(p) if isinstance(p, int) else p.tobytes() for p in pieces)
     assert gzip.decompress(file) == expected
     reader = zlib.decompressobj(wbits=31)
     assert reader.decompress(file) == expected
     assert reader.eof
     assert reader.unused_data == b""
+
+
+@pytest.mark.parametrize(("dtype", "share"), [("uint8", 0.75), ("int16", 0.95)])
+def test_masks_and_steps_are_smaller_than_a_quick_search_makes_them(dtype: str, share: float):
+    smooth = ndimage.gaussian_filter(np.random.default_rng(0).random((12, 512, 512)), (0, 9, 9))
+    values = np.maximum((smooth - 0.5) * 3000, 0) if dtype == "int16" else smooth > 0.51
+    content = values.astype(dtype).ravel().view(np.uint8)
+    assert len(written([content], dtype)) < share * len(zlib.compress(content, level=1))
 
 
 def test_zeros_by_number_and_zeros_in_an_array_are_the_same_bytes():

@@ -84,7 +84,7 @@ def test_damaged_files_are_refused(tmp_path: Path, values):
 
 
 def test_a_series_cannot_be_named_for_nifti(tmp_path: Path, values):
-    with pytest.raises(ConfigError, match=r"series goes with DICOM input, got '1.2'"):
+    with pytest.raises(ConfigError, match=r"series applies only to DICOM input, got '1.2'"):
         read_ct(save(tmp_path / "ct.nii", values), series="1.2")
 
 

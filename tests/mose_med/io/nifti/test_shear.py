@@ -22,7 +22,7 @@ def save(path: Path, affine: np.ndarray = SHEARED, hu: np.ndarray = HU) -> Path:
     return path
 
 
-def test_a_tilted_gantry_is_refused_with_the_way_out(tmp_path: Path):
+def test_a_tilted_gantry_is_refused_with_the_remedy(tmp_path: Path):
     path = save(tmp_path / "ct.nii")
     with pytest.raises(GeometryError, match=r"ct\.nii: .*shifted in their plane by up to 2\.66 mm, .* 12\.0 degrees"):
         read_ct(path)

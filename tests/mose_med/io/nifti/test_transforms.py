@@ -61,7 +61,7 @@ def test_a_transform_that_is_not_there_is_named(tmp_path: Path):
 
 def test_a_file_without_a_place_says_so(tmp_path: Path, caplog):
     read_ct(save(tmp_path / "ct.nii", 0, 0))
-    assert "does not say where it lies in the patient (its sform and qform codes are 0)" in caplog.text
+    assert "has no position in the patient (its sform and qform codes are 0)" in caplog.text
 
 
 @pytest.mark.parametrize("codes", [(2, 1), (1, 0), (0, 4), (0, 0)])

@@ -63,7 +63,7 @@ def test_other_markups_of_the_file_are_left_out_and_told(tmp_path: Path, caplog)
     content["markups"].append({"type": "Line", "controlPoints": [point("L-1", 0, 0, 0)]})
     path.write_text(json.dumps(content))
     assert len(read_nodules(path)) == 1
-    assert "markups that are no point lists are left out: Line" in caplog.text
+    assert "markups that are not point lists are left out: Line" in caplog.text
 
 
 @pytest.mark.parametrize(

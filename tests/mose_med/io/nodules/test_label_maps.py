@@ -92,7 +92,7 @@ def test_of_the_folder_of_totalsegmentator_only_nodules_count(tmp_path: Path, wr
     assert read_nodules(folder) == [("1", ras(3, 4, 2)), ("2", ras(12, 9.5, 6))]
 
 
-def test_a_folder_of_organs_alone_is_refused_with_the_way_out(tmp_path: Path, write_volume):
+def test_a_folder_of_organs_alone_is_refused_with_the_remedy(tmp_path: Path, write_volume):
     organ = write_volume(tmp_path / "organs" / "lung_upper_lobe_left.nii.gz", two_boxes())
     with pytest.raises(
         DataError, match=r"must have a volume that is named as nodules \(lung_nodules\.nii\.gz\), got 1"

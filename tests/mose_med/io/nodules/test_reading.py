@@ -36,7 +36,7 @@ def test_lists_of_any_program_are_read(tmp_path: Path, text: str):
 
 
 def test_decimal_commas_between_commas_are_named_with_their_line(tmp_path: Path):
-    with pytest.raises(DataError, match=r"nodules\.csv, line 2 must have 3 values, as columns are named, got 6"):
+    with pytest.raises(DataError, match=r"nodules\.csv, line 2 must have 3 values, one for each column, got 6"):
         read_nodules(written(tmp_path, "x_ras_mm,y_ras_mm,z_ras_mm\n1,5,2,5,3,5\n"))
 
 

@@ -16,7 +16,7 @@ import pytest
 import pipelines.common.runs.content as module
 from mose_med.data import load_datalist
 from mose_med.errors import ConfigError, DataError
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.common.runs.content import Content, claim_with_content
 from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.export.nnunet import ExportNnunetOptions, export_nnunet
@@ -59,7 +59,9 @@ def test_other_content_of_the_same_size_is_named(tmp_path: Path, files):
     claim(tmp_path, files)
     files["b"].write_text("1")
     os.utime(files["b"], ns=(1, 1))
-    with pytest.raises(ConfigError, match=r"out was made of other files: b has changed: name another or add --overwr"):
+    with pytest.raises(
+        ConfigError, match=r"out was made from other files: b has changed: name another or add --overwr"
+    ):
         claim(tmp_path, files)
     assert not claim(tmp_path, files, overwrite=True)
     assert claim(tmp_path, files)
@@ -67,10 +69,10 @@ def test_other_content_of_the_same_size_is_named(tmp_path: Path, files):
 
 def test_files_that_came_and_went_are_named(tmp_path: Path, files):
     claim(tmp_path, files)
-    with pytest.raises(ConfigError, match="made of other files: c is gone: name"):
+    with pytest.raises(ConfigError, match="made from other files: c is gone: name"):
         claim(tmp_path, {name: files[name] for name in "ab"})
     files["c"].write_text("2")
-    with pytest.raises(ConfigError, match="made of other files: c has changed and 1 more: name"):
+    with pytest.raises(ConfigError, match="made from other files: c has changed and 1 more: name"):
         claim(tmp_path, files | {"d": files["a"]})
 
 
@@ -139,7 +141,7 @@ def test_a_training_sees_voxels_that_changed(datalist: Path, tiny_overlay: Path,
     change_voxel(parts["test"][0].image)
     assert train(options).epochs == 1
     change_voxel(parts["training"][0].label)
-    with pytest.raises(ConfigError, match=r"of other files: nodules/P-1_nodule-1_raters.nii has changed: name"):
+    with pytest.raises(ConfigError, match=r"from other files: nodules/P-1_nodule-1_raters.nii has changed: name"):
         train(options)
 
 
@@ -148,7 +150,7 @@ def test_an_evaluation_sees_voxels_that_changed(datalist: Path, tiny_checkpoint:
     first = evaluate(options)
     assert evaluate(options) == first
     change_voxel(load_datalist(datalist).parts["test"][0].image)
-    with pytest.raises(ConfigError, match=r"was made of other files: nodules/P-5_nodule-1.nii has changed: name"):
+    with pytest.raises(ConfigError, match=r"was made from other files: nodules/P-5_nodule-1.nii has changed: name"):
         evaluate(options)
     assert evaluate(replace(options, overwrite=True)).images == first.images
 
@@ -158,7 +160,7 @@ def test_an_export_sees_voxels_that_changed(datalist: Path, tmp_path: Path):
     export_nnunet(options)
     export_nnunet(options)
     change_voxel(load_datalist(datalist).parts["test"][0].label)
-    with pytest.raises(ConfigError, match=r"of other files: nodules/P-5_nodule-1_raters.nii has changed: name"):
+    with pytest.raises(ConfigError, match=r"from other files: nodules/P-5_nodule-1_raters.nii has changed: name"):
         export_nnunet(options)
 
 

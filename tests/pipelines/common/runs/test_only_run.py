@@ -9,7 +9,7 @@ import pytest
 
 from mose_med.errors import ConfigError
 from pipelines.cli import invoke
-from pipelines.prepare.known_phantom import PrepareKnownPhantomOptions, prepare_known_phantom
+from pipelines.prepare.sources.known_phantom import PrepareKnownPhantomOptions, prepare_known_phantom
 
 Command = tuple[list[str], list[str], str]
 
@@ -25,7 +25,7 @@ def command_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str]
         split, parts = tmp_path / "split.csv", ("validation", *["training"] * 5)
         split.write_text("patient_id,part\n" + "".join(f"case-{n},{part}\n" for n, part in enumerate(parts)))
         command = ["prepare", "rater-masks", fixture("rater_masks_root"), "--split", str(split)]
-        return command, ["--crop", "64"], "pipelines.prepare.rater_masks:load_case"
+        return command, ["--crop", "64"], "pipelines.prepare.sources.rater_masks:load_case"
 
     def train() -> Command:
         command = ["train", "--datalist", fixture("tiny_datalist"), "--config", fixture("tiny_overlay")]
@@ -64,7 +64,7 @@ def test_what_others_put_into_a_folder_that_is_prepared_stays(tmp_path: Path, mo
     def strange(*_: object) -> None:
         (tmp_path / "out" / "notes.txt").touch()
 
-    monkeypatch.setattr("pipelines.prepare.known_phantom._write_truth", strange)
+    monkeypatch.setattr("pipelines.prepare.sources.known_phantom._write_truth", strange)
     with pytest.raises(ConfigError, match=r"out holds notes.txt, which this command did not put there: move it"):
         prepare_known_phantom(options)
     assert (tmp_path / "out" / "notes.txt").exists()

@@ -16,7 +16,7 @@ from pipelines.cli import invoke
 from pipelines.common.console import ExitCode, run_command
 from pipelines.common.runs.termination import Terminated, ended_by_signals
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.cohort.ray_engine import _connect
+from pipelines.infer.cohort.workers.ray_engine import _connect
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 signals = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -52,7 +52,7 @@ def test_one_study_that_is_stopped_while_its_files_are_written_leaves_nothing(ho
     program = hold(study, "mose_med.api.writers:write_json")
     assert list((tmp_path / "out").glob(".case-*.tmp/probability.nii.gz"))
     assert program.signalled(number) == CODES[number]
-    assert program.said().splitlines()[-1].endswith("run the same command again to go on")
+    assert program.said().splitlines()[-1].endswith("run the same command again to continue")
     assert not (tmp_path / "out").exists()
     assert program.temporary() == []
     assert invoke([str(part) for part in study]) == 0
@@ -125,7 +125,7 @@ def test_a_training_that_is_stopped_goes_on(hold, tiny_datalist: Path, tiny_over
 def test_every_command_says_that_it_was_terminated(hold, command: list[str], moment: str, tmp_path: Path):
     program = hold([*command, "--output-dir", tmp_path / "out"], moment)
     assert program.signalled(signal.SIGTERM) == ExitCode.TERMINATED
-    assert program.said() == "mose-med: terminated: run the same command again to go on\n"
+    assert program.said() == "mose-med: terminated: run the same command again to continue\n"
 
 
 def test_a_second_signal_does_not_interrupt_the_tidying_up():

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from mose_med.errors import ConfigError
-from mose_med.provenance import file_sha256
+from mose_med.files.hashes import file_sha256
 from pipelines.common.runs.run_folder import claim_folder
 from pipelines.infer.cohort.journal import Journal, Record
 from pipelines.infer.cohort.options import CohortOptions
@@ -259,7 +259,7 @@ def test_a_killed_worker_costs_no_case_and_a_stopped_one_costs_what_it_had_in_ha
     rows = failed_rows(output)
     assert result.failed == len(rows) <= 1
     assert result.done == 6 - len(rows)
-    assert all(row["reason"] == "the case was not done within 3 s" for row in rows)
+    assert all(row["reason"] == "the case was not finished within 3 s" for row in rows)
     assert leftovers(output) == []
     assert worker_processes() == []
 

@@ -165,8 +165,8 @@ def test_the_log_says_how_many_lesions_are_written_and_why_others_are_not(
     distribution = infer_dicom_case(ball_study, (14, 11, 6), (4, 4, 2))
     with caplog.at_level(logging.INFO):
         write_dicom_objects(ball_study, distribution)
-    why = "Lesion 2 have none, for the marginal probability of no voxel is above the threshold of lesions"
-    assert f"1 of 2 lesions have a segment in seg.dcm; {why}: report_sr.dcm alone tells of them" in caplog.text
+    why = "Lesion 2 have none, because no voxel has a marginal probability above the threshold of lesions"
+    assert f"1 of 2 lesions have a segment in seg.dcm; {why}: only report_sr.dcm reports them" in caplog.text
 
 
 def test_a_case_with_nothing_segmented_has_its_report_alone(
@@ -175,7 +175,7 @@ def test_a_case_with_nothing_segmented_has_its_report_alone(
     with caplog.at_level(logging.INFO):
         case = write_dicom_objects(ball_study, infer_dicom_case(ball_study, (2, 2, 11)))
     assert case.written.files == ["report_sr.dcm"]
-    assert "segments without a voxel were left out: Consensus, Expert 1, Expert 2, Lesion 1" in caplog.text
+    assert "empty segments were left out: Consensus, Expert 1, Expert 2, Lesion 1" in caplog.text
 
 
 def test_lesions_have_segments_of_their_own(
@@ -296,5 +296,5 @@ def test_a_case_on_another_grid_is_refused(dicom_case: DicomCase, tmp_path: Path
 def test_headers_that_no_object_may_have_are_told_without_their_values(dicom_case: DicomCase, tmp_path: Path):
     source = read_source_series(dicom_case.study)
     source.slices[6].SOPClassUID = "1.2.3.4.5"
-    with pytest.raises(DataError, match=r"has headers that do not make DICOM objects .KeyError.: leave out --dicom-s"):
+    with pytest.raises(DataError, match=r"has headers that DICOM objects cannot use .KeyError.: leave out --dicom-s"):
         write_dicom_case(tmp_path, dicom_case.distribution, source=source, model=MODEL, request="request")

@@ -24,7 +24,7 @@ def files(tmp_path: Path, write_ct_series: Callable[..., list[Path]]) -> list[Pa
 def test_an_unknown_character_set_is_named(files: list[Path], edit_dicom, value):
     for path in files:
         edit_dicom(path, SpecificCharacterSet=value)
-    message = "image 004 has a SpecificCharacterSet that DICOM does not know: leave out --dicom-seg and"
+    message = "image 004 has a SpecificCharacterSet that DICOM does not define: leave out --dicom-seg and"
     with pytest.raises(DataError, match=message) as caught:
         read_source_series(files[0].parent)
     assert "Zyxwvut" not in str(caught.value)
@@ -34,10 +34,10 @@ def test_an_unknown_character_set_is_named(files: list[Path], edit_dicom, value)
 def test_a_class_of_no_standard_is_named_with_its_file(files: list[Path], edit_dicom, number: int):
     edit_dicom(files[number], SOPClassUID="1.2.3.4.5")
     with pytest.raises(
-        ObstacleError, match=f"image 00{4 - number} has a SOPClassUID that no DICOM object can h"
+        ObstacleError, match=f"image 00{4 - number} has a SOPClassUID that is not valid in a DICO"
     ) as caught:
         read_source_series(files[0].parent)
-    assert caught.value.told == "a slice has a SOPClassUID that no DICOM object can have"
+    assert caught.value.told == "a slice has a SOPClassUID that is not valid in a DICOM object"
 
 
 def test_an_element_that_makes_the_objects_fail_is_found(files: list[Path], monkeypatch: pytest.MonkeyPatch):
@@ -51,7 +51,7 @@ def test_an_element_that_makes_the_objects_fail_is_found(files: list[Path], monk
         return make(present, objects)
 
     monkeypatch.setattr(dicom_rehearsal, "binary_frames", picky)
-    with pytest.raises(DataError, match="image 004 has a InstitutionName that no DICOM object can have: leave out"):
+    with pytest.raises(DataError, match="image 004 has a InstitutionName that is not valid in a DICOM object"):
         read_source_series(files[0].parent)
 
 

@@ -44,7 +44,7 @@ def test_frames_that_run_the_other_way_are_turned(write_seg, tmp_path: Path):
     ("geometry", "z_mm", "reason"),
     [
         ({}, 3.0, "a pixel is 0.50 voxels off"),
-        ({}, 10.0, "it reaches past the edge"),
+        ({}, 10.0, "it extends past the edge"),
         (
             {"spacing": (1.4, 1.2)},
             2.0,
@@ -69,9 +69,9 @@ def test_segments_that_overlap_are_refused(write_seg, tmp_path: Path):
     ("tags", "reason"),
     [
         ({"SegmentationType": "OTHER"}, "must be of SegmentationType BINARY or FRACTIONAL, got OTHER"),
-        ({"SegmentationType": "FRACTIONAL"}, "has no usable MaximumFractionalValue: one half of it is where"),
+        ({"SegmentationType": "FRACTIONAL"}, "has no usable MaximumFractionalValue, half of which is"),
         ({"SOPClassUID": "1.2"}, "must be a DICOM segmentation, got SOP class 1.2"),
-        ({"PerFrameFunctionalGroupsSequence": []}, "must say the place of each of its 1 frames"),
+        ({"PerFrameFunctionalGroupsSequence": []}, "must give the position of each of its 1 frames"),
         ({"SharedFunctionalGroupsSequence": []}, "has a frame without PlaneOrientationSequence"),
         ({"PixelData": b""}, r"cannot be decoded"),
     ],

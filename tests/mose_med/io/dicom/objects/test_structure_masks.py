@@ -75,13 +75,13 @@ def test_a_contour_within_another_is_a_hole(tmp_path: Path, write_rtstruct):
 def test_a_contour_is_of_the_nearest_slice_which_is_told(tmp_path: Path, write_rtstruct, off: float, k: int, caplog):
     path = write_rtstruct(tmp_path / "s.dcm", {"n": [rectangle(2.5, 4.5, 2.5, 4.5, 5 + off)]})
     assert np.unique(np.nonzero(read_structures(path, SHAPE, AFFINE))[2]).tolist() == [k]
-    assert "contours of a region are up to 0.40 slices from the slices that they are laid on" in caplog.text
+    assert "contours of a region are up to 0.40 slices from the slices they are assigned to" in caplog.text
 
 
 def test_contours_of_thicker_slices_leave_gaps_which_is_told(tmp_path: Path, write_rtstruct, caplog):
     path = write_rtstruct(tmp_path / "s.dcm", {"n": [rectangle(2.5, 4.5, 2.5, 4.5, k) for k in (2, 5, 8)]})
     assert np.unique(np.nonzero(read_structures(path, SHAPE, AFFINE))[2]).tolist() == [2, 5, 8]
-    assert "contours of a region are 3 slices apart: those between have none" in caplog.text
+    assert "contours of a region are 3 slices apart: the slices in between have none" in caplog.text
 
 
 def test_of_two_classes_all_regions_but_the_body_are_one(tmp_path: Path, write_rtstruct):
@@ -100,10 +100,10 @@ def test_of_two_classes_all_regions_but_the_body_are_one(tmp_path: Path, write_r
     [
         (
             rectangle(2, 4, 2, 4, 5) + np.outer([0, 0, 2, 2], [0, 0, 1]),
-            "on the slices of its image: .* through 1.0",
+            "on the slices of its image: .* crosses 1.0",
         ),
-        (rectangle(2, 4, 2, 4, 11.6), "must lie within its image: a contour reaches past the edge"),
-        (rectangle(2, 23.6, 2, 4, 5), "must lie within its image: a contour reaches past the edge"),
+        (rectangle(2, 4, 2, 4, 11.6), "must lie within its image: a contour extends past the edge"),
+        (rectangle(2, 23.6, 2, 4, 5), "must lie within its image: a contour extends past the edge"),
     ],
 )
 def test_contours_that_are_not_of_the_image_are_refused(tmp_path: Path, write_rtstruct, points, message: str):

@@ -1,0 +1,234 @@
+"""``mose-med evaluate --predictions DIR --references DIR``: the same metrics for anybody's samples, without a model."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor
+
+from mose_med.errors import ConfigError, DataError, MoseError, ShapeError
+from mose_med.files.csv_files import write_csv
+from mose_med.files.hashes import file_sha256
+from mose_med.files.run_lock import only_run
+from mose_med.files.whole_files import write_json
+from mose_med.io.mask_values import is_foreground_255
+from mose_med.metrics import (
+    CalibrationError,
+    class_shares,
+    generalized_energy_distance,
+    matched_dice,
+    matched_iou,
+    maximum_dice,
+    patient_bootstrap,
+    sample_diversity,
+)
+from mose_med.report.reliability import write_reliability
+from pipelines.common.console import stderr
+from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder
+from pipelines.evaluate.masks.files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
+from pipelines.evaluate.masks.scored import SCORED_NAME, ScoredCase, ScoredCases
+from pipelines.evaluate.options import EvaluateMasksOptions
+
+__all__ = ["EvaluateMasksOptions", "MaskEvaluation", "evaluate_masks"]
+
+_logger = logging.getLogger(__name__)
+_METRICS = {
+    "ged": generalized_energy_distance,
+    "matched_iou": matched_iou,
+    "matched_dice": matched_dice,
+    "maximum_dice": maximum_dice,
+}
+
+
+@dataclass(frozen=True)
+class MaskEvaluation:
+    """Scores of every case.
+
+    Attributes:
+        cases: by case, its scores by metric.
+        calibration: of the mean of the predictions against the mean of the references, all voxels of all cases.
+    """
+
+    cases: dict[str, dict[str, float]]
+    calibration: CalibrationError
+
+    def mean(self, metric: str) -> float:
+        """Mean over the cases that have the metric; nan if none has."""
+        values = [scores[metric] for scores in self.cases.values() if scores[metric] == scores[metric]]
+        return statistics.fmean(values) if values else float("nan")
+
+
+#: Weights by case; None for equal ones.
+_Weights = dict[str, list[float]] | None
+
+
+class _Pair(NamedTuple):
+    masks: Tensor
+    references: Tensor
+    weights: Tensor | None
+    rater_weights: Tensor | None
+
+
+@only_run()
+def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
+    """Score predicted against reference masks; writes ``per_case.csv``, ``metrics.json`` and ``reliability.png``.
+
+    The folder is claimed before anything is scored. Run again with the same options, cases whose files are as they
+    were are not scored again.
+
+    Raises:
+        ConfigError: if folders, their cases or the weights do not fit each other, or the output folder is taken.
+        DataError: if a case's masks cannot be compared.
+    """
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    cases = _common_cases(options)
+    weights = _weights(options.prediction_weights), _weights(options.reference_weights)
+    resumed = claim_folder(options.output_dir, _record(options), overwrite=options.overwrite)
+    known = ScoredCases(options.output_dir)
+    scored: list[ScoredCase] = []
+    try:
+        for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
+            scored.append(_scored(case, options, weights, known))
+        _check_classes(options.classes, {label for case in scored for label in case.labels})
+    except MoseError as error:
+        if not resumed and (not scored or isinstance(error, ConfigError)):
+            _withdraw(options.output_dir)
+        raise
+    evaluation = MaskEvaluation({case.case: case.scores for case in scored}, _pooled(options.classes, scored))
+    _write(evaluation, options)
+    _logger.info("%d cases: %s", len(scored), ", ".join(f"{name} {evaluation.mean(name):.4f}" for name in _METRICS))
+    _logger.info("scores are in %s", options.output_dir)
+    return evaluation
+
+
+def _record(options: EvaluateMasksOptions) -> dict[str, Any]:
+    """What decides the result, the masks themselves apart."""
+    folders = {name: str(getattr(options, name).resolve()) for name in ("predictions", "references")}
+    files = {name: getattr(options, name) for name in ("prediction_weights", "reference_weights")}
+    hashes = {f"{name}_sha256": None if file is None else file_sha256(file) for name, file in files.items()}
+    return folders | hashes | {"classes": options.classes}
+
+
+def _withdraw(folder: Path) -> None:
+    """Withdraw a claim under which nothing was done."""
+    for name in (SCORED_NAME, OPTIONS_NAME):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _scored(
+    case: str, options: EvaluateMasksOptions, weights: tuple[_Weights, _Weights], known: ScoredCases
+) -> ScoredCase:
+    """Scores of a case, computed unless they are known."""
+    folders = (options.predictions, options.references)
+    fingerprint = " ".join(mask_fingerprint(folder, case) for folder in folders)
+    found = known.find(case, fingerprint)
+    if found is not None:
+        return found
+    predicted, references = (_read_set(folder, case, options.classes) for folder in folders)
+    _check_grids(case, predicted, references)
+    pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
+    scores, calibration = _score(case, pair, options.classes), _calibration(options.classes)
+    calibration.update(
+        class_shares(pair.masks, pair.weights, options.classes),
+        class_shares(pair.references, pair.rater_weights, options.classes),
+    )
+    labels = sorted({int(label) for masks in pair[:2] for label in np.unique(masks.numpy())})
+    scores["ece_percent"] = calibration.compute()
+    scored = ScoredCase(case, fingerprint, scores, calibration.totals.tolist(), labels)
+    known.add(scored)
+    return scored
+
+
+def _read_set(folder: Path, case: str, classes: tuple[int, ...]) -> MaskSet:
+    """Masks of a case; 255 alone is foreground, as programs for pictures write it, unless it is a class that counts."""
+    read = read_mask_set(folder, case)
+    if classes != (1,) or not is_foreground_255(read.masks.numpy()):
+        return read
+    _logger.warning("%s of case %s hold 255 and no other class: read as class 1", folder.name, case)
+    return read._replace(masks=(read.masks != 0).to(read.masks.dtype))
+
+
+def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationError:
+    calibration = _calibration(classes)
+    for case in scored:
+        calibration.add_totals(torch.tensor(case.calibration_totals, dtype=torch.float64))
+    return calibration
+
+
+def _check_classes(classes: tuple[int, ...], held: set[int]) -> None:
+    """Refuse a class that no mask of any case has, unless there is nothing but background."""
+    strange = sorted(set(classes) - held)
+    if strange and held != {0}:
+        known = ", ".join(str(label) for label in sorted(held))
+        raise ConfigError(f"class {strange[0]} is in none of the masks, which hold {known}: name one of these")
+
+
+def _common_cases(options: EvaluateMasksOptions) -> list[str]:
+    cases, references = case_names(options.predictions), set(case_names(options.references))
+    for missing, folder in ((set(cases) - references, "references"), (references - set(cases), "predictions")):
+        if missing:
+            raise ConfigError(f"case {min(missing)} is not among the {folder}: both folders need the same cases")
+    return cases
+
+
+def _weights(path: Path | None) -> _Weights:
+    return None if path is None else read_weights(path)
+
+
+def _row(by_case: _Weights, case: str) -> Tensor | None:
+    if by_case is None:
+        return None
+    if case not in by_case:
+        raise ConfigError(f"weights of case {case} are missing")
+    return torch.tensor([by_case[case]], dtype=torch.float64)
+
+
+def _check_grids(case: str, predicted: MaskSet, references: MaskSet) -> None:
+    difference = predicted.grid_difference(references, whose="the references'")
+    if difference is not None:
+        raise DataError(f"case {case}: the predictions must lie on the grid of the references: {difference}")
+
+
+def _score(case: str, pair: _Pair, classes: tuple[int, ...]) -> dict[str, float]:
+    try:
+        scores = {name: f(*pair, classes).item() for name, f in _METRICS.items()}
+        return scores | {
+            "diversity": sample_diversity(pair.masks, pair.weights, classes).item(),
+            "rater_diversity": sample_diversity(pair.references, pair.rater_weights, classes).item(),
+        }
+    except ShapeError as error:
+        raise DataError(f"case {case}: {error}") from error
+
+
+def _calibration(classes: tuple[int, ...]) -> CalibrationError:
+    return CalibrationError(mode="foreground" if len(classes) == 1 else "confidence")
+
+
+def _write(evaluation: MaskEvaluation, options: EvaluateMasksOptions) -> None:
+    names, pooled = list(next(iter(evaluation.cases.values()))), evaluation.calibration
+    rows = ([case, *(f"{scores[name]:.6f}" for name in names)] for case, scores in evaluation.cases.items())
+    write_csv(options.output_dir / "per_case.csv", ["case", *names], rows)
+    write_reliability(options.output_dir / "reliability.png", {"mean of the predictions": pooled.reliability()})
+    pooled_errors = {f"{name}_percent": value for name, value in pooled.summary()._asdict().items()}
+    metrics = {name: _summary(evaluation, name) for name in names}
+    write_json(options.output_dir / "metrics.json", metrics | {"pooled_calibration": pooled_errors})
+
+
+def _summary(evaluation: MaskEvaluation, metric: str) -> dict[str, float | int | None]:
+    values = [scores[metric] for scores in evaluation.cases.values()]
+    counted = sum(value == value for value in values)
+    if not counted:
+        return {"mean": None, "low": None, "high": None, "cases": 0}
+    interval = patient_bootstrap(values, list(evaluation.cases))
+    return {"mean": evaluation.mean(metric), "low": interval.low, "high": interval.high, "cases": counted}

@@ -1,0 +1,1 @@
+"""Finds the cases, and those that are left to do."""

@@ -1,0 +1,1 @@
+"""Who does the cases: engines, their workers, and the scheduler between them."""

@@ -1,0 +1,1 @@
+"""One module per source of data: what its command does."""
