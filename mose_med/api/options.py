@@ -83,7 +83,10 @@ class ResultOptions:
         reach_mm: how far from a position its lesion may begin.
     """
 
-    region: Annotated[Literal["lungs", "full"], Option("Where to search if there is no nodule list.")] = "lungs"
+    region: Annotated[
+        Literal["lungs", "full"],
+        Option("Where to search if there is no nodule list. A search also marks vessels and scars: prefer --nodules."),
+    ] = "lungs"
     overlap: Annotated[
         float, Option("Overlap of neighbouring windows in a search, as a fraction of a window.", at_least=0, below=1)
     ] = OVERLAP

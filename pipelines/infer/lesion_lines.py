@@ -17,14 +17,17 @@ _LOGGER = logging.getLogger(__name__)
 _MOST_LINES = 10
 
 
-def say_lesions(folder: Path) -> None:
-    """Log the lesions of a finished case, and last its folder."""
+def say_lesions(folder: Path, *, searched: bool) -> None:
+    """Log the lesions of a finished case, and last its folder, with a warning of what a search finds."""
     lesions = json.loads((folder / LESIONS_NAME).read_text(encoding="utf-8"))["lesions"]
     for lesion in lesions[:_MOST_LINES]:
         _LOGGER.info("%s", lesion_line(lesion))
     if len(lesions) > _MOST_LINES:
         _LOGGER.info("and %d more lesions, see %s", len(lesions) - _MOST_LINES, LESIONS_NAME)
-    _LOGGER.info("%d lesion%s: %s", len(lesions), "" if len(lesions) == 1 else "s", folder)
+    found = f"{len(lesions)} lesion{'' if len(lesions) == 1 else 's'}"
+    if searched:
+        found += " of a search, which also marks vessels and scars; list positions with --nodules for a reliable result"
+    _LOGGER.info("%s: %s", found, folder)
 
 
 def lesion_line(lesion: Mapping[str, Any]) -> str:

@@ -90,7 +90,7 @@ def infer(options: InferOptions) -> InferResult:
     if archive is not None and options.dicom_kinds:
         with _shown(options, "store"):
             archive.store(dicom_files(out / outcome.case))
-    say_lesions(out / outcome.case)
+    say_lesions(out / outcome.case, searched=options.nodules is None)
     if options.profile:
         say_profile(out / outcome.case)
     return InferResult(outcome.case, out / outcome.case, outcome.resumed)
