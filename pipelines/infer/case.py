@@ -100,7 +100,7 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
     made_by, request = found["versions"]["mose-med"], wanted["request"]
     for name in request if made_by == __version__ else request.keys() & found["request"]:
         if found["request"].get(name) != request[name]:
-            return f"was made with a different {name}"
+            return f"was made with different {name}"
     options = found["options"] | {"version": made_by}
     return differing_option(options, options_record(wanted["options"]), accept_version=True)
 

@@ -218,7 +218,7 @@ def test_overwrite_with_the_same_options_infers_again_and_leaves_other_cases(
 def test_other_nodules_of_a_case_are_refused_unless_results_may_be_replaced(options: InferOptions):
     first = infer(options)
     options.nodules.write_text(options.nodules.read_text().replace("ball", "other"))
-    with pytest.raises(ConfigError, match=f"{first.case} was made with a different nodules"):
+    with pytest.raises(ConfigError, match=f"{first.case} was made with different nodules"):
         infer(options)
     infer(dataclasses.replace(options, overwrite=True))
     assert "other" in (first.folder / "lesions.json").read_text()
