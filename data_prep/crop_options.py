@@ -61,7 +61,7 @@ class CropOptions:
         Literal["all", "max-area"], Option("All annotated slices of a nodule, or the one of largest area.")
     ] = "all"
     negatives: Annotated[int, Option("Slices without any nodule, of every scan.", at_least=0)] = 0
-    seed: Annotated[int, Option("Seed of everything random.", at_least=0)] = 0
+    seed: Annotated[int, Option("Random seed.", at_least=0)] = 0
     spacing_mm: SpacingMm = None
 
     def __post_init__(self) -> None:

@@ -120,7 +120,7 @@ Settings = Annotated[
     tuple[str, ...],
     Option("One setting, name=value, as `mose-med config list` names it; may be repeated.", name="set"),
 ]
-SplitSalt = Annotated[str, Option("Seed of the hash that assigns patients to parts.")]
+SplitSalt = Annotated[str, Option("Salt of the hash that assigns patients to parts.")]
 KeepGoing = Annotated[
     bool, Option("Record a case that cannot be used in failed.csv and continue; exit 1.", panel=RUN_PANEL)
 ]
