@@ -63,7 +63,7 @@ def test_a_dry_run_counts_and_writes_nothing(infer, cohort: CohortOptions):
     (next(cohort.input_dir.glob("*/*")) / "nodules.csv").unlink()
     code, told = infer("--input-dir", cohort.input_dir, "--dry-run")
     assert code == ExitCode.DONE
-    assert "6 cases: 6 to do, 0 done already, 0 failed before" in told
+    assert "6 cases: 6 to do, 0 already done, 0 failed before" in told
     assert "1 of them have no nodule list" in told
     assert not Path(cohort.output_dir).exists()
 

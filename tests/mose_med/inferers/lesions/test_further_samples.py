@@ -1,4 +1,4 @@
-"""Quantiles of volumes stand on more samples than a case keeps."""
+"""Quantiles of volumes use more samples than a case keeps."""
 
 from __future__ import annotations
 
