@@ -58,7 +58,7 @@ class InferOptions(ResultOptions):
         tuple[Path, ...],
         Option(
             "File of a further channel of INPUT, on its grid; may be repeated. One NIfTI file may hold all channels.",
-            name="channel",
+            name="channel-file",
             panel=READING_PANEL,
         ),
     ] = ()
@@ -92,7 +92,7 @@ class InferOptions(ResultOptions):
             if value is not None and self.dicomweb is None:
                 raise ConfigError(f"{option} needs --dicomweb URL, got {value} without it")
         if self.channels and self.source is None:
-            raise ConfigError("--channel applies only to INPUT, got --dicomweb: DICOM has one channel")
+            raise ConfigError("--channel-file applies only to INPUT, got --dicomweb: DICOM has one channel")
         if self.lung_mask is not None and (self.nodules is not None or self.region != "lungs"):
             other = "--nodules" if self.nodules is not None else f"--region {self.region}"
             raise ConfigError(f"--lung-mask applies only to --region lungs, got {other}: give one of them")

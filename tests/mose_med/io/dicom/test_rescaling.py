@@ -40,7 +40,7 @@ def test_values_that_cannot_be_hu_are_refused(tmp_path: Path, write_ct_series, e
         image.add_new("PixelPaddingValue", "US", 1500)
         image.save_as(path)
     with pytest.raises(
-        DataError, match=r"image 005 has no RescaleSlope and RescaleIntercept, and its values, .* no HU"
+        DataError, match=r"image 005 has no RescaleSlope and RescaleIntercept, and its values, .* are not HU"
     ):
         read_ct(tmp_path)
 
