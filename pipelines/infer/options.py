@@ -58,7 +58,7 @@ class InferOptions(ResultOptions):
         tuple[Path, ...],
         Option(
             "File of a further channel of INPUT, on its grid; may be repeated. One NIfTI file may hold all channels.",
-            name="channel-file",
+            name="channel_file",
             panel=READING_PANEL,
         ),
     ] = ()
