@@ -150,7 +150,7 @@ def test_being_overtaken_in_the_last_moment_is_reported():
 
 def test_a_champion_that_never_rests_ends_in_one_sentence():
     store = Store(moves={n: 3 if n % 2 else 1 for n in range(1, 20)})
-    with pytest.raises(DataError, match="champion of mose has moved 5 times during comparisons: run again"):
+    with pytest.raises(DataError, match="champion of mose has changed 5 times during comparisons: run again"):
         run(store, *[BETTER] * 9)
 
 
