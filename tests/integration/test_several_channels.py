@@ -67,7 +67,10 @@ def test_a_file_with_all_channels_and_a_file_each_give_the_same(
 ):
     shared = ("--checkpoint", checkpoint, "--region", "full", "--report")
     assert run("infer", together, *shared, "--output-dir", tmp_path / "a") == ExitCode.DONE
-    assert run("infer", channels[0], "--channel-file", channels[1], *shared, "--output-dir", tmp_path / "b") == ExitCode.DONE
+    assert (
+        run("infer", channels[0], "--channel-file", channels[1], *shared, "--output-dir", tmp_path / "b")
+        == ExitCode.DONE
+    )
     (one,), (other,) = (tmp_path / "a").glob("case-*"), (tmp_path / "b").glob("case-*")
     assert maps_of(one) == maps_of(other)
     assert json.loads((one / "provenance.json").read_text())["input"]["channels"] == 2
