@@ -39,12 +39,7 @@ class InferOptions(ResultOptions):
     source: Source
     output_dir: Annotated[
         Path,
-        Option(
-            "Folder for all output, required except with --list-series. For many cases it may be a URL.",
-            typed=str,
-            parse=Path,
-            metavar="FOLDER or URL",
-        ),
+        Option("Folder for all output.", typed=str, parse=Path, metavar="FOLDER or URL"),
     ]
     checkpoint: ShippedOrCheckpoint = None
     nodules: Annotated[

@@ -47,7 +47,7 @@ def test_a_narrow_page_shows_the_other_form_of_a_switch(
     [
         ("train --datalst x", "mose-med train has no option --datalst: did you mean --datalist?"),
         ("train --xyz", "mose-med train has no option --xyz: see mose-med train --help"),
-        ("listenn", "mose-med has no command listenn: did you mean listen?"),
+        ("lissten", "mose-med has no command lissten: did you mean listen?"),
         ("prepare nothing", "mose-med prepare has no command nothing: see mose-med prepare --help"),
         ("train", "Missing option '--datalist': see mose-med train --help"),
         ("report", "Missing argument 'case_dir': see mose-med report --help"),
