@@ -85,7 +85,7 @@ class ResultOptions:
 
     region: Annotated[
         Literal["lungs", "full"],
-        Option("Where to search if there is no nodule list. A search also marks vessels and scars: prefer --nodules."),
+        Option("Where to search if there is no nodule list. A search also marks other things: prefer --nodules."),
     ] = "lungs"
     overlap: Annotated[
         float, Option("Overlap of neighbouring windows in a search, as a fraction of a window.", at_least=0, below=1)

@@ -8,8 +8,8 @@ voxel: windows that overlap agree on both.
 
 Departures. Samples are put together from the factor and the diagonal, as in the authors' code for LIDC. The covariance
 is never factorised, as in their later code, where the Cholesky factor becomes singular on LIDC. The covariance begins
-small, and ``spread`` can keep it out of the first epochs: a factor that is learnt before the mean lifts and lowers the
-whole background, the best of M samples hides it from the loss, and nothing brings it down again.
+small, and ``spread`` can keep it out of the first epochs: the factor lifts and lowers the whole background, which the
+best of M samples hides from the loss, and does so less if the mean is learnt first.
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mose_med.ct_image import CtImage
 from mose_med.errors import DataError, GeometryError
@@ -54,9 +53,7 @@ def read_channels(
         GeometryError: if a channel lies on another grid than the first.
     """
     if len(paths) == 1 and is_nifti(paths[0]) and series is None and acquisition is None:
-        volume = read_nifti_volume(paths[0])
-        if _several(volume.array):
-            return nifti_channels(volume, str(paths[0]), gantry_tilt, nifti_transform)
+        return nifti_channels(read_nifti_volume(paths[0]), str(paths[0]), gantry_tilt, nifti_transform)
     for path in paths if len(paths) > 1 else ():
         if not is_volume(path):
             raise DataError(f"{path} must be a NIfTI, NRRD or MetaImage file to be a channel: DICOM has one channel")
@@ -76,7 +73,8 @@ def read_channels(
 
 def nifti_channels(volume: NiftiVolume, source: str, gantry_tilt: GantryTilt, transform: NiftiTransform) -> Study:
     """The channels of a NIfTI volume, which are its fourth axis where it has one; as :func:`read_channels`."""
-    arrays = np.moveaxis(volume.array, 3, 0) if _several(volume.array) else [volume.array]
+    several = volume.array.ndim == 4 and volume.array.shape[3] > 1
+    arrays = np.moveaxis(volume.array, 3, 0) if several else [volume.array]
     names = [f"{source} channel {number}" for number in range(1, len(arrays) + 1)] if len(arrays) > 1 else [source]
     studies = [
         of_one_volume(nifti_study(volume._replace(array=values), name, transform), name, gantry_tilt)
@@ -107,7 +105,3 @@ def joined_channels(studies: Sequence[Study], names: Sequence[str]) -> Study:
     tensors = [study.image.as_tensor() for study in studies]
     joined = torch.cat([tensor.to(torch.result_type(tensor, tensors[0])) for tensor in tensors])
     return first._replace(image=CtImage(joined, first.image.affine))
-
-
-def _several(values: NDArray[np.generic]) -> bool:
-    return values.ndim == 4 and values.shape[3] > 1

@@ -7,6 +7,7 @@ functions do not.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -61,9 +62,9 @@ SET_SCORES: Mapping[str, _Score] = MappingProxyType(
 class DataSetMetric(CumulativeIterationMetric):  # type: ignore[misc]  # monai has no types here
     """One row of numbers for each image, and the value of the rows of a data set: by default their mean."""
 
+    @abstractmethod
     def add(self, samples: ExpertSamples | WeightedSamples, raters: RaterMasks) -> None:
         """Add a batch as networks and data sets give it."""
-        raise NotImplementedError
 
     def aggregate(self) -> Tensor:
         """The value over all images since the last reset.

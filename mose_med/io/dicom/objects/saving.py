@@ -26,7 +26,7 @@ LARGE_BYTES = 8 << 20
 
 
 def save_object(dataset: pydicom.Dataset, path: Path) -> None:
-    """Write an object into a new file."""
+    """Write an object into a new file; deflated piece by piece, since pydicom would hold the whole content twice."""
     if dataset.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian or _bytes_of_frames(dataset) <= LARGE_BYTES:
         dataset.save_as(path, enforce_file_format=True)
         return
