@@ -211,15 +211,18 @@ class _Run:
 
     def _score_forms(self, prediction: BatchPrediction, raters: RaterMasks, number: int, position: int) -> None:
         seed = self.options.seeds[position]
-        self._add(STANDARD, number, position, prediction.standard(number, seed), raters)
-        compact = prediction.compact(number, seed, "random")
+        standard = prediction.standard(number, seed)
+        self._add(STANDARD, number, position, standard, raters)
+        # Without experts, both forms are equally probable draws.
+        compact = standard if self.network.num_experts == 1 else prediction.compact(number, seed, "random")
         given = compact.masks.shape[1]
         if self.options.codes == "quadrature":
             self._add(COMPACT_RANDOM, given, position, compact, raters)
             if position:
                 return
-            # Quadrature codes are the same for every seed.
-            compact = prediction.compact(number, seed)
+            # Quadrature codes are the same for every seed; noise fields alone leave nothing to choose.
+            if self.network.noise_dim:
+                compact = prediction.compact(number, seed)
         self._add(COMPACT, given, position, compact, raters)
         self._add(MARGINAL, given, position, _most_likely(compact), raters)
 

@@ -14,7 +14,9 @@ from mose_med.checkpoint import Checkpoint, ModelConfig, build_network, read_che
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.errors import ConfigError, DataError
 from mose_med.metrics import generalized_energy_distance, matched_iou
+from mose_med.networks.registry import network_class
 from pipelines.evaluate.files import Evaluation
+from pipelines.evaluate.prediction import BatchPrediction
 from pipelines.evaluate.run import COMPACT, COMPACT_RANDOM, CONSTANT, MARGINAL, STANDARD, EvaluateOptions, evaluate
 
 
@@ -151,6 +153,23 @@ def test_random_codes_alone_are_scored_as_beside_quadrature_points(
     assert (found.codes, evaluation.codes) == ("random", "quadrature")
     with pytest.raises(ConfigError, match="codes must be quadrature or random, got 'sobol'"):
         evaluate(replace(options, codes="sobol"))
+
+
+@pytest.mark.parametrize(("name", "drawn_again"), [("mc_dropout", True), ("deterministic_unet", False)])
+def test_without_experts_both_forms_are_the_same_draws(
+    options: EvaluateOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, drawn_again: bool
+):
+    checkpoint = read_checkpoint(options.checkpoint)
+    config = replace(checkpoint.config, network={"channels": [4, 4, 4]}, network_name=name)
+    network = network_class(name)(**config.network)
+    write_checkpoint(tmp_path / "model.pt", Checkpoint(model=network.state_dict(), config=config))
+    asked: list[str] = []
+    compact = BatchPrediction.compact
+    monkeypatch.setattr(BatchPrediction, "compact", lambda *given: asked.append(given[1:]) or compact(*given))
+    found = evaluate(replace(options, checkpoint=tmp_path / "model.pt", output_dir=tmp_path / "out"))
+    assert bool(asked) == drawn_again
+    for number in (5, 8):
+        assert found.row(COMPACT_RANDOM, number).ged == found.row(STANDARD, number).ged
 
 
 def test_the_same_options_return_what_is_there(options: EvaluateOptions, evaluation: Evaluation):
