@@ -59,16 +59,16 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
     """Train a row with a seed, unless it is done, and score its best epoch on validation."""
     chosen = yaml.safe_dump({**PROTOCOL_S, **recipe.settings})
     model = [recipe.model] if recipe.model else []
-    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model)}_seed-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = folder / "settings.yaml"
-    settings.write_text(chosen, encoding="utf-8")
+    of_model = [yaml.safe_dump(dict(recipe.of_model))] if recipe.of_model else []
+    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model, *of_model)}_seed-{seed}"
+    settings = _written(folder / "settings.yaml", chosen)
+    model += [_written(folder / "of_model.yaml", text) for text in of_model]
     trained = train(
         TrainOptions(
             datalist=datalist,
             output_dir=folder / "training",
             bundle="lidc_small",
-            configs=(*recipe.overlays, str(settings), *model),
+            configs=(*recipe.overlays, settings, *model),
             seed=seed,
             threads=threads,
         )
@@ -84,6 +84,12 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
         )
     )
     return {"best_epoch": trained.best_epoch, **_numbers(evaluation), **_costs(trained.best_checkpoint)}
+
+
+def _written(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
 
 
 def _costs(checkpoint: Path) -> dict[str, float]:

@@ -53,12 +53,14 @@ class Recipe:
         overlays: of the bundle, by name.
         settings: over them.
         model: overlay of another model, over the settings; None for MoSE.
+        of_model: settings over that overlay.
     """
 
     name: str
     overlays: tuple[str, ...] = ("linear",)
     settings: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
+    of_model: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _experts(number: int, each: int) -> dict[str, Any]:
@@ -112,5 +114,17 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe("Variability as a target, after Hu", settings=_OF_MODELS, model="hu_variability"),
         Recipe("U-Net", settings=_OF_MODELS, model="deterministic_unet"),
         Recipe("Monte Carlo dropout", settings=_OF_MODELS, model="mc_dropout"),
+        Recipe(
+            "Hierarchical Probabilistic U-Net, 0.3 nats a hard voxel",
+            settings=_OF_MODELS,
+            model="hierarchical_probabilistic_unet",
+            of_model={"loss::kappa": 0.3},
+        ),
+        Recipe(
+            "Stochastic segmentation network, 2 % of the mean likelihood",
+            settings=_OF_MODELS,
+            model="stochastic_segmentation_network",
+            of_model={"loss::mean_share": 0.02},
+        ),
     ),
 }

@@ -9,7 +9,8 @@ voxel: windows that overlap agree on both.
 Departures. Samples are put together from the factor and the diagonal, as in the authors' code for LIDC. The covariance
 is never factorised, as in their later code, where the Cholesky factor becomes singular on LIDC. The covariance begins
 small, and ``spread`` can keep it out of the first epochs: the factor lifts and lowers the whole background, which the
-best of M samples hides from the loss, and does so less if the mean is learnt first.
+best of M samples hides from the loss, and does so less if the mean is learnt first. For the same reason the loss can
+hold a small share of the samples' mean log-likelihood, which no sample escapes.
 """
 
 from __future__ import annotations
@@ -161,22 +162,33 @@ def _normal_on_device(shape: Sequence[int], generator: torch.Generator | None, d
 class StochasticSegmentationLoss(nn.Module):
     r"""Negative log-likelihood of a mask, estimated with M samples, mean over the images.
 
+    .. math:: \ell = -(1 - a) \log \frac{1}{M} \sum_m e^{\ell_m} - \frac{a}{M} \sum_m \ell_m, \qquad
+        \ell_m = \log p(y \mid \eta_m)
+
+    By Jensen's inequality it is at least the negative log-likelihood, for any share a.
+
     Args:
         raters: ``"one"``, drawn at random for every image and step, as in the paper; or ``"all"``: the expectation over
             that draw, of less noise.
+        mean_share: a, in [0, 1]. At 0 the loss is that of the paper. At 1 every sample has to be every mask, and none
+            differs from another.
         ignore_index: label of voxels that do not count.
 
     Attributes:
         components: ``likelihood``, the loss of the last call without gradient.
 
     Raises:
-        ConfigError: if there is no such choice of raters.
+        ConfigError: if there is no such choice of raters, or the share is out of range.
     """
 
-    def __init__(self, raters: Literal["one", "all"] = "one", ignore_index: int | None = None) -> None:
+    def __init__(
+        self, raters: Literal["one", "all"] = "one", mean_share: float = 0.0, ignore_index: int | None = None
+    ) -> None:
         super().__init__()
         require(raters in ("one", "all"), f"raters must be 'one' or 'all', got {raters!r}")
+        require(0.0 <= mean_share <= 1.0, f"mean_share must be in [0, 1], got {mean_share}")
         self.raters = raters
+        self.mean_share = mean_share
         self.ignore_index = ignore_index
         self.components: dict[str, Tensor] = {}
 
@@ -194,6 +206,7 @@ class StochasticSegmentationLoss(nn.Module):
         logits = output.samples.logits.flatten(1, 2)
         each = log_likelihoods(logits, masks, self.ignore_index)
         mixture = each.logsumexp(dim=1) - math.log(logits.shape[1])
-        loss = -(weights.to(mixture.dtype) * mixture).sum(dim=1).mean()
+        found = torch.lerp(mixture, each.mean(dim=1), self.mean_share)
+        loss = -(weights.to(found.dtype) * found).sum(dim=1).mean()
         self.components = {"likelihood": loss.detach()}
         return loss

@@ -60,6 +60,19 @@ def test_loss_is_the_mixture_of_the_samples_likelihoods():
     torch.testing.assert_close(StochasticSegmentationLoss()(output, raters), expected)
 
 
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_share_of_the_loss_is_the_mean_log_likelihood(share: float):
+    logits = torch.randn(2, 1, 3, 2, 4, 4, generator=seeded(), dtype=torch.float64)
+    raters = RaterMasks(torch.randint(0, 2, (2, 1, 4, 4), generator=seeded()), torch.ones(2, 1))
+    output = DrawnSamples(ExpertSamples(logits, torch.ones(2, 1)), torch.zeros(2, dtype=torch.long))
+    mixture = StochasticSegmentationLoss()(output, raters)
+    mask = raters.masks[:, :, None].expand(-1, 3, 2, -1, -1) == torch.arange(2)[:, None, None]
+    mean = -(logits[:, 0].log_softmax(dim=2) * mask).sum(dim=(2, 3, 4)).mean()
+    found = StochasticSegmentationLoss(mean_share=share)(output, raters)
+    torch.testing.assert_close(found, (1.0 - share) * mixture + share * mean)
+    assert mixture < found <= mean
+
+
 def test_all_raters_are_the_expectation_of_one():
     image, raters = two_raters(1, 8, seeded())
     samples = small_network()(image, generator=seeded())
@@ -115,6 +128,8 @@ def test_every_parameter_gets_a_gradient():
 def test_a_choice_of_raters_that_does_not_exist_is_named():
     with pytest.raises(ConfigError, match="raters must be 'one' or 'all', got 'two'"):
         StochasticSegmentationLoss(raters="two")
+    with pytest.raises(ConfigError, match=r"mean_share must be in \[0, 1\], got 1.5"):
+        StochasticSegmentationLoss(mean_share=1.5)
 
 
 def test_two_modes_are_learnt():
