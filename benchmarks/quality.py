@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,16 +64,8 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
     folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model, *of_model)}_seed-{seed}"
     settings = _written(folder / "settings.yaml", chosen)
     model += [_written(folder / "of_model.yaml", text) for text in of_model]
-    trained = train(
-        TrainOptions(
-            datalist=datalist,
-            output_dir=folder / "training",
-            bundle="lidc_small",
-            configs=(*recipe.overlays, settings, *model),
-            seed=seed,
-            threads=threads,
-        )
-    )
+    told = {"datalist": datalist, "bundle": "lidc_small", "configs": (*recipe.overlays, settings, *model)}
+    trained = train(TrainOptions(output_dir=folder / "training", seed=seed, threads=threads, **told))
     evaluation = evaluate(
         EvaluateOptions(
             datalist=datalist,
@@ -83,7 +76,16 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
             threads=threads,
         )
     )
-    return {"best_epoch": trained.best_epoch, **_numbers(evaluation), **_costs(trained.best_checkpoint)}
+    costs = {"seconds of an epoch": _seconds_of_an_epoch(told), **_costs(trained.best_checkpoint)}
+    return {"best_epoch": trained.best_epoch, **_numbers(evaluation), **costs}
+
+
+def _seconds_of_an_epoch(told: dict[str, Any]) -> float:
+    """Processor seconds of the first epoch on one thread, what is read and built for it included."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        train(TrainOptions(output_dir=Path(folder) / "training", threads=1, max_minutes=1e-6, **told))
+        return time.process_time() - start
 
 
 def _written(path: Path, text: str) -> str:
@@ -112,8 +114,10 @@ def _numbers(evaluation: Evaluation) -> dict[str, Any]:
     for row in evaluation.rows:
         if row.method in (COMPACT, STANDARD):
             name = f"{row.method} {row.num_samples}"
-            found |= {f"{name} GED": row.ged.mean, f"{name} M-IoU": row.matched_iou.mean}
-            found[f"{name} ECE"] = row.ece_percent.mean
+            values = {"GED": row.ged, "GED without self-pairs": row.unbiased_ged, "M-IoU": row.matched_iou}
+            values |= {"ECE": row.ece_percent, "Dice": row.consensus_dice}
+            values |= {"diversity": row.diversity, "entropy": row.entropy}
+            found |= {f"{name} {score}": value.mean for score, value in values.items() if value is not None}
     return found
 
 

@@ -20,6 +20,7 @@ from mose_med.samples import checked_weights
 
 __all__ = [
     "MaskDistances",
+    "expected_distance",
     "generalized_energy_distance",
     "mask_distances",
     "sample_diversity",
@@ -124,8 +125,8 @@ def weighted_energy_distance(
     """
     rows, columns = weights.double(), rater_weights.double()
     cross = _expectation(distances.cross, _products(rows, columns))
-    spread = _spread(distances.raters, columns, include_self_pairs)
-    diversity = _spread(distances.samples, rows, include_self_pairs)
+    spread = expected_distance(distances.raters, columns, include_self_pairs)
+    diversity = expected_distance(distances.samples, rows, include_self_pairs)
     return (2.0 * cross - spread.nan_to_num(0.0) - diversity.nan_to_num(0.0)).float()
 
 
@@ -152,7 +153,9 @@ def sample_diversity(
         tensor([0.5000])
     """
     checked = checked_weights(weights, masks, "weights").double()
-    return _spread(1.0 - mean_iou(checked_overlap(masks, masks, classes)), checked, include_self_pairs).float()
+    return expected_distance(
+        1.0 - mean_iou(checked_overlap(masks, masks, classes)), checked, include_self_pairs
+    ).float()
 
 
 def _joined(masks: Tensor, others: Tensor) -> Tensor:
@@ -160,8 +163,17 @@ def _joined(masks: Tensor, others: Tensor) -> Tensor:
     return torch.cat([masks.to(dtype), others.to(masks.device, dtype)], dim=1)
 
 
-def _spread(distance: Tensor, weights: Tensor, include_self_pairs: bool) -> Tensor:
-    """Expected distance within a set, (B,), of its distances (B, N, N)."""
+def expected_distance(distance: Tensor, weights: Tensor, include_self_pairs: bool = True) -> Tensor:
+    """Expected distance of two draws from a set of masks whose distances are known, E d(y, y').
+
+    Args:
+        distance: of every pair, ``(B, N, N)``, as :class:`MaskDistances` holds them.
+        weights: shape ``(B, N)``, rows summing to 1, in the precision of the distances.
+        include_self_pairs: see :func:`generalized_energy_distance`.
+
+    Returns:
+        Shape ``(B,)``; nan where every pair is left out.
+    """
     pairs = _products(weights, weights)
     if include_self_pairs:
         return _expectation(distance, pairs)

@@ -36,10 +36,12 @@ SLICES_NAME = "per_slice.csv"
 CASES_NAME = "per_case.csv"
 
 _CONVENTIONS = (
-    "GED is the squared distance with self-pairs, on masks after the argmax; GED and M-IoU are means over slices; "
-    "ECE pools all pixels into ten bins; {seeds}; confidence intervals resample patients. The baselines are computed "
-    "on the same slices: the mean training mask at its best threshold, the same for every image; and the network's "
-    "most likely mask (the argmax of its marginal) in place of its sampless."
+    "GED is the squared distance with self-pairs, on masks after the argmax; without self-pairs it is unbiased, and "
+    "given, for equally probable random samples alone. GED, M-IoU, Dice and entropy are means over slices: Dice of "
+    "the most likely mask and the raters', entropy of the marginal over all voxels in nats. ECE pools all pixels into "
+    "ten bins; {seeds}; confidence intervals resample patients. The baselines are computed on the same slices: the "
+    "mean training mask at its best threshold, the same for every image; and the network's most likely mask (the "
+    "argmax of its marginal) in place of its samples."
 )
 _CODES = {
     "quadrature": (
@@ -164,13 +166,16 @@ def markdown_table(evaluation: Evaluation) -> str:
         f"Scores on the {evaluation.part} part of {evaluation.datalist}: {evaluation.images} slices of "
         f"{evaluation.patients} patients.",
         "",
-        "| Method | Samples | GED ↓ | 95 % CI | M-IoU ↑ | 95 % CI | ECE % ↓ | Diversity |",
-        "|---|---|---|---|---|---|---|---|",
+        "| Method | Samples | GED ↓ | 95 % CI | without self-pairs | M-IoU ↑ | 95 % CI | ECE % ↓ | Dice ↑ | Diversity "
+        "| Entropy |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in evaluation.rows:
         method = f"{row.method}, {evaluation.codes} codes" if row.method == "compact" else row.method
-        columns = (row.ged, row.ged_interval, row.matched_iou, row.matched_iou_interval, row.ece_percent, row.diversity)
-        lines.append(f"| {method} | {row.num_samples} | {' | '.join(_number(value) for value in columns)} |")
+        distances = (row.ged, row.ged_interval, row.unbiased_ged, row.matched_iou, row.matched_iou_interval)
+        others = (row.ece_percent, row.consensus_dice, row.diversity, row.entropy)
+        numbers = " | ".join(map(_number, (*distances, *others)))
+        lines.append(f"| {method} | {row.num_samples} | {numbers} |")
     if len(evaluation.expert_probs) > 1:
         shares = ", ".join(f"{share:.2f}" for share in evaluation.expert_probs)
         lines += ["", f"Mean expert probabilities {shares}: {evaluation.effective_experts:.1f} experts in effect."]
@@ -179,7 +184,9 @@ def markdown_table(evaluation: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _number(value: Spread | Interval) -> str:
+def _number(value: Spread | Interval | None) -> str:
+    if value is None:
+        return ""
     if isinstance(value, Interval):
         return f"{value.low:.3f} to {value.high:.3f}"
     return f"{value.mean:.3f} ± {value.std:.3f}" if value.std else f"{value.mean:.3f}"

@@ -236,7 +236,7 @@ class _Run:
         order = (STANDARD, COMPACT, COMPACT_RANDOM, MARGINAL, CONSTANT)
         keys = sorted(self.scores, key=lambda key: (order.index(key[0]), key[1]))
         patients = [entry.patient_id for entry in self.slices.data]
-        return tuple(score_row(*key, self.scores[key], patients) for key in keys)
+        return tuple(score_row(*key, self.scores[key], patients, random=key[0] == STANDARD) for key in keys)
 
     def _batches(self, dataset: ScoredDataset, progress: Progress, task: TaskID) -> Iterator[dict[str, Any]]:
         for batch in DataLoader(dataset, batch_size=self.options.batch_size):

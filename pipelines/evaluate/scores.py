@@ -9,15 +9,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from mose_med.metrics import (
-    CalibrationError,
-    Interval,
-    Reliability,
-    generalized_energy_distance,
-    matched_iou,
-    patient_bootstrap,
-    sample_diversity,
-)
+from mose_med.metrics import CalibrationError, Interval, Reliability, matched_iou, patient_bootstrap, predictive_entropy
+from mose_med.metrics.energy_distance import expected_distance, mask_distances, weighted_energy_distance
+from mose_med.metrics.iou import checked_overlap, mean_dice
 from mose_med.samples import RaterMasks
 from pipelines.evaluate.prediction import SampleSet
 from pipelines.evaluate.scored_data import CountedClasses
@@ -26,11 +20,23 @@ __all__ = ["MethodScores", "ScoreRow", "SliceScore", "Spread", "mean_score", "sc
 
 
 class SliceScore(NamedTuple):
-    """Scores of one slice."""
+    """Scores of one slice.
+
+    Attributes:
+        ged: squared generalized energy distance.
+        matched_iou: IoU of samples and raters, matched one to one.
+        diversity: expected distance of two samples.
+        unbiased_ged: the energy distance without pairs of a mask with itself.
+        consensus_dice: of the most likely mask and that of the raters.
+        entropy: of the marginal, mean over the voxels, in nats.
+    """
 
     ged: float
     matched_iou: float
     diversity: float
+    unbiased_ged: float
+    consensus_dice: float
+    entropy: float
 
 
 class Spread(NamedTuple):
@@ -53,6 +59,10 @@ class ScoreRow:
         diversity: expected distance of two samples, mean over slices.
         ged_interval: 95 % confidence interval of the GED by resampling patients, over all seeds.
         matched_iou_interval: likewise.
+        unbiased_ged: without pairs of a mask with itself, of equally probable random samples; None for others, and in
+            scores of an earlier version.
+        consensus_dice: Dice of the samples' most likely mask and the raters', mean over slices.
+        entropy: of the marginal in nats, mean over voxels.
     """
 
     method: str
@@ -63,6 +73,9 @@ class ScoreRow:
     diversity: Spread
     ged_interval: Interval
     matched_iou_interval: Interval
+    unbiased_ged: Spread | None = None
+    consensus_dice: Spread | None = None
+    entropy: Spread | None = None
 
 
 @dataclass
@@ -88,11 +101,17 @@ class MethodScores:
             raters: masks (B, R, H, W) and weights.
             observed: share of the raters for every class, (B, C, H, W).
         """
-        pair = (samples.masks, raters.masks, samples.weights, raters.weights, self.counted.regions)
-        ged, matched = generalized_energy_distance(*pair), matched_iou(*pair)
-        diversity = sample_diversity(samples.masks, samples.weights, self.counted.regions)
-        columns = zip(ged.tolist(), matched.tolist(), diversity.tolist(), strict=True)
-        self.slices += [SliceScore(*values) for values in columns]
+        distances = mask_distances(samples.masks, raters.masks, self.counted.regions)
+        weights = samples.weights, raters.weights
+        columns = (
+            weighted_energy_distance(distances, *weights),
+            matched_iou(samples.masks, raters.masks, *weights, self.counted.regions),
+            expected_distance(distances.samples, samples.weights.double()),
+            weighted_energy_distance(distances, *weights, include_self_pairs=False),
+            _consensus_dice(samples.probs, observed, self.counted.regions),
+            predictive_entropy(samples.probs).flatten(1).mean(dim=1),
+        )
+        self.slices += [SliceScore(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
         self.calibration.update(samples.probs, observed)
 
     def reliability(self) -> Reliability:
@@ -100,19 +119,42 @@ class MethodScores:
         return self.calibration.reliability()
 
 
-def score_row(method: str, num_samples: int, by_seed: Sequence[MethodScores], patients: Sequence[str]) -> ScoreRow:
-    """Mean and spread over seeds, and intervals over the patients that the slices are of."""
+def _consensus_dice(probs: Tensor, observed: Tensor, classes: Sequence[int]) -> Tensor:
+    """Dice of the most likely masks (B,) of two maps of class probabilities (B, C, H, W)."""
+    predicted, annotated = (maps.argmax(dim=1, keepdim=True) for maps in (probs, observed))
+    return mean_dice(checked_overlap(predicted, annotated, classes)).flatten(1)[:, 0]
+
+
+def score_row(
+    method: str, num_samples: int, by_seed: Sequence[MethodScores], patients: Sequence[str], *, random: bool = False
+) -> ScoreRow:
+    """Mean and spread over seeds, and intervals over the patients that the slices are of.
+
+    Args:
+        method: whose samples.
+        num_samples: how many a slice.
+        by_seed: their scores.
+        patients: whose slices they are.
+        random: whether the samples are equally probable random ones, of which an unbiased distance exists.
+    """
+
+    def mean(name: str) -> Spread:
+        return _spread([mean_score([getattr(score, name) for score in scores.slices]) for scores in by_seed])
+
     all_slices = [score for scores in by_seed for score in scores.slices]
     whose = list(patients) * len(by_seed)
     return ScoreRow(
         method=method,
         num_samples=num_samples,
-        ged=_spread([mean_score([score.ged for score in scores.slices]) for scores in by_seed]),
-        matched_iou=_spread([mean_score([score.matched_iou for score in scores.slices]) for scores in by_seed]),
+        ged=mean("ged"),
+        matched_iou=mean("matched_iou"),
         ece_percent=_spread([scores.calibration.compute() for scores in by_seed]),
-        diversity=_spread([mean_score([score.diversity for score in scores.slices]) for scores in by_seed]),
+        diversity=mean("diversity"),
         ged_interval=patient_bootstrap([score.ged for score in all_slices], whose),
         matched_iou_interval=patient_bootstrap([score.matched_iou for score in all_slices], whose),
+        unbiased_ged=mean("unbiased_ged") if random else None,
+        consensus_dice=mean("consensus_dice"),
+        entropy=mean("entropy"),
     )
 
 

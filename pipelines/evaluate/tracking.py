@@ -15,7 +15,7 @@ from pipelines.evaluate.files import Evaluation
 __all__ = ["record_evaluation"]
 
 _logger = logging.getLogger(__name__)
-_SCORES = ("ged", "matched_iou", "ece_percent", "diversity")
+_SCORES = ("ged", "matched_iou", "ece_percent", "diversity", "consensus_dice", "entropy")
 
 
 def record_evaluation(checkpoint: Path, datalist: Path, scores: Evaluation, files: Sequence[Path]) -> None:

@@ -13,7 +13,7 @@ import torch
 from mose_med.checkpoint import Checkpoint, ModelConfig, build_network, read_checkpoint, write_checkpoint
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.errors import ConfigError, DataError
-from mose_med.metrics import generalized_energy_distance, matched_iou
+from mose_med.metrics import generalized_energy_distance, matched_iou, predictive_entropy, sample_diversity
 from mose_med.networks.registry import network_class
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.prediction import BatchPrediction
@@ -63,6 +63,31 @@ def test_rows_are_means_of_the_slices(options: EvaluateOptions, evaluation: Eval
     for name in ("ged", "matched_iou", "diversity"):
         mean = sum(float(line[name]) for line in lines) / 6
         assert getattr(evaluation.row(COMPACT, 8), name).mean == pytest.approx(mean, abs=1e-5)
+
+
+def test_scores_of_random_samples_are_those_of_the_metrics(options: EvaluateOptions, evaluation: Evaluation):
+    checkpoint = read_checkpoint(options.checkpoint)
+    slices = MultiRaterDataset(load_datalist(options.datalist).part("test"), checkpoint.config.preprocessing)
+    network, scores = build_network(checkpoint), []
+    for index, item in enumerate(slices):
+        with torch.inference_mode():
+            drawn = BatchPrediction(network, item["image"][None], index).standard(8, options.seed)
+        raters, shares = item["label"][None], item["rater_weights"][None]
+        consensus = ((raters * shares[..., None, None]).sum(dim=1) > 0.5).flatten()
+        likely = (drawn.probs[:, 1] > 0.5).flatten()
+        total = int(likely.sum() + consensus.sum())
+        scores.append(
+            (
+                generalized_energy_distance(drawn.masks, raters, None, shares, include_self_pairs=False).item(),
+                2.0 * int((likely & consensus).sum()) / total if total else 1.0,
+                predictive_entropy(drawn.probs).mean().item(),
+                sample_diversity(drawn.masks).item(),
+            )
+        )
+    row = evaluation.row(STANDARD, 8)
+    found = [row.unbiased_ged.mean, row.consensus_dice.mean, row.entropy.mean, row.diversity.mean]
+    assert found == pytest.approx(torch.tensor(scores, dtype=torch.float64).mean(dim=0).tolist(), abs=1e-5)
+    assert evaluation.row(COMPACT, 8).unbiased_ged is None
 
 
 def test_cases_are_means_of_their_slices(options: EvaluateOptions, evaluation: Evaluation):
