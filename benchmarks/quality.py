@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from benchmarks.machine import machine
-from benchmarks.quality_data import prepare_nodules
+from benchmarks.quality_data import prepare_nodules, training_variant
 from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
 from mose_med.checkpoint import build_network, read_checkpoint
 from pipelines.evaluate.files import Evaluation
@@ -61,10 +61,15 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
     chosen = yaml.safe_dump({**PROTOCOL_S, **recipe.settings})
     model = [recipe.model] if recipe.model else []
     of_model = [yaml.safe_dump(dict(recipe.of_model))] if recipe.of_model else []
-    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model, *of_model)}_seed-{seed}"
+    of_data = [] if (recipe.share, recipe.labels) == (1.0, "all") else [f"{recipe.share} {recipe.labels}"]
+    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model, *of_model, *of_data)}_seed-{seed}"
     settings = _written(folder / "settings.yaml", chosen)
     model += [_written(folder / "of_model.yaml", text) for text in of_model]
-    told = {"datalist": datalist, "bundle": "lidc_small", "configs": (*recipe.overlays, settings, *model)}
+    told = {
+        "datalist": training_variant(datalist, recipe.share, recipe.labels),
+        "bundle": "lidc_small",
+        "configs": (*recipe.overlays, settings, *model),
+    }
     trained = train(TrainOptions(output_dir=folder / "training", seed=seed, threads=threads, **told))
     evaluation = evaluate(
         EvaluateOptions(

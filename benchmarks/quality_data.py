@@ -7,6 +7,9 @@ BY 3.0): ``image_hu`` (n, rows, columns), ``mask`` (n, 4, rows, columns), and a 
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.datalist import DATALIST_NAME, write_datalist, write_run
+from data_prep.rater_weights import Labels, rater_weights
 
-__all__ = ["PARTS", "prepare_nodules"]
+__all__ = ["PARTS", "prepare_nodules", "training_variant"]
 
 #: Parts of the datalist by their names in the archive.
 PARTS = {"train": "training", "val": "validation"}
@@ -54,6 +58,33 @@ def prepare_nodules(archive: Path, folder: Path, size: int = 64) -> Path:
         nodules=None,
         window_hu=(-1000.0, 400.0),
     )
+
+
+def training_variant(datalist: Path, share: float = 1.0, labels: Labels = "all") -> Path:
+    """A datalist beside another one, whose training part has fewer patients or one rater a slice.
+
+    Args:
+        datalist: the whole one; it is returned if nothing is left out.
+        share: of the training patients that stay, in (0, 1]; smaller shares are parts of larger ones.
+        labels: all raters, or one drawn for every training slice.
+    """
+    if share == 1.0 and labels == "all":
+        return datalist
+    content = json.loads(datalist.read_text(encoding="utf-8"))
+    training = content["training"]
+    patients = sorted(
+        {entry["patient_id"] for entry in training}, key=lambda name: hashlib.sha256(name.encode()).digest()
+    )
+    kept = set(patients[: math.ceil(share * len(patients))])
+    content["training"] = [_weighted(entry, labels) for entry in training if entry["patient_id"] in kept]
+    target = datalist.with_name(f"dataset_{share:g}_{labels}.json")
+    target.write_text(json.dumps(content), encoding="utf-8")
+    return target
+
+
+def _weighted(entry: dict[str, Any], labels: Labels) -> dict[str, Any]:
+    weights = rater_weights(_RATERS, _RATERS, labels=labels, key=entry["nodule_id"])
+    return entry | {"rater_weights": weights}
 
 
 def _written(nodules: dict[str, NDArray[Any]], row: int, folder: Path, size: int) -> dict[str, Any]:

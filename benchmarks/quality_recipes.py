@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 __all__ = ["PROTOCOL_S", "TABLES", "Recipe"]
 
@@ -54,6 +54,8 @@ class Recipe:
         settings: over them.
         model: overlay of another model, over the settings; None for MoSE.
         of_model: settings over that overlay.
+        share: of the patients to train on.
+        labels: all raters of a training slice, or one drawn for each.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
     of_model: Mapping[str, Any] = field(default_factory=dict)
+    share: float = 1.0
+    labels: Literal["all", "one"] = "all"
 
 
 def _experts(number: int, each: int) -> dict[str, Any]:
@@ -72,7 +76,8 @@ _BETTER = Recipe("as published, better schedule and all symmetries", ("cosine",)
 #: The other methods learn from one rater a step, and have more steps for it.
 _OF_MODELS = {"max_epochs": 20, "val_interval": 5, "gamma_epochs": 10}
 
-#: Rows by table; each is trained under protocol S unless its settings say otherwise.
+#: Rows by table; each is trained under protocol S unless its settings say otherwise. In the paper, ``labels`` is table
+#: 1 (and 4), ``ablations`` table 2 (and 5), ``sizes`` table 6, ``experts`` figure 5 and ``levels`` table 7.
 TABLES: Mapping[str, tuple[Recipe, ...]] = {
     "levers": (
         Recipe("as published"),
@@ -90,6 +95,12 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe("IoU loss on all pairs", ("linear", "ablation_pairwise")),
         Recipe("uniform expert weights", ("linear", "ablation_uniform")),
         Recipe("deterministic experts", ("linear", "ablation_deterministic")),
+    ),
+    "labels": (Recipe("all raters"), Recipe("one rater", ("linear", "one_label"), labels="one")),
+    "sizes": (
+        Recipe("a quarter of the patients", share=0.25),
+        Recipe("half of the patients", share=0.5),
+        Recipe("all patients"),
     ),
     "experts": tuple(
         Recipe(f"{number} experts", ("linear",), _experts(number, max(1, 16 // number)))

@@ -9,7 +9,7 @@ import yaml
 
 from benchmarks.model_card import draw_experts, expert_habits, slice_geds
 from benchmarks.quality import mean_scores, table
-from benchmarks.quality_data import prepare_nodules
+from benchmarks.quality_data import prepare_nodules, training_variant
 from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.networks import MoSE
@@ -52,6 +52,18 @@ def test_an_archive_is_prepared_once(archive: Path, tmp_path: Path):
     first = prepare_nodules(archive, tmp_path / "data")
     archive.unlink()
     assert prepare_nodules(archive, tmp_path / "data") == first
+
+
+def test_a_variant_trains_on_fewer_patients_or_one_rater_and_is_validated_as_before(archive: Path, tmp_path: Path):
+    whole = prepare_nodules(archive, tmp_path / "data")
+    assert training_variant(whole) == whole
+    small, smaller = (load_datalist(training_variant(whole, share=share)) for share in (0.5, 0.25))
+    patients = [{entry.patient_id for entry in data.part("training")} for data in (small, smaller)]
+    assert (len(patients[0]), len(patients[1]), patients[1] < patients[0]) == (2, 1, True)
+    one = load_datalist(training_variant(whole, labels="one"))
+    assert [sorted(entry.rater_weights) for entry in one.part("training")] == [[0.0, 0.0, 0.0, 1.0]] * 3
+    for data in (small, one):
+        assert data.part("validation") == load_datalist(whole).part("validation")
 
 
 @pytest.mark.parametrize("recipe", [recipe for rows in TABLES.values() for recipe in rows], ids=lambda row: row.name)
