@@ -38,6 +38,7 @@ from pipelines.evaluate.files import (
     write_evaluation,
     write_slices,
 )
+from pipelines.evaluate.modes import TRUTH, ModeScores
 from pipelines.evaluate.options import EvaluateOptions
 from pipelines.evaluate.prediction import BatchPrediction, SampleSet
 from pipelines.evaluate.scored_data import (
@@ -70,7 +71,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
     """Score a checkpoint, or return the scores that the same options gave before.
 
     Writes ``metrics.json``, ``scores.md``, ``per_slice.csv``, ``per_case.csv``, ``reliability.png`` and
-    ``samples.png``.
+    ``samples.png``; of data with known modes also ``modes.json`` and ``modes.png``.
 
     Raises:
         ConfigError: if an option is invalid, the part is empty, or datalist and checkpoint do not belong together.
@@ -142,6 +143,7 @@ class _Run:
         warn_of_training_data(checkpoint, self.slices.data, f"checkpoint {self.weights}")
         self.num_classes = len(self.datalist.classes)
         self.counted = CountedClasses.of(self.datalist)
+        self.modes = ModeScores(self.datalist.flips, self.datalist.classes) if self.datalist.flips else None
         self.scores: dict[tuple[str, int], list[MethodScores]] = {}
         self.views: list[RaterView] = []
         self.expert_probs: list[Tensor] = []
@@ -203,6 +205,8 @@ class _Run:
             for position in range(len(self.options.seeds)):
                 for number in self.options.num_samples:
                     self._score_forms(prediction, raters, number, position)
+            if self.modes is not None:
+                self.modes.add(TRUTH, *raters, raters)
             if constant is not None:
                 self._add(CONSTANT, 1, 0, _constant_set(constant, len(raters.masks), self.device), raters)
             entries = self.slices.data[first : first + len(raters.masks)]
@@ -231,6 +235,8 @@ class _Run:
         if len(by_seed) <= position:
             by_seed.append(MethodScores(self.counted))
         by_seed[position].add(samples, raters, rater_probs(raters, self.num_classes))
+        if self.modes is not None and method in (STANDARD, COMPACT) and not position:
+            self.modes.add(f"{method} {number}", samples.masks, samples.weights, raters)
 
     def _rows(self) -> tuple[ScoreRow, ...]:
         order = (STANDARD, COMPACT, COMPACT_RANDOM, MARGINAL, CONSTANT)
@@ -254,6 +260,8 @@ class _Run:
         }
         title = f"{evaluation.datalist}, {evaluation.part}"
         write_reliability(folder / RELIABILITY_NAME, curves, title=title)
+        if self.modes is not None:
+            self.modes.write(folder, title)
         outlined = "Flipped areas are outlined. " if self.datalist.flips else ""
         self._write_examples(folder / SAMPLES_NAME, f"{title}. {outlined}{self.datalist.source}")
         write_evaluation(folder, evaluation)

@@ -70,7 +70,9 @@ def test_a_training_ends_with_its_scores_and_figures(trained_pictures: TrainedPi
     folder = trained_pictures.training / "evaluation"
     scores = read_evaluation(folder)
     assert (scores.images, scores.patients, scores.part) == (1, 1, "test")
-    assert {"samples.png", "reliability.png", "per_case.csv"} <= {path.name for path in folder.iterdir()}
+    assert {"samples.png", "reliability.png", "per_case.csv", "modes.json", "modes.png"} <= {
+        path.name for path in folder.iterdir()
+    }
     assert named_bundle(trained_pictures.training / "bundle.zip") == "cityscapes"
     table = (folder / "scores.md").read_text()
     assert "| MoSE compact | 35 | 0.142 | 0.761 | 0.352 |" in table
