@@ -74,12 +74,12 @@ def main() -> None:
     overlays = ("without_prediction", "cosine", str(settings))
     trained = train(
         TrainOptions(
-            prepared.path, options.work / "training", bundle="cityscapes", configs=overlays, threads=options.threads
+            prepared.datalist, options.work / "training", bundle="cityscapes", configs=overlays, threads=options.threads
         )
     )
     found = evaluate(
         EvaluateOptions(
-            prepared.path,
+            prepared.datalist,
             trained.best_checkpoint,
             options.work / "scores",
             num_samples=SAMPLES,
