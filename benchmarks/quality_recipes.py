@@ -137,5 +137,11 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
             model="stochastic_segmentation_network",
             of_model={"loss::mean_share": 0.02},
         ),
+        Recipe(
+            "Adversarial refinement, five times the learning rate",
+            settings=_OF_MODELS,
+            model="calibrated_adversarial_refinement",
+            of_model={"learning_rate": 0.001},
+        ),
     ),
 }
