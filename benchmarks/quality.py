@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder of data, trainings and evaluations")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the trainings")
     parser.add_argument("--rows", nargs="+", type=int, help="which rows, counted from 1; all if left out")
+    parser.add_argument("--num-samples", type=int, nargs="+", default=SAMPLES, help="of an image, in the evaluations")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     options = parser.parse_args()
@@ -48,7 +49,8 @@ def main() -> None:
     chosen = [recipes[row - 1] for row in options.rows] if options.rows else recipes
     rows = []
     for recipe in chosen:
-        scored = [scores(recipe, datalist, options.work, seed, options.threads) for seed in options.seeds]
+        samples, threads = tuple(options.num_samples), options.threads
+        scored = [scores(recipe, datalist, options.work, seed, threads, samples) for seed in options.seeds]
         rows.append({"row": recipe.name, "seeds": options.seeds, **mean_scores(scored)})
         print(table(rows), flush=True)
         if options.output:
@@ -56,7 +58,9 @@ def main() -> None:
             options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) -> dict[str, Any]:
+def scores(
+    recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int, num_samples: tuple[int, ...] = SAMPLES
+) -> dict[str, Any]:
     """Train a row with a seed, unless it is done, and score its best epoch on validation."""
     chosen = yaml.safe_dump({**PROTOCOL_S, **recipe.settings})
     model = [recipe.model] if recipe.model else []
@@ -75,9 +79,10 @@ def scores(recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int) 
         EvaluateOptions(
             datalist=datalist,
             checkpoint=trained.best_checkpoint,
-            output_dir=folder / "evaluation",
+            output_dir=folder
+            / ("evaluation" if num_samples == SAMPLES else "_".join(map(str, ("evaluation", *num_samples)))),
             part="validation",
-            num_samples=SAMPLES,
+            num_samples=num_samples,
             threads=threads,
         )
     )
