@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from mose_med.losses import ExpertSamples, OptimalTransportLoss, RaterMasks, transport_plan
-from mose_med.networks.unet import UNet
+from mose_med.networks.backbones.unet import UNet
 
 SIZE = 128
 CHANNELS = (32, 64, 128, 192, 192, 192, 192)

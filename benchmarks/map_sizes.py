@@ -20,7 +20,7 @@ import torch
 from benchmarks.chest_stages import StandIn
 from benchmarks.infer import PREPROCESSING
 from benchmarks.machine import machine
-from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS
+from mose_med.case_contents.maps import DEFAULT_OUTPUTS, OUTPUTS
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io import read_study
 from mose_med.io.case.writing import write_case

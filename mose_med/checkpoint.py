@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.files.whole_files import keep_as, remove_left_over, written_whole
-from mose_med.memory_errors import ran_out_of_memory
 from mose_med.model_config import ModelConfig
-from mose_med.model_files import MODEL_CONFIG_NAME
 from mose_med.networks.protocol import StochasticNetwork
 from mose_med.networks.registry import network_class
+from mose_med.runtime.memory_errors import ran_out_of_memory
+from mose_med.weights.model_files import MODEL_CONFIG_NAME
 
 __all__ = [
     "FORMAT",

@@ -1,8 +1,8 @@
 """How an option is declared: once, as a field of a dataclass, for the command line, Python and recorded files alike.
 
 A field is ``name: Annotated[type, Option(help, limits)] = default``. :func:`check_options`, called by the dataclass
-when it is built, keeps the limits and the choices of a ``Literal``; ``pipelines.common.command`` makes a command of the
-same fields. This module is light to import.
+when it is built, keeps the limits and the choices of a ``Literal``; the command line makes a command of
+the same fields (``pipelines.common.command_line.command``). This module is light to import.
 """
 
 from __future__ import annotations

@@ -14,46 +14,40 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-BOTTOM = {"errors", "geometry", "lesion_rules", "options", "samples", "overlap"}
-BOTTOM |= {
-    "ahead",
-    "case_maps",
-    "ct_image",
-    "dicom_kinds",
-    "files",
-    "lazy_names",
-    "memory_errors",
-    "preprocessing",
-    "resampling",
-    "seeds",
-}
-MODEL = {"model_config", "model_files"}
+BOTTOM = {"errors", "files", "geometry", "options", "samples", "overlap", "preprocessing", "resampling", "ct_image"}
+BOTTOM |= {f"case_contents.{name}" for name in ("dicom_kinds", "lesion_rules", "maps")}
+BOTTOM |= {f"runtime.{name}" for name in ("ahead", "lazy_names", "memory_errors", "seeds")}
+MODEL = {"model_config", "weights.model_files"}
 #: The face of the library: it may import every room, and no room imports it.
 FACE = "api"
-#: What each part of mose_med may import from mose_med, itself aside.
+#: What each part of mose_med may import from mose_med, itself aside. A part is a folder or a module; in some folders
+#: every module is a part of its own.
 ALLOWED = {
     "__init__": {FACE},
-    "ahead": set(),
-    "case_maps": {"errors"},
+    "case_contents": set(),
+    "case_contents.dicom_kinds": {"errors"},
+    "case_contents.lesion_rules": {"errors"},
+    "case_contents.maps": {"errors"},
+    "case_contents.provenance": {"ct_image", "files"},
     "ct_image": set(),
-    "dicom_kinds": {"errors"},
     "errors": set(),
     "files": {"errors"},
     "geometry": {"errors"},
     "options": {"errors"},
-    "lazy_names": set(),
-    "lesion_rules": {"errors"},
-    "memory_errors": set(),
+    "runtime": set(),
+    "runtime.ahead": set(),
+    "runtime.device": {"errors"},
+    "runtime.lazy_names": set(),
+    "runtime.memory_errors": set(),
+    "runtime.seeds": set(),
     "samples": {"errors", "geometry"},
     "overlap": {"errors", "geometry"},
     "preprocessing": {"errors", "geometry"},
     "resampling": {"errors", "geometry"},
-    "seeds": set(),
     "networks": BOTTOM,
     "losses": BOTTOM,
     "metrics": BOTTOM,
     "baselines": BOTTOM | {"networks", "losses", "metrics"},
-    "model_files": set(),
     "model_config": BOTTOM | {"networks"},
     "checkpoint": BOTTOM | MODEL | {"networks"},
     "combined_models": BOTTOM | MODEL | {"checkpoint"},
@@ -62,9 +56,8 @@ ALLOWED = {
     "data": BOTTOM | {"io"},
     "report": BOTTOM | {"inferers", "metrics", "io"},
     "handlers": BOTTOM | {"losses", "metrics", "report", "data", "checkpoint"},
-    "device": {"errors"},
-    "provenance": {"ct_image", "files"},
-    "weights": BOTTOM | {"model_files"},
+    "weights": BOTTOM | {"weights.model_files"},
+    "weights.model_files": set(),
 }
 ALLOWED[FACE] = set(ALLOWED) - {"__init__"}
 MODULES = sorted((ROOT / "mose_med").rglob("*.py"))
@@ -78,8 +71,8 @@ OF_EXTRAS = {
         "objects.parametric_map",
         "objects.pictures",
         "objects.rehearsal",
-        "objects.rtstruct_writer",
-        "objects.seg_writer",
+        "objects.rtstruct.writing",
+        "objects.seg.writing",
         "objects.sr",
         "web",
     )
@@ -92,9 +85,16 @@ OF_EXTRAS |= {
 }
 
 
-def part_of(path: Path) -> str:
-    """``networks`` for ``mose_med/networks/unet.py``, ``errors`` for ``mose_med/errors.py``."""
-    return path.relative_to(ROOT / "mose_med").parts[0].removesuffix(".py")
+def module_of(path: Path) -> str:
+    """``mose_med.networks.backbones.unet`` for its file."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def part_of(module: str) -> str:
+    """``networks`` for ``mose_med.networks.backbones.unet``, ``runtime.seeds`` for ``mose_med.runtime.seeds``."""
+    names = module.split(".")[1:] or ["__init__"]
+    pair = ".".join(names[:2])
+    return pair if pair in ALLOWED else names[0]
 
 
 def imported(path: Path) -> set[str]:
@@ -109,14 +109,17 @@ def imported(path: Path) -> set[str]:
     return names
 
 
+def in_the_library(part: str) -> bool:
+    """Whether a part of mose_med is a folder or a module, and not a name that it exports."""
+    return (ROOT / "mose_med" / part).exists() or (ROOT / f"mose_med/{part}.py").exists()
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path: Path):
-    own = part_of(path)
-    parts = {name.split(".")[1] for name in imported(path) if name.startswith("mose_med.")}
-    packages = {
-        part for part in parts if (ROOT / "mose_med" / part).exists() or (ROOT / f"mose_med/{part}.py").exists()
-    }
-    assert packages - {own} <= ALLOWED[own]
+    own = part_of(module_of(path).removesuffix(".__init__"))
+    parts = {part_of(name) for name in imported(path) if name.startswith("mose_med.")}
+    rooms = {part for part in parts if part in ALLOWED or in_the_library(part)}
+    assert rooms - {own} <= ALLOWED[own]
 
 
 def test_the_package_itself_imports_the_face_when_it_is_asked_for():
@@ -186,11 +189,6 @@ def test_exported_names_exist_and_are_sorted(path: Path):
         assert set(names) <= defined
 
 
-def module_of(path: Path) -> str:
-    """``mose_med.networks.unet`` for its file."""
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
-
-
 def imported_at_the_top(body: list[ast.stmt]) -> Iterator[str]:
     """Dotted names that importing a module imports; what only a type checker sees is none of them."""
     for node in body:
@@ -236,3 +234,12 @@ def test_every_package_is_typed_and_ci_checks_tests_and_installs():
     assert (settings["strict"], sorted(settings["packages"])) == (True, sorted(PACKAGES))
     commands = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert commands[-3:] == ["make check", "make test", ".venv/bin/python -m pytest tests/test_packaging.py"]
+
+
+FOLDERS = sorted({path.parent for path in INSTALLED})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_a_folder_holds_a_dozen_modules_at_most(folder: Path):
+    modules = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= 12, f"{len(modules)} modules in {folder.relative_to(ROOT)}: give some a folder of their own"

@@ -18,7 +18,7 @@ from data_prep.lidc.clustering import MAX_RATERS
 from data_prep.lidc.nodules import Nodule, NoduleRun
 from data_prep.lidc.series import Series, SliceFile
 from data_prep.lidc.series_window import SeriesWindow
-from mose_med.seeds import numpy_stream
+from mose_med.runtime.seeds import numpy_stream
 
 __all__ = ["crop_negatives"]
 

@@ -20,7 +20,7 @@ from data_prep.lidc.masks import slice_mask
 from data_prep.lidc.nodules import Nodule, find_nodules
 from data_prep.phantom.anatomy import AIR_HU, LUNG_HU, SOFT_TISSUE_HU, Chest, Pocket, vessel_share
 from data_prep.phantom.appearance import CONTRAST_HU, NOISE_HU
-from mose_med.seeds import numpy_stream
+from mose_med.runtime.seeds import numpy_stream
 
 __all__ = ["RenderedSlice", "render_scan"]
 

@@ -16,8 +16,8 @@ from mose_med.errors import DataError
 from mose_med.geometry import Affine, reorientation
 from mose_med.io import read_study
 from mose_med.io.dicom.objects.object_files import read_object, require_drawn_on
-from mose_med.io.dicom.objects.seg import read_segmentation
-from mose_med.io.dicom.objects.structure_masks import read_structures
+from mose_med.io.dicom.objects.rtstruct.masks import read_structures
+from mose_med.io.dicom.objects.seg.reading import read_segmentation
 from mose_med.io.mask_values import is_foreground_255, whole_values
 from mose_med.io.masks import mask_on_grid
 from mose_med.io.padding import without_padding

@@ -20,7 +20,8 @@ from mose_med.api.crops import PlacedArray
 from mose_med.api.options import ResultOptions
 from mose_med.api.reading import with_objects_source
 from mose_med.api.writers import InferredCase, record_of, write_folder
-from mose_med.case_maps import PROVENANCE_NAME, maps_of_kind
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
+from mose_med.case_contents.maps import PROVENANCE_NAME, maps_of_kind
 from mose_med.ct_image import PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.files.whole_files import folder_written_whole
@@ -30,7 +31,6 @@ from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.io.case.maps import CaseMaps, told_class
 from mose_med.io.channels import read_channels
 from mose_med.io.memory import study_in_memory
-from mose_med.lesion_rules import LESIONS_NAME
 
 if TYPE_CHECKING:
     from mose_med.report import LesionFigure

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from mose_med import __version__
 from mose_med.api.case import Case
 from mose_med.api.model import Model, load_model
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.errors import ConfigError, DataError
-from mose_med.lesion_rules import LESIONS_NAME
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature

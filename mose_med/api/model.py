@@ -17,18 +17,18 @@ from mose_med.api.reading import CaseInput, CaseRequest, read_case
 from mose_med.api.stages import Stages
 from mose_med.api.writers import InferredCase
 from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
-from mose_med.device import choose_device
 from mose_med.errors import ConfigError
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.inferers.precision import AskedPrecision, Precision, chosen_precision
 from mose_med.io import Nodule, Study
 from mose_med.io.channels import joined_channels
 from mose_med.io.memory import study_in_memory
-from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
 from mose_med.networks.protocol import device_of
 from mose_med.preprocessing import Preprocessing
+from mose_med.runtime.device import choose_device
 from mose_med.weights.files import weights_file
+from mose_med.weights.model_files import model_sha256
 from mose_med.weights.shipped import chosen_checkpoint
 
 __all__ = ["Model", "load_model"]

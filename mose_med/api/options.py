@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from mose_med.case_maps import DEFAULT_OUTPUTS, OUTPUTS, MapStorage, outputs_in_order
-from mose_med.dicom_kinds import DICOM_KINDS, SEG_KINDS, dicom_kinds_in_order
+from mose_med.case_contents.dicom_kinds import DICOM_KINDS, SEG_KINDS, dicom_kinds_in_order
+from mose_med.case_contents.lesion_rules import DEPTH_MM, LESION_THRESHOLD, MIN_LESION_ML, MIN_SCORE, OVERLAP, REACH_MM
+from mose_med.case_contents.maps import DEFAULT_OUTPUTS, OUTPUTS, MapStorage, outputs_in_order
 from mose_med.errors import ConfigError
-from mose_med.lesion_rules import DEPTH_MM, LESION_THRESHOLD, MIN_LESION_ML, MIN_SCORE, OVERLAP, REACH_MM
 from mose_med.options import Limits, Option, check_options
 
 __all__ = [

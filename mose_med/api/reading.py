@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.api.options import ResultOptions
+from mose_med.case_contents.provenance import image_sha256
 from mose_med.errors import DataError, GeometryError
 from mose_med.files.hashes import file_sha256
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study, require_own_series
 from mose_med.io.channels import read_channels
 from mose_med.io.nodules.boxes import image_name
-from mose_med.provenance import image_sha256
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.source import SourceSeries

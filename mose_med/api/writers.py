@@ -24,15 +24,15 @@ from numpy.typing import NDArray
 from mose_med import __version__
 from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
-from mose_med.case_maps import PROVENANCE_NAME, outputs_in_order
-from mose_med.dicom_kinds import DICOM_NAME
+from mose_med.case_contents.dicom_kinds import DICOM_NAME
+from mose_med.case_contents.maps import PROVENANCE_NAME, outputs_in_order
+from mose_med.case_contents.provenance import tool_versions
 from mose_med.files.whole_files import write_json
 from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io import Study
 from mose_med.io.case.writing import write_case
 from mose_med.model_config import ModelConfig
-from mose_med.provenance import tool_versions
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.source import SourceSeries

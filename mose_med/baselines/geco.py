@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from mose_med.baselines.parts.evidence import VariationalOutput, cross_entropies, mean_divergence, target_masks
 from mose_med.errors import require
+from mose_med.runtime.seeds import stream_seed
 from mose_med.samples import RaterMasks
-from mose_med.seeds import stream_seed
 
 __all__ = ["GecoLoss"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mose_med.lazy_names import names_from
+from mose_med.runtime.lazy_names import names_from
 
 if TYPE_CHECKING:
     from mose_med.data.augmentation import RandFlipRotateBatchd, RandIntensityBatchd

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mose_med.errors import ConfigError
-from mose_med.seeds import numpy_stream
+from mose_med.runtime.seeds import numpy_stream
 
 __all__ = ["Move", "RandFlipRotateBatchd", "RandIntensityBatchd", "flipped_and_rotated"]
 

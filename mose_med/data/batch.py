@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mose_med.runtime.seeds import stream_seed
 from mose_med.samples import RaterMasks
-from mose_med.seeds import stream_seed
 
 __all__ = ["MultiRaterBatch"]
 

@@ -16,7 +16,7 @@ from mose_med.data.datalist import DatalistEntry
 from mose_med.errors import ConfigError, DataError
 from mose_med.io.nifti.slices import OpenVolumes, read_slice, slice_spacing_mm
 from mose_med.preprocessing import Preprocessing
-from mose_med.seeds import numpy_stream, stream_seed
+from mose_med.runtime.seeds import numpy_stream, stream_seed
 
 __all__ = ["EpochIndex", "EpochSampler", "MultiRaterDataset"]
 

@@ -15,7 +15,7 @@ from mose_med.inferers.lungs import lung_mask
 from mose_med.inferers.regions import Region
 from mose_med.inferers.windows.asked_regions import RegionName
 from mose_med.inferers.windows.cutting import NoduleWindows, Window, nodule_windows, require_inside
-from mose_med.lazy_names import names_from
+from mose_med.runtime.lazy_names import names_from
 
 if TYPE_CHECKING:
     from mose_med.inferers.bundles.preprocessed_windows import PreprocessedWindows

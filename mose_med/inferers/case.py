@@ -12,6 +12,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mose_med.case_contents.lesion_rules import (
+    DEPTH_MM,
+    LESION_THRESHOLD,
+    MIN_LESION_ML,
+    OVERLAP,
+    REACH_MM,
+    LesionRules,
+    require_overlap,
+)
 from mose_med.ct_image import PlacedImage
 from mose_med.errors import ConfigError
 from mose_med.inferers.distribution import CaseDistribution
@@ -33,15 +42,6 @@ from mose_med.inferers.windows.asked_regions import (
     searched_region,
 )
 from mose_med.inferers.windows.cutting import OrientedVolume, oriented_volume, require_inside
-from mose_med.lesion_rules import (
-    DEPTH_MM,
-    LESION_THRESHOLD,
-    MIN_LESION_ML,
-    OVERLAP,
-    REACH_MM,
-    LesionRules,
-    require_overlap,
-)
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, device_of, require_stochastic
 from mose_med.preprocessing import Preprocessing

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.case_maps import class_marks, maps_of_kind, of_class
+from mose_med.case_contents.maps import class_marks, maps_of_kind, of_class
 from mose_med.errors import ConfigError
 from mose_med.geometry import translated
 from mose_med.inferers.boxes import Box
@@ -92,7 +92,7 @@ class CaseDistribution:
         return replace(self, lesions=tuple(named))
 
     def maps(self, kind: str) -> list[str]:
-        """Names of the maps of a kind (:mod:`mose_med.case_maps`), without the class: there are all."""
+        """Names of the maps of a kind (:mod:`mose_med.case_contents.maps`), without the class: there are all."""
         return list(maps_of_kind(kind, self.num_experts))
 
     def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:

@@ -30,7 +30,7 @@ from mose_med.networks.protocol import (
     noise_fields,
     standard_deviates,
 )
-from mose_med.seeds import numpy_stream
+from mose_med.runtime.seeds import numpy_stream
 
 __all__ = ["SAMPLES_FOR_QUANTILES", "CaseFields", "CaseNoise", "case_seed", "draw_case_noise"]
 

@@ -15,7 +15,7 @@ from mose_med.ct_image import CtImage
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import grid_difference
 from mose_med.io.ct import of_one_volume, read_study
-from mose_med.io.dicom.stack import GantryTilt, SliceSpacing
+from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing
 from mose_med.io.nifti.file import NiftiVolume, read_nifti_volume
 from mose_med.io.nifti.images import is_nifti, nifti_study
 from mose_med.io.nifti.transforms import NiftiTransform

@@ -10,7 +10,7 @@ import torch
 
 from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.dicom.stack import GantryTilt, SliceSpacing, check_gantry_tilt
+from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing, check_gantry_tilt
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti.images import ct_study, is_nifti, read_nifti
 from mose_med.io.nifti.shear import upright

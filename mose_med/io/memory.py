@@ -12,7 +12,7 @@ from mose_med.ct_image import CtImage, PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError
 from mose_med.io.channels import joined_channels, nifti_channels
 from mose_med.io.ct import of_one_volume
-from mose_med.io.dicom.stack import GantryTilt
+from mose_med.io.dicom.stacking.stack import GantryTilt
 from mose_med.io.nifti.file import NiftiVolume
 from mose_med.io.nifti.images import ct_study
 from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms

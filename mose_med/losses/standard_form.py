@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from mose_med.errors import ConfigError
 from mose_med.losses.optimal_transport import OptimalTransportLoss
+from mose_med.runtime.seeds import stream_seed
 from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
-from mose_med.seeds import stream_seed
 
 __all__ = ["StandardFormLoss", "gumbel_standard_form"]
 

@@ -1,11 +1,11 @@
 """Networks: tensors in, tensors out."""
 
-from mose_med.networks.experts import expert_agreement, expert_usage, merge_experts, merged_settings
 from mose_med.networks.marginal import MarginalMoSE
-from mose_med.networks.mose import Backbone, MoSE
+from mose_med.networks.mose.experts import expert_agreement, expert_usage, merge_experts, merged_settings
+from mose_med.networks.mose.network import Backbone, MoSE
+from mose_med.networks.mose.release import load_release_checkpoint
 from mose_med.networks.protocol import NoiseField, StochasticNetwork
 from mose_med.networks.registry import network_class, register, registered_name, registered_networks
-from mose_med.networks.release import load_release_checkpoint
 from mose_med.samples import ExpertSamples, ExpertUsage, RaterMasks, WeightedSamples
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mose_med.networks.mose import MoSE
+from mose_med.networks.mose.network import MoSE
 from mose_med.networks.protocol import StochasticNetwork, default_samples, draw_fields, samples_of, standard_deviates
 from mose_med.networks.registry import DEFAULT_NETWORK, build
 from mose_med.samples import ExpertSamples

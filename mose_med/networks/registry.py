@@ -40,7 +40,7 @@ _OWN = {
     ),
     "hu_variability": "mose_med.baselines.hu_variability:HuVariability",
     "mc_dropout": "mose_med.baselines.mc_dropout:MonteCarloDropout",
-    "mose": "mose_med.networks.mose:MoSE",
+    "mose": "mose_med.networks.mose.network:MoSE",
     "phiseg": "mose_med.baselines.phiseg:PHiSeg",
     "probabilistic_unet": "mose_med.baselines.probabilistic_unet:ProbabilisticUNet",
     "stochastic_segmentation_network": (

@@ -16,7 +16,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.case_maps import maps_of_kind
+from mose_med.case_contents.maps import maps_of_kind
 from mose_med.geometry import Affine
 from mose_med.report.lesion_volumes import LesionVolumes
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.case_maps import maps_of_kind
+from mose_med.case_contents.maps import maps_of_kind
 from mose_med.geometry import Affine, Reorientation, mm_to_index, reorientation, spacing_mm, translated
 from mose_med.inferers import Box, Lesion
 from mose_med.io.case.maps import CaseMaps

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from mose_med.case_maps import kind_of_map
+from mose_med.case_contents.maps import kind_of_map
 from mose_med.geometry import mm_to_index, spacing_mm
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import CaseFolder

@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from mose_med.errors import ConfigError
 from mose_med.files.zip_files import named_zip_errors
-from mose_med.model_files import MODEL_CONFIG_NAME, model_sha256
 from mose_med.weights.bundles import verify_folder, verify_zip
+from mose_med.weights.model_files import MODEL_CONFIG_NAME, model_sha256
 
 __all__ = ["BUNDLE_WEIGHTS", "weights_file", "weights_sha256"]
 

@@ -8,7 +8,7 @@ import typer
 
 from mose_med.errors import ConfigError
 from pipelines.calibrate.options import CalibrateOptions, UndoCalibrationOptions
-from pipelines.common.command import command
+from pipelines.common.command_line.command import command
 
 __all__ = ["register"]
 

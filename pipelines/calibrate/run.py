@@ -13,24 +13,24 @@ from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mose_med.case_contents.provenance import tool_versions
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_checkpoint
 from mose_med.data import load_datalist
-from mose_med.device import choose_device
 from mose_med.errors import ConfigError
 from mose_med.files.run_lock import alone_in
 from mose_med.files.whole_files import write_json
-from mose_med.model_files import model_sha256
 from mose_med.networks.protocol import tempered_modules
 from mose_med.networks.temperature import temper
-from mose_med.provenance import tool_versions
 from mose_med.report.reliability import write_reliability
+from mose_med.runtime.device import choose_device
 from mose_med.weights.files import weights_file
+from mose_med.weights.model_files import model_sha256
 from pipelines.calibrate.fit import CalibrationFit, Draw
 from pipelines.calibrate.folds import patient_folds
 from pipelines.calibrate.grid import TEMPERATURES
 from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
 

@@ -11,7 +11,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 
 from mose_med.errors import MoseError
-from mose_med.memory_errors import causes_of, ran_out_of_memory
+from mose_med.runtime.memory_errors import causes_of, ran_out_of_memory
 
 __all__ = ["causes_of", "lost_process", "named_memory_errors", "ran_out_of_memory"]
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from pipelines.common.console import ExitCode, configure_logging
+from pipelines.common.command_line.console import ExitCode, configure_logging
 
 __all__ = ["begin_process", "keep_current_folder_out", "rank_and_count", "spawn_context", "wait_without_spinning"]
 

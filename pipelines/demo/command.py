@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from pipelines.common.command import command
+from pipelines.common.command_line.command import command
 from pipelines.demo.options import DemoOptions
 
 __all__ = ["register"]

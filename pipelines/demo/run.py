@@ -25,7 +25,7 @@ from mose_med.files.csv_files import read_csv, write_csv
 from mose_med.files.whole_files import write_json
 from mose_med.handlers import STORE_NAME
 from mose_med.io import read_ct
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 from pipelines.demo.options import DemoOptions
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.run import RELIABILITY_NAME, SAMPLES_NAME, EvaluateOptions, evaluate

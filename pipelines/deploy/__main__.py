@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mose_med.errors import ConfigError
-from pipelines.common.console import configure_logging, run_command
+from pipelines.common.command_line.console import configure_logging, run_command
 
 __all__ = ["folders", "main"]
 

@@ -12,8 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.errors import ConfigError
-from mose_med.lesion_rules import LESIONS_NAME
 from pipelines.infer.run import InferOptions, infer
 
 __all__ = ["FolderOptions", "process_folder"]

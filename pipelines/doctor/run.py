@@ -8,8 +8,8 @@ from rich.console import Console
 
 from data_prep.verification import Finding, verify
 from mose_med.errors import ConfigError
+from pipelines.common.command_line.console import ExitCode
 from pipelines.common.command_result import Outcome
-from pipelines.common.console import ExitCode
 from pipelines.doctor.environment import checks
 
 __all__ = ["examine", "examine_environment"]

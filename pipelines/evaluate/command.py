@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from mose_med.errors import ConfigError
-from pipelines.common.command import command, refuse_others
+from pipelines.common.command_line.command import command, refuse_others
 from pipelines.evaluate.options import EvaluateMasksOptions, EvaluateOptions
 
 __all__ = ["register"]

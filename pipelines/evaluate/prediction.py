@@ -15,8 +15,8 @@ from torch import Tensor
 from mose_med.networks.encoded import encoded
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, draw_fields, standard_deviates
+from mose_med.runtime.seeds import stream_seed
 from mose_med.samples import ExpertSamples, WeightedSamples
-from mose_med.seeds import stream_seed
 
 __all__ = ["BatchPrediction", "SampleSet", "joined", "sample_set"]
 

@@ -14,17 +14,17 @@ from torch.utils.data import DataLoader
 
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.data import load_datalist
-from mose_med.device import choose_device
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import only_run
 from mose_med.inferers.precision import chosen_precision, computing_in
-from mose_med.model_files import model_sha256
 from mose_med.networks import StochasticNetwork
 from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
+from mose_med.runtime.device import choose_device
 from mose_med.samples import RaterMasks, usage_from_probs
 from mose_med.weights.files import weights_file
-from pipelines.common.console import stderr
+from mose_med.weights.model_files import model_sha256
+from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.common.runs.content import Content, claim_with_content
 from pipelines.evaluate.baselines import ConstantPrediction, best_constant_prediction, rater_probs

@@ -22,8 +22,8 @@ from monai.bundle import ConfigParser
 
 from mose_med.checkpoint import Checkpoint, build_network, read_checkpoint, write_weights
 from mose_med.errors import ConfigError
-from mose_med.model_files import MODEL_CONFIG_NAME, model_sha256
 from mose_med.weights.files import BUNDLE_WEIGHTS, weights_file
+from mose_med.weights.model_files import MODEL_CONFIG_NAME, model_sha256
 from pipelines.common.runs.run_folder import OPTIONS_NAME
 from pipelines.evaluate.files import METRICS_NAME, Evaluation, read_evaluation
 from pipelines.export.archive import write_archive

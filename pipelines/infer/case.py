@@ -17,7 +17,7 @@ from mose_med.api.case import Case
 from mose_med.api.model import Model
 from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
-from mose_med.case_maps import PROVENANCE_NAME
+from mose_med.case_contents.maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError
 from mose_med.io import Source
 from pipelines.common.case_names import case_name

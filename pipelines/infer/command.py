@@ -7,11 +7,11 @@ from typing import Any
 
 import typer
 
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.errors import ConfigError
-from mose_med.lesion_rules import LESIONS_NAME
-from pipelines.common.command import command, refuse_others
+from pipelines.common.command_line.command import command, refuse_others
+from pipelines.common.command_line.console import ExitCode
 from pipelines.common.command_result import Outcome
-from pipelines.common.console import ExitCode
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.options import InferOptions, ListSeriesOptions
 

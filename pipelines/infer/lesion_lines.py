@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mose_med.lesion_rules import LESIONS_NAME
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
 
 __all__ = ["lesion_line", "say_lesions"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 
 from mose_med.api.writers import RUN_NAME
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 
 __all__ = ["profile_table", "say_profile"]
 

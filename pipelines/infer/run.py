@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from mose_med.api.model import load_model
 from mose_med.api.reading import CaseRequest
 from mose_med.api.stages import Stages
-from mose_med.dicom_kinds import dicom_files
+from mose_med.case_contents.dicom_kinds import dicom_files
 from pipelines.common.case_names import record_case
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 from pipelines.infer.case import finish_case
 from pipelines.infer.cohort.journal import failed_cases, known_records
 from pipelines.infer.dicomweb import open_archive, retrieved_study

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mose_med.case_maps import PROVENANCE_NAME
+from mose_med.case_contents.maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError, MissingDependencyError
 from mose_med.files.file_tree import is_folder
 from mose_med.files.whole_files import folder_written_whole

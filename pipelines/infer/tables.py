@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
-from mose_med.case_maps import PROVENANCE_NAME
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
+from mose_med.case_contents.maps import PROVENANCE_NAME
 from mose_med.files.csv_files import csv_text
-from mose_med.lesion_rules import LESIONS_NAME
 from pipelines.common.case_names import CASE_MAP_COLUMNS
 from pipelines.common.runs.run_folder import OPTIONS_NAME
 from pipelines.infer.store import ResultStore

@@ -15,9 +15,9 @@ from mose_med.networks import registered_networks
 from mose_med.options import Declared, without_none
 from mose_med.weights.files import weights_sha256
 from mose_med.weights.shipped import SHIPPED_BUNDLE, shipped_bundle
-from pipelines.common.command import CommonOptions, options_of
+from pipelines.common.command_line.command import CommonOptions, options_of
+from pipelines.common.command_line.signature import typed_options
 from pipelines.common.installation import extras, installed_version
-from pipelines.common.signature import typed_options
 from pipelines.train.config import bundle_names
 
 __all__ = ["describe", "lines"]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from mose_med.dicom_kinds import dicom_files
+from mose_med.case_contents.dicom_kinds import dicom_files
 from mose_med.errors import MoseError
 from pipelines.listen.spool import Outcome, Revision, Spool
 

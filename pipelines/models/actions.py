@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mose_med.data import load_datalist
-from mose_med.device import choose_device
 from mose_med.errors import ConfigError
+from mose_med.runtime.device import choose_device
 from pipelines.models.comparison import Comparison, Scoring, SliceScores, compare, read_model_config, score_model
 from pipelines.models.options import CompareOptions
 from pipelines.models.registry import PROMOTED_OVER, ModelVersion, Registry

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from pipelines.common.command import command
+from pipelines.common.command_line.command import command
 from pipelines.models.options import (
     CompareOptions,
     DownloadOptions,

@@ -22,7 +22,7 @@ from mose_med.metrics.bootstrap import paired_bootstrap
 from mose_med.metrics.calibration import expected_errors
 from mose_med.samples import RaterMasks
 from mose_med.weights.files import weights_file
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.evaluate.baselines import rater_probs
 from pipelines.evaluate.prediction import BatchPrediction

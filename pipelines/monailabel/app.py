@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mose_med.device import choose_device
 from mose_med.errors import MissingDependencyError
+from mose_med.runtime.device import choose_device
 from pipelines.monailabel.inference import CHOICES, LabelModel
 from pipelines.monailabel.raters import keep_for_rater, rater_of
 from pipelines.monailabel.scores import SCORES, next_image, score_images

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mose_med.api.model import Model, load_model
-from mose_med.case_maps import class_marks, maps_of_kind, of_class
+from mose_med.case_contents.maps import class_marks, maps_of_kind, of_class
 from mose_med.errors import ConfigError
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io import Study, read_study, write_nifti

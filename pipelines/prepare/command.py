@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from mose_med.errors import ConfigError
-from pipelines.common.command import command
+from pipelines.common.command_line.command import command
 from pipelines.prepare.options import (
     AuditLidcOptions,
     PrepareKnownPhantomOptions,

@@ -21,7 +21,7 @@ from rich.progress import Progress
 from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
 from mose_med.errors import ConfigError, MoseError
 from mose_med.files.csv_files import read_csv
-from pipelines.common.console import ExitCode, stderr
+from pipelines.common.command_line.console import ExitCode, stderr
 from pipelines.common.runs.content import Content, claim_with_content, is_note, remove_note
 from pipelines.common.runs.run_folder import OPTIONS_NAME, other_version
 from pipelines.prepare.failures import FAILED_NAME

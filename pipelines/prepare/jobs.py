@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import TypeVar
 
 from mose_med.errors import ConfigError
-from pipelines.common.console import named_log_file
+from pipelines.common.command_line.console import named_log_file
 from pipelines.common.processes import begin_process, spawn_context
 from pipelines.common.runs.termination import end_children
 from pipelines.prepare.failures import Failures

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from mose_med.case_contents.provenance import image_sha256
 from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError
 from mose_med.files.run_lock import alone_in
 from mose_med.geometry import grid_difference
 from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.io.channels import read_channels
-from mose_med.provenance import image_sha256
 from mose_med.report.niivue import require_niivue
 from mose_med.report.review import PAGE_NAME, write_review
 from pipelines.report.options import ReportOptions

@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from pipelines.common.command import command
+from pipelines.common.command_line.command import command
 from pipelines.retrain.options import RetrainOptions
 
 __all__ = ["register"]

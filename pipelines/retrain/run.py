@@ -21,12 +21,12 @@ from typing import Any
 
 from mose_med.data import Datalist, load_datalist
 from mose_med.data.datalist import PARTS
-from mose_med.device import choose_device
 from mose_med.errors import ConfigError
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
 from mose_med.handlers import TrainingRun
+from mose_med.runtime.device import choose_device
 from pipelines.common.runs.content import Content, claim_with_content
 from pipelines.export.configs import model_settings, named_bundle
 from pipelines.models.comparison import (

@@ -14,16 +14,16 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 from mose_med.checkpoint import read_checkpoint
 from mose_med.data import Datalist, load_datalist
-from mose_med.device import choose_device
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import alone_in
 from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
 from mose_med.handlers.tracking.store_uri import store_uri
 from mose_med.handlers.tracking.training_run import require_mlflow
-from mose_med.model_files import model_sha256
+from mose_med.runtime.device import choose_device
 from mose_med.weights.files import weights_file
-from pipelines.common.console import stderr
+from mose_med.weights.model_files import model_sha256
+from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import causes_of, lost_process, ran_out_of_memory
 from pipelines.common.runs.content import Content, claim_with_content
 from pipelines.train.config import compose, config_files

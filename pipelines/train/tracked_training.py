@@ -11,7 +11,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.handlers import TrainingRun
 from mose_med.handlers.tracking.run_upload import upload
 from mose_med.handlers.tracking.store_uri import store_uri
-from pipelines.common.console import to_go_on
+from pipelines.common.command_line.console import to_go_on
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.export.bundle import ExportBundleOptions, export_bundle

@@ -16,7 +16,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from data_prep.lidc.annotations import read_scans
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 
 SPLIT = "patient_id,part\nLIDC-IDRI-0003,training\nLIDC-IDRI-0010,validation\n"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.evaluate.run import COMPACT, CONSTANT, MARGINAL, STANDARD
 
 pytestmark = pytest.mark.slow

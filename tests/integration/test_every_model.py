@@ -14,7 +14,7 @@ import mose_med
 from mose_med.checkpoint import read_checkpoint
 from mose_med.networks.registry import network_class
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from tests.fixtures.infer import _write_ct_series
 from tests.fixtures.training import SIZE, disc
 

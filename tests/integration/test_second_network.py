@@ -16,7 +16,7 @@ import mose_med
 from mose_med.checkpoint import build_network, read_checkpoint
 from mose_med.io.case.folder import open_folder
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from tests.fixtures.second_network import TinyNetwork
 from tests.fixtures.training import AFFINE, SIZE, disc
 

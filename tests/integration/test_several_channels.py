@@ -17,7 +17,7 @@ from mose_med.checkpoint import Checkpoint, ModelConfig, read_checkpoint, write_
 from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from tests.fixtures.several_classes import CLASSES, NODULE, VESSEL, banded_network
 from tests.fixtures.training import AFFINE, RATERS, SIZE, SLICES, disc, entry
 

@@ -15,7 +15,7 @@ import pytest
 import mose_med
 from mose_med.io.case.folder import open_folder
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from tests.fixtures.several_classes import NODULE, VESSEL
 
 AFFINE = np.diag([-0.7, -0.7, 2.0, 1.0])

@@ -8,7 +8,7 @@ import pytest
 
 from mose_med.errors import ConfigError
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode, run_command
+from pipelines.common.command_line.console import ExitCode, run_command
 
 LOADED = "import sys; sys.argv = ['mose-med', '--help']; from pipelines.cli import invoke; invoke(['--help']); "
 

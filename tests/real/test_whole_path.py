@@ -13,7 +13,7 @@ import pytest
 
 from mose_med.io import read_ct
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 
 pytestmark = pytest.mark.real
 

@@ -15,7 +15,7 @@ from mose_med.baselines.calibrated_adversarial_refinement.generator import Refin
 from mose_med.baselines.parts.likelihood import drawn_rater
 from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.errors import require
-from mose_med.networks.padding import cropped, padded
+from mose_med.networks.backbones.padding import cropped, padded
 from mose_med.networks.protocol import standard_deviates
 from mose_med.networks.registry import register
 from mose_med.overlap import class_indicators

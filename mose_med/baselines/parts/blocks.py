@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mose_med.networks.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
+from mose_med.networks.backbones.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
 __all__ = [
     "BlockMaker",

@@ -20,7 +20,7 @@ from mose_med.baselines.parts.likelihood import drawn_rater
 from mose_med.baselines.parts.sampled_network import SampledNetwork
 from mose_med.errors import ShapeError
 from mose_med.losses.targets import checked_raters
-from mose_med.networks.padding import cropped, padded
+from mose_med.networks.backbones.padding import cropped, padded
 from mose_med.networks.protocol import (
     NoiseField,
     checked_fields,

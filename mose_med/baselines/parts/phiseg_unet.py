@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mose_med.networks.backbones.padding import cropped, padded
+from mose_med.networks.backbones.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 from mose_med.networks.checks import check_channels
-from mose_med.networks.padding import cropped, padded
-from mose_med.networks.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 
 __all__ = ["LIDC_CHANNELS", "PhisegUNet"]
 

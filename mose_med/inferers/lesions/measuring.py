@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from mose_med.case_contents.lesion_rules import LesionRules
 from mose_med.geometry import spacing_mm
 from mose_med.inferers.boxes import Box, BoxMask
 from mose_med.inferers.lesions.candidates import (
@@ -33,7 +34,6 @@ from mose_med.inferers.lesions.lesion import Lesion, LesionEntropy
 from mose_med.inferers.lesions.volumes import volume_distribution
 from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts, unpack
 from mose_med.inferers.storage import Storage
-from mose_med.lesion_rules import LesionRules
 
 __all__ = ["LesionSource", "find_lesions", "same_lesions_told"]
 

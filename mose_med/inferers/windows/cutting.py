@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mose_med.case_contents.lesion_rules import DEPTH_MM
 from mose_med.ct_image import PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.geometry import Reorientation, checked_affine, crop_start, mm_to_index, reorientation, spacing_mm
-from mose_med.lesion_rules import DEPTH_MM
 from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import InPlaneGrid, in_plane_grid, resampled_window
 

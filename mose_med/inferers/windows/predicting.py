@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mose_med.ahead import ahead
 from mose_med.errors import ConfigError
 from mose_med.geometry import window_overlap
 from mose_med.inferers.boxes import Box
@@ -21,6 +20,7 @@ from mose_med.inferers.windows.cutting import OrientedVolume, Window, network_in
 from mose_med.networks.encoded import EncodedImages, Part, encoded
 from mose_med.networks.protocol import StochasticNetwork, device_of, samples_of
 from mose_med.preprocessing import Preprocessing
+from mose_med.runtime.ahead import ahead
 
 __all__ = ["predictions"]
 

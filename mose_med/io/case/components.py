@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mose_med.case_contents.lesion_rules import LESION_THRESHOLD
 from mose_med.inferers import Box, Lesion
 from mose_med.inferers.boxes import BoxMask, bounding_box
 from mose_med.inferers.lesions.candidates import centroid_mm
 from mose_med.inferers.lesions.components import labelled
-from mose_med.lesion_rules import LESION_THRESHOLD
 
 if TYPE_CHECKING:
     from mose_med.io.case.folder import CaseFolder

@@ -18,7 +18,8 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
-from mose_med.case_maps import (
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
+from mose_med.case_contents.maps import (
     DEFAULT_OUTPUTS,
     OUTPUTS,
     PROVENANCE_NAME,
@@ -36,7 +37,6 @@ from mose_med.io.case.lesions import lesion_of
 from mose_med.io.case.writing import own_folder
 from mose_med.io.nifti.damaged import named_nifti_errors
 from mose_med.io.nifti.header import scaled
-from mose_med.lesion_rules import LESIONS_NAME
 
 __all__ = ["CaseFolder", "open_folder"]
 

@@ -46,7 +46,7 @@ class CaseMaps(Protocol):
         """Names of the foreground classes, where they are known."""
 
     def maps(self, kind: str) -> list[str]:
-        """Names of the maps of a kind (:mod:`mose_med.case_maps`) without the class; none if there are not."""
+        """Names of the maps of a kind (:mod:`mose_med.case_contents.maps`) without the class; none if there are not."""
 
     def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
         """Boxes of one map, each of the class and in the own region of a lesion: (i, j, k) or (i, j, k, channels)."""

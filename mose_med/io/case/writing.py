@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mose_med.case_maps import OUTPUTS, STEP, MapStorage, kind_of_map
+from mose_med.case_contents.lesion_rules import LESIONS_NAME
+from mose_med.case_contents.maps import OUTPUTS, STEP, MapStorage, kind_of_map
 from mose_med.inferers import CaseDistribution
 from mose_med.io.case.lesions import lesions_text
 from mose_med.io.nifti.images import write_nifti
 from mose_med.io.nifti.transforms import NiftiTransforms
-from mose_med.lesion_rules import LESIONS_NAME
 
 __all__ = ["own_folder", "write_case"]
 

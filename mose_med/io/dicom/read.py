@@ -19,21 +19,21 @@ import pydicom
 import torch
 from numpy.typing import NDArray
 
-from mose_med.ahead import ahead
 from mose_med.ct_image import CtImage
 from mose_med.errors import DataError
 from mose_med.io.dicom.enhanced import frame_dataset, with_frames
 from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, open_files, read_dataset, without_remarks
 from mose_med.io.dicom.headers import SliceHeader, ct_headers
 from mose_med.io.dicom.pixels import decoders_silenced, stored_values
-from mose_med.io.dicom.resampling import planes_on_grid
 from mose_med.io.dicom.series import SeriesSummary, choose_series, summaries
-from mose_med.io.dicom.stack import GantryTilt, SliceSpacing, Stack, ordered_stack
-from mose_med.io.dicom.unread import require_no_unread_slice
+from mose_med.io.dicom.stacking.missing_slices import require_no_unread_slice
+from mose_med.io.dicom.stacking.resampling import planes_on_grid
+from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing, Stack, ordered_stack
 from mose_med.io.hu_volume import stacked_hu
 from mose_med.io.padding import warn_of_padding, without_padding
 from mose_med.io.study import Source, Study
 from mose_med.preprocessing import PADDING_HU
+from mose_med.runtime.ahead import ahead
 
 __all__ = ["list_series", "read_dicom", "slice_hu"]
 

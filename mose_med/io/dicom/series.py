@@ -22,10 +22,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mose_med.errors import ConfigError, DataError, GeometryError, MoseError
-from mose_med.io.dicom.acquisitions import slices_of_acquisition
 from mose_med.io.dicom.files import DicomFile
 from mose_med.io.dicom.headers import SliceHeader, cosine_fault
-from mose_med.io.dicom.stack import GantryTilt, SliceSpacing, ordered_stack, plane_normal
+from mose_med.io.dicom.stacking.acquisitions import slices_of_acquisition
+from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing, ordered_stack, plane_normal
 from mose_med.io.kernels import kernel_preference
 
 __all__ = ["MIN_SLICES", "SeriesSummary", "choose_series", "summaries"]

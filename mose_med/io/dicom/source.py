@@ -23,7 +23,7 @@ from mose_med.io.dicom.enhanced import with_frames
 from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, open_files, read_dataset, without_remarks
 from mose_med.io.dicom.headers import SliceHeader, ct_headers
 from mose_med.io.dicom.series import choose_series
-from mose_med.io.dicom.stack import ordered_stack
+from mose_med.io.dicom.stacking.stack import ordered_stack
 
 __all__ = [
     "REQUIRED",

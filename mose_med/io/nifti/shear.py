@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from mose_med.ct_image import CtImage
 from mose_med.errors import GeometryError
 from mose_med.geometry import Affine, reorientation, spacing_mm
-from mose_med.io.dicom.resampling import planes_on_grid
-from mose_med.io.dicom.stack import GantryTilt, Grid
+from mose_med.io.dicom.stacking.resampling import planes_on_grid
+from mose_med.io.dicom.stacking.stack import GantryTilt, Grid
 from mose_med.io.hu_volume import stacked_hu
 from mose_med.io.study import Study
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mose_med.case_contents.lesion_rules import MIN_SCORE
 from mose_med.errors import DataError
-from mose_med.lesion_rules import MIN_SCORE
 
 __all__ = ["Box", "image_name", "read_boxes"]
 

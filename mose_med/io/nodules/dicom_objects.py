@@ -18,9 +18,9 @@ from pydicom.uid import RTStructureSetStorage
 from mose_med.errors import DataError
 from mose_med.geometry import translated
 from mose_med.io.dicom.objects.object_files import read_object
-from mose_med.io.dicom.objects.polygons import areal_centre, encloses
-from mose_med.io.dicom.objects.rtstruct import CLOSED, EXTERNAL, Contour, Roi, read_rois
-from mose_med.io.dicom.objects.seg import SEGMENTATION_CLASSES, SegmentFrame, segment_frames, segment_labels
+from mose_med.io.dicom.objects.rtstruct.contours import CLOSED, EXTERNAL, Contour, Roi, read_rois
+from mose_med.io.dicom.objects.rtstruct.polygons import areal_centre, encloses
+from mose_med.io.dicom.objects.seg.reading import SEGMENTATION_CLASSES, SegmentFrame, segment_frames, segment_labels
 from mose_med.io.nodules.label_maps import component_centroids
 from mose_med.io.nodules.nodule import Nodule, distinct_names
 

@@ -16,6 +16,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from mose_med.case_contents.lesion_rules import MIN_SCORE
 from mose_med.errors import ConfigError, DataError
 from mose_med.files.dicom_signature import HEAD_BYTES, begins_as_dicom
 from mose_med.files.tables import Row, read_json, read_table
@@ -27,7 +28,6 @@ from mose_med.io.nodules.label_maps import folder_nodules, label_map_nodules
 from mose_med.io.nodules.nodule import Nodule, in_ras
 from mose_med.io.study import Source
 from mose_med.io.volumes import is_volume
-from mose_med.lesion_rules import MIN_SCORE
 
 __all__ = ["Nodule", "read_nodules", "require_own_series"]
 

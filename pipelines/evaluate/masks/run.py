@@ -31,7 +31,7 @@ from mose_med.metrics import (
     sample_diversity,
 )
 from mose_med.report.reliability import write_reliability
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder
 from pipelines.evaluate.masks.files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
 from pipelines.evaluate.masks.scored import SCORED_NAME, ScoredCase, ScoredCases

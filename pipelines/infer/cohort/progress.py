@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Column
 from rich.text import Text
 
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 from pipelines.infer.cohort.pace import Pace
 
 __all__ = ["CohortProgress", "cohort_progress"]

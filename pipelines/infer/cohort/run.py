@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mose_med.errors import ConfigError
 from mose_med.weights.files import weights_sha256
 from pipelines.common.case_names import add_to_case_map, private_folder, write_private
-from pipelines.common.console import named_log_file, stderr
+from pipelines.common.command_line.console import named_log_file, stderr
 from pipelines.common.runs.run_folder import way_out
 from pipelines.infer.cohort.failures import Failure
 from pipelines.infer.cohort.finding.entries import Entry

@@ -13,7 +13,7 @@ from data_prep.phantom.known_raters import STYLES, KnownNodule, draw_nodule
 from mose_med.data.datalist import PARTS
 from mose_med.files.csv_files import write_csv
 from mose_med.files.run_lock import only_run
-from mose_med.seeds import numpy_stream
+from mose_med.runtime.seeds import numpy_stream
 from pipelines.common.runs.content import Content
 from pipelines.prepare.description import describe
 from pipelines.prepare.folder import PreparedDatalist, earlier_result, newly_prepared, progress_bar, written_whole

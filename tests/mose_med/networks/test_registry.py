@@ -54,7 +54,7 @@ def test_a_module_path_is_no_name():
 
 
 def test_a_name_belongs_to_one_class():
-    with pytest.raises(ConfigError, match=r"network name 'mose' belongs to mose_med.networks.mose.MoSE, got .*Stand"):
+    with pytest.raises(ConfigError, match=r"'mose' belongs to mose_med.networks.mose.network.MoSE, got .*Stand"):
         register("mose")(Stand)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mose_med.networks import MarginalMoSE, MoSE
-from mose_med.networks.gating import Gating, GroupedGating
+from mose_med.networks.mose.gating import Gating, GroupedGating
 from mose_med.networks.temperature import Temperature, temper
 
 SETTINGS: dict[str, Any] = {"channels": (4, 8), "num_experts": 3, "samples_per_expert": 2}

@@ -12,7 +12,7 @@ from mose_med.errors import DataError
 from mose_med.handlers.tracking.run_upload import upload
 from mose_med.handlers.tracking.training_run import TrainingRun
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode, configure_logging, run_command
+from pipelines.common.command_line.console import ExitCode, configure_logging, run_command
 
 pytestmark = pytest.mark.usefixtures("few_retries")
 

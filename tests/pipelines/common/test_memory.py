@@ -20,7 +20,7 @@ from mose_med.errors import MoseError
 from mose_med.losses import OptimalTransportLoss
 from mose_med.networks import MoSE
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode, run_command
+from pipelines.common.command_line.console import ExitCode, run_command
 from pipelines.common.memory import named_memory_errors
 from pipelines.evaluate.prediction import BatchPrediction
 from pipelines.evaluate.run import EvaluateOptions, evaluate

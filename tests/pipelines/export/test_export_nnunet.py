@@ -10,7 +10,7 @@ import pytest
 
 from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.export.nnunet import ExportNnunetOptions, export_nnunet
 from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 

@@ -16,7 +16,7 @@ from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.io import read_ct
 from mose_med.io.case.folder import open_folder
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.common.runs.run_folder import read_options
 from pipelines.infer.run import InferOptions, infer
 

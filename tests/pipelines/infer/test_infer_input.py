@@ -10,11 +10,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mose_med.case_contents.lesion_rules import MIN_SCORE
 from mose_med.io import read_ct
 from mose_med.io.case.folder import open_folder
-from mose_med.lesion_rules import MIN_SCORE
 from pipelines.cli import app, invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 
 
 @pytest.fixture

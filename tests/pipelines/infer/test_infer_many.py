@@ -8,7 +8,7 @@ import pytest
 
 from mose_med.files.hashes import file_sha256
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.common.runs.run_folder import claim_folder
 from pipelines.infer.cohort.options import CohortOptions
 

@@ -13,7 +13,7 @@ import pytest
 
 from mose_med.errors import GeometryError
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.infer.run import InferOptions, infer
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mose_med.case_maps import OUTPUTS
+from mose_med.case_contents.maps import OUTPUTS
 from pipelines.cli import app, commands_in_order, invoke
 from pipelines.info.run import describe
 from tests.pipelines.test_help_limits import commands

@@ -12,7 +12,7 @@ from data_prep.cityscapes.classes import train_ids
 from mose_med.data import CITYSCAPES_FLIPS, FlippedClassDataset, load_datalist
 from mose_med.errors import ConfigError
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.prepare.sources.cityscapes import PrepareCityscapesOptions, prepare_cityscapes
 
 

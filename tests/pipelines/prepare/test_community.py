@@ -13,7 +13,7 @@ from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.errors import ConfigError, DataError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.prepare.sources.community import PrepareCommunityOptions, prepare_community
 
 

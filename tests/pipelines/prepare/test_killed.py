@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 
 #: Runs a command that kills itself at the n-th call of a function.
 DYING = """

@@ -23,7 +23,7 @@ from data_prep.lidc.patient import RECORDS_NAME
 from mose_med.data.datalist import load_datalist
 from mose_med.errors import ConfigError, DataError
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.prepare.folder import PreparedDatalist
 from pipelines.prepare.sources.lidc import PrepareLidcOptions, prepare_lidc
 

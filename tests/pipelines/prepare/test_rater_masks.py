@@ -14,7 +14,7 @@ from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.errors import ConfigError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode
+from pipelines.common.command_line.console import ExitCode
 from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 from tests.fixtures.rater_masks import rated_arrays
 

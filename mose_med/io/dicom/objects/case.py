@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from mose_med.case_maps import class_marks, of_class
-from mose_med.dicom_kinds import SEG_KINDS
+from mose_med.case_contents.dicom_kinds import SEG_KINDS
+from mose_med.case_contents.maps import class_marks, of_class
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.files import silenced, without_remarks
 from mose_med.io.dicom.objects.saving import save_object
@@ -24,7 +24,7 @@ __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjec
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.objects.common import CaseObjects
-    from mose_med.io.dicom.objects.seg_writer import Segments
+    from mose_med.io.dicom.objects.seg.writing import Segments
 
 SEGMENTATION_NAME = "seg.dcm"
 PROBABILITY_NAME = "probability_seg.dcm"
@@ -74,7 +74,7 @@ def write_dicom_case(
         source: series that it was inferred from.
         model: that it was made by.
         request: text of everything that decides the result; UIDs follow from it.
-        kinds: of objects to write; see :mod:`mose_med.dicom_kinds`.
+        kinds: of objects to write; see :mod:`mose_med.case_contents.dicom_kinds`.
         pictures: gives the pictures of lesions, if they are requested.
 
     Raises:
@@ -84,7 +84,7 @@ def write_dicom_case(
     """
     require_highdicom()
     from mose_med.io.dicom.objects.common import ABNORMALITY, NODULE, CaseObjects
-    from mose_med.io.dicom.objects.seg_writer import case_segments, separate_lesions
+    from mose_med.io.dicom.objects.seg.writing import case_segments, separate_lesions
 
     source.require_grid(distribution.shape, distribution.affine)
     objects = CaseObjects(source, model, request, NODULE if len(distribution.classes) == 1 else ABNORMALITY)
@@ -117,7 +117,7 @@ def _objects(
     if "parametric-map" in kinds:
         yield from _parametric_maps(distribution, objects)
     if "rtstruct" in kinds:
-        from mose_med.io.dicom.objects.rtstruct_writer import structure_set
+        from mose_med.io.dicom.objects.rtstruct.writing import structure_set
 
         yield STRUCTURES_NAME, structure_set(distribution, objects)
     if "pictures" in kinds:
@@ -143,23 +143,23 @@ def _segmentations(
     distribution: CaseDistribution, segments: Segments, objects: CaseObjects, kinds: Collection[str]
 ) -> Iterator[tuple[str, Dataset | None]]:
     """Segmentations, and the report that refers to one of them."""
-    from mose_med.io.dicom.objects import seg_writer
+    from mose_med.io.dicom.objects.seg import writing as seg_writing
     from mose_med.io.dicom.objects.sr import measurement_report
 
-    binary = seg_writer.binary_segmentation(segments, objects) if "seg" in kinds and segments.slices else None
+    binary = seg_writing.binary_segmentation(segments, objects) if "seg" in kinds and segments.slices else None
     yield SEGMENTATION_NAME, binary
     if "fractional" in kinds:
-        yield PROBABILITY_NAME, seg_writer.probability_segmentation(distribution, objects)
+        yield PROBABILITY_NAME, seg_writing.probability_segmentation(distribution, objects)
     if "sr" in kinds and distribution.lesions:
         yield REPORT_NAME, measurement_report(distribution, segments, binary, objects)
     if "labelmap" in kinds:
-        lesions, _ = seg_writer.separate_lesions(segments, distribution)
-        yield LABELMAP_NAME, seg_writer.labelmap_segmentation(lesions, objects) if lesions else None
+        lesions, _ = seg_writing.separate_lesions(segments, distribution)
+        yield LABELMAP_NAME, seg_writing.labelmap_segmentation(lesions, objects) if lesions else None
 
 
 def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> str:
     """How many lesions have a segment, and why others have none."""
-    from mose_med.io.dicom.objects.seg_writer import lesion_label
+    from mose_med.io.dicom.objects.seg.writing import lesion_label
 
     labels = [lesion_label(lesion, distribution) for lesion in distribution.lesions]
     without = [label for label in labels if label in left_out]

@@ -15,10 +15,10 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from mose_med.case_maps import class_marks, of_class
+from mose_med.case_contents.maps import class_marks, of_class
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.objects.common import CaseObjects, MapPurpose, private_code, without_run_traces
-from mose_med.io.dicom.objects.seg_writer import frames_of, one_pixel_images, planes_of
+from mose_med.io.dicom.objects.seg.writing import frames_of, one_pixel_images, planes_of
 
 __all__ = ["MAP_PURPOSES", "parametric_map"]
 

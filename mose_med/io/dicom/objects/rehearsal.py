@@ -18,7 +18,7 @@ from pydicom.uid import CTImageStorage
 
 from mose_med.io.dicom.files import silenced, without_remarks
 from mose_med.io.dicom.objects.common import NODULE, CaseObjects
-from mose_med.io.dicom.objects.seg_writer import binary_frames
+from mose_med.io.dicom.objects.seg.writing import binary_frames
 from mose_med.io.dicom.objects.sr import report_of_groups
 from mose_med.io.dicom.source import REQUIRED, UIDS, ModelIdentity, ObstacleError, SourceSeries
 

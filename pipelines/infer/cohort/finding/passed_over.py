@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from enum import StrEnum
 
-from pipelines.common.console import stderr
+from pipelines.common.command_line.console import stderr
 
 __all__ = ["PassedOver", "Reason"]
 

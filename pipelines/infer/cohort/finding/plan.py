@@ -6,7 +6,7 @@ import hashlib
 from enum import StrEnum
 from pathlib import Path
 
-from mose_med.case_maps import PROVENANCE_NAME
+from mose_med.case_contents.maps import PROVENANCE_NAME
 from pipelines.infer.cohort.finding.entries import Entry, Shard, find_entries, read_manifest
 from pipelines.infer.cohort.finding.fingerprint import fingerprint
 from pipelines.infer.cohort.finding.passed_over import PassedOver

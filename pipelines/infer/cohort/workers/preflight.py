@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mose_med.errors import ConfigError, MoseError
-from pipelines.common.console import named_log_file
+from pipelines.common.command_line.console import named_log_file
 from pipelines.common.memory import ran_out_of_memory
 from pipelines.common.processes import begin_process, spawn_context
 
@@ -64,7 +64,7 @@ def preflight(checkpoint: Path, device: str, limit_s: float) -> Preflight:
 def _answer(pipe: Connection, checkpoint: Path, device: str, log_file: Path | None) -> None:
     begin_process(log_file=log_file)
     from mose_med.api.model import load_model
-    from mose_med.device import local_devices
+    from mose_med.runtime.device import local_devices
 
     try:
         pipe.send(Preflight(load_model(checkpoint, "cpu").weights_sha256, local_devices(device)))

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from mose_med.api.stages import Stage
 from mose_med.errors import ConfigError, MissingDependencyError
-from pipelines.common.console import configure_logging
+from pipelines.common.command_line.console import configure_logging
 from pipelines.common.processes import keep_current_folder_out
 from pipelines.common.runs.termination import handlers_kept
 from pipelines.infer.cohort.finding.entries import Entry

@@ -3,13 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mose_med.case_contents.lesion_rules import LesionRules
 from mose_med.inferers import Box, Lesion, Region
 from mose_med.inferers.boxes import BoxMask
 from mose_med.inferers.lesions.candidates import ListedPosition
 from mose_med.inferers.lesions.measuring import LesionSource, find_lesions, same_lesions_told
 from mose_med.inferers.regions import pack
 from mose_med.inferers.storage import Storage
-from mose_med.lesion_rules import LesionRules
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])
 SHAPE = (12, 12, 12)

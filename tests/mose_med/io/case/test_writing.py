@@ -9,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from mose_med.case_maps import STEP
+from mose_med.case_contents.maps import STEP
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io.case.writing import write_case
 

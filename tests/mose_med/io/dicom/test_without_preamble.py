@@ -77,7 +77,7 @@ def test_other_files_beside_slices_are_passed_over(tmp_path: Path, write_ct_seri
 
 
 def test_a_segmentation_without_preamble_is_read(write_seg, tmp_path: Path):
-    from mose_med.io.dicom.objects.seg import read_segmentation
+    from mose_med.io.dicom.objects.seg.reading import read_segmentation
 
     path = write_seg(tmp_path / "s.dcm", {(1, 0.0): np.eye(5, dtype=np.uint8)})
     affine = np.array([[-0.6, 0, 0, 10], [0, -0.7, 0, 20], [0, 0, 2, 0], [0, 0, 0, 1]], dtype=float)

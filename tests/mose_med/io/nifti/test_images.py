@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mose_med.case_maps import STEP
+from mose_med.case_contents.maps import STEP
 from mose_med.errors import ConfigError, DataError, GeometryError, ShapeError
 from mose_med.io import read_ct, read_nifti, write_nifti
 

@@ -13,7 +13,7 @@ from mose_med.networks.head import compiled
 from mose_med.networks.head import heads as head
 from mose_med.networks.head.compiled import can_compile, compiled_logits
 from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits
-from mose_med.networks.mose import MoSE
+from mose_med.networks.mose.network import MoSE
 
 CPU = torch.device("cpu")
 

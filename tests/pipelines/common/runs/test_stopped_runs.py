@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pipelines.cli import invoke
-from pipelines.common.console import ExitCode, run_command
+from pipelines.common.command_line.console import ExitCode, run_command
 from pipelines.common.runs.termination import Terminated, ended_by_signals
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.cohort.workers.ray_engine import _connect

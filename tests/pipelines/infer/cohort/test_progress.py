@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from pipelines.common.console import configure_logging
+from pipelines.common.command_line.console import configure_logging
 from pipelines.infer.cohort import progress
 from pipelines.infer.cohort.pace import Pace
 from pipelines.infer.cohort.progress import cohort_progress, pace_words
@@ -59,7 +59,7 @@ def screen(monkeypatch: pytest.MonkeyPatch, hand_clock: HandClock) -> Callable[.
         console = Console(file=shown, width=width, force_terminal=terminal)
         monkeypatch.setattr(progress, "stderr", console)
         monkeypatch.setattr(progress, "Pace", lambda: Pace(hand_clock))
-        monkeypatch.setattr("pipelines.common.console.stderr", console)
+        monkeypatch.setattr("pipelines.common.command_line.console.stderr", console)
         return shown
 
     return put

@@ -13,9 +13,9 @@ import pydicom
 import pytest
 import SimpleITK
 
-from mose_med.dicom_kinds import DICOM_KINDS
-from mose_med.io.dicom.objects.seg import read_segmentation
-from mose_med.io.dicom.objects.structure_masks import read_structures
+from mose_med.case_contents.dicom_kinds import DICOM_KINDS
+from mose_med.io.dicom.objects.rtstruct.masks import read_structures
+from mose_med.io.dicom.objects.seg.reading import read_segmentation
 from mose_med.io.dicom.source import read_source_series
 from tests.fixtures.dicom_case import DicomCase
 

@@ -1,0 +1,1 @@
+"""DICOM structure sets (RTSTRUCT): contours read, turned into masks, and written."""

@@ -1,0 +1,1 @@
+"""From slices to a volume: acquisitions, positions, missing slices, and the grid."""

@@ -1,0 +1,1 @@
+"""Backbones: an image in, a dense feature for every level out."""

@@ -1,0 +1,1 @@
+"""The mixture of stochastic experts: the network, its gating, its experts on a data set, the published weights."""
