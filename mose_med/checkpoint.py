@@ -131,7 +131,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
             raise MoseError(f"memory ran out while checkpoint {source} was read ({reason}): free some") from error
         raise DataError(f"checkpoint {source} cannot be read ({reason}): it is damaged or not a checkpoint") from error
     if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
-        content = {"model": content} | _meaning_beside(source)
+        content = {"model": content} | _read_sidecar(source)
     _require_format(content, f"checkpoint {source}")
     for name in ("model", "config"):
         if name not in content:
@@ -154,7 +154,7 @@ def _config(values: Mapping[str, Any], source: str) -> ModelConfig:
         raise ConfigError(f"{source} does not say what its weights mean: {error!r}") from error
 
 
-def _meaning_beside(weights: Path) -> dict[str, Any]:
+def _read_sidecar(weights: Path) -> dict[str, Any]:
     """What the file beside weights alone says of them, by the names of a checkpoint."""
     path = weights.with_name(MODEL_CONFIG_NAME)
     if not path.is_file():

@@ -115,8 +115,8 @@ class Preprocessing:
         if not self.channels:
             return ChannelScaling(self.window_hu, self.standardise)(image_hu)
         if image_hu.ndim < 3 or image_hu.shape[-3] != len(self.channels):
-            told = f"image_hu must have {len(self.channels)} channels, one for each scaling"
-            raise ShapeError(f"{told}, got shape {tuple(image_hu.shape)}")
+            rule = f"image_hu must have {len(self.channels)} channels, one for each scaling"
+            raise ShapeError(f"{rule}, got shape {tuple(image_hu.shape)}")
         scaled = [scale(values) for scale, values in zip(self.channels, image_hu.unbind(-3), strict=True)]
         return torch.stack(scaled, dim=-3)
 

@@ -86,10 +86,10 @@ def invoke(arguments: list[str]) -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     except typer.TyperException as error:
-        return _say_usage(error, arguments)
+        return _report_usage_error(error, arguments)
 
 
-def _say_usage(error: typer.TyperException, arguments: list[str]) -> int:
+def _report_usage_error(error: typer.TyperException, arguments: list[str]) -> int:
     """Report a usage error, for people, and with ``--json`` for programs; without a command, the help was shown."""
     context = getattr(error, "ctx", None)
     name = context.command_path.partition(" ")[2] if context is not None else running()

@@ -28,7 +28,7 @@ from mose_med.files.whole_files import folder_written_whole
 from mose_med.geometry import Affine, translated
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import CaseFolder, open_folder
-from mose_med.io.case.maps import CaseMaps, told_class
+from mose_med.io.case.maps import CaseMaps, class_if_several
 from mose_med.io.channels import read_channels
 from mose_med.io.memory import study_in_memory
 
@@ -142,7 +142,7 @@ class Case:
 
         wanted = self._lesion(lesion)
         (volumes,) = read_lesion_volumes(self._maps, self._image_hu(image), [wanted])
-        return lesion_figure(wanted, volumes, case=self.name, label=told_class(self._maps, wanted))
+        return lesion_figure(wanted, volumes, case=self.name, label=class_if_several(self._maps, wanted))
 
     def _image_hu(self, image: Any) -> NDArray[Any] | None:
         if image is None and self._inferred is None:
@@ -180,7 +180,7 @@ class Case:
             with case._writing(), folder_written_whole(target, overwrite=overwrite) as temporary:
                 case.write_files(temporary, target.name)
         except FileExistsError as error:
-            raise _in_the_way(target) from error
+            raise _folder_exists_error(target) from error
         return target
 
     def write_files(self, folder: Path, name: str) -> None:
@@ -264,10 +264,10 @@ def _require_room(folder: Path, *, overwrite: bool) -> None:
     if not (folder / PROVENANCE_NAME).is_file():
         raise ConfigError(f"{folder} already exists and is not a case folder: name another")
     if not overwrite:
-        raise _in_the_way(folder)
+        raise _folder_exists_error(folder)
 
 
-def _in_the_way(folder: Path) -> ConfigError:
+def _folder_exists_error(folder: Path) -> ConfigError:
     return ConfigError(f"{folder} already exists: name another folder, or pass overwrite=True")
 
 

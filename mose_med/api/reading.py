@@ -190,26 +190,26 @@ def with_objects_source(request: CaseRequest, read: CaseInput) -> CaseInput:
     """
     if not request.options.dicom_kinds:
         return read._replace(series=None, obstacle="")
-    from mose_med.io.dicom.source import WAY_OUT, ObstacleError
+    from mose_med.io.dicom.source import OBSTACLE_REMEDY, ObstacleError
 
     try:
         return read._replace(series=_source_series(request, read.study), obstacle="")
     except (DataError, GeometryError) as error:
         if request.options.dicom_seg_obstacle == "refuse":
             raise
-        obstacle = error.told if isinstance(error, ObstacleError) else str(error).removesuffix(f": {WAY_OUT}")
+        obstacle = error.fault if isinstance(error, ObstacleError) else str(error).removesuffix(f": {OBSTACLE_REMEDY}")
     _LOGGER.warning("DICOM objects are skipped, everything else is written: %s", obstacle)
     return read._replace(series=None, obstacle=obstacle)
 
 
 def _source_series(request: CaseRequest, study: Study) -> SourceSeries:
-    from mose_med.io.dicom.source import WAY_OUT, read_source_series
+    from mose_med.io.dicom.source import OBSTACLE_REMEDY, read_source_series
 
     if study.source.format != "dicom":
-        raise DataError(f"DICOM objects need DICOM input, got {study.source.format}: {WAY_OUT}")
+        raise DataError(f"DICOM objects need DICOM input, got {study.source.format}: {OBSTACLE_REMEDY}")
     if study.corrections:
         raise GeometryError(
-            f"DICOM objects need unmodified slices, got a corrected series ({study.corrections[0]}): {WAY_OUT}"
+            f"DICOM objects need unmodified slices, got a corrected series ({study.corrections[0]}): {OBSTACLE_REMEDY}"
         )
     series = read_source_series(request.source, request.series, request.acquisition)
     series.require_grid(tuple(study.image.shape[1:]), np.asarray(study.image.affine))

@@ -140,8 +140,8 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
     except ObstacleError as error:
         if case.request.options.dicom_seg_obstacle == "refuse":
             raise
-        _LOGGER.warning("DICOM objects are skipped, everything else is written: %s", error.told)
-        return {"files": [], "obstacle": error.told}
+        _LOGGER.warning("DICOM objects are skipped, everything else is written: %s", error.fault)
+        return {"files": [], "obstacle": error.fault}
     return {"highdicom": version("highdicom")} | written._asdict()
 
 

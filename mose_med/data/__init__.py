@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mose_med.data.flipped_class_dataset import FlippedClassDataset
     from mose_med.data.image_sources import VolumePreprocessing, image_files
     from mose_med.data.pictures import PictureInputd, picture_augmentation, picture_centre
-    from mose_med.data.training_record import learnt_from, patients_met
+    from mose_med.data.training_record import learnt_from, patients_trained_on
 
 __all__ = [
     "CITYSCAPES_FLIPS",
@@ -37,7 +37,7 @@ __all__ = [
     "learnt_from",
     "load_datalist",
     "mode_probabilities",
-    "patients_met",
+    "patients_trained_on",
     "picture_augmentation",
     "picture_centre",
 ]
@@ -53,6 +53,6 @@ __getattr__ = names_from(
         "flipped_class_dataset": "FlippedClassDataset",
         "image_sources": "VolumePreprocessing image_files",
         "pictures": "PictureInputd picture_augmentation picture_centre",
-        "training_record": "learnt_from patients_met",
+        "training_record": "learnt_from patients_trained_on",
     },
 )

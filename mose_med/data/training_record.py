@@ -12,7 +12,7 @@ from typing import Any
 
 from mose_med.data.datalist import DatalistEntry
 
-__all__ = ["learnt_from", "patients_met"]
+__all__ = ["learnt_from", "patients_trained_on"]
 
 _BYTES = 8
 
@@ -33,7 +33,7 @@ def learnt_from(entries: Sequence[DatalistEntry]) -> dict[str, Any]:
     }
 
 
-def patients_met(records: Iterable[Mapping[str, Any]], entries: Sequence[DatalistEntry]) -> set[str]:
+def patients_trained_on(records: Iterable[Mapping[str, Any]], entries: Sequence[DatalistEntry]) -> set[str]:
     """Patients of ``entries`` that one of the trainings has learnt from, also if only a series is known.
 
     Args:

@@ -24,5 +24,5 @@ def without_credentials(text: str) -> str:
 
 def cause_without_credentials(error: BaseException) -> BaseException | None:
     """The error, to be raised from; None if it, or an error behind it, shows a credential in its traceback."""
-    told = "".join(traceback.format_exception(error))
-    return error if without_credentials(told) == told else None
+    text = "".join(traceback.format_exception(error))
+    return error if without_credentials(text) == text else None

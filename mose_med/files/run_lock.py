@@ -31,7 +31,7 @@ PLACE_NAME = ".runs"
 _LOCK_NAME = "lock"
 _BREAKING_NAME = "breaking"
 _SUFFIX = ".run"
-_TELL_AFTER_S = 2.0
+_LOG_AFTER_S = 2.0
 _POLL_S = 0.1
 _TRIES = 100
 #: Errors of file systems without hard links or exclusive creation.
@@ -205,7 +205,7 @@ class RunLock:
             os.close(copy)
 
     def _wait_for(self, lock: Path) -> None:
-        begun, told = time.monotonic(), False
+        begun, logged = time.monotonic(), False
         while not self._take(lock):
             owner = self._owner(lock)
             if owner is None:
@@ -213,8 +213,8 @@ class RunLock:
                 continue
             if owner.silent_s:
                 raise ConfigError(f"{self._named} is locked by {owner}")
-            if not told and time.monotonic() - begun > _TELL_AFTER_S:
-                told = True
+            if not logged and time.monotonic() - begun > _LOG_AFTER_S:
+                logged = True
                 _LOGGER.info("waiting for %s", owner)
             time.sleep(_POLL_S)
 

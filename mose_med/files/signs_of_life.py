@@ -46,8 +46,8 @@ def create_sign(path: Path) -> int:
         FileExistsError: if there is such a file.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    told = {**_this_run(), "flock": _flock(descriptor, exclusive=True) is True}
-    os.write(descriptor, json.dumps(told).encode())
+    run = {**_this_run(), "flock": _flock(descriptor, exclusive=True) is True}
+    os.write(descriptor, json.dumps(run).encode())
     return descriptor
 
 
@@ -63,14 +63,14 @@ def owner_of(path: Path, now: float) -> OtherRun | None:
     except FileNotFoundError:
         return None
     try:
-        told = _told(descriptor)
-        there = _is_there(descriptor, told)
+        run = _read_run(descriptor)
+        there = _is_there(descriptor, run)
         unseen_s = 0.0 if there else now - os.fstat(descriptor).st_mtime
     finally:
         os.close(descriptor)
     if there is False:
         return None
-    return OtherRun(told["host"], told["process"], unseen_s if unseen_s > _SILENT_S else 0.0, path)
+    return OtherRun(run["host"], run["process"], unseen_s if unseen_s > _SILENT_S else 0.0, path)
 
 
 def _flock(descriptor: int, *, exclusive: bool) -> bool | None:
@@ -97,24 +97,24 @@ def _this_run() -> dict[str, Any]:
     }
 
 
-def _told(descriptor: int) -> Mapping[str, Any]:
+def _read_run(descriptor: int) -> Mapping[str, Any]:
     """Content of a sign; empty if it was not written yet."""
     try:
-        told: Mapping[str, Any] = json.loads(os.read(descriptor, 4096))
+        run: Mapping[str, Any] = json.loads(os.read(descriptor, 4096))
     except ValueError:
         return {"host": "an unknown machine", "process": 0}
-    return told
+    return run
 
 
-def _is_there(descriptor: int, told: Mapping[str, Any]) -> bool | None:
+def _is_there(descriptor: int, run: Mapping[str, Any]) -> bool | None:
     """Whether a run is there; None if this machine cannot tell."""
-    free = _flock(descriptor, exclusive=False) if told.get("flock") else None
+    free = _flock(descriptor, exclusive=False) if run.get("flock") else None
     if free is False:
         return True
-    if free and told["system"] == _system():
+    if free and run["system"] == _system():
         return False
-    if _processes() and told.get("processes") == _processes():
-        return bool(told["start"] == _start_of(told["process"]))
+    if _processes() and run.get("processes") == _processes():
+        return bool(run["start"] == _start_of(run["process"]))
     return None
 
 

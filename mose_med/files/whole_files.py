@@ -28,7 +28,7 @@ def written_whole(target: Path, *, durable: bool = False) -> Iterator[Path]:
         target: the file.
         durable: it is on the disk, and its name with it, when the context ends: a power failure loses neither.
     """
-    temporary = _beside(target)
+    temporary = _temporary_name(target)
     try:
         yield temporary
         if durable:
@@ -59,7 +59,7 @@ def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | Non
     Raises:
         FileExistsError: on leaving, if the folder is there and may not be overwritten.
     """
-    temporary = temporary or _beside(target)
+    temporary = temporary or _temporary_name(target)
     temporary.mkdir()
     try:
         yield temporary
@@ -85,7 +85,7 @@ def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:
 
 def keep_as(source: Path, target: Path) -> None:
     """Make ``target`` a second name of a file, or a copy where there are no hard links; ``source`` stays."""
-    temporary = _beside(target)
+    temporary = _temporary_name(target)
     try:
         try:
             os.link(source, temporary)
@@ -97,7 +97,7 @@ def keep_as(source: Path, target: Path) -> None:
         temporary.unlink(missing_ok=True)  # it stays where it was if the target was a name of the same file
 
 
-def _beside(target: Path) -> Path:
+def _temporary_name(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
 

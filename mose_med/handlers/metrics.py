@@ -101,7 +101,7 @@ class ExpertUse(Metric):  # type: ignore[misc]  # ignite has no types here
         self, num_experts: int, output_transform: Callable[[Any], Any] = lambda output: output["pred"]
     ) -> None:
         self._num_experts = num_experts
-        self._told: list[int] = []
+        self._reported: list[int] = []
         super().__init__(output_transform=output_transform, skip_unrolling=True)
 
     @reinit__is_reduced  # type: ignore[untyped-decorator]
@@ -135,7 +135,7 @@ class ExpertUse(Metric):  # type: ignore[misc]  # ignite has no types here
     def _warn(self, largest: Tensor, effective: float) -> None:
         least = min(_LEAST_PROBABILITY, _LEAST_SHARE / len(largest))
         dead = [index + 1 for index, share in enumerate(largest.tolist()) if share < least]
-        if dead and dead != self._told and is_first_process():
+        if dead and dead != self._reported and is_first_process():
             _logger.warning(
                 "dead experts: %s of %d; no validation image gives them %.3g %% or more, so their samples are wasted; "
                 "%.1f experts in effect",
@@ -144,4 +144,4 @@ class ExpertUse(Metric):  # type: ignore[misc]  # ignite has no types here
                 100.0 * least,
                 effective,
             )
-        self._told = dead
+        self._reported = dead

@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from mose_med.io.case.folder import CaseFolder
-from mose_med.io.case.maps import told_class
+from mose_med.io.case.maps import class_if_several
 from mose_med.report.lesion_sheet import lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review import drawn_lesions
@@ -29,6 +29,6 @@ def lesion_pictures(case: CaseFolder, image_hu: NDArray[np.floating]) -> dict[in
     lesions = drawn_lesions(case.lesions)
     pictures = {}
     for lesion, volumes in zip(lesions, read_lesion_volumes(case, image_hu, lesions), strict=True):
-        sheet = BytesIO(lesion_figure(lesion, volumes, label=told_class(case, lesion)).png())
+        sheet = BytesIO(lesion_figure(lesion, volumes, label=class_if_several(case, lesion)).png())
         pictures[lesion.number] = np.rint(imread(sheet, format="png")[..., :3] * _LARGEST).astype(np.uint8)
     return pictures

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mose_med.errors import DataError
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import CaseFolder
-from mose_med.io.case.maps import told_class
+from mose_med.io.case.maps import class_if_several
 from mose_med.report.lesion_sheet import lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review_page import review_page
@@ -59,6 +59,6 @@ def write_review(folder: Path, case: CaseFolder, image_hu: NDArray[np.floating])
     page = folder / PAGE_NAME
     page.write_text(review_page(case, by_number), encoding="utf-8")
     for lesion in lesions:
-        figure = lesion_figure(lesion, by_number[lesion.number], case=case.name, label=told_class(case, lesion))
+        figure = lesion_figure(lesion, by_number[lesion.number], case=case.name, label=class_if_several(case, lesion))
         (folder / sheet_name(lesion)).write_bytes(figure.png())
     return [page, *(folder / sheet_name(lesion) for lesion in lesions)]

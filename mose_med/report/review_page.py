@@ -21,7 +21,7 @@ from mose_med.case_contents.maps import kind_of_map
 from mose_med.geometry import mm_to_index, spacing_mm
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import CaseFolder
-from mose_med.io.case.maps import told_class
+from mose_med.io.case.maps import class_if_several
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
 from mose_med.report.embedding import embedded_volumes, gzip_base64, map_layers
 from mose_med.report.histogram import VolumeHistogram, volume_histogram
@@ -75,7 +75,8 @@ def review_page(case: CaseFolder, volumes: Mapping[int, LesionVolumes]) -> str:
     }
     niivue = niivue_module()
     entries = [
-        _Entry(lesion, _histogram(lesion), lesion.number in shown, told_class(case, lesion)) for lesion in case.lesions
+        _Entry(lesion, _histogram(lesion), lesion.number in shown, class_if_several(case, lesion))
+        for lesion in case.lesions
     ]
     return (
         _environment()

@@ -44,12 +44,12 @@ def chosen_checkpoint(path: Path | None) -> Path:
     if path is not None:
         return path
     folder = shipped_bundle()
-    _tell(folder)
+    _log_version(folder)
     return folder
 
 
 @cache
-def _tell(folder: Path) -> None:
+def _log_version(folder: Path) -> None:
     """Once a process: what is used."""
     version = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))["version"]
     sha256 = weights_sha256(folder)[:_HASH_SHOWN]

@@ -68,12 +68,12 @@ class CalibrationFit:
         self._within: list[Tensor] = []
         self._scores = self._gating_pass(batches(), counted, draw)
         others = [self._without(fold) for fold in range(self._count)]
-        gatings = [self._best_gating(chosen) for chosen in (self._everyone, *others)]
+        gatings = [self._best_gating(chosen) for chosen in (self._all_images, *others)]
         self._table = LogitsTable(counted, self._count, (NEUTRAL, *gatings))
         self._logits_pass(batches(), draw)
         logits = [
             lowest(self._table.curve(chosen, gating))
-            for chosen, gating in zip((self._everyone, *others), gatings, strict=True)
+            for chosen, gating in zip((self._all_images, *others), gatings, strict=True)
         ]
         self._choices = {
             "before": self._same(NEUTRAL, NEUTRAL),
@@ -110,11 +110,11 @@ class CalibrationFit:
         return {
             "temperature": list(TEMPERATURES),
             "ged": self._scores.ged.nanmean(dim=1).tolist(),
-            "nll": self._table.curve(self._everyone, gating).tolist(),
+            "nll": self._table.curve(self._all_images, gating).tolist(),
         }
 
     @property
-    def _everyone(self) -> list[int]:
+    def _all_images(self) -> list[int]:
         return list(range(self._count))
 
     def _without(self, fold: int) -> list[int]:

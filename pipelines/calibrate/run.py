@@ -65,10 +65,10 @@ def _calibrate(options: CalibrateOptions) -> Calibration:
     scores: dict[str, Any] = {name: fit.scores(name) for name in _STAGES}
     draw: dict[str, Any] = {name: getattr(options, name) for name in Draw._fields}
     found = Calibration(fit.temperatures, fit.by_fold, **scores, **about, **draw, checkpoint_sha256=sha256)
-    _write_beside(options.output_file, found, fit)
+    _write_reports(options.output_file, found, fit)
     calibrated = _tempered(checkpoint, found.temperatures, options.checkpoint)
     write_checkpoint(options.output_file, replace(calibrated, calibration=found.to_dict()))
-    _tell(found, options.output_file)
+    _log_scores(found, options.output_file)
     return found
 
 
@@ -138,7 +138,7 @@ def _tempered(checkpoint: Checkpoint, temperatures: Temperatures, source: Path) 
     return replace(checkpoint, model=state(checkpoint.model), ema=ema)
 
 
-def _write_beside(output_file: Path, found: Calibration, fit: CalibrationFit) -> None:
+def _write_reports(output_file: Path, found: Calibration, fit: CalibrationFit) -> None:
     output_file.parent.mkdir(parents=True, exist_ok=True)
     tables = {name: fit.reliability(name) for name in _STAGES}
     curves = {name.replace("_", "-"): table for name, table in tables.items()}
@@ -148,7 +148,7 @@ def _write_beside(output_file: Path, found: Calibration, fit: CalibrationFit) ->
     write_json(output_file.with_suffix(".calibration.json"), content)
 
 
-def _tell(found: Calibration, output_file: Path) -> None:
+def _log_scores(found: Calibration, output_file: Path) -> None:
     for name in _STAGES:
         scores = getattr(found, name)
         values = (scores.ged, scores.matched_iou, scores.ece_percent)

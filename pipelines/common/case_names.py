@@ -30,7 +30,7 @@ __all__ = [
     "has_case_key",
     "private_folder",
     "record_case",
-    "unread_case_name",
+    "unreadable_case_name",
     "write_private",
 ]
 
@@ -64,11 +64,11 @@ def has_case_key(output_dir: Path) -> bool:
     return (output_dir / PRIVATE_NAME / KEY_NAME).is_file()
 
 
-def unread_case_name(key: bytes, source: str) -> str:
+def unreadable_case_name(key: bytes, source: str) -> str:
     """Name of a case whose series could not be read, by its source.
 
     Example:
-        >>> unread_case_name(bytes(32), "study")
+        >>> unreadable_case_name(bytes(32), "study")
         'unread-09658067338e'
     """
     return _UNREAD + case_name(key, f"source {source}").removeprefix("case-")

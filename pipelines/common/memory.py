@@ -20,12 +20,12 @@ _LOST_LOADER = re.compile(r"DataLoader worker \(pid.*\) (is killed by signal|exi
 
 
 @contextmanager
-def named_memory_errors(place: str, way_out: str) -> Iterator[None]:
+def named_memory_errors(place: str, remedy: str) -> Iterator[None]:
     """Name where memory has run out, and what to do about it; other errors pass.
 
     Args:
         place: what was being done, in words.
-        way_out: likewise.
+        remedy: likewise.
 
     Raises:
         MoseError: if memory, of the GPU or the machine, has run out.
@@ -34,7 +34,7 @@ def named_memory_errors(place: str, way_out: str) -> Iterator[None]:
         yield
     except Exception as error:
         if ran_out_of_memory(error):
-            raise MoseError(f"memory ran out {place}: {way_out}") from error
+            raise MoseError(f"memory ran out {place}: {remedy}") from error
         raise
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mose_med.checkpoint import Checkpoint, ModelConfig
-from mose_med.data import Datalist, DatalistEntry, FlippedClassDataset, MultiRaterDataset, patients_met
+from mose_med.data import Datalist, DatalistEntry, FlippedClassDataset, MultiRaterDataset, patients_trained_on
 from mose_med.data.pictures import picture_centre
 from mose_med.metrics import CalibrationError
 
@@ -80,7 +80,7 @@ def warn_of_training_data(checkpoint: Checkpoint, entries: Sequence[DatalistEntr
         entries: to be scored.
         name: what the message calls the model.
     """
-    met = patients_met(checkpoint.learnt_from, entries)
+    met = patients_trained_on(checkpoint.learnt_from, entries)
     if met:
         patients = len({entry.patient_id for entry in entries})
         _logger.warning(

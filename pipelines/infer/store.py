@@ -29,7 +29,7 @@ from pipelines.common.runs.run_folder import (
     claim_folder,
     differing_option,
     options_record,
-    way_out,
+    remedy_for,
 )
 
 __all__ = ["Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
@@ -243,7 +243,7 @@ class UrlStore(ResultStore):
             if conflict is None:
                 return True
             if not overwrite:
-                raise ConfigError(f"output {self._url} {conflict}: {way_out(conflict, accept_version)}")
+                raise ConfigError(f"output {self._url} {conflict}: {remedy_for(conflict, accept_version)}")
             self._empty()
         elif self._files.exists(self._root) and self._files.ls(self._root):
             raise ConfigError(f"output {self._url} is not empty and has no {OPTIONS_NAME}: name another")

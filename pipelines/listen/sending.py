@@ -85,8 +85,8 @@ class Sender:
                 target.store(files)
         except Exception as error:
             # Whatever it was, the other studies are sent; of foreign errors only the kind is logged.
-            told = str(error) if isinstance(error, MoseError) else type(error).__name__
-            _LOGGER.warning("%s was not sent, next attempt in %g s: %s", outcome.case, _AGAIN_S, told)
+            reason = str(error) if isinstance(error, MoseError) else type(error).__name__
+            _LOGGER.warning("%s was not sent, next attempt in %g s: %s", outcome.case, _AGAIN_S, reason)
             self._not_before[revision.folder] = self._clock() + _AGAIN_S
             return
         self._not_before.pop(revision.folder, None)

@@ -78,7 +78,7 @@ def serving(inbox: Inbox, ae_title: str, address: tuple[str, int], allowed: Coll
     handlers = [
         (evt.EVT_C_STORE, _store, [inbox]),
         (evt.EVT_PDU_RECV, _limit_size, [inbox.limits.object_bytes]),
-        (evt.EVT_REJECTED, _tell_rejected),
+        (evt.EVT_REJECTED, _log_rejected),
     ]
     _require_free(address)
     server = node.start_server(address, block=False, evt_handlers=handlers)
@@ -132,6 +132,6 @@ def _limit_size(event: Any, limit: int) -> None:
             return
 
 
-def _tell_rejected(event: Any) -> None:
+def _log_rejected(event: Any) -> None:
     calling = event.assoc.requestor.primitive.calling_ae_title
     _LOGGER.warning("an association of %r was refused", calling.strip())

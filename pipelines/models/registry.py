@@ -13,7 +13,7 @@ from pathlib import Path
 from mose_med.api.registry import BUNDLE_FOLDER, BUNDLE_SHA256, ModelVersion, RegisteredModel
 from mose_med.errors import ConfigError
 from mose_med.files.hashes import file_sha256
-from mose_med.handlers.tracking.run_upload import experiment_id, made_once
+from mose_med.handlers.tracking.run_upload import create_if_missing, experiment_id
 from mose_med.handlers.tracking.store_files import keep_artifact, lock_beside, run_artifacts, store_file, store_lock
 from mose_med.weights.bundles import verify_zip
 from pipelines.common.tracking_store import named_store
@@ -79,7 +79,7 @@ class Registry(RegisteredModel):
         experiment = self._experiment()
         with self._named_errors(), store_lock(self.uri):
             if not self._client.search_registered_models(f"name='{self.model}'"):
-                made_once(lambda: self._client.create_registered_model(self.model))
+                create_if_missing(lambda: self._client.create_registered_model(self.model))
             for version in self.versions():
                 if version.tags.get(BUNDLE_SHA256) == sha256:
                     self._describe(version.run_id)  # those of earlier versions of mose_med have no description

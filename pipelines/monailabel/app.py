@@ -42,7 +42,7 @@ class MoseInfer(InferTask):  # type: ignore[misc]
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """Answer a request."""
         answer = self._model.answer(request, from_points=self._from_points)
-        return str(answer.file), answer.told
+        return str(answer.file), answer.details
 
 
 class MoseScoring(ScoringMethod):  # type: ignore[misc]

@@ -72,7 +72,7 @@ class Answer(NamedTuple):
     """The file of the mask, and the parameters of the answer."""
 
     file: Path
-    told: dict[str, Any]
+    details: dict[str, Any]
 
 
 class LabelModel:
@@ -145,9 +145,9 @@ class LabelModel:
             raise ConfigError("foreground must have the voxel i, j, k of a nodule: click on one")
         study = read_study(Path(request["image"]))
         distribution = self.distribution(study, points if from_points else None, choice)
-        return Answer(_written(distribution, study, choice), self._told(distribution, choice))
+        return Answer(_written(distribution, study, choice), self._details(distribution, choice))
 
-    def _told(self, distribution: CaseDistribution, choice: Choice) -> dict[str, Any]:
+    def _details(self, distribution: CaseDistribution, choice: Choice) -> dict[str, Any]:
         model, several = self.model(), len(distribution.classes) > 1
         lesions = [lesion_record(lesion, with_class=several) for lesion in distribution.lesions]
         first = {name: lesions[0][name] for name in ("expert_probs", "volume_ml", "p_empty")} if lesions else {}

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Turn a source into a datalist of multi-rater slices.")
     app.add_typer(group, name="prepare")
     command(group, choose=_form, examples=_examples("phantom", "phantom", "known --kind datalist"))(phantom)
-    command(group, choose=_whether_to_audit, examples=_examples("lidc --lidc-root LIDC-IDRI", "data", "data --jobs 4"))(
+    command(group, choose=_lidc_options, examples=_examples("lidc --lidc-root LIDC-IDRI", "data", "data --jobs 4"))(
         lidc
     )
     command(group, "rater-masks", examples=_examples("rater-masks cases", "data", "data --classes background,tumour"))(
@@ -101,7 +101,7 @@ def cityscapes(options: PrepareCityscapesOptions) -> Any:
     return prepare_cityscapes(options)
 
 
-def _whether_to_audit(given: dict[str, Any]) -> type:
+def _lidc_options(given: dict[str, Any]) -> type:
     if "audit" in given:
         return AuditLidcOptions
     for name in ("lidc_root", "output_dir"):

@@ -115,13 +115,13 @@ def written_whole(folder: Path, *, anew: bool) -> Iterator[Path]:
     except MoseError:
         shutil.rmtree(partial, ignore_errors=True)
         with contextlib.suppress(MoseError, OSError):
-            _take_claim_back(folder)
+            _remove_claim(folder)
         raise
-    _take_claim_back(folder)
+    _remove_claim(folder)
     partial.rename(folder)
 
 
-def _take_claim_back(folder: Path) -> None:
+def _remove_claim(folder: Path) -> None:
     """Remove a claimed folder, which holds nothing but the claim."""
     _require_nothing_else(folder)
     remove_note(folder)

@@ -44,7 +44,7 @@ def report(options: ReportOptions) -> Path:
     page = options.case_dir / PAGE_NAME
     if page.exists() and not options.overwrite:
         raise ConfigError(f"{page} already exists: add --overwrite to replace it")
-    image = _read_as_before(case, options)
+    image = _read_inferred_image(case, options)
     _require_its_own(case, image, options.image)
     with alone_in(options.case_dir), _all_or_none(options.case_dir) as temporary:
         write_review(temporary, case, image.as_tensor()[0].numpy())
@@ -52,7 +52,7 @@ def report(options: ReportOptions) -> Path:
     return page
 
 
-def _read_as_before(case: CaseFolder, options: ReportOptions) -> CtImage:
+def _read_inferred_image(case: CaseFolder, options: ReportOptions) -> CtImage:
     """The image, with uneven slices and a tilted gantry treated as they were for the case."""
     before = case.provenance.get("options", {})
     return read_channels(

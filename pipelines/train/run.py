@@ -104,7 +104,7 @@ def train(options: TrainOptions) -> TrainResult:
     if options.precision is not None:
         config["amp"] = set_precision(workflow.parser, options.precision)
     with ExitStack() as folder:
-        finished = process.first_does(lambda: _claimed(options, config, datalist, process.count, folder))
+        finished = process.run_in_first(lambda: _claimed(options, config, datalist, process.count, folder))
         if finished is None:
             finished = _named_errors(lambda: _run(workflow, options, config["max_epochs"], process), batch_size)
         workflow.finalize()
@@ -244,12 +244,12 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
     try:
         return step()
     except MoseError as error:
-        raise _said_in_worker(error) from None
+        raise _without_worker_traceback(error) from None
     except Exception as error:
         causes = causes_of(error)
         for cause in causes:
             if isinstance(cause, MoseError):
-                raise _said_in_worker(cause) from None
+                raise _without_worker_traceback(cause) from None
         if ran_out_of_memory(error):
             raise MoseError(
                 f"memory ran out in the training with batch_size {batch_size}: set a smaller batch_size or "
@@ -266,7 +266,7 @@ def _named_errors(step: Callable[[], _T], batch_size: int, *, building: bool = F
         raise
 
 
-def _said_in_worker(error: MoseError) -> MoseError:
+def _without_worker_traceback(error: MoseError) -> MoseError:
     """The error itself; of one that a loading process has sent with its traceback, what it said."""
     lines = str(error).splitlines()
     if len(lines) < 2 or "in DataLoader worker process" not in lines[0]:

@@ -38,7 +38,7 @@ class Process:
         """Whether this is the process that writes files and talks to the user."""
         return self.rank == 0
 
-    def first_does(self, step: Callable[[], _T]) -> _T:
+    def run_in_first(self, step: Callable[[], _T]) -> _T:
         """Call ``step`` in the first process; all have its result, or raise the error that it names.
 
         The processes must have been joined into a group, if there are several.

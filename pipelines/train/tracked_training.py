@@ -11,7 +11,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.handlers import TrainingRun
 from mose_med.handlers.tracking.run_upload import upload
 from mose_med.handlers.tracking.store_uri import store_uri
-from pipelines.common.command_line.console import to_go_on
+from pipelines.common.command_line.console import how_to_resume
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.export.bundle import ExportBundleOptions, export_bundle
@@ -41,12 +41,12 @@ def train_and_evaluate(options: TrainOptions) -> TrainResult:
     result = train(options)
     _track(options, result)
     if Process.from_environment().is_first:
-        _say(result, options)
+        _log_result(result, options)
     return result
 
 
-def _say(result: TrainResult, options: TrainOptions) -> None:
-    stopped = "" if result.epochs >= result.max_epochs else f" (time limit reached: {to_go_on(options.overwrite)})"
+def _log_result(result: TrainResult, options: TrainOptions) -> None:
+    stopped = "" if result.epochs >= result.max_epochs else f" (time limit reached: {how_to_resume(options.overwrite)})"
     _logger.info("%d of %d epochs%s", result.epochs, result.max_epochs, stopped)
     _logger.info("best GED %.4f, of epoch %d: %s", result.best_ged, result.best_epoch, result.best_checkpoint)
 
@@ -66,9 +66,9 @@ def _track(options: TrainOptions, result: TrainResult) -> None:
         )
     )
     bundle = ExportBundleOptions(result.best_checkpoint, options.output_dir / BUNDLE_NAME, folder, overwrite=True)
-    _finish_or_say(run, export_bundle(bundle))
+    _finish_or_warn(run, export_bundle(bundle))
     if options.tracking_uri is not None:
-        _sync_or_say(options.output_dir, options.tracking_uri)
+        _sync_or_warn(options.output_dir, options.tracking_uri)
 
 
 def sync_training(folder: Path, tracking_uri: str) -> str:
@@ -85,7 +85,7 @@ def sync_training(folder: Path, tracking_uri: str) -> str:
     return upload(run, str(target))
 
 
-def _finish_or_say(run: TrainingRun, bundle: Path) -> None:
+def _finish_or_warn(run: TrainingRun, bundle: Path) -> None:
     try:
         run.add_artifact(bundle, "bundle")
         run.finish()
@@ -93,7 +93,7 @@ def _finish_or_say(run: TrainingRun, bundle: Path) -> None:
         _logger.warning("the training is done but its MLflow run is incomplete: run the same command again (%s)", error)
 
 
-def _sync_or_say(folder: Path, tracking_uri: str) -> None:
+def _sync_or_warn(folder: Path, tracking_uri: str) -> None:
     try:
         sync_training(folder, tracking_uri)
     except DataError as error:

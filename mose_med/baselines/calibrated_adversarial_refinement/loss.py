@@ -76,7 +76,7 @@ class AdversarialRefinementLoss(nn.Module):
             discrimination = F.softplus(-output.real).mean() + F.softplus(output.fake).mean()
             penalty = output.gradient_penalty.mean()
             refinement = self.adversarial_weight * adversarial + self.calibration_weight * divergence
-            judgement = self._learns(output) * (discrimination + self.penalty_weight * penalty)
+            judgement = self._discriminator_is_active(output) * (discrimination + self.penalty_weight * penalty)
             loss = calibration + refinement + judgement
         if self.training:
             self.steps += 1
@@ -85,7 +85,7 @@ class AdversarialRefinementLoss(nn.Module):
         self.components = {name: part.detach() for name, part in zip(names, parts, strict=True)}
         return loss
 
-    def _learns(self, output: AdversarialOutput) -> Tensor:
+    def _discriminator_is_active(self, output: AdversarialOutput) -> Tensor:
         """1 in a step in which the discriminator learns, else 0, without waiting for the device."""
         right = torch.cat([output.real > 0, output.fake < 0]).float().mean()
         turn = self.steps % (self.active_steps + self.resting_steps) < self.active_steps

@@ -118,7 +118,7 @@ class CalibratedAdversarialRefinement(SampledNetwork):
             calibrated,
             ExpertSamples(logits.unsqueeze(1), logits.new_ones(len(image), 1).float()),
             rater,
-            *self._judged(image, logits, chosen),
+            *self._discriminated(image, logits, chosen),
         )
 
     def _calibrated_and_refined(self, image: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +131,7 @@ class CalibratedAdversarialRefinement(SampledNetwork):
         logits = cropped(refined, spatial).reshape(*latents.shape[:2], self.out_channels, *spatial)
         return cropped(calibrated, spatial), logits
 
-    def _judged(self, image: Tensor, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _discriminated(self, image: Tensor, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``fooled``, ``fake``, ``real`` and ``gradient_penalty`` in single precision, also under autocast."""
         with torch.autocast(image.device.type, enabled=False):
             image = image.to(self.discriminator.score.weight.dtype)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = [
     "COPY_OF",
     "BackgroundUpload",
+    "create_if_missing",
     "experiment_id",
-    "made_once",
     "require_reachable",
     "store_client",
     "upload",
@@ -97,11 +97,11 @@ def experiment_id(client: MlflowClient, tracking_uri: str) -> str:
             return str(found.experiment_id)
         file = store_file(tracking_uri)
         place = None if file is None else (file.parent / ARTIFACTS).as_uri()
-        created = made_once(lambda: client.create_experiment(EXPERIMENT, place))
+        created = create_if_missing(lambda: client.create_experiment(EXPERIMENT, place))
         return str(created or client.get_experiment_by_name(EXPERIMENT).experiment_id)
 
 
-def made_once(make: Callable[[], _T]) -> _T | None:
+def create_if_missing(make: Callable[[], _T]) -> _T | None:
     """Create something in a store; None if another user of the server has created it meanwhile."""
     from mlflow.exceptions import MlflowException
 

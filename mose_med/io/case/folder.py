@@ -236,10 +236,10 @@ def _num_experts(folder: Path, provenance: Mapping[str, Any], marks: Sequence[st
     return recorded if isinstance(recorded, int) else max(int(number) for number in numbers if number.isdecimal())
 
 
-def _require(folder: Path, name: str, way_out: str = "") -> Path:
+def _require(folder: Path, name: str, remedy: str = "") -> Path:
     path = folder / name
     if not path.is_file():
-        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again{way_out}")
+        raise DataError(f"case folder {folder} lacks {name}: run `mose-med infer` again{remedy}")
     return path
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mose_med.geometry import Affine
 from mose_med.inferers import Box, Lesion
 
-__all__ = ["CaseMaps", "told_class"]
+__all__ = ["CaseMaps", "class_if_several"]
 
 
 class CaseMaps(Protocol):
@@ -52,6 +52,6 @@ class CaseMaps(Protocol):
         """Boxes of one map, each of the class and in the own region of a lesion: (i, j, k) or (i, j, k, channels)."""
 
 
-def told_class(case: CaseMaps, lesion: Lesion) -> str:
+def class_if_several(case: CaseMaps, lesion: Lesion) -> str:
     """Class of a lesion where the case has several; empty if there is only one."""
     return lesion.label if len(case.classes) > 1 else ""

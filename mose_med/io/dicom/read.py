@@ -26,7 +26,7 @@ from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, open_files, read_dat
 from mose_med.io.dicom.headers import SliceHeader, ct_headers
 from mose_med.io.dicom.pixels import decoders_silenced, stored_values
 from mose_med.io.dicom.series import SeriesSummary, choose_series, summaries
-from mose_med.io.dicom.stacking.missing_slices import require_no_unread_slice
+from mose_med.io.dicom.stacking.missing_slices import require_no_unreadable_slice
 from mose_med.io.dicom.stacking.resampling import planes_on_grid
 from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing, Stack, ordered_stack
 from mose_med.io.hu_volume import stacked_hu
@@ -68,7 +68,7 @@ def read_dicom(
     """
     with open_files(Path(path)) as files:
         chosen = choose_series(with_frames(ct_headers(files)), series, acquisition)
-        require_no_unread_slice(files, chosen)
+        require_no_unreadable_slice(files, chosen)
         stack = ordered_stack(chosen, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
         volume = _volume(stack)
     _check_rescaling(stack.slices, volume)

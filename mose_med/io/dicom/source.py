@@ -26,9 +26,9 @@ from mose_med.io.dicom.series import choose_series
 from mose_med.io.dicom.stacking.stack import ordered_stack
 
 __all__ = [
+    "OBSTACLE_REMEDY",
     "REQUIRED",
     "UIDS",
-    "WAY_OUT",
     "ModelIdentity",
     "ObstacleError",
     "SourceSeries",
@@ -38,7 +38,7 @@ __all__ = [
 
 _SAME_PLACE_MM = 1e-3
 #: What to do about an obstacle.
-WAY_OUT = "leave out --dicom-seg and --dicom, or add --dicom-seg-obstacle skip"
+OBSTACLE_REMEDY = "leave out --dicom-seg and --dicom, or add --dicom-seg-obstacle skip"
 
 #: What a derived object must name.
 UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
@@ -74,12 +74,12 @@ class ObstacleError(DataError):
         fault: of its headers, without names.
 
     Attributes:
-        told: the fault without the name of the file, which may identify the patient.
+        fault: without the name of the file, which may identify the patient.
     """
 
     def __init__(self, file: str, fault: str) -> None:
-        super().__init__(f"{file} {fault}: {WAY_OUT}")
-        self.told = f"a slice {fault}"
+        super().__init__(f"{file} {fault}: {OBSTACLE_REMEDY}")
+        self.fault = f"a slice {fault}"
 
 
 class ModelIdentity(NamedTuple):
@@ -114,7 +114,7 @@ class SourceSeries(NamedTuple):
         if difference is not None:
             raise GeometryError(
                 f"a DICOM object must lie on the grid of its series: {difference}; "
-                f"{WAY_OUT} for a series that is resampled"
+                f"{OBSTACLE_REMEDY} for a series that is resampled"
             )
 
     def images(self, indices: Sequence[int]) -> list[Dataset]:
@@ -159,7 +159,7 @@ def read_source_series(
         stack = ordered_stack(chosen, slice_spacing="resample", gantry_tilt="correct")
         if stack.grid is not None:
             raise GeometryError(
-                f"DICOM objects lie on the source's own pixels, but its {stack.corrections[0]}: {WAY_OUT}"
+                f"DICOM objects lie on the source's own pixels, but its {stack.corrections[0]}: {OBSTACLE_REMEDY}"
             )
         _require_a_file_for_each(stack.slices)
         slices = tuple(_slice(header.file) for header in stack.slices)

@@ -143,7 +143,7 @@ def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_j
     with ExitStack() as stack:
         if as_json:
             stack.enter_context(redirect_stdout(sys.stderr))
-        code = run_command(finish, debug=debug, overwrite=given.get("overwrite", False), told=errors.append)
+        code = run_command(finish, debug=debug, overwrite=given.get("overwrite", False), on_error=errors.append)
     if as_json:
         output = next((given[name] for name in _OUTPUTS if name in given), None)
         error = errors[0] if errors else None

@@ -19,7 +19,7 @@ from mose_med.files.credentials import without_credentials
 from pipelines.common.memory import lost_process, ran_out_of_memory
 from pipelines.common.runs.termination import Terminated, end_children, ended_by_signals
 
-__all__ = ["ExitCode", "configure_logging", "named_log_file", "run_command", "stderr", "to_go_on"]
+__all__ = ["ExitCode", "configure_logging", "how_to_resume", "named_log_file", "run_command", "stderr"]
 
 #: Progress and messages; results go to files.
 stderr = Console(stderr=True)
@@ -126,12 +126,12 @@ def _show_warning(
 ) -> None:
     """Log a Python warning in one line; what only developers of libraries need, and what may quote tags, as debug."""
     package = filename.rpartition("site-packages/")[2].partition("/")[0].removesuffix(".py")
-    told = issubclass(category, UserWarning | RuntimeWarning) and package not in _SILENCED
+    is_warning = issubclass(category, UserWarning | RuntimeWarning) and package not in _SILENCED
     text = " ".join(str(message).split())
-    logging.getLogger(__name__).log(logging.WARNING if told else logging.DEBUG, "%s (%s)", text, package)
+    logging.getLogger(__name__).log(logging.WARNING if is_warning else logging.DEBUG, "%s (%s)", text, package)
 
 
-def to_go_on(overwrite: bool = False) -> str:
+def how_to_resume(overwrite: bool = False) -> str:
     """What to do after a command was stopped; ``--overwrite`` would start over."""
     return f"run the same command again{', without --overwrite,' if overwrite else ''} to continue"
 
@@ -141,7 +141,7 @@ def run_command(
     *,
     debug: bool = False,
     overwrite: bool = False,
-    told: Callable[[str], None] | None = None,
+    on_error: Callable[[str], None] | None = None,
 ) -> ExitCode:
     """Run ``command`` and turn whatever it raises into an exit code and, at most, one line on stderr.
 
@@ -151,9 +151,9 @@ def run_command(
         command: returns its exit code; None means done.
         debug: show tracebacks.
         overwrite: the command was called with ``--overwrite``.
-        told: gets the line as well.
+        on_error: gets the line of an error.
     """
-    report = functools.partial(_report, debug=debug, told=told)
+    report = functools.partial(_report, debug=debug, on_error=on_error)
     try:
         with ended_by_signals():
             result = command()
@@ -162,14 +162,14 @@ def run_command(
     except KeyboardInterrupt as stop:
         end_children()
         code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
-        return _report(f"{code.name.lower()}: {to_go_on(overwrite)}", code, debug=False, told=told)
+        return _report(f"{code.name.lower()}: {how_to_resume(overwrite)}", code, debug=False, on_error=on_error)
     except OSError as error:
         return report(_describe_os_error(error), ExitCode.BAD_INPUT)
     except Exception as error:
         if ran_out_of_memory(error):
             return report(_describe_memory(error), ExitCode.BAD_INPUT)
         if lost_process(error):
-            advice = f"{to_go_on(overwrite)}, with fewer --jobs if it has them"
+            advice = f"{how_to_resume(overwrite)}, with fewer --jobs if it has them"
             return report(f"{_LOST_PROCESS}: {advice}", ExitCode.BAD_INPUT)
         where = "--debug" if named_log_file() is None else "the log file"
         message = f"internal error: {type(error).__name__}: {error} ({where} shows where; please report it)"
@@ -187,11 +187,11 @@ def _describe_os_error(error: OSError) -> str:
     return f"{where}{error.strerror or error}"
 
 
-def _report(message: str, code: ExitCode, *, debug: bool, told: Callable[[str], None] | None) -> ExitCode:
+def _report(message: str, code: ExitCode, *, debug: bool, on_error: Callable[[str], None] | None) -> ExitCode:
     """Say what ended the command in one line; the log file gets no words that may name a patient's files."""
     line = without_credentials(" ".join(part.strip() for part in message.splitlines()))
-    if told is not None:
-        told(line)
+    if on_error is not None:
+        on_error(line)
     if debug:
         sys.stderr.write(without_credentials(traceback.format_exc()))
     record = {"name": __name__, "levelno": logging.ERROR, "levelname": "ERROR", "msg": _without_names(code)}
@@ -204,7 +204,7 @@ def _report(message: str, code: ExitCode, *, debug: bool, told: Callable[[str], 
 def _without_names(code: ExitCode) -> str:
     """Kind of the error under way, and of one of ours where it was; its message may name files, and so patients."""
     kind, _, place = sys.exc_info()
-    told = f"{kind.__name__ if kind else 'error'}, exit code {int(code)}; the terminal shows why"
+    summary = f"{kind.__name__ if kind else 'error'}, exit code {int(code)}; the terminal shows why"
     if code != ExitCode.INTERNAL_ERROR:
-        return told
-    return "\n".join([told, *(part.rstrip() for part in traceback.format_tb(place))])
+        return summary
+    return "\n".join([summary, *(part.rstrip() for part in traceback.format_tb(place))])

@@ -28,7 +28,7 @@ __all__ = [
     "options_record",
     "other_version",
     "read_options",
-    "way_out",
+    "remedy_for",
 ]
 
 #: Name of the file, inside the folder, that holds the options.
@@ -74,21 +74,21 @@ def claim_folder(
     record = folder / OPTIONS_NAME
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output folder {folder} is a file: name another")
-    if folder.is_dir() and any(not _may_be_in_a_new_one(entry.name) for entry in folder.iterdir()):
+    if folder.is_dir() and any(not _is_allowed_in_new_folder(entry.name) for entry in folder.iterdir()):
         if not record.is_file():
             raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
         conflict = _conflict(record, wanted, accept_version=bool(accept_version))
         if conflict is None and not overwrite:
             return True
         if conflict is not None and not (overwrite or replace_other):
-            raise ConfigError(f"output folder {folder} {conflict}: {way_out(conflict, accept_version)}")
+            raise ConfigError(f"output folder {folder} {conflict}: {remedy_for(conflict, accept_version)}")
         _empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(record, wanted)
     return False
 
 
-def _may_be_in_a_new_one(name: str) -> bool:
+def _is_allowed_in_new_folder(name: str) -> bool:
     """Whether a folder with a file of this name may still be claimed: by a run that is just doing so."""
     return name == PLACE_NAME or name.startswith(f".{OPTIONS_NAME}.")
 
@@ -171,7 +171,7 @@ def _single(options: Mapping[str, Any], without: Container[str] = ()) -> dict[st
     return single
 
 
-def way_out(conflict: str, accept_version: bool | None = None) -> str:
+def remedy_for(conflict: str, accept_version: bool | None = None) -> str:
     """What a user can do about a conflict.
 
     Args:

@@ -22,7 +22,7 @@ from pipelines.common.memory import ran_out_of_memory
 if TYPE_CHECKING:
     from mose_med.api.reading import CaseRequest
 
-__all__ = ["Failure", "describe", "lost_worker", "timed_out", "undescribed"]
+__all__ = ["Failure", "describe", "describe_without_text", "lost_worker", "timed_out"]
 
 _RETRY = "then run again with --retry-failed"
 _MEMORY = f"give a worker more memory: fewer --workers, --in-flight 1 or a smaller --sw-batch-size, {_RETRY}"
@@ -45,12 +45,12 @@ class Failure(NamedTuple):
 
 def describe(error: BaseException, stage: str, request: CaseRequest) -> Failure:
     """Describe the error of a case."""
-    reason, advice = _tell(error, stage)
+    reason, advice = _reason_and_advice(error, stage)
     detail = "".join(traceback.format_exception(error)) if reason.startswith(_INTERNAL) else reason
     return Failure(stage, _concealed(reason, request), advice, detail)
 
 
-def undescribed(error: BaseException, stage: str) -> Failure:
+def describe_without_text(error: BaseException, stage: str) -> Failure:
     """Describe an error for which :func:`describe` failed; its text may identify the patient."""
     reason = f"{_INTERNAL} {type(error).__name__}"
     return Failure(stage, reason, f"{_REPORT} ({stage})", "".join(traceback.format_exception(error)))
@@ -69,7 +69,7 @@ def lost_worker(stage: str, cause: str) -> Failure:
     return Failure(stage, reason, advice, reason)
 
 
-def _tell(error: BaseException, stage: str) -> tuple[str, str]:
+def _reason_and_advice(error: BaseException, stage: str) -> tuple[str, str]:
     text = " ".join(str(error).split()) or type(error).__name__
     if ran_out_of_memory(error):
         return text if isinstance(error, MoseError) else f"out of memory: {text}", _MEMORY

@@ -31,9 +31,9 @@ class CohortProgress:
         self._pace = pace
         self._task = bar.add_task("infer", total=total, failed=0)
         self._failed = 0
-        self._told = time.monotonic()
+        self._logged_at = time.monotonic()
 
-    def passed_over(self) -> None:
+    def skip(self) -> None:
         """A case is already done, or failed before."""
         self._bar.update(self._task, advance=1)
 
@@ -42,8 +42,8 @@ class CohortProgress:
         self._pace.count()
         self._failed += failed
         self._bar.update(self._task, advance=1, failed=self._failed)
-        if not self._bar.console.is_terminal and time.monotonic() - self._told >= _LOG_EVERY_S:
-            self._told = time.monotonic()
+        if not self._bar.console.is_terminal and time.monotonic() - self._logged_at >= _LOG_EVERY_S:
+            self._logged_at = time.monotonic()
             _LOGGER.info("%s", self._words())
 
     def _words(self) -> str:

@@ -13,7 +13,7 @@ from mose_med.errors import ConfigError
 from mose_med.weights.files import weights_sha256
 from pipelines.common.case_names import add_to_case_map, private_folder, write_private
 from pipelines.common.command_line.console import named_log_file, stderr
-from pipelines.common.runs.run_folder import way_out
+from pipelines.common.runs.run_folder import remedy_for
 from pipelines.infer.cohort.failures import Failure
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.finding.fingerprint import fingerprint
@@ -21,7 +21,7 @@ from pipelines.infer.cohort.finding.plan import State, list_entries, state_of
 from pipelines.infer.cohort.journal import Journal, Record, failed_cases, known_records
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.cohort.progress import CohortProgress, cohort_progress
-from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, nameless_case
+from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, fallback_case_name
 from pipelines.infer.cohort.workers.preflight import preflight
 from pipelines.infer.cohort.workers.resources import choose_engine
 from pipelines.infer.cohort.workers.scheduler import Scheduler
@@ -74,8 +74,8 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         run = CohortRun(options, output, made_with)
         result = run.work(entries, found.devices)
         run.write_tables(entries)
-    told = ", see failed.csv" if result.failed else ""
-    _LOGGER.info("%d cases done, %d done before, %d failed%s", result.done, result.done_before, result.failed, told)
+    advice = ", see failed.csv" if result.failed else ""
+    _LOGGER.info("%d cases done, %d done before, %d failed%s", result.done, result.done_before, result.failed, advice)
     _LOGGER.info("results are in %s", options.output_dir)
     return result
 
@@ -90,7 +90,7 @@ def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -
     if conflict is None:
         require_key(store, options.home)
     elif not options.overwrite:
-        raise ConfigError(f"output {conflict}: {way_out(conflict, options.accept_version)}")
+        raise ConfigError(f"output {conflict}: {remedy_for(conflict, options.accept_version)}")
     known = {} if conflict or options.overwrite else known_records(options.home, made_with)
     states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
     _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
@@ -211,11 +211,11 @@ class CohortRun:
                 yield entry
             else:
                 self._counts[state] += 1
-                progress.passed_over()
+                progress.skip()
 
     def _record(self, entry: Entry, report: Report | Failure) -> Record:
         if isinstance(report, Failure):
-            report = Report(nameless_case(entry, self._destination), fingerprint(entry), report)
+            report = Report(fallback_case_name(entry, self._destination), fingerprint(entry), report)
         record = Record(entry.key, report.fingerprint, report.case, "", entry.source)
         record = record._replace(**report.result._asdict())
         return self._without_traceback(record) if "\n" in record.detail else record

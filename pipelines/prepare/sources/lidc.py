@@ -131,7 +131,7 @@ def _finish(
     if not any(sizes.values()):
         raise ConfigError("no nodule with the wanted raters lies on the slices of these patients")
     require_training_and_validation(sizes, "annotated slice")
-    _remove_strangers(folder, [entry for entries in parts.values() for entry in entries])
+    _remove_unlisted_files(folder, [entry for entries in parts.values() for entry in entries])
     source = _source(records)
     name = "LIDC-IDRI phantom" if source.startswith(_PHANTOM_NOTE) else "LIDC-IDRI"
     write_datalist(
@@ -150,7 +150,7 @@ def _finish(
     return _counts(list(records.values()), sizes)
 
 
-def _remove_strangers(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
+def _remove_unlisted_files(folder: Path, entries: Iterable[Mapping[str, Any]]) -> None:
     """Remove what a killed run wrote of a patient that could not be used afterwards."""
     known = {entry[key] for entry in entries for key in ("image", "label")}
     for path in (folder / "nodules").iterdir():

@@ -43,7 +43,7 @@ def test_a_checkpoint_that_is_named_is_taken(tmp_path: Path):
 
 
 def test_what_is_taken_by_default_is_told_once(caplog: pytest.LogCaptureFixture):
-    shipped._tell.cache_clear()
+    shipped._log_version.cache_clear()
     with caplog.at_level(logging.INFO):
         assert chosen_checkpoint(None) == chosen_checkpoint(None) == shipped_bundle()
     (line,) = [record.getMessage() for record in caplog.records if record.name == "mose_med.weights.shipped"]

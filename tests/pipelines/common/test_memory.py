@@ -70,7 +70,7 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, Failure, int
 
 
 @pytest.mark.parametrize("failure", [gpu, python, allocator])
-def test_a_training_names_the_way_out_and_goes_on_from_the_last_checkpoint(
+def test_a_training_names_the_remedy_and_goes_on_from_the_last_checkpoint(
     options: TrainOptions, scarce, failure: Failure
 ):
     whole = train(replace(options, output_dir=options.output_dir.with_name("whole")))
@@ -94,14 +94,14 @@ def test_the_command_says_it_in_one_line(options: TrainOptions, scarce, capfd: p
     assert "Traceback" not in said
 
 
-def test_an_evaluation_names_the_way_out(tiny_datalist: Path, tiny_checkpoint: Path, tmp_path: Path, scarce):
+def test_an_evaluation_names_the_remedy(tiny_datalist: Path, tiny_checkpoint: Path, tmp_path: Path, scarce):
     scarce(BatchPrediction, "compact", allocator, 1)
     options = EvaluateOptions(tiny_datalist, tiny_checkpoint, tmp_path / "out", device="cpu", quiet=True)
     with pytest.raises(MoseError, match="memory ran out while 16 slices were scored at once: ask for fewer samples"):
         evaluate(options)
 
 
-def test_a_comparison_names_the_way_out(tiny_datalist: Path, tiny_checkpoint: Path, scarce):
+def test_a_comparison_names_the_remedy(tiny_datalist: Path, tiny_checkpoint: Path, scarce):
     scarce(BatchPrediction, "compact", python, 1)
     scoring = Scoring(device="cpu", quiet=True)
     with pytest.raises(MoseError, match="memory ran out while version 1 was scored: ask for fewer samples"):
@@ -117,7 +117,7 @@ def inference(tmp_path: Path, infer_checkpoint: Path, write_study: Callable[...,
 
 
 @pytest.mark.parametrize("failure", [gpu, python, allocator])
-def test_an_inference_names_the_way_out_and_leaves_nothing(inference: InferOptions, scarce, failure: Failure):
+def test_an_inference_names_the_remedy_and_leaves_nothing(inference: InferOptions, scarce, failure: Failure):
     scarce(MoSE, "forward", failure, 1)
     message = "memory ran out while 16 windows were inferred at once: set a smaller --sw-batch-size, or"
     with pytest.raises(MoseError, match=message):
@@ -125,7 +125,7 @@ def test_an_inference_names_the_way_out_and_leaves_nothing(inference: InferOptio
     assert not inference.output_dir.exists()
 
 
-def test_the_way_out_of_an_inference_is_an_option_and_gives_the_same_case(inference: InferOptions, scarce):
+def test_the_remedy_of_an_inference_is_an_option_and_gives_the_same_case(inference: InferOptions, scarce):
     whole = infer(inference)
     other = inference.output_dir.with_name("other")
     where = ["--nodules", str(inference.nodules), "--checkpoint", str(inference.checkpoint), "--output-dir", str(other)]

@@ -43,12 +43,12 @@ def test_a_click_gives_the_nodule_there_on_the_grid_of_the_image(ask, ball_study
 
 
 def test_experts_volumes_and_absence_are_told(ask):
-    told = ask().told
-    assert told["label_names"] == {"nodule": 1}
-    assert sum(told["expert_probs"]) == pytest.approx(1.0)
-    assert told["volume_ml"]["p05"] <= told["volume_ml"]["p95"]
-    assert 0.0 <= told["p_empty"] <= 1.0
-    assert [lesion["lesion"] for lesion in told["lesions"]] == [1]
+    details = ask().details
+    assert details["label_names"] == {"nodule": 1}
+    assert sum(details["expert_probs"]) == pytest.approx(1.0)
+    assert details["volume_ml"]["p05"] <= details["volume_ml"]["p95"]
+    assert 0.0 <= details["p_empty"] <= 1.0
+    assert [lesion["lesion"] for lesion in details["lesions"]] == [1]
 
 
 def test_samples_and_experts_can_be_asked_for(ask, ball_study: Path, infer_dicom_case):

@@ -13,13 +13,13 @@ from mose_med.io.dicom.files import DicomFile, read_dataset
 from mose_med.io.dicom.headers import SliceHeader
 from mose_med.io.dicom.stacking.stack import plane_normal
 
-__all__ = ["require_no_unread_slice"]
+__all__ = ["require_no_unreadable_slice"]
 
 #: Distance of neighbours, in usual ones, from which a slice is missing between them.
 _GAP = 1.5
 
 
-def require_no_unread_slice(files: Sequence[DicomFile], slices: Sequence[SliceHeader]) -> None:
+def require_no_unreadable_slice(files: Sequence[DicomFile], slices: Sequence[SliceHeader]) -> None:
     """Refuse a series with a gap if its folder has files that are named like slices and are not DICOM.
 
     Where there is no gap such files are skipped, and a gap without such files is left to the options.
@@ -35,12 +35,12 @@ def require_no_unread_slice(files: Sequence[DicomFile], slices: Sequence[SliceHe
     if gap is None:
         return
     places = {(header.file.folder, _ending(header.file)) for header in slices}
-    unread = [file.name for file in files if (file.folder, _ending(file)) in places and not _is_dicom(file)]
-    if unread:
-        others = f" and {len(unread) - 1} more" if len(unread) > 1 else ""
+    unreadable = [file.name for file in files if (file.folder, _ending(file)) in places and not _is_dicom(file)]
+    if unreadable:
+        others = f" and {len(unreadable) - 1} more" if len(unreadable) > 1 else ""
         raise GeometryError(
-            f"slices are missing between {gap[0].name} and {gap[1].name}, and {unread[0]}{others} beside them cannot "
-            "be read as DICOM: restore the files that are slices and remove the others"
+            f"slices are missing between {gap[0].name} and {gap[1].name}, and {unreadable[0]}{others} beside them "
+            "cannot be read as DICOM: restore the files that are slices and remove the others"
         )
 
 

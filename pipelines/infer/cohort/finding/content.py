@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mose_med.files.dicom_signature import HEAD_BYTES, begins_as_dicom
 from mose_med.files.file_tree import is_folder
-from pipelines.infer.cohort.finding.passed_over import PassedOver, Reason
+from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
 __all__ = ["NODULES_NAME", "VOLUME_SUFFIXES", "Content"]
 
@@ -77,7 +77,7 @@ class Content:
             return True
         return not self.num_volumes and bool(self._nodules or (self._doubtful and not self.folders))
 
-    def report(self, skipped: PassedOver) -> None:
+    def report(self, skipped: SkippedFiles) -> None:
         """Report what belongs to no case, of a folder that is not a case itself."""
         skipped.add(Reason.LOOSE, *self._slices, *sorted({*self._doubtful} - {*self._broken}))
         skipped.add(Reason.BROKEN, *self._broken)

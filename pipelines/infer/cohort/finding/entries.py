@@ -7,7 +7,7 @@ Below a folder, a case is
 - a folder with a ``nodules.csv`` but none of these files: its subfolders are one study.
 
 A file is DICOM by its ending or by how it begins, so that a table or text beside the studies changes nothing; what
-belongs to no case is reported (:mod:`pipelines.infer.cohort.finding.passed_over`). A folder without folders and
+belongs to no case is reported (:mod:`pipelines.infer.cohort.finding.skipped_files`). A folder without folders and
 volumes, but with files that are named as slices are, is a case regardless of their content, so that a damaged study is
 recorded. Names that begin with a dot do not count. Folders and files behind links are cases like others, each once.
 
@@ -29,7 +29,7 @@ from mose_med.files.file_tree import FolderWalk
 from mose_med.files.tables import Row, read_table
 from pipelines.common.case_names import PRIVATE_NAME
 from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content
-from pipelines.infer.cohort.finding.passed_over import PassedOver, Reason
+from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
 __all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
 
@@ -95,20 +95,20 @@ class Shard(NamedTuple):
         return int.from_bytes(digest[:8]) % self.count == self.index - 1
 
 
-def find_entries(root: Path, case_depth: int | None = None, passed_over: PassedOver | None = None) -> Iterator[Entry]:
+def find_entries(root: Path, case_depth: int | None = None, skipped: SkippedFiles | None = None) -> Iterator[Entry]:
     """Cases below a folder, as they are met; a folder's files are not listed further than needed.
 
     Args:
         root: folder to search.
         case_depth: levels below ``root`` at which each folder is one case; None follows the rules of this module.
-        passed_over: gets what belongs to no case.
+        skipped: gets what belongs to no case.
 
     Raises:
         ConfigError: if there is no such folder.
     """
     if not root.is_dir():
         raise ConfigError(f"input folder {root} does not exist")
-    top, skipped = str(root), PassedOver() if passed_over is None else passed_over
+    top, skipped = str(root), SkippedFiles() if skipped is None else skipped
     walk = FolderWalk(top, hidden=False)
     linked: list[str] = []
     for folder in walk:
@@ -129,7 +129,7 @@ def find_entries(root: Path, case_depth: int | None = None, passed_over: PassedO
     yield from _linked_entries(top, linked, walk, skipped)
 
 
-def _linked_entries(top: str, paths: list[str], walk: FolderWalk, skipped: PassedOver) -> Iterator[Entry]:
+def _linked_entries(top: str, paths: list[str], walk: FolderWalk, skipped: SkippedFiles) -> Iterator[Entry]:
     """Cases that are links to files, one for every target that is not a case itself."""
     seen: set[str] = set()
     for path in sorted(paths):

@@ -9,7 +9,7 @@ from pathlib import Path
 from mose_med.case_contents.maps import PROVENANCE_NAME
 from pipelines.infer.cohort.finding.entries import Entry, Shard, find_entries, read_manifest
 from pipelines.infer.cohort.finding.fingerprint import fingerprint
-from pipelines.infer.cohort.finding.passed_over import PassedOver
+from pipelines.infer.cohort.finding.skipped_files import SkippedFiles
 from pipelines.infer.cohort.journal import Record
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.store import ResultStore
@@ -33,15 +33,15 @@ def list_entries(options: CohortOptions) -> list[Entry]:
     """
     if options.manifest is not None:
         entries = iter(read_manifest(options.manifest))
-        passed_over = None
+        skipped = None
     else:
-        passed_over = PassedOver()
-        entries = find_entries(options.input_dir or Path(), options.case_depth, passed_over)
+        skipped = SkippedFiles()
+        entries = find_entries(options.input_dir or Path(), options.case_depth, skipped)
     if options.shard is not None:
         entries = filter(Shard.parse(options.shard).holds, entries)
     found = sorted(entries)
-    if passed_over is not None:
-        passed_over.tell(str(options.input_dir), quiet=options.quiet)
+    if skipped is not None:
+        skipped.report(str(options.input_dir), quiet=options.quiet)
     return found
 
 

@@ -18,7 +18,7 @@ from pipelines.common.processes import begin_process, spawn_context
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.workers.clock import CaseClock
 from pipelines.infer.cohort.workers.engine import Done, Engine, Event, Lost, Ready, Worker
-from pipelines.infer.cohort.workers.messages import WorkerSetup, told_start_error
+from pipelines.infer.cohort.workers.messages import WorkerSetup, describe_start_error
 
 __all__ = ["LocalEngine"]
 
@@ -108,20 +108,20 @@ class _Process(Worker):
         events: list[Event] = []
         try:
             while self.pipe.poll():
-                events += self._heard(*self.pipe.recv())
+                events += self._events_of_message(*self.pipe.recv())
         except (EOFError, OSError):
             events.append(Lost(self, self._cause()))
         return events
 
-    def _heard(self, what: str, *told: Any) -> list[Event]:
-        if what == "ready":
+    def _events_of_message(self, kind: str, *content: Any) -> list[Event]:
+        if kind == "ready":
             return [Ready(self)]
-        if what == "refused":
-            return [Lost(self, told[0], refused=True)]
-        if what == "stage":
-            self._clock.move(*told)
+        if kind == "refused":
+            return [Lost(self, content[0], refused=True)]
+        if kind == "stage":
+            self._clock.move(*content)
             return []
-        number, report = told
+        number, report = content
         self._clock.end(number)
         return [Done(self, number, report)]
 
@@ -147,7 +147,7 @@ def _serve(pipe: Connection, setup: WorkerSetup, scratch: str) -> None:
 
         worker = CaseWorker(setup, lambda *place: tell("stage", *place))
     except Exception as error:
-        return tell("refused", told_start_error(error))
+        return tell("refused", describe_start_error(error))
     tell("ready")
 
     def work(number: int, entry: Entry) -> None:

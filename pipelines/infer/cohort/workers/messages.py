@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from mose_med.api.options import ResultOptions
 from mose_med.errors import MoseError
-from pipelines.common.case_names import unread_case_name
+from pipelines.common.case_names import unreadable_case_name
 from pipelines.common.memory import ran_out_of_memory
 from pipelines.infer.cohort.failures import Failure
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.store import Destination
 
-__all__ = ["FAULT_OF_OURS", "Report", "WorkerSetup", "Written", "nameless_case", "told_start_error"]
+__all__ = ["FAULT_OF_OURS", "Report", "WorkerSetup", "Written", "describe_start_error", "fallback_case_name"]
 
 _LOGGER = logging.getLogger(__name__)
 #: Prefix of the reason why a worker cannot start, if the user did not cause it.
@@ -60,7 +60,7 @@ class Report(NamedTuple):
     result: Written | Failure
 
 
-def told_start_error(error: Exception) -> str:
+def describe_start_error(error: Exception) -> str:
     """Why a worker cannot start, in one line; the log gets where an error of ours was."""
     if isinstance(error, MoseError):
         return str(error)
@@ -71,6 +71,6 @@ def told_start_error(error: Exception) -> str:
     return f"{FAULT_OF_OURS}{type(error).__name__}: {text}"
 
 
-def nameless_case(entry: Entry, destination: Destination) -> str:
+def fallback_case_name(entry: Entry, destination: Destination) -> str:
     """Name of a case whose series could not be read."""
-    return entry.case or unread_case_name(destination.key, entry.key)
+    return entry.case or unreadable_case_name(destination.key, entry.key)

@@ -20,7 +20,7 @@ from pipelines.common.runs.termination import handlers_kept
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.workers.clock import CaseClock
 from pipelines.infer.cohort.workers.engine import Done, Engine, Event, Lost, Ready, Worker
-from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, told_start_error
+from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, describe_start_error
 
 __all__ = ["RayEngine"]
 
@@ -130,7 +130,7 @@ class _Actor:
 
             self._worker = CaseWorker(self._setup, self._clock.move)
         except Exception as error:
-            return told_start_error(error)
+            return describe_start_error(error)
         return ""
 
     def work(self, number: int, entry: Entry) -> Report:

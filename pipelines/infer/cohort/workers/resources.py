@@ -32,13 +32,13 @@ def choose_engine(options: CohortOptions, setup: WorkerSetup, devices: list[str]
         from pipelines.infer.cohort.workers.ray_engine import RayEngine
 
         engine = RayEngine(setup, options.ray_address, options.gpu_share, options.workers)
-        return engine, _told(engine.device, min(engine.capacity, num_cases), setup)
+        return engine, _log_workers(engine.device, min(engine.capacity, num_cases), setup)
     on_gpu = devices[0] != "cpu"
     room = len(devices) if on_gpu else max(1, len(os.sched_getaffinity(0)) // options.threads)
-    return LocalEngine(setup, devices), _told(", ".join(devices), min(options.workers or room, num_cases), setup)
+    return LocalEngine(setup, devices), _log_workers(", ".join(devices), min(options.workers or room, num_cases), setup)
 
 
-def _told(device: str, num_workers: int, setup: WorkerSetup) -> int:
+def _log_workers(device: str, num_workers: int, setup: WorkerSetup) -> int:
     """The number of workers, which is logged with their device."""
     _LOGGER.info("device: %s, workers: %d, threads of each: %d", device, num_workers, setup.threads)
     return num_workers

@@ -112,7 +112,7 @@ class Scheduler:
             self._crew[self._engine.start()] = _Place()
 
     def _assign(self) -> None:
-        while (free := self._freest()) is not None:
+        while (free := self._least_busy()) is not None:
             worker, place = free
             if self._again and not place.numbers:
                 place.alone = True
@@ -128,7 +128,7 @@ class Scheduler:
             self._tasks[number] = _Task(entry)
             self._give(worker, place, number)
 
-    def _freest(self) -> tuple[Worker, _Place] | None:
+    def _least_busy(self) -> tuple[Worker, _Place] | None:
         open_places = [
             (worker, place)
             for worker, place in self._crew.items()

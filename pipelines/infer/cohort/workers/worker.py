@@ -19,10 +19,10 @@ from mose_med.api.options import ResultOptions
 from mose_med.api.reading import CaseRequest
 from mose_med.api.stages import Stage, Stages
 from pipelines.infer.case import run_case
-from pipelines.infer.cohort.failures import describe, undescribed
+from pipelines.infer.cohort.failures import describe, describe_without_text
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.finding.fingerprint import fingerprint
-from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, Written, nameless_case
+from pipelines.infer.cohort.workers.messages import Report, WorkerSetup, Written, fallback_case_name
 
 __all__ = ["CaseWorker"]
 
@@ -87,11 +87,11 @@ class CaseWorker:
 
     def _failed(self, entry: Entry, found: str, stages: Stages, error: Exception) -> Report:
         """The report of a case that failed, even if its error cannot be described."""
-        case = stages.case or nameless_case(entry, self._setup.destination)
+        case = stages.case or fallback_case_name(entry, self._setup.destination)
         try:
             failure = describe(error, stages.current, _request(entry, self._setup.options))
         except Exception:
-            failure = undescribed(error, stages.current)
+            failure = describe_without_text(error, stages.current)
         _LOGGER.info("%s failed in %s: %s", case, failure.stage, failure.reason)
         return Report(case, found, failure)
 

@@ -37,7 +37,7 @@ def test_a_class_of_no_standard_is_named_with_its_file(files: list[Path], edit_d
         ObstacleError, match=f"image 00{4 - number} has a SOPClassUID that is not valid in a DICO"
     ) as caught:
         read_source_series(files[0].parent)
-    assert caught.value.told == "a slice has a SOPClassUID that is not valid in a DICOM object"
+    assert caught.value.fault == "a slice has a SOPClassUID that is not valid in a DICOM object"
 
 
 def test_an_element_that_makes_the_objects_fail_is_found(files: list[Path], monkeypatch: pytest.MonkeyPatch):

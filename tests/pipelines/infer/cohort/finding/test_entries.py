@@ -9,7 +9,7 @@ import pytest
 
 from mose_med.errors import ConfigError
 from pipelines.infer.cohort.finding.entries import Entry, Shard, find_entries, read_manifest
-from pipelines.infer.cohort.finding.passed_over import PassedOver, Reason
+from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
 
 def make(root: Path, *files: str) -> None:
@@ -80,10 +80,10 @@ def test_what_two_links_or_a_link_and_a_folder_lead_to_is_found_once(tmp_path: P
     for name, target in (("a", "elsewhere/c"), ("b", "elsewhere"), ("c", "root/z"), ("d", "elsewhere/d/e")):
         link(tmp_path / "root" / name, tmp_path / target)
     link(tmp_path / "root" / "f.nii.gz", tmp_path / "root" / "y.nii.gz")
-    told = PassedOver()
-    found = sorted(entry.name for entry in find_entries(tmp_path / "root", passed_over=told))
+    skipped = SkippedFiles()
+    found = sorted(entry.name for entry in find_entries(tmp_path / "root", skipped=skipped))
     assert found == ["b/c", "b/d/e", "y.nii.gz", "z"]
-    assert told.lines(str(tmp_path / "root")) == ["skipped: 1 links to a file that is already a case: f.nii.gz"]
+    assert skipped.lines(str(tmp_path / "root")) == ["skipped: 1 links to a file that is already a case: f.nii.gz"]
 
 
 def test_links_to_what_is_hidden_or_to_files_elsewhere_are_cases(tmp_path: Path):
@@ -98,9 +98,9 @@ def test_a_broken_link_is_no_case_and_told(tmp_path: Path):
     make(tmp_path, "site/a/1.dcm", "site/b/1.dcm")
     link(tmp_path / "site" / "c", tmp_path / "gone")
     link(tmp_path / "site" / "loop", tmp_path / "site" / "loop")
-    told = PassedOver()
-    assert sorted(entry.name for entry in find_entries(tmp_path, passed_over=told)) == ["site/a", "site/b"]
-    assert told.lines(str(tmp_path)) == ["skipped: 2 broken links: site/c, site/loop"]
+    skipped = SkippedFiles()
+    assert sorted(entry.name for entry in find_entries(tmp_path, skipped=skipped)) == ["site/a", "site/b"]
+    assert skipped.lines(str(tmp_path)) == ["skipped: 2 broken links: site/c, site/loop"]
 
 
 def test_a_folder_of_broken_links_alone_is_a_case_that_will_fail(tmp_path: Path):
@@ -111,13 +111,13 @@ def test_a_folder_of_broken_links_alone_is_a_case_that_will_fail(tmp_path: Path)
 @pytest.mark.parametrize("stray", ["list.xlsx", "readme.txt", "Thumbs.db", "README", "scan.docx", "a.csv", "IM0009"])
 def test_a_stray_file_beside_the_studies_is_told_and_changes_nothing(tmp_path: Path, stray: str):
     make(tmp_path, "site/a/1.dcm", "site/b/IM0001", f"site/{stray}", "site/c.nii.gz")
-    told = PassedOver()
-    assert sorted(entry.name for entry in find_entries(tmp_path, passed_over=told)) == [
+    skipped = SkippedFiles()
+    assert sorted(entry.name for entry in find_entries(tmp_path, skipped=skipped)) == [
         "site/a",
         "site/b",
         "site/c.nii.gz",
     ]
-    (line,) = told.lines(str(tmp_path))
+    (line,) = skipped.lines(str(tmp_path))
     assert line.endswith(f": site/{stray}")
 
 
@@ -131,9 +131,9 @@ def test_a_stray_file_among_slices_without_ending_changes_nothing(tmp_path: Path
 @pytest.mark.parametrize("depth", [None, 2])
 def test_slices_that_lie_in_no_study_are_told(tmp_path: Path, depth: int | None):
     make(tmp_path, "0.dcm", "site/a/1.dcm")
-    told = PassedOver()
-    assert [entry.name for entry in find_entries(tmp_path, depth, told)] == ["site/a"]
-    assert told.lines(str(tmp_path)) == [
+    skipped = SkippedFiles()
+    assert [entry.name for entry in find_entries(tmp_path, depth, skipped)] == ["site/a"]
+    assert skipped.lines(str(tmp_path)) == [
         "skipped: 1 DICOM files, or files named like slices, outside any study folder: 0.dcm"
     ]
 
@@ -148,18 +148,18 @@ def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: py
         return scandir(path)
 
     monkeypatch.setattr("os.scandir", refuse)
-    told = PassedOver()
-    assert [entry.name for entry in find_entries(tmp_path, passed_over=told)] == ["a"]
-    assert told.lines(str(tmp_path)) == ["skipped: 1 folders that cannot be listed (no permission): closed"]
+    skipped = SkippedFiles()
+    assert [entry.name for entry in find_entries(tmp_path, skipped=skipped)] == ["a"]
+    assert skipped.lines(str(tmp_path)) == ["skipped: 1 folders that cannot be listed (no permission): closed"]
 
 
 def test_the_terminal_is_told_names_and_the_log_none(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ):
-    told = PassedOver()
-    told.add(Reason.STRAY, *(str(tmp_path / f"Zyxwvut {n}.xlsx") for n in range(7)))
+    skipped = SkippedFiles()
+    skipped.add(Reason.STRAY, *(str(tmp_path / f"Zyxwvut {n}.xlsx") for n in range(7)))
     with caplog.at_level(logging.INFO):
-        told.tell(str(tmp_path), quiet=False)
+        skipped.report(str(tmp_path), quiet=False)
     assert caplog.messages == ["skipped: 7 files outside the studies"]
     assert "Zyxwvut 4.xlsx and 2 more" in capfd.readouterr().err
 

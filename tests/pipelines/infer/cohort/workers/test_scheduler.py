@@ -13,7 +13,7 @@ from mose_med.errors import ConfigError
 from pipelines.infer.cohort.failures import Failure
 from pipelines.infer.cohort.finding.entries import Entry
 from pipelines.infer.cohort.workers.engine import Done, Engine, Event, Lost, Ready, Worker
-from pipelines.infer.cohort.workers.messages import told_start_error
+from pipelines.infer.cohort.workers.messages import describe_start_error
 from pipelines.infer.cohort.workers.scheduler import Scheduler
 
 
@@ -144,7 +144,7 @@ def test_workers_that_cannot_start_end_the_run_with_their_reason():
 
 def test_workers_that_cannot_start_by_a_fault_of_ours_are_told_as_one():
     with pytest.raises(RuntimeError, match="workers cannot start: KeyError: 'x'"):
-        run(ScriptedEngine(refuse=told_start_error(KeyError("x"))), "case")
+        run(ScriptedEngine(refuse=describe_start_error(KeyError("x"))), "case")
 
 
 def test_a_worker_that_never_has_its_model_is_started_again():

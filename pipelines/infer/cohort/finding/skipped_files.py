@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from pipelines.common.command_line.console import stderr
 
-__all__ = ["PassedOver", "Reason"]
+__all__ = ["Reason", "SkippedFiles"]
 
 _LOGGER = logging.getLogger(__name__)
 #: This many names of a kind are printed.
@@ -26,7 +26,7 @@ class Reason(StrEnum):
     CLOSED = "folders that cannot be listed (no permission)"
 
 
-class PassedOver:
+class SkippedFiles:
     """Collects paths and reports them."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class PassedOver:
         """One line per reason, with the first names below the root."""
         return [f"skipped: {len(self._paths[reason])} {reason}: {self._names(reason, root)}" for reason in self._known]
 
-    def tell(self, root: str, *, quiet: bool) -> None:
+    def report(self, root: str, *, quiet: bool) -> None:
         """Report what was skipped; with ``quiet`` only what may be a study."""
         for reason, line in zip(self._known, self.lines(root), strict=True):
             level = logging.INFO if reason is Reason.STRAY else logging.WARNING
