@@ -127,7 +127,7 @@ def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
 
 def _summary_columns(lesion: Mapping[str, Any]) -> list[str]:
     """Columns of a table, by the first lesion in it."""
-    number = len(lesion.get("expert_probs", ()))
+    number = len(lesion.get("expert_probs", (1.0,))) if lesion else 0
     experts = range(1, number + 1) if number > 1 else ()
     return [
         "case",
@@ -145,7 +145,8 @@ def _summary_columns(lesion: Mapping[str, Any]) -> list[str]:
 
 def _summary_row(case: str, lesion: dict[str, Any]) -> dict[str, Any]:
     volume = {f"volume_{name}_ml": lesion["volume_ml"][name] for name in _VOLUME_COLUMNS}
-    for k, (value, prob) in enumerate(zip(lesion["volume_ml"]["by_expert"], lesion["expert_probs"], strict=True), 1):
+    by_expert = lesion["volume_ml"].get("by_expert", ())
+    for k, (value, prob) in enumerate(zip(by_expert, lesion.get("expert_probs", ()), strict=True), 1):
         volume |= {f"volume_expert-{k}_ml": value, f"expert-{k}_prob": prob}
     between = {"entropy_between_experts_nats": lesion["entropy"]["between"]}
     return {"case": case} | lesion | volume | lesion_uncertainty(lesion)._asdict() | between

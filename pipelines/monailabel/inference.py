@@ -150,7 +150,8 @@ class LabelModel:
     def _details(self, distribution: CaseDistribution, choice: Choice) -> dict[str, Any]:
         model, several = self.model(), len(distribution.classes) > 1
         lesions = [lesion_record(lesion, with_class=several) for lesion in distribution.lesions]
-        first = {name: lesions[0][name] for name in ("expert_probs", "volume_ml", "p_empty")} if lesions else {}
+        of_one = ("expert_probs", "volume_ml", "p_empty")
+        first = {name: lesions[0][name] for name in of_one if name in lesions[0]} if lesions else {}
         labels = {name: value for value, name in enumerate(model.config.classes) if value}
         return {
             "label_names": labels,

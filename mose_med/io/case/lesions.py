@@ -2,7 +2,7 @@
 
 Volumes are in ml, positions in mm, entropies in nats; ``box_voxels`` holds the lesion in every sample, on the grid of
 the input. The component of a lesion is not written: the maps have it. ``class`` is there where the case has several
-foreground classes.
+foreground classes, ``expert_probs`` and ``by_expert`` where the model has several experts.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def lesions_text(lesions: Sequence[Lesion], *, classes: Sequence[str] = ("",)) -
 def lesion_record(lesion: Lesion, *, with_class: bool = False) -> dict[str, Any]:
     """One lesion in plain types."""
     volume, box = lesion.volume_ml, lesion.box
+    several = len(lesion.expert_probs) > 1
     return {
         "lesion": lesion.number,
         "nodule_id": lesion.name,
@@ -43,14 +44,14 @@ def lesion_record(lesion: Lesion, *, with_class: bool = False) -> dict[str, Any]
         "same_as_lesion": lesion.same_as,
         "touches_edge": lesion.touches_edge,
         "box_voxels": None if box is None else {"start": list(box.start), "stop": list(box.stop)},
-        "expert_probs": _rounded(lesion.expert_probs.tolist()),
+        **({"expert_probs": _rounded(lesion.expert_probs.tolist())} if several else {}),
         "volume_ml": {
             "mean": _rounded(volume.mean),
             "p05": _rounded(volume.p05),
             "p50": _rounded(volume.p50),
             "p95": _rounded(volume.p95),
             "quantile_samples": volume.quantile_samples,
-            "by_expert": _rounded(volume.by_expert.tolist()),
+            **({"by_expert": _rounded(volume.by_expert.tolist())} if several else {}),
             "samples": _rounded(volume.samples.tolist()),
         },
         "p_empty": _rounded(volume.p_empty),
@@ -79,13 +80,15 @@ def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
 
 def _lesion(record: Mapping[str, Any]) -> Lesion:
     box, centroid = record.get("box_voxels"), record.get("centroid_mm")
+    volume = _volume(record["volume_ml"], float(record["p_empty"]))
+    probs = record["expert_probs"] if len(volume.samples) > 1 else record.get("expert_probs", [1.0])
     return Lesion(
         number=int(record["lesion"]),
         position_mm=_triple(record["position_mm"]["ras"]),
         in_consensus=bool(record["in_consensus"]),
         centroid_mm=None if centroid is None else _triple(centroid["ras"]),
-        expert_probs=np.asarray(record["expert_probs"], dtype=np.float64),
-        volume_ml=_volume(record["volume_ml"], float(record["p_empty"])),
+        expert_probs=np.asarray(probs, dtype=np.float64),
+        volume_ml=volume,
         touches_edge=bool(record.get("touches_edge", False)),
         same_as=record.get("same_as_lesion"),
         entropy=LesionEntropy(**record["entropy"]) if "entropy" in record else LesionEntropy(0.0, 0.0, 0.0),

@@ -57,8 +57,12 @@ def test_the_summary_has_a_row_a_lesion_with_every_expert(tables):
     assert rows[1]["volume_spread"] == "0.0"
 
 
-def test_without_experts_the_summary_speaks_of_none(tables):
-    (row,) = tables({"a": [lesion(1.0, 2.0, probs=(1.0,))]}, "summary.csv")
+@pytest.mark.parametrize("stated", [True, False])
+def test_without_experts_the_summary_speaks_of_none(tables, stated: bool):
+    known = lesion(1.0, 2.0, probs=(1.0,))
+    if not stated:
+        del known["expert_probs"], known["volume_ml"]["by_expert"]
+    (row,) = tables({"a": [known]}, "summary.csv")
     assert [column for column in row if "expert" in column] == []
     assert row["volume_p95_ml"] == "2.0"
 
