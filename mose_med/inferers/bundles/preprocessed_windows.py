@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from monai.inferers import SliceInferer
 from torch import Tensor
 
-from mose_med.preprocessing import PADDING_HU, Preprocessing
+from mose_med.preprocessing import Preprocessing
 
 __all__ = ["PreprocessedWindows"]
 
 
 class PreprocessedWindows(SliceInferer):  # type: ignore[misc]  # monai has no types here
     """Windows of every axial slice of a volume in HU: cut, preprocessed each on its own, shown to the network, blended.
+
+    MONAI pads every channel with one value. Where channels have values of their own, one more channel says which voxels
+    lie inside the image, and the others get theirs before they are preprocessed.
 
     Args:
         preprocessing: of a window; its ``roi_size`` is that of the windows.
@@ -28,10 +32,20 @@ class PreprocessedWindows(SliceInferer):  # type: ignore[misc]  # monai has no t
             roi_size=preprocessing.roi_size,
             sw_batch_size=sw_batch_size,
             overlap=overlap,
-            cval=PADDING_HU,
+            cval=preprocessing.fills(1)[0],
         )
         self.preprocessing = preprocessing
 
     def __call__(self, inputs: Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Output of the network for a volume (B, 1, H, W, D), on the same grid."""
-        return super().__call__(inputs, lambda windows: network(self.preprocessing(windows)), *args, **kwargs)
+        """Output of the network for a volume (B, C, H, W, D), on the same grid."""
+        fills = self.preprocessing.fills(inputs.shape[1])
+        if len(set(fills)) == 1:
+            return super().__call__(inputs, lambda windows: network(self.preprocessing(windows)), *args, **kwargs)
+        values = torch.tensor(fills, device=inputs.device).view(-1, 1, 1)
+        inside = torch.full_like(inputs[:, :1], self.cval + 1)
+
+        def show(windows: Tensor) -> Any:
+            image = torch.where(windows[:, -1:] == self.cval, values.to(windows.device), windows[:, :-1])
+            return network(self.preprocessing(image))
+
+        return super().__call__(torch.cat([inputs, inside], dim=1), show, *args, **kwargs)

@@ -10,7 +10,7 @@ import torch
 from mose_med.data import VolumePreprocessing, image_files
 from mose_med.errors import ConfigError
 from mose_med.inferers import PreprocessedWindows
-from mose_med.preprocessing import PADDING_HU, Preprocessing
+from mose_med.preprocessing import PADDING_HU, ChannelScaling, Preprocessing
 
 
 def test_nifti_files_and_folders_of_dicom_files_are_found(tmp_path: Path):
@@ -54,3 +54,14 @@ def test_every_window_is_preprocessed_on_its_own_and_padded_with_air():
     torch.testing.assert_close(windows.mean(dim=(-2, -1)), torch.zeros(len(windows), 1), atol=1e-5, rtol=0)
     padded = torch.nn.functional.pad(image[..., :8, 0], (0, 0, 1, 1), value=PADDING_HU)
     torch.testing.assert_close(windows[0], preprocessing(padded)[0])
+
+
+@pytest.mark.parametrize("fills", [(0.0,), (PADDING_HU, 0.0)])
+def test_every_channel_is_padded_with_its_own_value(fills: tuple[float, ...]):
+    channels = tuple(ChannelScaling(standardise=False, fill=fill) for fill in fills)
+    seen = []
+    infer = PreprocessedWindows(Preprocessing(channels=channels, roi_size=(8, 8)))
+    infer(torch.ones(1, len(fills), 6, 8, 1), lambda windows: seen.append(windows) or windows)
+    assert seen[0].shape == (1, len(fills), 8, 8)
+    assert seen[0][0, :, 0, 0].tolist() == list(fills)
+    assert (seen[0][:, :, 1:7] == 1).all()
