@@ -72,6 +72,7 @@ OF_EXTRAS = {
         "objects.pictures",
         "objects.rehearsal",
         "objects.rtstruct.writing",
+        "objects.seg.frames",
         "objects.seg.writing",
         "objects.sr",
         "web",

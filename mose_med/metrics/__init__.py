@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mose_med.metrics.bootstrap import Interval, patient_bootstrap
-from mose_med.metrics.calibration import CalibrationError, CalibrationSummary, Reliability, class_shares
+from mose_med.metrics.calibration import CalibrationError, CalibrationSummary, Reliability
+from mose_med.metrics.class_shares import class_shares
 from mose_med.metrics.collective_insight import CollectiveInsight, collective_insight
 from mose_med.metrics.dice import matched_dice, maximum_dice, soft_dice
 from mose_med.metrics.energy_distance import generalized_energy_distance, sample_diversity

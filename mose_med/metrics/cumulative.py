@@ -19,7 +19,8 @@ from monai.metrics.utils import do_metric_reduction
 from torch import Tensor
 
 from mose_med.errors import ConfigError, MoseError
-from mose_med.metrics.calibration import CalibrationError, class_shares
+from mose_med.metrics.calibration import CalibrationError
+from mose_med.metrics.class_shares import class_shares
 from mose_med.metrics.collective_insight import collective_insight
 from mose_med.metrics.dice import matched_dice, maximum_dice, soft_dice
 from mose_med.metrics.energy_distance import generalized_energy_distance, sample_diversity

@@ -1,8 +1,9 @@
 """Networks: tensors in, tensors out."""
 
+from mose_med.networks.backbones.choice import Backbone
 from mose_med.networks.marginal import MarginalMoSE
 from mose_med.networks.mose.experts import expert_agreement, expert_usage, merge_experts, merged_settings
-from mose_med.networks.mose.network import Backbone, MoSE
+from mose_med.networks.mose.network import MoSE
 from mose_med.networks.mose.release import load_release_checkpoint
 from mose_med.networks.protocol import NoiseField, StochasticNetwork
 from mose_med.networks.registry import network_class, register, registered_name, registered_networks

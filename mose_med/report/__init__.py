@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mose_med.report.histogram import VolumeHistogram, volume_histogram
-    from mose_med.report.lesion_sheet import LesionFigure, lesion_figure
+    from mose_med.report.lesion_sheet.figure import LesionFigure, lesion_figure
     from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
     from mose_med.report.reliability import write_reliability
     from mose_med.report.review import write_review
@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "LesionFigure": "lesion_sheet",
+    "LesionFigure": "lesion_sheet.figure",
     "LesionVolumes": "lesion_volumes",
     "SamplePanel": "sample_grid",
     "VolumeHistogram": "histogram",
-    "lesion_figure": "lesion_sheet",
+    "lesion_figure": "lesion_sheet.figure",
     "read_lesion_volumes": "lesion_volumes",
     "volume_histogram": "histogram",
     "write_reliability": "reliability",

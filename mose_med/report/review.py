@@ -12,7 +12,7 @@ from mose_med.errors import DataError
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import CaseFolder
 from mose_med.io.case.maps import class_if_several
-from mose_med.report.lesion_sheet import lesion_figure
+from mose_med.report.lesion_sheet.figure import lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review_page import review_page
 

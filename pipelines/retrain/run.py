@@ -13,21 +13,16 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-from mose_med.data import Datalist, load_datalist
-from mose_med.data.datalist import PARTS
+from mose_med.data import Datalist
 from mose_med.errors import ConfigError
-from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
 from mose_med.handlers import TrainingRun
 from mose_med.runtime.device import choose_device
-from pipelines.common.runs.content import Content, claim_with_content
+from pipelines.common.runs.content import claim_with_content
 from pipelines.export.configs import model_settings, named_bundle
 from pipelines.models.comparison import (
     Comparison,
@@ -37,16 +32,18 @@ from pipelines.models.comparison import (
     read_model_config,
     score_model,
 )
-from pipelines.models.held_out import merge_datalists, require_held_out
+from pipelines.models.held_out import merge_datalists
 from pipelines.models.promotion import Outcome, PromotionRule, promote
 from pipelines.models.registry import ModelVersion, Registry
 from pipelines.models.report import comparison_table
+from pipelines.retrain.data import RetrainData
 from pipelines.retrain.options import RetrainOptions
+from pipelines.retrain.result import RetrainResult, decision_tags, result_of, score_changes, version_name
 from pipelines.train.run import TrainOptions
 from pipelines.train.torchrun import Process
 from pipelines.train.tracked_training import BUNDLE_NAME, sync_training, train_and_evaluate
 
-__all__ = ["RetrainOptions", "RetrainResult", "retrain"]
+__all__ = ["RetrainOptions", "retrain"]
 
 RESULT_NAME = "result.json"
 REPORT_NAME = "report.md"
@@ -54,29 +51,6 @@ REPORT_NAME = "report.md"
 _CHAMPION_NAME = "champion.json"
 _FINE_TUNING = {"max_epochs": 20, "learning_rate": 1e-4, "final_learning_rate": 1e-5, "gamma_start": 1.0}
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RetrainResult:
-    """Result of a retraining.
-
-    Attributes:
-        version: number of the challenger.
-        champion: number of the version it was compared with.
-        promoted: whether the alias was moved to the challenger.
-        reason: why, or why not.
-        overtaken_by: version that another promotion put in its place at the same moment.
-        comparison: of the two on the held-out patients.
-        forgetting: of the two on the test part of the old data, if there is one.
-    """
-
-    version: int
-    champion: int
-    promoted: bool
-    reason: str
-    overtaken_by: int | None
-    comparison: dict[str, Any]
-    forgetting: dict[str, Any] | None
 
 
 @only_run()
@@ -90,7 +64,7 @@ def retrain(options: RetrainOptions) -> RetrainResult:
     """
     _require_one_process()
     rule = PromotionRule(options.promote, options.margin, options.ece_margin)
-    data = _Data(options)
+    data = RetrainData(options)
     finished = options.output_dir / RESULT_NAME
     if finished.is_file() and not options.overwrite and _claim(options, data):
         _logger.info("%s is done", options.output_dir)
@@ -106,14 +80,14 @@ def _require_one_process() -> None:
         raise ConfigError(f"retrain must run in one process, torchrun has started {count}: run it without torchrun")
 
 
-def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:
+def _start(options: RetrainOptions, data: RetrainData, registry: Registry) -> None:
     """Claim the folder and put the champion into it, once it is known to fit the data."""
     champion = registry.champion()
     with tempfile.TemporaryDirectory() as folder:
         bundle = registry.download(champion, Path(folder) / _bundle_name(champion.number))
         model = read_model_config(bundle)
         for datalist in data.all():
-            datalist.require(num_raters=model.num_raters, classes=model.classes, trained=_named(champion))
+            datalist.require(num_raters=model.num_raters, classes=model.classes, trained=version_name(champion))
         _bundle_of_model(options, bundle)
         resumed = _claim(options, data)
         if resumed and (options.output_dir / _CHAMPION_NAME).is_file():
@@ -122,7 +96,7 @@ def _start(options: RetrainOptions, data: _Data, registry: Registry) -> None:
     write_json(options.output_dir / _CHAMPION_NAME, {"version": champion.number})
 
 
-def _claim(options: RetrainOptions, data: _Data) -> bool:
+def _claim(options: RetrainOptions, data: RetrainData) -> bool:
     return claim_with_content(
         options.output_dir,
         data.record(),
@@ -132,55 +106,10 @@ def _claim(options: RetrainOptions, data: _Data) -> bool:
     )
 
 
-class _Data:
-    """The datalists, read and found to fit each other."""
-
-    def __init__(self, options: RetrainOptions) -> None:
-        self.options = options
-        self.new = load_datalist(options.datalist)
-        self.old = None if options.old_datalist is None else load_datalist(options.old_datalist)
-        self.held_out_path = options.held_out or options.datalist
-        self.held_out = load_datalist(self.held_out_path)
-        for part in ("training", "validation"):
-            self.new.part(part)
-        known = [datalist for datalist in (self.new, self.old) if datalist is not None]
-        require_held_out(self.held_out, known)
-        if self.old is not None and self.old.parts["test"]:
-            require_held_out(self.old, [self.new])
-
-    def all(self) -> list[Datalist]:
-        """Every datalist that is used."""
-        return [datalist for datalist in (self.new, self.old, self.held_out) if datalist is not None]
-
-    def learnt_from(self) -> list[Path]:
-        """Files of the data to train on."""
-        old = self.options.old_datalist
-        return [self.options.datalist, *([old] if old is not None and self.options.merge else [])]
-
-    def hashes(self) -> dict[str, str]:
-        """SHA-256 of the datalists, by role."""
-        files = {"datalist": self.options.datalist, "old_datalist": self.options.old_datalist}
-        files["held_out"] = self.held_out_path
-        return {f"{name}_sha256": file_sha256(path) for name, path in files.items() if path is not None}
-
-    def record(self) -> dict[str, Any]:
-        """Options that determine the result, except the champion: a retraining may move it itself."""
-        names = ("model", "merge", "bundle", "max_epochs", "promote", "margin", "ece_margin")
-        settings = {name: getattr(self.options, name) for name in (*names, "num_samples", "seed", "threads")}
-        return settings | {"configs_sha256": [_overlay(name) for name in self.options.configs]} | self.hashes()
-
-    @cached_property
-    def content(self) -> Content:
-        """Content of images and masks."""
-        datalists = {"": self.new, "old ": self.old, "held-out ": self.held_out}
-        named = {role: datalist for role, datalist in datalists.items() if datalist is not None}
-        return Content.of_datalist(self.options.output_dir, named, PARTS)
-
-
 class _Retraining:
     """One retraining of a champion that is there, on data that fit."""
 
-    def __init__(self, options: RetrainOptions, data: _Data, registry: Registry) -> None:
+    def __init__(self, options: RetrainOptions, data: RetrainData, registry: Registry) -> None:
         self.options = options
         self.data = data
         self.registry = registry
@@ -202,8 +131,8 @@ class _Retraining:
         challenger = self.registry.register(bundle, self._lineage(run), copy)
         outcome = promote(self.registry, challenger, rule, lambda champion: self._compare(champion, bundle))
         forgetting = self._forgetting(outcome.champion, bundle)
-        result = _result(challenger, outcome, forgetting)
-        self.registry.set_tags(challenger, _verdict(outcome, forgetting))
+        result = result_of(challenger, outcome, forgetting)
+        self.registry.set_tags(challenger, decision_tags(outcome, forgetting))
         self._write(result, outcome, forgetting, run)
         return result
 
@@ -247,7 +176,7 @@ class _Retraining:
         return None if old is None or not old.parts["test"] else self._on(old, champion, challenger)
 
     def _on(self, datalist: Datalist, champion: ModelVersion, challenger: Path) -> Comparison:
-        before = self._scored(self._bundle_of(champion), _named(champion), datalist)
+        before = self._scored(self._bundle_of(champion), version_name(champion), datalist)
         after = self._scored(challenger, "the challenger", datalist)
         patients = [entry.patient_id for entry in datalist.part("test")]
         return compare(before, after, patients, f"test part of {datalist.name}")
@@ -260,24 +189,19 @@ class _Retraining:
 
     def _write(self, result: RetrainResult, outcome: Outcome, forgetting: Comparison | None, run: TrainingRun) -> None:
         folder = self.options.output_dir
-        names = (_named(outcome.champion), f"version {result.version}")
+        names = (version_name(outcome.champion), f"version {result.version}")
         verdict = f"{'Promoted' if result.promoted else 'Not promoted'}: {result.reason}."
         parts = [f"# Retraining of {self.options.model}", verdict, comparison_table(outcome.comparison, names)]
         if forgetting is not None:
             parts += ["## Forgetting", comparison_table(forgetting, names)]
         (folder / REPORT_NAME).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
         run.add_artifact(folder / REPORT_NAME, "comparison")
-        run.log_metrics(_changes("comparison", outcome.comparison))
+        run.log_metrics(score_changes("comparison", outcome.comparison))
         if forgetting is not None:
-            run.log_metrics(_changes("forgetting", forgetting))
+            run.log_metrics(score_changes("forgetting", forgetting))
         sync_training(run.folder, self.registry.uri)
         write_json(folder / RESULT_NAME, asdict(result))
         _logger.info("version %d of %s: %s", result.version, self.options.model, verdict)
-
-
-def _overlay(config: str) -> str:
-    """SHA-256 of an overlay that is a file; the name of one that is of this version."""
-    return file_sha256(Path(config)) if Path(config).is_file() else config
 
 
 def _bundle_name(number: int) -> str:
@@ -286,38 +210,3 @@ def _bundle_name(number: int) -> str:
 
 def _bundle_of_model(options: RetrainOptions, champion: Path) -> str:
     return options.bundle or named_bundle(champion)
-
-
-def _result(challenger: ModelVersion, outcome: Outcome, forgetting: Comparison | None) -> RetrainResult:
-    return RetrainResult(
-        version=challenger.number,
-        champion=outcome.champion.number,
-        promoted=outcome.decision.promote and outcome.overtaken_by is None,
-        reason=outcome.decision.reason,
-        overtaken_by=outcome.overtaken_by,
-        comparison=outcome.comparison.to_dict(),
-        forgetting=None if forgetting is None else forgetting.to_dict(),
-    )
-
-
-def _verdict(outcome: Outcome, forgetting: Comparison | None) -> dict[str, str]:
-    """Tags of the version."""
-    tags = {
-        "compared_with": str(outcome.champion.number),
-        "decision": ("promoted" if outcome.decision.promote else "not promoted") + f": {outcome.decision.reason}",
-        "comparison": json.dumps(outcome.comparison.to_dict()),
-    }
-    if forgetting is not None:
-        tags["forgetting"] = json.dumps(forgetting.to_dict())
-    if outcome.overtaken_by is not None:
-        tags["overtaken_by"] = str(outcome.overtaken_by)
-    return tags
-
-
-def _changes(kind: str, comparison: Comparison) -> dict[str, float]:
-    names: Sequence[str] = ("ged", "matched_iou", "ece_percent")
-    return {f"{kind}/{name}_change": getattr(comparison, name).change for name in names}
-
-
-def _named(version: ModelVersion) -> str:
-    return f"version {version.number}"

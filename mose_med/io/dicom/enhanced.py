@@ -10,8 +10,9 @@ from __future__ import annotations
 import pydicom
 
 from mose_med.errors import DataError
+from mose_med.io.dicom.element_values import direction_cosines, numbers
 from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, read_dataset
-from mose_med.io.dicom.headers import SliceHeader, direction_cosines, numbers
+from mose_med.io.dicom.headers import SliceHeader
 
 __all__ = ["frame_dataset", "with_frames"]
 

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import logging
-import math
 import re
-import struct
 from collections.abc import Callable
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-import numpy as np
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, CTImageStorage
+from pydicom.uid import CTImageStorage
 
 from mose_med.errors import DataError
+from mose_med.io.dicom.element_values import decoded, direction_cosines, integer, known_class, numbers, text, texts
 from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, read_opened, without_remarks
 
-__all__ = ["SliceHeader", "cosine_fault", "ct_headers", "direction_cosines", "numbers"]
+__all__ = ["SliceHeader", "ct_headers"]
 
 _CT_CLASSES = (CTImageStorage, *ENHANCED_CT)
 
@@ -57,8 +55,6 @@ _KEYWORDS = (
 _TAGS = {keyword: BaseTag(tag_for_keyword(keyword) or 0) for keyword in ("SpecificCharacterSet", *_KEYWORDS)}
 _LAST_TAG = max(_TAGS.values())
 
-#: Products of direction cosines that differ by no more from 1 and 0 are those of numbers rounded to two digits.
-_COSINE_ROUNDING = 0.02
 #: Endings that say that a file is DICOM.
 _DICOM_NAME = re.compile(r"(?!\._).*\.(dcm|dicom|ima)", re.IGNORECASE)
 
@@ -175,26 +171,26 @@ def _header(file: DicomFile, dataset: pydicom.Dataset, known: dict[tuple[object,
     value = partial(_value, dataset, known)
     return SliceHeader(
         file=file,
-        modality=value("Modality", _text),
-        sop_class=value("SOPClassUID", _known_class) or _known_class(dataset.file_meta.get("MediaStorageSOPClassUID")),
-        image_type=value("ImageType", _texts),
-        patient=value("PatientID", _text) or value("PatientName", _text),
-        study_uid=value("StudyInstanceUID", _text),
-        series_uid=value("SeriesInstanceUID", _text),
-        series_description=value("SeriesDescription", _text),
-        frame_of_reference=value("FrameOfReferenceUID", _text),
-        instance_number=value("InstanceNumber", _integer),
+        modality=value("Modality", text),
+        sop_class=value("SOPClassUID", known_class) or known_class(dataset.file_meta.get("MediaStorageSOPClassUID")),
+        image_type=value("ImageType", texts),
+        patient=value("PatientID", text) or value("PatientName", text),
+        study_uid=value("StudyInstanceUID", text),
+        series_uid=value("SeriesInstanceUID", text),
+        series_description=value("SeriesDescription", text),
+        frame_of_reference=value("FrameOfReferenceUID", text),
+        instance_number=value("InstanceNumber", integer),
         position=value("ImagePositionPatient", partial(numbers, count=3)),
         orientation=value("ImageOrientationPatient", direction_cosines),
         pixel_spacing=value("PixelSpacing", partial(numbers, count=2)),
-        rows=value("Rows", _integer),
-        columns=value("Columns", _integer),
-        samples_per_pixel=value("SamplesPerPixel", _integer) or 1,
-        frames=value("NumberOfFrames", _integer) or 1,
-        kernel="\\".join(value("ConvolutionKernel", _texts)),
-        acquisition_number=value("AcquisitionNumber", _integer),
-        acquisition_time=value("AcquisitionDateTime", _text)
-        or value("AcquisitionDate", _text) + value("AcquisitionTime", _text),
+        rows=value("Rows", integer),
+        columns=value("Columns", integer),
+        samples_per_pixel=value("SamplesPerPixel", integer) or 1,
+        frames=value("NumberOfFrames", integer) or 1,
+        kernel="\\".join(value("ConvolutionKernel", texts)),
+        acquisition_number=value("AcquisitionNumber", integer),
+        acquisition_time=value("AcquisitionDateTime", text)
+        or value("AcquisitionDate", text) + value("AcquisitionTime", text),
         has_rescaling=any(_is_given(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept")),
     )
 
@@ -213,83 +209,12 @@ def _value(
     coding = (element.VR, element.is_little_endian, str(character_set and character_set.value))
     key = (keyword, *coding, element.value)
     if key not in known:
-        known[key] = convert(_decoded(dataset, element.tag))
+        known[key] = convert(decoded(dataset, element.tag))
     value: Value = known[key]
     return value
-
-
-def _decoded(dataset: pydicom.Dataset, tag: BaseTag) -> Any:
-    try:
-        return dataset[tag].value
-    except (TypeError, ValueError, KeyError, NotImplementedError, struct.error):
-        return None
 
 
 def _is_given(dataset: pydicom.Dataset, keyword: str) -> bool:
     """Whether an element is there and not empty, even if malformed."""
     element = dataset.get_item(_TAGS[keyword])
     return element is not None and element.value is not None and bool(str(element.value).strip("b' "))
-
-
-def _known_class(value: Any) -> str:
-    """SOP class, empty unless it is one of the standard's."""
-    name = _text(value)
-    return "" if UID(name).name == name else name
-
-
-def _text(value: Any) -> str:
-    return str(value or "").strip()
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
-
-
-def _integer(value: Any) -> int:
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError):  # several values, for instance
-        return 0
-
-
-def numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """An element's value as this many finite numbers; None if malformed."""
-    try:
-        numbers = tuple(float(number) for number in value or ())
-    except (TypeError, ValueError):
-        return None
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
-
-
-def direction_cosines(value: Any) -> tuple[float, ...] | None:
-    """Direction cosines of rows and columns, six numbers: rounded ones as the nearest unit vectors at right angles.
-
-    Others are left as they are, for :func:`cosine_fault` to name.
-
-    Example:
-        >>> direction_cosines((1, 0, 0, 0, 0.985, 0.174))[4:]
-        (0.984753..., 0.173956...)
-    """
-    cosines = numbers(value, 6)
-    if cosines is None or _cosine_error(cosines) > _COSINE_ROUNDING:
-        return cosines
-    left, _, right = np.linalg.svd(np.reshape(cosines, (2, 3)), full_matrices=False)
-    exact = tuple((left @ right).ravel().tolist())
-    return cosines if np.allclose(exact, cosines, rtol=0, atol=1e-12) else exact
-
-
-def cosine_fault(cosines: tuple[float, ...]) -> str:
-    """What is wrong with direction cosines, in words; empty if they are unit vectors at right angles."""
-    if _cosine_error(cosines) <= _COSINE_ROUNDING:
-        return ""
-    rows, columns = np.reshape(cosines, (2, 3))
-    lengths = np.linalg.norm(rows), np.linalg.norm(columns)
-    cosine = np.dot(rows, columns) / max(lengths[0] * lengths[1], 1e-12)
-    degrees = math.degrees(math.acos(min(max(cosine, -1.0), 1.0)))
-    found = f"lengths {lengths[0]:.3g} and {lengths[1]:.3g} at {degrees:.1f} degrees"
-    return f"must be two unit vectors at right angles, got {found}"
-
-
-def _cosine_error(cosines: tuple[float, ...]) -> float:
-    vectors = np.reshape(cosines, (2, 3))
-    return float(np.abs(vectors @ vectors.T - np.eye(2)).max())

@@ -22,8 +22,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mose_med.errors import ConfigError, DataError, GeometryError, MoseError
+from mose_med.io.dicom.element_values import cosine_fault
 from mose_med.io.dicom.files import DicomFile
-from mose_med.io.dicom.headers import SliceHeader, cosine_fault
+from mose_med.io.dicom.headers import SliceHeader
 from mose_med.io.dicom.stacking.acquisitions import slices_of_acquisition
 from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing, ordered_stack, plane_normal
 from mose_med.io.kernels import kernel_preference

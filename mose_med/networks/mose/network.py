@@ -6,40 +6,26 @@ Axes: B batch, K experts, S samples per expert, N samples in all, C classes, L l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mose_med.errors import ConfigError, ShapeError, require
-from mose_med.networks.backbones.deeplab import DeepLabV3Plus
+from mose_med.errors import ShapeError, require
+from mose_med.networks.backbones.choice import choose_backbone
 from mose_med.networks.backbones.padding import cropped, padded
-from mose_med.networks.backbones.unet import Features, UNet
+from mose_med.networks.backbones.unet import Features
 from mose_med.networks.checks import check_channels, check_image, check_sizes
 from mose_med.networks.encoded import EncodedImages, PlainImages
-from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.mose.encoded import EncodedByMoSE
-from mose_med.networks.mose.gating import Gating, GroupedGating, UniformGating
+from mose_med.networks.mose.parts import expert_gating, expert_head, expert_priors
 from mose_med.networks.noise import CodeMaps, NoiseInjection
-from mose_med.networks.priors import CodeChoice, ExpertPriors
+from mose_med.networks.priors import CodeChoice
 from mose_med.networks.protocol import checked_deviates
 from mose_med.networks.registry import register
 from mose_med.samples import ExpertSamples, RaterMasks, WeightedSamples
 
-__all__ = ["Backbone", "MoSE"]
-
-
-class Backbone(Protocol):
-    r"""What MoSE requires of a backbone: a module that returns (global feature, dense feature).
-
-    The global feature is (B, global_channels, \*any) or (B, global_channels), the dense feature (B, dense_channels,
-    \*spatial). Sides of the image are padded to multiples of ``stride`` before the call, and the dense feature is
-    cropped back.
-    """
-
-    global_channels: int
-    dense_channels: int
-    stride: int
+__all__ = ["MoSE"]
 
 
 @register("mose")
@@ -59,7 +45,7 @@ class MoSE(nn.Module):
         noise_level: decoder level after which the noise enters, 0 coarsest; -1 is the last. Every level after it runs
             once per sample.
         backbone: ``"unet"``, ``"deeplabv3plus"`` (whose dense feature has ``channels[0]`` channels), or a module as
-            :class:`Backbone` describes; the levels are settings of the U-Net.
+            :class:`~mose_med.networks.Backbone` describes; the levels are settings of the U-Net.
         gating: ``"learned"`` from the image, or ``"uniform"``: every expert has probability 1/K.
         experts: ``"stochastic"``, or ``"deterministic"``: every code is the mean of its expert's prior, so that all
             samples of an expert are the same.
@@ -108,22 +94,18 @@ class MoSE(nn.Module):
         self.latent_dim = latent_dim
         self.noise_dim = latent_dim
         self.samples_per_expert = samples_per_expert
+        levels = {"gating_level": gating_level, "noise_level": noise_level}
         self.backbone: Any
-        if backbone == "unet":
-            _require_level("gating_level", gating_level, len(channels))
-            _require_level("noise_level", noise_level, len(channels) - 1)
-            self.backbone = UNet(spatial_dims, in_channels, channels, gating_level, noise_level)
-        else:
-            levels = (gating_level, noise_level)
-            require(levels == (-1, -1), f"gating_level and noise_level apply only to backbone='unet', got {levels}")
-            self.backbone = _other_backbone(backbone, spatial_dims, in_channels, channels[0])
+        self.backbone = choose_backbone(backbone, spatial_dims, in_channels, channels, **levels)
         self.noise_is_early = backbone == "unet" and noise_level not in (-1, len(channels) - 2)
         self.stride = int(getattr(self.backbone, "stride", 1))
         dense_channels = int(self.backbone.dense_channels)
-        self.priors = _priors(experts, num_experts, latent_dim)
-        self.gating = _gating(gating, int(self.backbone.global_channels), num_experts, expert_groups)
+        self.priors = expert_priors(experts, num_experts, latent_dim)
+        self.gating = expert_gating(gating, int(self.backbone.global_channels), num_experts, expert_groups)
         self.noise = NoiseInjection(latent_dim, dense_channels)
-        self.head = _head(head, int(getattr(self.backbone, "final_channels", dense_channels)), out_channels, latent_dim)
+        self.head = expert_head(
+            head, int(getattr(self.backbone, "final_channels", dense_channels)), out_channels, latent_dim
+        )
 
     def forward(
         self,
@@ -269,42 +251,3 @@ class MoSE(nn.Module):
                 f"latents hold {samples} samples per expert, but samples_per_expert is {samples_per_expert}"
             )
         return latents.expand(expected)
-
-
-def _other_backbone(backbone: str | nn.Module, spatial_dims: int, in_channels: int, dense_channels: int) -> nn.Module:
-    """DeepLabv3+ by its name, or the given module if it says what it returns."""
-    if backbone == "deeplabv3plus":
-        return DeepLabV3Plus(spatial_dims, in_channels, dense_channels)
-    if not isinstance(backbone, nn.Module):
-        raise ConfigError(f"backbone must be 'unet', 'deeplabv3plus' or a module, got {backbone!r}")
-    for name in ("global_channels", "dense_channels"):
-        require(hasattr(backbone, name), f"backbone {type(backbone).__name__} must have the attribute {name}")
-    return backbone
-
-
-def _priors(kind: str, num_experts: int, latent_dim: int) -> ExpertPriors:
-    fits = kind in ("stochastic", "deterministic")
-    require(fits, f"experts must be 'stochastic' or 'deterministic', got {kind!r}")
-    return ExpertPriors(num_experts, latent_dim, deterministic=kind == "deterministic")
-
-
-def _gating(kind: str, in_channels: int, num_experts: int, groups: Sequence[int] | None) -> nn.Module:
-    require(kind in ("learned", "uniform"), f"gating must be 'learned' or 'uniform', got {kind!r}")
-    outputs = num_experts if groups is None else len(groups)
-    gating = Gating(in_channels, outputs) if kind == "learned" else UniformGating(outputs)
-    if groups is None:
-        return gating
-    fits = set(groups) == set(range(num_experts))
-    require(fits, f"expert_groups must name each of the {num_experts} experts from 0, got {tuple(groups)}")
-    return GroupedGating(gating, torch.as_tensor(groups))
-
-
-def _head(name: str, channels: int, out_channels: int, latent_dim: int) -> ExpertHead:
-    require(name in ("release", "paper"), f"head must be 'release' or 'paper', got {name!r}")
-    if name == "release":
-        return ReleaseHead(channels, out_channels, latent_dim)
-    return PaperHead(channels, out_channels)
-
-
-def _require_level(name: str, level: int, levels: int) -> None:
-    require(-levels <= level < levels, f"{name} must be in [{-levels}, {levels - 1}], got {level}")

@@ -9,7 +9,8 @@ from matplotlib.image import imread
 from mose_med.geometry import index_to_mm, spacing_mm
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import open_folder
-from mose_med.report.lesion_sheet import lesion_figure, lesion_view
+from mose_med.report.lesion_sheet.figure import lesion_figure
+from mose_med.report.lesion_sheet.view import lesion_view
 from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
 from tests.fixtures.report import ReportCase
 

@@ -24,7 +24,7 @@ __all__ = ["PROBABILITY_NAME", "REPORT_NAME", "SEGMENTATION_NAME", "WrittenObjec
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.objects.common import CaseObjects
-    from mose_med.io.dicom.objects.seg.writing import Segments
+    from mose_med.io.dicom.objects.seg.segments import Segments
 
 SEGMENTATION_NAME = "seg.dcm"
 PROBABILITY_NAME = "probability_seg.dcm"
@@ -84,7 +84,7 @@ def write_dicom_case(
     """
     require_highdicom()
     from mose_med.io.dicom.objects.common import ABNORMALITY, NODULE, CaseObjects
-    from mose_med.io.dicom.objects.seg.writing import case_segments, separate_lesions
+    from mose_med.io.dicom.objects.seg.segments import case_segments, separate_lesions
 
     source.require_grid(distribution.shape, distribution.affine)
     objects = CaseObjects(source, model, request, NODULE if len(distribution.classes) == 1 else ABNORMALITY)
@@ -143,23 +143,24 @@ def _segmentations(
     distribution: CaseDistribution, segments: Segments, objects: CaseObjects, kinds: Collection[str]
 ) -> Iterator[tuple[str, Dataset | None]]:
     """Segmentations, and the report that refers to one of them."""
-    from mose_med.io.dicom.objects.seg import writing as seg_writing
+    from mose_med.io.dicom.objects.seg import writing
+    from mose_med.io.dicom.objects.seg.segments import separate_lesions
     from mose_med.io.dicom.objects.sr import measurement_report
 
-    binary = seg_writing.binary_segmentation(segments, objects) if "seg" in kinds and segments.slices else None
+    binary = writing.binary_segmentation(segments, objects) if "seg" in kinds and segments.slices else None
     yield SEGMENTATION_NAME, binary
     if "fractional" in kinds:
-        yield PROBABILITY_NAME, seg_writing.probability_segmentation(distribution, objects)
+        yield PROBABILITY_NAME, writing.probability_segmentation(distribution, objects)
     if "sr" in kinds and distribution.lesions:
         yield REPORT_NAME, measurement_report(distribution, segments, binary, objects)
     if "labelmap" in kinds:
-        lesions, _ = seg_writing.separate_lesions(segments, distribution)
-        yield LABELMAP_NAME, seg_writing.labelmap_segmentation(lesions, objects) if lesions else None
+        lesions, _ = separate_lesions(segments, distribution)
+        yield LABELMAP_NAME, writing.labelmap_segmentation(lesions, objects) if lesions else None
 
 
 def _lesions_in_words(distribution: CaseDistribution, left_out: list[str]) -> str:
     """How many lesions have a segment, and why others have none."""
-    from mose_med.io.dicom.objects.seg.writing import lesion_label
+    from mose_med.io.dicom.objects.seg.segments import lesion_label
 
     labels = [lesion_label(lesion, distribution) for lesion in distribution.lesions]
     without = [label for label in labels if label in left_out]

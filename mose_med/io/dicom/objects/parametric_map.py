@@ -18,7 +18,8 @@ from pydicom.uid import ExplicitVRLittleEndian
 from mose_med.case_contents.maps import class_marks, of_class
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.objects.common import CaseObjects, MapPurpose, private_code, without_run_traces
-from mose_med.io.dicom.objects.seg.writing import frames_of, one_pixel_images, planes_of
+from mose_med.io.dicom.objects.seg.frames import frames_of, one_pixel_images
+from mose_med.io.dicom.objects.seg.segments import planes_of
 
 __all__ = ["MAP_PURPOSES", "parametric_map"]
 

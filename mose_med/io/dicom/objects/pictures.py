@@ -11,7 +11,7 @@ from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 from mose_med.geometry import mm_to_index
 from mose_med.inferers import CaseDistribution, Lesion
 from mose_med.io.dicom.objects.common import CaseObjects, without_run_traces
-from mose_med.io.dicom.objects.seg.writing import lesion_label
+from mose_med.io.dicom.objects.seg.segments import lesion_label
 
 __all__ = ["lesion_picture"]
 

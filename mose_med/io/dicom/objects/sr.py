@@ -28,7 +28,7 @@ from mose_med.io.dicom.objects.common import (
     private_scheme,
     without_run_traces,
 )
-from mose_med.io.dicom.objects.seg.writing import Segments, lesion_label
+from mose_med.io.dicom.objects.seg.segments import Segments, lesion_label
 
 __all__ = ["measurement_report", "report_of_groups"]
 

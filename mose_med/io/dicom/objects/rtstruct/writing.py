@@ -22,7 +22,7 @@ from mose_med.geometry import LPS_TO_RAS, index_to_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io.dicom.objects.common import CaseObjects, without_run_traces
 from mose_med.io.dicom.objects.rtstruct.outlines import outlines
-from mose_med.io.dicom.objects.seg.writing import planes_of
+from mose_med.io.dicom.objects.seg.segments import planes_of
 
 __all__ = ["structure_set"]
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, Affine, mm_to_index, spacing_mm
+from mose_med.io.dicom.element_values import direction_cosines
 from mose_med.io.dicom.files import DicomFile
-from mose_med.io.dicom.headers import direction_cosines
 from mose_med.io.dicom.objects.object_files import read_object
 from mose_med.io.dicom.pixels import stored_values
 

@@ -16,6 +16,7 @@ from pydicom.dataset import FileMetaDataset
 from mose_med.io.dicom.files import without_remarks
 from mose_med.io.dicom.objects.common import CaseObjects, without_run_traces
 from mose_med.io.dicom.objects.seg import writing as writer
+from mose_med.io.dicom.objects.seg.segments import Segments, packed_mask
 from mose_med.io.dicom.source import SourceSeries, read_source_series
 from tests.fixtures.dicom_case import MODEL
 
@@ -57,9 +58,9 @@ def test_the_bytes_are_those_of_a_whole_array(tmp_path: Path, write_ct_series: C
     masks = {label: {k: rng.random(shape) < 0.6 for k in found} for label, found in slices.items()}
     for mask in (mask for found in masks.values() for mask in found.values()):
         mask[0, 0] = True
-    packed = {label: {k: writer.packed_mask(mask) for k, mask in found.items()} for label, found in masks.items()}
+    packed = {label: {k: packed_mask(mask) for k, mask in found.items()} for label, found in masks.items()}
     with without_remarks():
-        made = encoded(writer.binary_segmentation(writer.Segments(packed, []), objects))
+        made = encoded(writer.binary_segmentation(Segments(packed, []), objects))
         # highdicom pads with a character where the standard wants a zero.
         assert made[:-1] == encoded(made_of_a_whole_array(masks, objects))[:-1]
     assert objects.source.header.Rows == shape[0]
@@ -91,10 +92,10 @@ def test_many_segments_on_many_slices_take_less_than_1_gb(tmp_path: Path, write_
     mask[100:200, 100:200] = True
     found = {"Consensus": range(400)} | {f"Expert {n}": range(400) for n in range(1, 5)}
     found |= {f"Lesion {n}": range(10 * n, 10 * n + 10) for n in range(40)}
-    packed = {label: dict.fromkeys(slices, writer.packed_mask(mask)) for label, slices in found.items()}
+    packed = {label: dict.fromkeys(slices, packed_mask(mask)) for label, slices in found.items()}
     tracemalloc.start()
     with without_remarks():
-        segmentation = writer.binary_segmentation(writer.Segments(packed, []), objects)
+        segmentation = writer.binary_segmentation(Segments(packed, []), objects)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert segmentation.NumberOfFrames == 2400

@@ -1,0 +1,67 @@
+"""The choice of a backbone, and what one must have."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from torch import nn
+
+from mose_med.errors import ConfigError, require
+from mose_med.networks.backbones.deeplab import DeepLabV3Plus
+from mose_med.networks.backbones.unet import UNet
+
+__all__ = ["Backbone", "choose_backbone"]
+
+
+class Backbone(Protocol):
+    r"""What MoSE requires of a backbone: a module that returns (global feature, dense feature).
+
+    The global feature is (B, global_channels, \*any) or (B, global_channels), the dense feature (B, dense_channels,
+    \*spatial). Sides of the image are padded to multiples of ``stride`` before the call, and the dense feature is
+    cropped back.
+    """
+
+    global_channels: int
+    dense_channels: int
+    stride: int
+
+
+def choose_backbone(
+    backbone: str | nn.Module,
+    spatial_dims: int,
+    in_channels: int,
+    channels: tuple[int, ...],
+    *,
+    gating_level: int,
+    noise_level: int,
+) -> nn.Module:
+    """A backbone by its name, or the given module if it says what it returns.
+
+    Args:
+        backbone: ``"unet"``, ``"deeplabv3plus"`` (whose dense feature has ``channels[0]`` channels), or a module.
+        spatial_dims: 2 or 3.
+        in_channels: channels of the image.
+        channels: of the levels of the U-Net, finest first.
+        gating_level: of the U-Net, -1 for all others.
+        noise_level: likewise.
+
+    Raises:
+        ConfigError: if a setting does not fit.
+    """
+    if backbone == "unet":
+        _require_level("gating_level", gating_level, len(channels))
+        _require_level("noise_level", noise_level, len(channels) - 1)
+        return UNet(spatial_dims, in_channels, channels, gating_level, noise_level)
+    levels = (gating_level, noise_level)
+    require(levels == (-1, -1), f"gating_level and noise_level apply only to backbone='unet', got {levels}")
+    if backbone == "deeplabv3plus":
+        return DeepLabV3Plus(spatial_dims, in_channels, channels[0])
+    if not isinstance(backbone, nn.Module):
+        raise ConfigError(f"backbone must be 'unet', 'deeplabv3plus' or a module, got {backbone!r}")
+    for name in ("global_channels", "dense_channels"):
+        require(hasattr(backbone, name), f"backbone {type(backbone).__name__} must have the attribute {name}")
+    return backbone
+
+
+def _require_level(name: str, level: int, levels: int) -> None:
+    require(-levels <= level < levels, f"{name} must be in [{-levels}, {levels - 1}], got {level}")
