@@ -14,7 +14,7 @@ from pydicom.uid import RTStructureSetStorage
 from data_prep.rater_masks.cases import OBJECT_SUFFIX, RaterCase
 from mose_med.errors import DataError
 from mose_med.geometry import Affine, reorientation
-from mose_med.io import read_study
+from mose_med.io import ReadingOptions, read_study
 from mose_med.io.dicom.objects.object_files import read_object, require_drawn_on
 from mose_med.io.dicom.objects.rtstruct.masks import read_structures
 from mose_med.io.dicom.objects.seg.reading import read_segmentation
@@ -93,7 +93,7 @@ def _read_image(path: Path, acquisition: int | None) -> tuple[Volume, Source | N
     if path.name.lower().endswith(VOLUME_SUFFIXES):
         volume = read_volume(path)
     else:
-        study = read_study(path, acquisition=acquisition)
+        study = read_study(path, ReadingOptions(acquisition=acquisition))
         volume = Volume(study.image.tensor[0].numpy(), np.asarray(study.image.affine, dtype=np.float64))
         source = study.source
     if not np.isfinite(volume.array).all():

@@ -31,6 +31,7 @@ from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.io.case.maps import CaseMaps, class_if_several
 from mose_med.io.channels import read_channels
 from mose_med.io.memory import study_in_memory
+from mose_med.io.study import ReadingOptions
 
 if TYPE_CHECKING:
     from mose_med.report import LesionFigure
@@ -151,7 +152,7 @@ class Case:
             ct = self._inferred.input.study.image
         else:
             in_file = isinstance(image, str | os.PathLike)
-            ct = (read_channels([Path(image)]) if in_file else study_in_memory(image)).image
+            ct = (read_channels([Path(image)], ReadingOptions()) if in_file else study_in_memory(image)).image
         if tuple(ct.shape[1:]) != self.shape:
             raise ShapeError(f"image must have the shape of the case, {self.shape}, got {tuple(ct.shape[1:])}")
         return _values(ct)

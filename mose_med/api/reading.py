@@ -6,7 +6,7 @@ An option that changes how an input is read is a field of ``ResultOptions`` and 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,7 @@ from mose_med.case_contents.provenance import image_sha256
 from mose_med.errors import DataError, GeometryError
 from mose_med.files.hashes import file_sha256
 from mose_med.inferers import require_inside
-from mose_med.io import Nodule, Study, read_mask, read_nodules, read_study, require_own_series
+from mose_med.io import Nodule, ReadingOptions, Study, read_mask, read_nodules, read_study, require_own_series
 from mose_med.io.channels import read_channels
 from mose_med.io.nodules.boxes import image_name
 
@@ -144,14 +144,11 @@ def read_case(
 
 def _study(request: CaseRequest, num_channels: int) -> Study:
     options, several = request.options, num_channels > 1 or bool(request.channels)
-    read: Callable[..., Study] = read_channels if several else read_study
-    return read(
-        [request.source, *request.channels] if several else request.source,
-        request.series,
-        acquisition=request.acquisition,
-        slice_spacing=options.slice_spacing,
-        gantry_tilt=options.gantry_tilt,
-        nifti_transform=options.nifti_transform,
+    reading = ReadingOptions(
+        request.series, request.acquisition, options.slice_spacing, options.gantry_tilt, options.nifti_transform
+    )
+    return (
+        read_channels([request.source, *request.channels], reading) if several else read_study(request.source, reading)
     )
 
 

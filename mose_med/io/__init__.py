@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from mose_med.io.masks import read_mask
     from mose_med.io.nifti.images import read_nifti, write_nifti
     from mose_med.io.nodules.reading import Nodule, read_nodules, require_own_series
-    from mose_med.io.study import Source, Study
+    from mose_med.io.study import ReadingOptions, Source, Study
 
 __all__ = [
     "Nodule",
+    "ReadingOptions",
     "SeriesSummary",
     "Source",
     "Study",
@@ -40,6 +41,6 @@ __getattr__ = names_from(
         "masks": "read_mask",
         "nifti.images": "read_nifti write_nifti",
         "nodules.reading": "Nodule read_nodules require_own_series",
-        "study": "Source Study",
+        "study": "ReadingOptions Source Study",
     },
 )

@@ -15,11 +15,11 @@ from mose_med.ct_image import CtImage
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import grid_difference
 from mose_med.io.ct import of_one_volume, read_study
-from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing
+from mose_med.io.dicom.stacking.stack import GantryTilt
 from mose_med.io.nifti.file import NiftiVolume, read_nifti_volume
 from mose_med.io.nifti.images import is_nifti, nifti_study
 from mose_med.io.nifti.transforms import NiftiTransform
-from mose_med.io.study import Study
+from mose_med.io.study import ReadingOptions, Study
 from mose_med.io.volumes import is_volume
 
 __all__ = ["joined_channels", "nifti_channels", "read_channels"]
@@ -28,47 +28,25 @@ __all__ = ["joined_channels", "nifti_channels", "read_channels"]
 _SAME_PLACE_MM = 0.01
 
 
-def read_channels(
-    paths: Sequence[Path],
-    series: str | None = None,
-    *,
-    acquisition: int | None = None,
-    slice_spacing: SliceSpacing = "refuse",
-    gantry_tilt: GantryTilt = "refuse",
-    nifti_transform: NiftiTransform = "auto",
-) -> Study:
+def read_channels(paths: Sequence[Path], options: ReadingOptions) -> Study:
     """Read an image of one or more channels; each channel as :func:`~mose_med.io.read_study` reads a volume.
 
     Args:
         paths: a file for each channel, or one NIfTI file (i, j, k, channel). DICOM has one channel, and stands alone.
-        series: of a DICOM input.
-        acquisition: of a DICOM input.
-        slice_spacing: of a DICOM input.
-        gantry_tilt: of every channel.
-        nifti_transform: of every NIfTI file.
+        options: of every channel.
 
     Raises:
         ConfigError: if an option is invalid.
         DataError: if a channel cannot be used, or is DICOM beside others.
         GeometryError: if a channel lies on another grid than the first.
     """
-    if len(paths) == 1 and is_nifti(paths[0]) and series is None and acquisition is None:
-        return nifti_channels(read_nifti_volume(paths[0]), str(paths[0]), gantry_tilt, nifti_transform)
+    if len(paths) == 1 and is_nifti(paths[0]) and options.series is None and options.acquisition is None:
+        volume = read_nifti_volume(paths[0])
+        return nifti_channels(volume, str(paths[0]), options.gantry_tilt, options.nifti_transform)
     for path in paths if len(paths) > 1 else ():
         if not is_volume(path):
             raise DataError(f"{path} must be a NIfTI, NRRD or MetaImage file to be a channel: DICOM has one channel")
-    studies = [
-        read_study(
-            path,
-            series,
-            acquisition=acquisition,
-            slice_spacing=slice_spacing,
-            gantry_tilt=gantry_tilt,
-            nifti_transform=nifti_transform,
-        )
-        for path in paths
-    ]
-    return joined_channels(studies, [str(path) for path in paths])
+    return joined_channels([read_study(path, options) for path in paths], [str(path) for path in paths])
 
 
 def nifti_channels(volume: NiftiVolume, source: str, gantry_tilt: GantryTilt, transform: NiftiTransform) -> Study:

@@ -16,7 +16,7 @@ from mose_med.io.nifti.images import ct_study, is_nifti, read_nifti
 from mose_med.io.nifti.shear import upright
 from mose_med.io.nifti.transforms import NiftiTransform
 from mose_med.io.padding import warn_of_padding, without_padding
-from mose_med.io.study import Form, Study
+from mose_med.io.study import Form, ReadingOptions, Study
 from mose_med.io.volumes import is_volume, read_volume
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["of_one_volume", "read_ct", "read_study"]
 
 _HEAD_BYTES = 4096
+_AS_IT_IS = ReadingOptions()
 _ZIP = b"PK"
 
 
@@ -41,15 +42,11 @@ def read_ct(
 
     Args:
         path: DICOM folder or zip, or a NIfTI (.nii, .nii.gz), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd) file.
-        series: of a DICOM input, the SeriesInstanceUID to read, or the series' number in
-            :func:`~mose_med.io.list_series`; if None, the first of that list.
-        acquisition: of a DICOM series that holds the same places more than once, the number of the acquisition to read.
-        slice_spacing: of a DICOM input, what to do with slices that are missing or not equally spaced: ``refuse``, or
-            ``resample``, which interpolates along the normal.
-        gantry_tilt: what to do with slices of a tilted gantry, in DICOM or put into one file: ``refuse``, or
-            ``correct``, which lays them on a right-angled grid.
-        nifti_transform: of a NIfTI input, which of its transforms to take: ``auto``, the sform where it has one, else
-            the qform; ``sform``; ``qform``; or ``centre``, the centre of the volume for the origin.
+        series: as all that follow, see :class:`~mose_med.io.ReadingOptions`.
+        acquisition: number of the acquisition.
+        slice_spacing: ``refuse`` or ``resample``.
+        gantry_tilt: ``refuse`` or ``correct``.
+        nifti_transform: ``auto``, ``sform``, ``qform`` or ``centre``.
 
     Returns:
         HU, shape (1, i, j, k), int16 where the source holds whole numbers, else float32, with the RAS-mm ``.affine`` of
@@ -63,41 +60,32 @@ def read_ct(
     """
     from monai.data import MetaTensor  # here, since it takes seconds to import, and the rest does without
 
-    image = read_study(
-        path,
-        series,
-        acquisition=acquisition,
-        slice_spacing=slice_spacing,
-        gantry_tilt=gantry_tilt,
-        nifti_transform=nifti_transform,
-    ).image
+    options = ReadingOptions(series, acquisition, slice_spacing, gantry_tilt, nifti_transform)
+    image = read_study(path, options).image
     return MetaTensor(image.tensor, affine=image.affine)
 
 
-def read_study(
-    path: str | os.PathLike[str],
-    series: str | None = None,
-    *,
-    acquisition: int | None = None,
-    slice_spacing: SliceSpacing = "refuse",
-    gantry_tilt: GantryTilt = "refuse",
-    nifti_transform: NiftiTransform = "auto",
-) -> Study:
+def read_study(path: str | os.PathLike[str], options: ReadingOptions = _AS_IT_IS) -> Study:
     """Read a CT volume as :func:`read_ct` does, together with its source."""
     if not is_volume(path):
         from mose_med.io.dicom.read import read_dicom  # here, since other formats do without pydicom
 
         _require_dicom_or_zip(Path(path))
-        return _with_air_outside(
-            read_dicom(path, series, acquisition=acquisition, slice_spacing=slice_spacing, gantry_tilt=gantry_tilt)
+        study = read_dicom(
+            path,
+            options.series,
+            acquisition=options.acquisition,
+            slice_spacing=options.slice_spacing,
+            gantry_tilt=options.gantry_tilt,
         )
-    for option, value in (("series", series), ("acquisition", acquisition)):
+        return _with_air_outside(study)
+    for option, value in (("series", options.series), ("acquisition", options.acquisition)):
         if value is not None:
             raise ConfigError(
                 f"{option} applies only to DICOM input, got {value!r} for a volume in one file: leave it out"
             )
-    study = read_nifti(path, nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
-    return of_one_volume(study, str(path), gantry_tilt)
+    study = read_nifti(path, options.nifti_transform) if is_nifti(path) else _read_with_itk(Path(path))
+    return of_one_volume(study, str(path), options.gantry_tilt)
 
 
 def of_one_volume(study: Study, source: str, gantry_tilt: GantryTilt) -> Study:

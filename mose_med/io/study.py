@@ -1,15 +1,40 @@
-"""What a reader returns: the image, and separately its patient."""
+"""What a reader is given and returns: how to read; the image, and separately its patient."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from mose_med.ct_image import CtImage
-from mose_med.io.nifti.transforms import NiftiTransforms
+from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing
+from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms
 
-__all__ = ["Form", "Source", "Study"]
+__all__ = ["Form", "ReadingOptions", "Source", "Study"]
 
 Form = Literal["dicom", "nifti", "nrrd", "metaimage", "memory"]
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How an image is read.
+
+    Attributes:
+        series: of a DICOM input, the SeriesInstanceUID to read, or the series' number in
+            :func:`~mose_med.io.list_series`; if None, the first of that list.
+        acquisition: of a DICOM series that holds the same places more than once, the number of the acquisition to read.
+        slice_spacing: of a DICOM input, what to do with slices that are missing or not equally spaced: ``refuse``, or
+            ``resample``, which interpolates along the normal.
+        gantry_tilt: what to do with slices of a tilted gantry, in DICOM or put into one file: ``refuse``, or
+            ``correct``, which lays them on a right-angled grid.
+        nifti_transform: of a NIfTI input, which of its transforms to take: ``auto``, the sform where it has one, else
+            the qform; ``sform``; ``qform``; or ``centre``, the centre of the volume for the origin.
+    """
+
+    series: str | None = None
+    acquisition: int | None = None
+    slice_spacing: SliceSpacing = "refuse"
+    gantry_tilt: GantryTilt = "refuse"
+    nifti_transform: NiftiTransform = "auto"
 
 
 class Source(NamedTuple):

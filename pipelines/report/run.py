@@ -17,6 +17,7 @@ from mose_med.files.run_lock import alone_in
 from mose_med.geometry import grid_difference
 from mose_med.io.case.folder import CaseFolder, open_folder
 from mose_med.io.channels import read_channels
+from mose_med.io.study import ReadingOptions
 from mose_med.report.niivue import require_niivue
 from mose_med.report.review import PAGE_NAME, write_review
 from pipelines.report.options import ReportOptions
@@ -55,14 +56,8 @@ def report(options: ReportOptions) -> Path:
 def _read_inferred_image(case: CaseFolder, options: ReportOptions) -> CtImage:
     """The image, with uneven slices and a tilted gantry treated as they were for the case."""
     before = case.provenance.get("options", {})
-    return read_channels(
-        [options.image],
-        options.series,
-        acquisition=options.acquisition,
-        slice_spacing=before.get("slice_spacing", "refuse"),
-        gantry_tilt=before.get("gantry_tilt", "refuse"),
-        nifti_transform=before.get("nifti_transform", "auto"),
-    ).image
+    treated = {name: before[name] for name in ("slice_spacing", "gantry_tilt", "nifti_transform") if name in before}
+    return read_channels([options.image], ReadingOptions(options.series, options.acquisition, **treated)).image
 
 
 def _require_its_own(case: CaseFolder, image: CtImage, path: Path) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from mose_med.errors import ConfigError, GeometryError
 from mose_med.geometry import LPS_TO_RAS, reorientation
-from mose_med.io import read_ct, read_study
+from mose_med.io import ReadingOptions, read_ct, read_study
 
 HU = np.random.default_rng(0).integers(-900, 300, size=(9, 8, 6)).astype(np.int16)
 TILT_MM = 0.5314
+CORRECTED = ReadingOptions(gantry_tilt="correct")
 SHEARED = np.array([[-0.7, 0, 0, 30.0], [0, -0.8, TILT_MM, 20], [0, 0, 2.5, -100], [0, 0, 0, 1]])
 
 
@@ -33,8 +34,8 @@ def test_a_tilted_gantry_is_refused_with_the_remedy(tmp_path: Path):
 def test_the_correction_is_that_of_the_same_slices_in_dicom(tmp_path: Path, write_ct_series, edit_dicom):
     for k, path in enumerate(write_ct_series(tmp_path / "dicom", HU.T, PixelSpacing=[0.8, 0.7])):
         edit_dicom(path, ImagePositionPatient=[-30, -20 - TILT_MM * k, -100 + 2.5 * k])
-    dicom = read_study(tmp_path / "dicom", gantry_tilt="correct")
-    nifti = read_study(save(tmp_path / "ct.nii"), gantry_tilt="correct")
+    dicom = read_study(tmp_path / "dicom", CORRECTED)
+    nifti = read_study(save(tmp_path / "ct.nii"), CORRECTED)
     np.testing.assert_allclose(np.asarray(nifti.image.affine), np.asarray(dicom.image.affine), atol=1e-4)
     np.testing.assert_allclose(nifti.image.numpy(), dicom.image.numpy(), atol=1)
     assert nifti.corrections == dicom.corrections
@@ -62,7 +63,7 @@ def test_other_formats_are_treated_alike(tmp_path: Path, write_volume, name: str
     path.write_bytes(path.read_bytes().replace(old, new))
     with pytest.raises(GeometryError, match=rf"{name}: .* a gantry tilted by 12\.0 degrees"):
         read_ct(path)
-    assert "gantry tilt of 12.0 degrees" in read_study(path, gantry_tilt="correct").corrections[0]
+    assert "gantry tilt of 12.0 degrees" in read_study(path, CORRECTED).corrections[0]
 
 
 def test_the_shear_of_rounded_cosines_is_read_as_it_is(tmp_path: Path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mose_med.errors import ConfigError, GeometryError
-from mose_med.io import read_ct, read_study, write_nifti
+from mose_med.io import ReadingOptions, read_ct, read_study, write_nifti
 
 VALUES = np.arange(7 * 6 * 5, dtype=np.int16).reshape(7, 6, 5)
 SFORM = np.array([[-0.7, 0, 0, 30.0], [0, -0.8, 0, 20], [0, 0, 2.5, -100], [0, 0, 0, 1]])
@@ -67,7 +67,7 @@ def test_a_file_without_a_place_says_so(tmp_path: Path, caplog):
 @pytest.mark.parametrize("codes", [(2, 1), (1, 0), (0, 4), (0, 0)])
 @pytest.mark.parametrize("choice", ["auto", "centre"])
 def test_maps_carry_both_transforms_and_codes_of_the_input(tmp_path: Path, codes, choice):
-    study = read_study(save(tmp_path / "ct.nii", *codes), nifti_transform=choice)
+    study = read_study(save(tmp_path / "ct.nii", *codes), ReadingOptions(nifti_transform=choice))
     written = tmp_path / "map.nii.gz"
     write_nifti(
         written, [VALUES], shape=VALUES.shape, dtype=np.int16, affine=study.image.affine, transforms=study.transforms
