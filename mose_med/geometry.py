@@ -121,7 +121,7 @@ def _apply(matrix: Affine, points: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def corner_distance_mm(one: NDArray[np.floating], other: NDArray[np.floating], shape: tuple[int, ...]) -> float:
-    """How far apart two affines put a voxel of a volume of ``shape`` at most, which is one at a corner."""
+    """Largest distance between the places that two affines give a voxel of a volume of ``shape``; a corner has it."""
     corners = np.asarray([[i, j, k] for i in (0, 1) for j in (0, 1) for k in (0, 1)]) * (np.asarray(shape[:3]) - 1)
     return float(np.linalg.norm(index_to_mm(one, corners) - index_to_mm(other, corners), axis=1).max())
 
@@ -203,7 +203,7 @@ def reorientation(affine: NDArray[np.floating], orientation: str = "LPS") -> Reo
 
     Args:
         affine: RAS-mm affine of the volume, shape ``(4, 4)``.
-        orientation: where i, j and k shall point to: one letter each of L/R, P/A and I/S, in any order.
+        orientation: where i, j and k are to point: one letter each of L/R, P/A and I/S, in any order.
 
     Raises:
         GeometryError: if the affine or the orientation does not fit.

@@ -121,7 +121,7 @@ class Preprocessing:
         return torch.stack(scaled, dim=-3)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types only, for checkpoints and provenance; ``channels`` is there where they are not treated alike."""
+        """Plain types only, for checkpoints and provenance; ``channels`` only if they are treated differently."""
         plain: dict[str, Any] = _plain(dataclasses.asdict(self))
         return plain if self.channels else {name: value for name, value in plain.items() if name != "channels"}
 

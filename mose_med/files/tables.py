@@ -176,8 +176,8 @@ def _lines(source: _Source, known: Collection[str]) -> tuple[list[_Line], str]:
     """Lines that have a value, without the empty values at their ends; and the delimiter."""
     text = _text(source, "CSV")
     head = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]
-    said = _DELIMITER_LINE.fullmatch(head)
-    delimiter = said[1] if said else max(_DELIMITERS, key=lambda mark: _likelihood(head, mark, known))
+    declared = _DELIMITER_LINE.fullmatch(head)
+    delimiter = declared[1] if declared else max(_DELIMITERS, key=lambda mark: _likelihood(head, mark, known))
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     lines: list[_Line] = []
     try:
@@ -185,7 +185,7 @@ def _lines(source: _Source, known: Collection[str]) -> tuple[list[_Line], str]:
             values = [value.strip() for value in row]
             while values and not values[-1]:
                 values.pop()
-            if values and not (said and not lines and values == ["sep="]):
+            if values and not (declared and not lines and values == ["sep="]):
                 lines.append(_Line(reader.line_num, values))
     except csv.Error as reason:
         raise source.fault(f"is not valid CSV: {reason}", reader.line_num) from reason

@@ -188,8 +188,8 @@ def _reason(error: Exception) -> str:
     # ITK gives the last error of the system, which is not of this file.
     if text.splitlines()[-1].startswith("Reason: "):
         return "it is damaged or cut short"
-    said = _ITK_ERROR.search(text)
-    return " ".join((said[1] if said else text.splitlines()[-1]).split())
+    match = _ITK_ERROR.search(text)
+    return " ".join((match[1] if match else text.splitlines()[-1]).split())
 
 
 @contextmanager

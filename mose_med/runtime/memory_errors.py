@@ -1,4 +1,4 @@
-"""Errors that say that no memory is left, of whichever allocator."""
+"""Errors of any allocator that say that no memory is left."""
 
 from __future__ import annotations
 

@@ -40,12 +40,12 @@ def files_of_image(path: str) -> list[str]:
     return [path, *(os.path.join(folder, name) for name in names)]
 
 
-def _names(folder: str, said: str, below: list[str]) -> Iterator[str]:
+def _names(folder: str, value: str, below: list[str]) -> Iterator[str]:
     """Names of the files of values, as the header and the lines below it say."""
-    word = said.split(" ")[0]
+    word = value.split(" ")[0]
     if word == "LIST":
         yield from (line.strip() for line in below if line.strip())
-    elif _NUMBER.search(said):
+    elif _NUMBER.search(value):
         yield from sorted(path.name for path in Path(folder or ".").glob(_NUMBER.sub("*", word)))
-    elif said.upper() != "LOCAL" and said:
-        yield said
+    elif value.upper() != "LOCAL" and value:
+        yield value

@@ -1,8 +1,8 @@
 """``lesions.json``: the lesions of a case in plain types, written and read back.
 
 Volumes are in ml, positions in mm, entropies in nats; ``box_voxels`` holds the lesion in every sample, on the grid of
-the input. The component of a lesion is not written: the maps have it. ``class`` is there where the case has several
-foreground classes, ``expert_probs`` and ``by_expert`` where the model has several experts.
+the input. The component of a lesion is not written: the maps have it. ``class`` is written if the case has several
+foreground classes, ``expert_probs`` and ``by_expert`` if the model has several experts.
 """
 
 from __future__ import annotations

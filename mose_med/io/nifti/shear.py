@@ -58,14 +58,14 @@ def upright(study: Study, name: str, gantry_tilt: GantryTilt) -> Study:
             f"{name}: its slices are shifted in their plane by up to {shift:.2f} mm, as by a gantry tilted by "
             f"{degrees:.1f} degrees (gantry_tilt 'correct' lays them on a right-angled grid)"
         )
-    said = f"slices are shifted in their plane by up to {shift:.2f} mm: gantry tilt of {degrees:.1f} degrees"
-    _LOGGER.warning("corrected: %s", said)
+    correction = f"slices are shifted in their plane by up to {shift:.2f} mm: gantry tilt of {degrees:.1f} degrees"
+    _LOGGER.warning("corrected: %s", correction)
     planes = planes_on_grid((values[..., k].T.astype(np.float32) for k in range(values.shape[2])), laid.grid)
     volume = np.ascontiguousarray(steps.undo(stacked_hu(planes, laid.grid.shape)))
     # The same steps take the grid back to the order and directions of the axes of the file.
     to_laid = steps.affine(np.eye(4), volume.shape)
     image = CtImage(torch.from_numpy(volume)[None], torch.from_numpy(laid.affine @ np.linalg.inv(to_laid)))
-    return Study(image, study.source, (*study.corrections, said))
+    return Study(image, study.source, (*study.corrections, correction))
 
 
 def _shear_degrees(affine: Affine) -> NDArray[np.float64]:

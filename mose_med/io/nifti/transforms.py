@@ -1,4 +1,4 @@
-"""Where a NIfTI volume lies: two transforms in its header, each with a code, which need not say the same.
+"""Where a NIfTI volume lies: two transforms in its header, each with a code; they may disagree.
 
 The sform is taken where its code is set, else the qform, as nibabel does; viewers built on ITK may take the other.
 Where neither code is set, the file says nothing of the patient: the centre of the volume is the origin, as nibabel has

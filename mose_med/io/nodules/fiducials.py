@@ -63,13 +63,13 @@ def read_fcsv(path: Path) -> list[Nodule]:
         DataError: if the file has no placed point or a value does not fit.
     """
     rows = read_rows(path, "nodule list", DataError)
-    said = {"coordinatesystem": "ras", "columns": _COLUMNS}
+    header_values = {"coordinatesystem": "ras", "columns": _COLUMNS}
     for row in rows:
         header = _HEADER.fullmatch(",".join(row.values.values()))
         if header:
-            said[header[1].lower()] = header[2].lower()
-    columns = [name.strip() for name in said["columns"].split(",")]
-    axes = _NUMBERED_AXES.get(said["coordinatesystem"], said["coordinatesystem"])
+            header_values[header[1].lower()] = header[2].lower()
+    columns = [name.strip() for name in header_values["columns"].split(",")]
+    axes = _NUMBERED_AXES.get(header_values["coordinatesystem"], header_values["coordinatesystem"])
     points = [_point_of_row(path, row, columns, axes) for row in rows if not row.text("0").startswith("#")]
     return _placed(path, points)
 

@@ -1,4 +1,4 @@
-"""Pictures on a sheet: slices, maps, and outlines over them; axes count mm from the centre of the view."""
+"""Pictures on a sheet: slices, maps and outlines. Axes count mm from the centre of the view."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ class _Command(TyperCommand):
         write_examples(getattr(self.callback, "examples", ()), formatter)
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Give every value a flag of its own and parse; what neither was typed nor is in the environment is None."""
+        """Give every value a flag of its own and parse; None stands for what was not given."""
         flags = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         positional = any(parameter.param_type_name == "argument" for parameter in self.params)
         _running.set(ctx.command_path.partition(" ")[2])

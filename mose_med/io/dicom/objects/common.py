@@ -7,6 +7,7 @@ that the same request gives the same bytes: an archive that holds an object alre
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import highdicom as hd
@@ -14,7 +15,7 @@ from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import PYDICOM_ROOT_UID, generate_uid
+from pydicom.uid import PYDICOM_ROOT_UID, UID, ExplicitVRLittleEndian, generate_uid
 
 from mose_med.io.dicom.source import ModelIdentity, SourceSeries
 
@@ -95,8 +96,28 @@ class CaseObjects(NamedTuple):
             **_character_set(self.source.header),
         }
 
-    def patient_and_study(self) -> dict[str, Any]:
-        """Arguments of objects that are not made of images, from the source."""
+    def object_without_images(
+        self, sop_class: UID, modality: str, description: str, header: Mapping[str, Any]
+    ) -> hd.base.SOPClass:
+        """An object that highdicom does not make of images: with patient and study of the source, and its header.
+
+        Args:
+            sop_class: of the object.
+            modality: likewise.
+            description: of its series.
+            header: as :meth:`header`, without what the class does not have.
+        """
+        return hd.base.SOPClass(
+            study_instance_uid=self.source.header.StudyInstanceUID,
+            sop_class_uid=sop_class,
+            modality=modality,
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            series_description=description,
+            **self._patient_and_study(),
+            **header,
+        )
+
+    def _patient_and_study(self) -> dict[str, Any]:
         header = self.source.header
         return {
             "patient_id": header.PatientID,

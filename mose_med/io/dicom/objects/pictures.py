@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from mose_med.geometry import mm_to_index
 from mose_med.inferers import CaseDistribution, Lesion
@@ -31,15 +30,7 @@ def lesion_picture(
         "sop_instance_uid": objects.uid(f"picture {lesion.number}"),
         "instance_number": lesion.number,
     }
-    picture = hd.base.SOPClass(
-        study_instance_uid=objects.source.header.StudyInstanceUID,
-        sop_class_uid=SecondaryCaptureImageStorage,
-        modality="OT",
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        series_description="MoSE pictures of lesions",
-        **objects.patient_and_study(),
-        **header,
-    )
+    picture = objects.object_without_images(SecondaryCaptureImageStorage, "OT", "MoSE pictures of lesions", header)
     picture.ConversionType = "WSD"
     picture.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     picture.ImageComments = lesion_label(lesion, distribution)

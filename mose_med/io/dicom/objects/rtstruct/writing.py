@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, RTStructureSetStorage
+from pydicom.uid import RTStructureSetStorage
 
 from mose_med.case_contents.maps import class_marks, of_class
 from mose_med.geometry import LPS_TO_RAS, index_to_mm
@@ -59,15 +58,7 @@ def structure_set(distribution: CaseDistribution, objects: CaseObjects) -> Datas
         return None
     header = objects.header("structures")
     date, time = header.pop("content_date"), header.pop("content_time")
-    structures = hd.base.SOPClass(
-        study_instance_uid=objects.source.header.StudyInstanceUID,
-        sop_class_uid=RTStructureSetStorage,
-        modality="RTSTRUCT",
-        transfer_syntax_uid=ExplicitVRLittleEndian,
-        series_description="MoSE contours",
-        **objects.patient_and_study(),
-        **header,
-    )
+    structures = objects.object_without_images(RTStructureSetStorage, "RTSTRUCT", "MoSE contours", header)
     structures.StructureSetLabel = "MoSE"
     structures.StructureSetDate, structures.StructureSetTime = date, time
     structures.ApprovalStatus = "UNAPPROVED"
