@@ -132,10 +132,10 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
             of_model={"loss::kappa": 0.3},
         ),
         Recipe(
-            "Stochastic segmentation network, 2 % of the mean likelihood",
+            "Stochastic segmentation network, loss of the paper",
             settings=_OF_MODELS,
             model="stochastic_segmentation_network",
-            of_model={"loss::mean_share": 0.02},
+            of_model={"loss::mean_share": 0.0},
         ),
         Recipe(
             "Adversarial refinement, five times the learning rate",

@@ -9,8 +9,8 @@ voxel: windows that overlap agree on both.
 Departures. Samples are put together from the factor and the diagonal, as in the authors' code for LIDC. The covariance
 is never factorised, as in their later code, where the Cholesky factor becomes singular on LIDC. The covariance begins
 small, and ``spread`` can keep it out of the first epochs: the factor lifts and lowers the whole background, which the
-best of M samples hides from the loss, and does so less if the mean is learnt first. For the same reason the loss can
-hold a small share of the samples' mean log-likelihood, which no sample escapes.
+best of M samples hides from the loss, and does so less if the mean is learnt first. For the same reason the loss of
+the overlay holds a small share of the samples' mean log-likelihood, which no sample escapes.
 """
 
 from __future__ import annotations
