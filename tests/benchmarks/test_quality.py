@@ -11,6 +11,7 @@ from benchmarks.model_card import draw_experts, expert_habits, slice_geds
 from benchmarks.quality import mean_scores, table
 from benchmarks.quality_data import prepare_nodules, training_variant
 from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
+from benchmarks.quality_tables import tables
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing
@@ -85,6 +86,22 @@ def test_scores_of_seeds_are_averaged_and_shown():
     found = mean_scores(scores)
     assert found["compact 16 GED"]["mean"] == pytest.approx(0.3)
     assert "| a row | 0.3000 ± 0.1414 |" in table([{"row": "a row", **found}])
+
+
+def test_tables_of_the_docs_have_a_line_a_form_and_the_best_first():
+    def row(name: str, ged: float, std: float = 0.0) -> dict[str, object]:
+        scores = {f"{form} 16 GED": {"mean": ged, "std": std} for form in ("compact", "standard")}
+        return {"row": name, **scores, "parameters": {"mean": 1200.0, "std": 0.0}}
+
+    lines = tables([row("worse", 0.3), row("better", 0.2, 0.01)]).splitlines()
+    assert [line.split("|")[1].strip() for line in lines[2:6]] == [
+        "better, quadrature codes",
+        "the same, random draws",
+        "worse, quadrature codes",
+        "the same, random draws",
+    ]
+    assert lines[2].split("|")[2] == " 0.200 ± 0.010 "
+    assert lines[-1].startswith("| better | 1,200 |")
 
 
 def test_the_card_shows_what_every_expert_draws(archive: Path, tmp_path: Path):

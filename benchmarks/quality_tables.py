@@ -1,0 +1,82 @@
+"""The tables of docs/results.md, printed from the files that ``benchmarks.quality`` wrote.
+
+python -m benchmarks.quality_tables benchmarks/results/models_*.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: Column, score and digits. Scores are of a form and a number of samples, costs of the model.
+SCORES = (
+    ("GED 16", "16 GED", 3),
+    ("GED 50", "50 GED", 3),
+    ("GED 100", "100 GED", 3),
+    ("without self-pairs", "100 GED without self-pairs", 3),
+    ("M-IoU", "16 M-IoU", 3),
+    ("ECE %", "16 ECE", 2),
+    ("Dice", "16 Dice", 3),
+    ("diversity", "16 diversity", 3),
+    ("entropy", "16 entropy", 3),
+)
+COSTS = (
+    ("parameters", "parameters", 0),
+    ("s an epoch", "seconds of an epoch", 0),
+    ("s for 16 samples", "seconds of 16 samples of 8 images", 2),
+)
+#: Forms as files name them, and as the table does.
+FORMS = {"compact": "quadrature codes", "standard": "random draws"}
+
+
+def main() -> None:
+    """Print a line for every row and form."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("files", type=Path, nargs="+", help="JSON files of results")
+    rows = [row for file in parser.parse_args().files for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
+    print(tables(rows))
+
+
+def tables(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown of the scores, two lines a row, and of the costs."""
+    found = _heading("", [name for name, *_ in SCORES])
+    for row in sorted(rows, key=lambda row: _best(row)):
+        for form, shown in FORMS.items():
+            cells = [_cell(row, _key(form, score), digits) for _, score, digits in SCORES]
+            name = f"{row['row']}, {shown}" if form == "compact" else f"the same, {shown}"
+            found.append(f"| {name} | {' | '.join(cells)} |")
+    found += ["", *_heading("", [name for name, *_ in COSTS])]
+    for row in rows:
+        found.append(f"| {row['row']} | {' | '.join(_cell(row, score, digits) for _, score, digits in COSTS)} |")
+    return "\n".join(found)
+
+
+def _heading(first: str, names: Sequence[str]) -> list[str]:
+    return [f"| {first} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+
+
+def _best(row: Mapping[str, Any]) -> float:
+    return float(row.get("compact 16 GED", {"mean": float("inf")})["mean"])
+
+
+def _key(form: str, score: str) -> str:
+    return f"{form} {score}"
+
+
+def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
+    score = row.get(name)
+    if score is None and name.startswith("compact 50"):
+        score = row.get(name.replace(" 50 ", " 48 "))
+    if score is None and name.startswith("compact 100"):
+        score = row.get(name.replace(" 100 ", " 96 "))
+    if score is None:
+        return ""
+    spread = f" ± {score['std']:.{digits}f}" if score["std"] else ""
+    return f"{score['mean']:,.{digits}f}{spread}"
+
+
+if __name__ == "__main__":
+    main()
