@@ -9,6 +9,7 @@ import typer
 from mose_med.errors import ConfigError
 from pipelines.calibrate.options import CalibrateOptions, UndoCalibrationOptions
 from pipelines.common.command_line.command import command
+from pipelines.common.imports import loading
 
 __all__ = ["register"]
 
@@ -27,7 +28,8 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(options: CalibrateOptions | UndoCalibrationOptions) -> Any:
     """Fit temperatures of gating and logits, so that probabilities are calibrated; writes a checkpoint."""
-    from pipelines.calibrate.run import calibrate, undo_calibration
+    with loading():
+        from pipelines.calibrate.run import calibrate, undo_calibration
 
     if isinstance(options, UndoCalibrationOptions):
         undo_calibration(options.checkpoint, options.output_file, overwrite=options.overwrite)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from pipelines.common.command_line.command import command
+from pipelines.common.imports import loading
 from pipelines.demo.options import DemoOptions
 
 __all__ = ["register"]
@@ -20,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(options: DemoOptions) -> None:
     """Everything once, end to end: annotated CT in, per-expert masks, entropy maps and measured scores out."""
-    from pipelines.demo.run import run_demo
+    with loading():
+        from pipelines.demo.run import run_demo
 
     run_demo(options)

@@ -8,6 +8,7 @@ import typer
 
 from mose_med.errors import ConfigError
 from pipelines.common.command_line.command import command, refuse_others
+from pipelines.common.imports import loading
 from pipelines.evaluate.options import EvaluateMasksOptions, EvaluateOptions
 
 __all__ = ["register"]
@@ -30,10 +31,12 @@ def register(app: typer.Typer) -> None:
 def evaluate(options: EvaluateOptions | EvaluateMasksOptions) -> Any:
     """GED, M-IoU and calibration of a checkpoint on a datalist, or of any tool's masks against references."""
     if isinstance(options, EvaluateMasksOptions):
-        from pipelines.evaluate.masks.run import evaluate_masks
+        with loading():
+            from pipelines.evaluate.masks.run import evaluate_masks
 
         return evaluate_masks(options)
-    from pipelines.evaluate.run import evaluate
+    with loading():
+        from pipelines.evaluate.run import evaluate
 
     return evaluate(options)
 

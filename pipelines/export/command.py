@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from pipelines.common.command_line.command import command
+from pipelines.common.imports import loading
 from pipelines.export.options import ExportAppOptions, ExportBundleOptions, ExportNnunetOptions
 
 __all__ = ["register"]
@@ -38,27 +39,31 @@ def register(app: typer.Typer) -> None:
 
 def bundle(options: ExportBundleOptions) -> dict[str, Any]:
     """A trained model as one zip: weights, TorchScript that needs only PyTorch, configs, model card, SHA-256."""
-    from pipelines.export.bundle import export_bundle
+    with loading():
+        from pipelines.export.bundle import export_bundle
 
     return {"bundle": export_bundle(options)}
 
 
 def nnunet(options: ExportNnunetOptions) -> dict[str, Any]:
     """A datalist in nnU-Net's raw layout: imagesTr, labelsTr, dataset.json."""
-    from pipelines.export.nnunet import export_nnunet
+    with loading():
+        from pipelines.export.nnunet import export_nnunet
 
     return {"folder": export_nnunet(options)}
 
 
 def label_app(options: ExportAppOptions) -> dict[str, Any]:
     """An app for MONAI Label: annotate in 3D Slicer or OHIF; DIR/start.sh starts the server."""
-    from pipelines.export.app_folder import export_label_app
+    with loading():
+        from pipelines.export.app_folder import export_label_app
 
     return {"folder": export_label_app(options)}
 
 
 def deploy_app(options: ExportAppOptions) -> dict[str, Any]:
     """An application for MONAI Deploy: DICOM in, SEG, SR and report out; DIR/package.sh makes the image."""
-    from pipelines.export.app_folder import export_deploy_app
+    with loading():
+        from pipelines.export.app_folder import export_deploy_app
 
     return {"folder": export_deploy_app(options)}

@@ -12,6 +12,7 @@ from mose_med.errors import ConfigError
 from pipelines.common.command_line.command import command, refuse_others
 from pipelines.common.command_line.console import ExitCode
 from pipelines.common.command_result import Outcome
+from pipelines.common.imports import loading
 from pipelines.infer.cohort.options import CohortOptions
 from pipelines.infer.options import InferOptions, ListSeriesOptions
 
@@ -39,18 +40,21 @@ def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
     command resumes where it stopped.
     """
     if isinstance(options, ListSeriesOptions):
-        from pipelines.infer.series_table import print_series
+        with loading():
+            from pipelines.infer.series_table import print_series
 
         if options.source is None:
             raise ConfigError("--list-series needs INPUT, a DICOM folder or zip")
         found = print_series(options.source, slice_spacing=options.slice_spacing, gantry_tilt=options.gantry_tilt)
         return {"series": found}
     if isinstance(options, CohortOptions):
-        from pipelines.infer.cohort.run import infer_cohort
+        with loading():
+            from pipelines.infer.cohort.run import infer_cohort
 
         result = infer_cohort(options)
         return Outcome(result, ExitCode.SOME_CASES_FAILED if result.failed else ExitCode.DONE)
-    from pipelines.infer.run import infer
+    with loading():
+        from pipelines.infer.run import infer
 
     done = infer(options)
     return done._asdict() | json.loads((done.folder / LESIONS_NAME).read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from pipelines.common.command_line.command import command
+from pipelines.common.imports import loading
 from pipelines.report.options import ReportOptions
 
 __all__ = ["register"]
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def report(options: ReportOptions) -> dict[str, Any]:
     """A page to look at a finished case in a browser, without a network, and a picture of each lesion."""
-    from pipelines.report.run import report
+    with loading():
+        from pipelines.report.run import report
 
     return {"page": report(options)}

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from pipelines.common.command_line.command import command
+from pipelines.common.imports import loading
 from pipelines.retrain.options import RetrainOptions
 
 __all__ = ["register"]
@@ -25,7 +26,8 @@ def register(app: typer.Typer) -> None:
 
 def retrain(options: RetrainOptions) -> Any:
     """Fine-tune the champion on new data, compare the two on held-out patients, register, promote if better."""
-    from pipelines.retrain.run import retrain
+    with loading():
+        from pipelines.retrain.run import retrain
 
     result = retrain(options)
     verdict = "promoted" if result.promoted else "not promoted"

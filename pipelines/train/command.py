@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from pipelines.common.command_line.command import command
+from pipelines.common.imports import loading
 from pipelines.train.options import TrainOptions
 
 __all__ = ["register"]
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
 
 def train(options: TrainOptions) -> Any:
     """Train MoSE with the optimal-transport loss; the best checkpoint is the one of lowest validation GED."""
-    from pipelines.train.tracked_training import train_and_evaluate
+    with loading():
+        from pipelines.train.tracked_training import train_and_evaluate
 
     return train_and_evaluate(options)

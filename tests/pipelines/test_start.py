@@ -33,6 +33,13 @@ def test_inferring_a_nifti_file_loads_torch_and_little_else(where: list[str], in
     assert loaded(f"{code}assert invoke({command + where}) == 0") == {"torch", *LIGHT}
 
 
+def test_the_modules_of_a_command_are_kept_from_the_collector(tmp_path: Path):
+    command = ["infer", str(tmp_path / "missing.nii"), "--output-dir", str(tmp_path / "out"), "--device", "cpu"]
+    code = f"from pipelines.cli import invoke; import gc; invoke({command}); print(gc.get_freeze_count())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(told) > 100_000
+
+
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from mose_med.inferers.boxes import Box, BoxMask
+from mose_med.inferers.boxes import Box, BoxMask, bounding_box
 
 __all__ = ["Touching", "component_sizes", "labelled", "touching_components"]
 
@@ -75,14 +75,17 @@ def _touching_nearby(crop: Callable[[Box], NDArray[np.bool_]], support: BoxMask,
     """The components that touch a support; None if one continues beyond the margin."""
     box = support.box.grown(_MARGIN, within)
     labels, number = labelled(crop(box))
-    touched = _touched(labels, support, box)
-    for axis, ends in enumerate(zip(box.start, box.stop, within.start, within.stop, strict=True)):
-        start, stop, first, last = ends
-        along = np.moveaxis(labels, axis, 0)
-        rims = [along[0]] * (start > first) + [along[-1]] * (stop < last)
-        if any(np.isin(rim, touched).any() for rim in rims):
-            return None
-    return _joined(touched, component_sizes(labels, number), ndimage.find_objects(labels), box)
+    of_support = np.zeros(number + 1, dtype=bool)
+    of_support[_touched(labels, support, box)] = True
+    touching = of_support[labels]
+    voxels = int(np.count_nonzero(touching))
+    if not voxels:
+        return Touching(0, None)
+    found = bounding_box(touching).moved(box.start)
+    ends = zip(found.start, found.stop, box.start, box.stop, within.start, within.stop, strict=True)
+    if any((low == start > first) or (high == stop < last) for low, high, start, stop, first, last in ends):
+        return None
+    return Touching(voxels, found)
 
 
 def _joined(

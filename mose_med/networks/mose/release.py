@@ -15,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.networks.mose.network import MoSE
+from mose_med.runtime.memory_errors import ran_out_of_memory
 
 __all__ = ["load_release_checkpoint", "translate_release_state"]
 
@@ -56,6 +57,7 @@ def load_release_checkpoint(
     Raises:
         ConfigError: if the file is missing or holds another architecture.
         DataError: if the file cannot be read.
+        MoseError: if memory runs out.
     """
     network = MoSE(
         num_experts=num_experts,
@@ -100,6 +102,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if ran_out_of_memory(error):
+            what = f"memory ran out while release checkpoint {path} was read ({reason})"
+            raise MoseError(f"{what}: free some") from error
         raise DataError(f"release checkpoint {path} cannot be read ({reason})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"release checkpoint {path} must be a bare state dict of tensors, got {type(state).__name__}")

@@ -1,13 +1,14 @@
-"""DICOM objects as files; large ones deflated as a whole, since frames of single bits or floats cannot be compressed.
+"""DICOM objects as files; large ones deflated as a whole.
 
-Few viewers fail to read the deflated syntax, but some do: small objects stay as they are, and whatever is sent to an
-archive or a node is inflated first (:func:`read_to_send`).
+Frames of single bits or floats, and the items of a report, cannot be compressed alone. Few viewers fail to read the
+deflated syntax, but some do: small objects stay as they are, and whatever is sent to an archive or a node is inflated
+first (:func:`read_to_send`).
 """
 
 from __future__ import annotations
 
 import copy
-from io import RawIOBase
+from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,15 +20,17 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from mose_med.io.dicom.files import without_remarks
 
-__all__ = ["LARGE_BYTES", "read_to_send", "save_object"]
+__all__ = ["LARGE_BYTES", "LARGE_REPORT_BYTES", "read_to_send", "save_object"]
 
 #: Frames that take more than this, uncompressed, are deflated.
 LARGE_BYTES = 8 << 20
+#: A report that takes more than this is deflated, to about a fifteenth.
+LARGE_REPORT_BYTES = 256 << 10
 
 
 def save_object(dataset: pydicom.Dataset, path: Path) -> None:
     """Write an object into a new file; deflated piece by piece, since pydicom would hold the whole content twice."""
-    if dataset.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian or _bytes_of_frames(dataset) <= LARGE_BYTES:
+    if dataset.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian or not _is_large(dataset):
         dataset.save_as(path, enforce_file_format=True)
         return
     meta = copy.deepcopy(dataset.file_meta)
@@ -47,6 +50,19 @@ def read_to_send(path: Path) -> pydicom.FileDataset:
     if dataset.file_meta.TransferSyntaxUID.is_deflated:
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset
+
+
+def _is_large(dataset: pydicom.Dataset) -> bool:
+    """Whether an object repays what deflating costs its readers."""
+    if "ContentSequence" in dataset:
+        return _bytes_of_elements(dataset) > LARGE_REPORT_BYTES
+    return _bytes_of_frames(dataset) > LARGE_BYTES
+
+
+def _bytes_of_elements(dataset: pydicom.Dataset) -> int:
+    content = BytesIO()
+    write_dataset(_explicit(content), dataset)
+    return content.tell()
 
 
 def _bytes_of_frames(dataset: pydicom.Dataset) -> int:

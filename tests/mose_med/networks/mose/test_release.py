@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mose_med.errors import ConfigError, DataError
+from mose_med.errors import ConfigError, DataError, MoseError
 from mose_med.networks import load_release_checkpoint
 
 KEYS = Path(__file__).parent / "release_checkpoint_keys.json"
@@ -110,6 +110,16 @@ def test_missing_entry_is_named(tmp_path: Path):
     del state["mu"]
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(ConfigError, match=r"lacks entry 'priors\.mean'"):
+        load_release_checkpoint(tmp_path / "weights.pth")
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def load(*_: object, **__: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory")
+
+    torch.save(random_state("lidc"), tmp_path / "weights.pth")
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(MoseError, match=r"memory ran out while release checkpoint .*weights\.pth was read"):
         load_release_checkpoint(tmp_path / "weights.pth")
 
 

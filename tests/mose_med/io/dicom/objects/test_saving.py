@@ -13,17 +13,19 @@ import SimpleITK
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from mose_med.io.dicom.objects import saving
+from mose_med.io.dicom.objects.object_files import read_object
 from tests.fixtures.dicom_case import DicomCase
 
-LARGE = ("seg.dcm", "probability_map.dcm")
+LARGE = ("seg.dcm", "probability_map.dcm", "report_sr.dcm")
 
 
 @pytest.fixture
 def write(ball_study: Path, infer_dicom_case, write_dicom_objects, monkeypatch) -> Callable[[str, int], DicomCase]:
-    """Function that writes the objects of a case where more than so many bytes of frames are large."""
+    """Function that writes the objects of a case where more than so many bytes of frames, or of a report, are large."""
 
     def written(name: str, large_bytes: int) -> DicomCase:
         monkeypatch.setattr(saving, "LARGE_BYTES", large_bytes)
+        monkeypatch.setattr(saving, "LARGE_REPORT_BYTES", large_bytes)
         kinds = ("seg", "fractional", "sr", "parametric-map", "rtstruct")
         return write_dicom_objects(ball_study, infer_dicom_case(ball_study, (14, 11, 6)), name=name, kinds=kinds)
 
@@ -57,8 +59,8 @@ def test_large_objects_are_deflated_and_hold_the_same(plain: Path, deflated: Pat
         assert (deflated / name).stat().st_size % 2 == 0
 
 
-def test_objects_without_frames_or_with_compressed_ones_stay_as_they_are(plain: Path, deflated: Path):
-    for name in ("probability_seg.dcm", "report_sr.dcm", "rtstruct.dcm"):
+def test_structures_and_compressed_frames_stay_as_they_are(plain: Path, deflated: Path):
+    for name in ("probability_seg.dcm", "rtstruct.dcm"):
         assert (deflated / name).read_bytes() == (plain / name).read_bytes()
 
 
@@ -66,6 +68,15 @@ def test_other_readers_inflate_a_large_segmentation(plain: Path, deflated: Path)
     images = [SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(folder / "seg.dcm")) for folder in (plain, deflated)]
     assert (images[0] == images[1]).all()
     assert hd.seg.segread(deflated / "seg.dcm").number_of_segments == 4
+
+
+def test_other_readers_inflate_a_large_report(plain: Path, deflated: Path, system_tool: Callable[[str], str]):
+    reports = [folder / "report_sr.dcm" for folder in (plain, deflated)]
+    texts = [subprocess.check_output([system_tool("dsrdump"), report], text=True) for report in reports]
+    assert texts[0] == texts[1]
+    assert "Imaging Measurement Report" in texts[0]
+    assert hd.sr.srread(reports[1]).content == hd.sr.srread(reports[0]).content
+    assert read_object(reports[1]) == read_object(reports[0])
 
 
 def test_dciodvfy_finds_no_error_in_what_another_program_inflated(deflated: Path, system_tool: Callable[[str], str]):
