@@ -94,7 +94,7 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe("full"),
         Recipe("IoU loss on all pairs", ("linear", "ablation_pairwise")),
         Recipe("uniform expert weights", ("linear", "ablation_uniform")),
-        Recipe("deterministic experts", ("linear", "ablation_deterministic")),
+        Recipe("deterministic experts", ("linear", "ablation_deterministic"), _experts(4, 1)),
     ),
     "labels": (Recipe("all raters"), Recipe("one rater", ("linear", "one_label"), labels="one")),
     "sizes": (
