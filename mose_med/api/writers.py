@@ -1,7 +1,8 @@
 """The content of a case folder.
 
 Each writer is given the folder, the inferred case and its name, and adds its files; a further kind of file (a DICOM
-object, a report) is a further function in ``WRITERS``, which writes nothing unless the options ask for it.
+object, a report) is a further function in ``WRITERS`` or ``LATE_WRITERS``, which writes nothing unless the options ask
+for it. Threads compress the maps while the other writers work: making DICOM objects takes as long and uses one core.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import logging
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
@@ -37,9 +39,10 @@ from mose_med.model_config import ModelConfig
 if TYPE_CHECKING:
     from mose_med.io.dicom.source import SourceSeries
 
-__all__ = ["RUN_NAME", "WRITERS", "InferredCase", "record_of", "write_folder"]
+__all__ = ["LATE_WRITERS", "RUN_NAME", "WRITERS", "InferredCase", "record_of", "write_folder"]
 
 _LOGGER = logging.getLogger(__name__)
+_Writer = Callable[[Path, "InferredCase", str], None]
 RUN_NAME = "run.json"
 
 
@@ -65,9 +68,9 @@ class InferredCase(NamedTuple):
     stages: Stages
 
 
-def _write_maps(folder: Path, case: InferredCase, name: str) -> None:
+def _write_maps(folder: Path, case: InferredCase, threads: int) -> None:
     options, transforms = case.request.options, case.input.study.transforms
-    threads, outputs = torch.get_num_threads(), outputs_in_order(options.outputs)
+    outputs = outputs_in_order(options.outputs)
     write_case(folder, case.distribution, threads, transforms, maps=options.maps, outputs=outputs)
 
 
@@ -160,13 +163,10 @@ def _write_report(folder: Path, case: InferredCase, name: str) -> None:
         write_review(folder, open_folder(folder, name), case.input.study.image.as_tensor()[0].numpy())
 
 
-#: In the order they write; the report is made of what the others wrote.
-WRITERS: tuple[Callable[[Path, InferredCase, str], None], ...] = (
-    _write_maps,
-    _write_provenance,
-    _write_dicom,
-    _write_report,
-)
+#: In the order they write, while the maps are written.
+WRITERS: tuple[_Writer, ...] = (_write_provenance, _write_dicom)
+#: These read what the others wrote.
+LATE_WRITERS: tuple[_Writer, ...] = (_write_report,)
 
 
 def write_folder(folder: Path, case: InferredCase, name: str) -> None:
@@ -177,7 +177,14 @@ def write_folder(folder: Path, case: InferredCase, name: str) -> None:
         case: that was inferred.
         name: of the case, for its report.
     """
-    for write in WRITERS:
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        maps = beside.submit(_write_maps, folder, case, torch.get_num_threads())
+        if "pictures" in case.request.options.dicom_kinds:  # they are drawn from the maps
+            maps.result()
+        for write in WRITERS:
+            write(folder, case, name)
+        maps.result()
+    for write in LATE_WRITERS:
         write(folder, case, name)
     dates = {"started": case.stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
     seconds = case.stages.seconds | {"write_s": case.stages.elapsed_s()}

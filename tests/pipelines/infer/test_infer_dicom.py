@@ -5,14 +5,19 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 
+from mose_med.api import writers
+from mose_med.case_contents.maps import OUTPUTS
 from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.io import read_ct
 from pipelines.cli import invoke
@@ -50,6 +55,40 @@ def test_the_same_request_gives_the_same_objects_and_another_seed_other_uids(opt
         assert (first / name).read_bytes() == (again / name).read_bytes()
         uids = {pydicom.dcmread(folder / name).SOPInstanceUID for folder in (first, other)}
         assert len(uids) == 2
+
+
+def test_maps_and_objects_are_written_at_the_same_time(options: InferOptions, monkeypatch: pytest.MonkeyPatch):
+    both = threading.Barrier(2, timeout=60)
+
+    def meeting(work: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given, **named: (both.wait(), work(*given, **named))[1]
+
+    monkeypatch.setattr(writers, "write_case", meeting(writers.write_case))
+    monkeypatch.setattr(writers, "_written_objects", meeting(writers._written_objects))
+    assert json.loads((infer(options).folder / "dicom.json").read_text())["files"] == OBJECTS
+
+
+def test_what_is_written_at_the_same_time_is_what_is_written_one_by_one(
+    options: InferOptions, monkeypatch: pytest.MonkeyPatch
+):
+    class AtOnce(ThreadPoolExecutor):
+        def submit(self, work: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+            done: Future[Any] = Future()
+            done.set_result(work(*given, **named))
+            return done
+
+    options = dataclasses.replace(options, outputs=OUTPUTS)
+    beside = infer(options).folder
+    monkeypatch.setattr(writers, "ThreadPoolExecutor", AtOnce)
+    alone = infer(dataclasses.replace(options, output_dir=options.output_dir / "alone")).folder
+    names = [path.name for path in alone.iterdir() if path.name != "run.json"]
+    assert [name for name in names if (alone / name).read_bytes() != (beside / name).read_bytes()] == []
+
+
+@pytest.mark.parametrize("kinds", [("pictures",), ("seg", "pictures")])
+def test_pictures_are_drawn_of_maps_that_are_there(options: InferOptions, kinds: tuple[str, ...]):
+    folder = infer(dataclasses.replace(options, dicom_seg=None, dicom=kinds)).folder
+    assert (folder / "lesion-1_picture.dcm").is_file()
 
 
 def test_without_the_option_there_is_no_object(options: InferOptions):
