@@ -69,12 +69,12 @@ def scores(
     folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model, *of_model, *of_data)}_seed-{seed}"
     settings = _written(folder / "settings.yaml", chosen)
     model += [_written(folder / "of_model.yaml", text) for text in of_model]
-    told = {
+    common = {
         "datalist": training_variant(datalist, recipe.share, recipe.labels),
         "bundle": "lidc_small",
         "configs": (*recipe.overlays, settings, *model),
     }
-    trained = train(TrainOptions(output_dir=folder / "training", seed=seed, threads=threads, **told))
+    trained = train(TrainOptions(output_dir=folder / "training", seed=seed, threads=threads, **common))
     evaluation = evaluate(
         EvaluateOptions(
             datalist=datalist,
@@ -86,15 +86,21 @@ def scores(
             threads=threads,
         )
     )
-    costs = {"seconds of an epoch": _seconds_of_an_epoch(told), **_costs(trained.best_checkpoint)}
-    return {"best_epoch": trained.best_epoch, **_numbers(evaluation), **costs}
+    costs = folder / "costs.json"
+    if not costs.is_file():
+        seconds = {"seconds of an epoch": _seconds_of_an_epoch(common)}
+        costs.write_text(json.dumps(seconds | _costs(trained.best_checkpoint)), encoding="utf-8")
+    return {"best_epoch": trained.best_epoch, **_numbers(evaluation), **json.loads(costs.read_text(encoding="utf-8"))}
 
 
-def _seconds_of_an_epoch(told: dict[str, Any]) -> float:
-    """Processor seconds of the first epoch on one thread, what is read and built for it included."""
+def _seconds_of_an_epoch(common: dict[str, Any]) -> float:
+    """Processor seconds of the first epoch on one thread, with all that is read and built for it.
+
+    A validation is part of it where the row has one in every epoch.
+    """
     with tempfile.TemporaryDirectory() as folder:
         start = time.process_time()
-        train(TrainOptions(output_dir=Path(folder) / "training", threads=1, max_minutes=1e-6, **told))
+        train(TrainOptions(output_dir=Path(folder) / "training", threads=1, max_minutes=1e-6, **common))
         return time.process_time() - start
 
 

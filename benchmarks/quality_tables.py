@@ -23,11 +23,9 @@ SCORES = (
     ("diversity", "16 diversity", 3),
     ("entropy", "16 entropy", 3),
 )
-COSTS = (
-    ("parameters", "parameters", 0),
-    ("s an epoch", "seconds of an epoch", 0),
-    ("s for 16 samples", "seconds of 16 samples of 8 images", 2),
-)
+COSTS = (("parameters", "parameters", 0), ("s an epoch", "seconds of an epoch", 0))
+#: The compact form of experts has as many samples as fit.
+FITTING = {"50": "48", "100": "96"}
 #: Forms as files name them, and as the table does.
 FORMS = {"compact": "quadrature codes", "standard": "random draws"}
 
@@ -43,9 +41,10 @@ def main() -> None:
 def tables(rows: Sequence[Mapping[str, Any]]) -> str:
     """Markdown of the scores, two lines a row, and of the costs."""
     found = _heading("", [name for name, *_ in SCORES])
-    for row in sorted(rows, key=lambda row: _best(row)):
+    rows = sorted(rows, key=lambda row: row["compact 16 GED"]["mean"])
+    for row in rows:
         for form, shown in FORMS.items():
-            cells = [_cell(row, _key(form, score), digits) for _, score, digits in SCORES]
+            cells = [_cell(row, f"{form} {score}", digits) for _, score, digits in SCORES]
             name = f"{row['row']}, {shown}" if form == "compact" else f"the same, {shown}"
             found.append(f"| {name} | {' | '.join(cells)} |")
     found += ["", *_heading("", [name for name, *_ in COSTS])]
@@ -58,20 +57,10 @@ def _heading(first: str, names: Sequence[str]) -> list[str]:
     return [f"| {first} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
 
 
-def _best(row: Mapping[str, Any]) -> float:
-    return float(row.get("compact 16 GED", {"mean": float("inf")})["mean"])
-
-
-def _key(form: str, score: str) -> str:
-    return f"{form} {score}"
-
-
 def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
-    score = row.get(name)
-    if score is None and name.startswith("compact 50"):
-        score = row.get(name.replace(" 50 ", " 48 "))
-    if score is None and name.startswith("compact 100"):
-        score = row.get(name.replace(" 100 ", " 96 "))
+    form, _, rest = name.partition(" ")
+    number, _, what = rest.partition(" ")
+    score = row.get(name) or row.get(f"{form} {FITTING.get(number)} {what}")
     if score is None:
         return ""
     spread = f" ± {score['std']:.{digits}f}" if score["std"] else ""

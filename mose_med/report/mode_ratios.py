@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["write_mode_ratios"]
+from mose_med.report.colours import DIAGRAM_COLOURS
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+__all__ = ["write_mode_ratios"]
 
 
 def write_mode_ratios(
@@ -53,5 +53,5 @@ def _draw(axes: Axes, places: np.ndarray, shares: np.ndarray, method: str, index
     if index == 0:
         axes.bar(places, shares, color="0.8", label=method)
     else:
-        colour = _COLOURS[(index - 1) % len(_COLOURS)]
+        colour = DIAGRAM_COLOURS[(index - 1) % len(DIAGRAM_COLOURS)]
         axes.plot(places, shares, color=colour, marker="o", markersize=3, linestyle="none", label=method)

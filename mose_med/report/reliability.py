@@ -10,10 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mose_med.metrics import Reliability
+from mose_med.report.colours import DIAGRAM_COLOURS
 
 __all__ = ["write_reliability"]
-
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 
 def write_reliability(path: str | os.PathLike[str], curves: Mapping[str, Reliability], *, title: str = "") -> None:
@@ -29,7 +28,7 @@ def write_reliability(path: str | os.PathLike[str], curves: Mapping[str, Reliabi
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], color="0.6", linestyle="--", linewidth=1, label="perfect")
     for index, (name, table) in enumerate(curves.items()):
-        _draw(above, below, table, name, _COLOURS[index % len(_COLOURS)], index, len(curves))
+        _draw(above, below, table, name, DIAGRAM_COLOURS[index % len(DIAGRAM_COLOURS)], index, len(curves))
     above.set(ylabel="share of raters", xlim=(0, 1), ylim=(0, 1), title=title)
     above.legend(fontsize=7, frameon=False)
     below.set(xlabel="predicted probability", ylabel="share of voxels")

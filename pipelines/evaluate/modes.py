@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mose_med.data.class_flips import ClassFlip, flip_modes, mode_probabilities
 from mose_med.files.whole_files import write_json
-from mose_med.metrics import mode_ratio
-from mose_med.metrics.modes import flip_sums
+from mose_med.metrics.cumulative import PixelFlipMetric, SampleSetMetric
 from mose_med.report.mode_ratios import write_mode_ratios
 from mose_med.samples import RaterMasks
 from pipelines.evaluate.baselines import rater_probs
@@ -42,8 +40,8 @@ class ModeScores:
         self.names = [classes[flip.label] for flip in flips]
         self._num_classes = len(classes)
         self._counted = sorted({label for flip in flips for label in (flip.label, flip.flipped)})
-        self._modes: dict[str, list[Tensor]] = {}
-        self._flips: dict[str, list[Tensor]] = {}
+        self._modes: dict[str, SampleSetMetric] = {}
+        self._flips: dict[str, PixelFlipMetric] = {}
 
     def add(self, method: str, masks: Tensor, weights: Tensor, modes: RaterMasks) -> None:
         """Count the samples of a batch.
@@ -54,23 +52,19 @@ class ModeScores:
             weights: (B, N).
             modes: masks (B, M, H, W) of all modes, nothing flipped in the first, and their probabilities.
         """
-        found = mode_ratio(masks, modes.masks, weights, self._counted)
-        self._modes.setdefault(method, []).append(found.double().cpu())
-        shares = rater_probs(RaterMasks(masks, weights), self._num_classes)
-        original = modes.masks[:, 0].long()
-        sums = flip_sums(shares, original, {flip.label: flip.flipped for flip in self.flips})
-        self._flips.setdefault(method, []).append(sums.cpu())
+        if method not in self._modes:
+            self._modes[method] = SampleSetMetric("mode_ratio", self._counted, reduction="mean_batch")
+            self._flips[method] = PixelFlipMetric({flip.label: flip.flipped for flip in self.flips})
+        self._modes[method](masks, modes.masks, weights=weights)
+        self._flips[method](rater_probs(RaterMasks(masks, weights), self._num_classes), modes.masks[:, 0].long())
 
     def mode_shares(self) -> dict[str, list[float]]:
         """Mean share of every mode, by method."""
-        return {method: torch.cat(found).mean(dim=0).tolist() for method, found in self._modes.items()}
+        return {method: metric.aggregate().tolist() for method, metric in self._modes.items()}
 
     def flip_shares(self) -> dict[str, list[float]]:
         """Share of the flipped class in the voxels of every class that flips, by method; nan where it is absent."""
-        return {
-            method: (sums[:, 0] / sums[:, 1]).tolist()
-            for method, sums in ((method, torch.cat(found).sum(dim=0)) for method, found in self._flips.items())
-        }
+        return {method: metric.aggregate().tolist() for method, metric in self._flips.items()}
 
     def write(self, folder: Path, title: str) -> None:
         """Write ``modes.json`` and ``modes.png``."""

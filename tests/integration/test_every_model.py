@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,6 @@ from mose_med.checkpoint import read_checkpoint
 from mose_med.networks.registry import network_class
 from pipelines.cli import invoke
 from pipelines.common.command_line.console import ExitCode
-from tests.fixtures.infer import _write_ct_series
 from tests.fixtures.training import SIZE, disc
 
 pytestmark = pytest.mark.slow
@@ -64,13 +64,15 @@ def trained(request: pytest.FixtureRequest, tiny_datalist: Path, tmp_path_factor
 
 
 @pytest.fixture(scope="module")
-def cases(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cases(
+    trained: Trained, write_ct_series: Callable[..., list[Path]], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Output of a cohort of two studies, each a series whose slices are all the same."""
     root = tmp_path_factory.mktemp("studies")
     for study in ("first", "second"):
         folder = root / "in" / study
         plane = np.where(disc((16, 15), 5), 0, -850) + np.random.default_rng(0).integers(-9, 9, (SIZE, SIZE))
-        _write_ct_series(folder, np.repeat(plane[None], SLICES, axis=0).astype(np.int16), step_mm=2.0)
+        write_ct_series(folder, np.repeat(plane[None], SLICES, axis=0).astype(np.int16), step_mm=2.0)
         image = mose_med.io.read_ct(folder)
         centre = ",".join(f"{value:.2f}" for value in (np.asarray(image.affine) @ [16, 15, 3, 1])[:3])
         (folder / "nodules.csv").write_text(f"x_ras_mm,y_ras_mm,z_ras_mm\n{centre}\n", encoding="utf-8")
