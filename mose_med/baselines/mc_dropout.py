@@ -68,8 +68,13 @@ class MonteCarloDropout(SampledNetwork):
         deviates = self.checked_deviates(image, deviates)[:, 0]
         kept = deviates > NormalDist().inv_cdf(self.dropout)
         factors = (kept / (1.0 - self.dropout)).to(image.dtype)
+        pieces = [self._logits(image, factors[:, span]) for span in self.sample_spans(image, factors.shape[1])]
+        logits = torch.cat(pieces, dim=1)
+        return ExpertSamples(logits.unsqueeze(1), logits.new_ones(len(image), 1).float())
+
+    def _logits(self, image: Tensor, factors: Tensor) -> Tensor:
+        r"""Logits (B, S, C, \*spatial) for factors (B, S, noise_dim) of the central channels."""
         logits: Tensor = self.classify(
             self.trunk(image, torch.split(factors, list(self.trunk.central_channels), dim=2))
         )
-        samples = logits.reshape(len(image), 1, deviates.shape[1], *logits.shape[1:])
-        return ExpertSamples(samples, logits.new_ones(len(image), 1).float())
+        return logits.reshape(*factors.shape[:2], *logits.shape[1:])

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mose_med.case_contents.lesion_rules import (
@@ -42,6 +41,7 @@ from mose_med.inferers.windows.asked_regions import (
     searched_region,
 )
 from mose_med.inferers.windows.cutting import OrientedVolume, oriented_volume, require_inside
+from mose_med.networks.layout import lay_channels_last, planar_kernels
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, device_of, require_stochastic
 from mose_med.preprocessing import Preprocessing
@@ -237,17 +237,15 @@ def _check_arguments(
 
 @contextmanager
 def _ready(network: StochasticNetwork) -> Iterator[None]:
-    """The network in eval mode; on a CPU with its channels last in memory, where it convolves a fifth faster.
+    """The network in eval mode; on a CPU with its channels last in memory.
 
     Afterwards every module is in the mode, and every kernel the tensor, that it was before.
     """
     modes = {module: module.training for module in network.modules()}
-    kernels = [parameter for parameter in network.parameters() if parameter.ndim == 4]
+    kernels = planar_kernels(network)
     given = [kernel.data for kernel in kernels]
     network.eval()
-    if device_of(network).type == "cpu":
-        for kernel in kernels:
-            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+    lay_channels_last(network)
     try:
         yield
     finally:

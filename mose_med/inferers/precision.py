@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError
+from mose_med.networks.layout import lay_channels_last
 from mose_med.networks.protocol import StochasticNetwork, device_of, draw_fields, samples_of, standard_deviates
 from mose_med.preprocessing import Preprocessing
 
@@ -123,9 +124,7 @@ def tried(network: StochasticNetwork, precision: Precision, preprocessing: Prepr
     """Time and results of a precision on windows with discs in noise, alternating with float32."""
     network = copy.deepcopy(network).eval()
     device = device_of(network)
-    if device.type == "cpu":
-        for kernel in (parameter for parameter in network.parameters() if parameter.ndim == 4):
-            kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
+    lay_channels_last(network)
     images = _windows(network.in_channels, preprocessing.roi_size).to(device)
     generator = torch.Generator().manual_seed(0)
     deviates = standard_deviates(network, 1, generator=generator)[0].to(device)

@@ -32,6 +32,7 @@ from pipelines.calibrate.options import CalibrateOptions
 from pipelines.calibrate.result import Calibration, Temperatures, plain_reliability
 from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
+from pipelines.evaluate.prediction import scored_network
 from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]
@@ -104,7 +105,7 @@ def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[Calibrat
     datalist = load_datalist(options.datalist)
     config, name = checkpoint.config, f"checkpoint {options.checkpoint}"
     datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
-    network = build_network(checkpoint, f"checkpoint {options.checkpoint}").to(choose_device(options.device))
+    network = scored_network(checkpoint, f"checkpoint {options.checkpoint}", choose_device(options.device))
     for module in tempered_modules(network).values():
         temper(module, 1.0)
     images = scored_dataset(datalist, options.part, checkpoint.config)

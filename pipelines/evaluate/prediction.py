@@ -6,22 +6,37 @@ which other slices are evaluated. Quadrature codes of the compact form depend on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mose_med.checkpoint import Checkpoint, build_network
 from mose_med.networks.encoded import encoded
+from mose_med.networks.layout import lay_channels_last
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, draw_fields, standard_deviates
 from mose_med.runtime.seeds import stream_seed
 from mose_med.samples import ExpertSamples, WeightedSamples
 
-__all__ = ["BatchPrediction", "SampleSet", "joined", "sample_set"]
+__all__ = ["BatchPrediction", "SampleSet", "joined", "sample_set", "scored_network"]
 
 #: Samples decoded at once; their logits are the largest thing in memory.
 _SAMPLES_AT_ONCE = 256
+
+
+def scored_network(checkpoint: Checkpoint, source: str, device: torch.device) -> StochasticNetwork:
+    """The network of a checkpoint in eval mode, as it is fastest on a device.
+
+    Args:
+        checkpoint: of a training.
+        source: names it in messages.
+        device: to compute on.
+    """
+    network = build_network(checkpoint, source).to(device)
+    lay_channels_last(network)
+    return network
 
 
 class SampleSet(NamedTuple):
@@ -62,11 +77,16 @@ class BatchPrediction:
             fields = self._fields("compact fields", seed, rows, deviates.shape[2])
             return self.encoded.samples(deviates[rows], fields, members=rows).weighted()
 
-        return self._sample_set(drawn, deviates.shape[1] * deviates.shape[2])
+        number = deviates.shape[1] * deviates.shape[2]
+        return self._sample_sets(drawn, number, [number])[number]
 
     def standard(self, num_samples: int, seed: int) -> SampleSet:
         """Standard form: equally probable samples, an expert drawn for each."""
-        probs, chosen, deviates = self.expert_probs.cpu(), [], []
+        return self.standard_sets([num_samples], seed)[num_samples]
+
+    def standard_sets(self, numbers: Collection[int], seed: int) -> dict[int, SampleSet]:
+        """Standard form with several numbers of samples: the first of those that are drawn for the largest."""
+        probs, chosen, deviates, num_samples = self.expert_probs.cpu(), [], [], max(numbers)
         for row in range(len(probs)):
             generator = _generator("standard samples", seed, self._first + row)
             chosen.append(torch.multinomial(probs[row : row + 1], num_samples, replacement=True, generator=generator))
@@ -78,7 +98,7 @@ class BatchPrediction:
             fields = self._fields("standard fields", seed, rows, num_samples)
             return WeightedSamples(self.encoded.chosen(experts[rows], noise[rows], fields, members=rows), weights[rows])
 
-        return self._sample_set(drawn, num_samples)
+        return self._sample_sets(drawn, num_samples, numbers)
 
     def experts(self, num_samples: int, seed: int, codes: Codes = DEFAULT_CODES) -> ExpertSamples:
         """The samples of :meth:`compact` as logits, by expert."""
@@ -106,9 +126,15 @@ class BatchPrediction:
         ]
         return tuple(torch.cat(parts) for parts in zip(*drawn, strict=True))
 
-    def _sample_set(self, drawn: Callable[[slice], WeightedSamples], samples: int) -> SampleSet:
-        step = max(1, _SAMPLES_AT_ONCE // samples)
-        return joined([sample_set(drawn(rows)) for rows in _spans(len(self._images), step)])
+    def _sample_sets(
+        self, drawn: Callable[[slice], WeightedSamples], samples: int, numbers: Collection[int]
+    ) -> dict[int, SampleSet]:
+        found: dict[int, list[SampleSet]] = {number: [] for number in numbers}
+        for rows in _spans(len(self._images), max(1, _SAMPLES_AT_ONCE // samples)):
+            logits, weights = drawn(rows)
+            for number, sets in found.items():
+                sets.append(sample_set(WeightedSamples(logits[:, :number], weights[:, :number] * (samples / number))))
+        return {number: joined(sets) for number, sets in found.items()}
 
 
 def sample_set(samples: WeightedSamples) -> SampleSet:

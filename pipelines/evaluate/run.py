@@ -12,12 +12,11 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mose_med.checkpoint import build_network, read_checkpoint
+from mose_med.checkpoint import read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import only_run
 from mose_med.inferers.precision import chosen_precision, computing_in
-from mose_med.networks import StochasticNetwork
 from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
 from mose_med.runtime.device import choose_device
@@ -40,7 +39,7 @@ from pipelines.evaluate.files import (
 )
 from pipelines.evaluate.modes import TRUTH, ModeScores
 from pipelines.evaluate.options import EvaluateOptions
-from pipelines.evaluate.prediction import BatchPrediction, SampleSet
+from pipelines.evaluate.prediction import BatchPrediction, SampleSet, scored_network
 from pipelines.evaluate.scored_data import (
     CountedClasses,
     ScoredDataset,
@@ -128,7 +127,7 @@ class _Run:
         self.datalist = load_datalist(options.datalist)
         config, name = checkpoint.config, f"checkpoint {self.weights}"
         self.datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
-        self.network: StochasticNetwork = build_network(checkpoint, f"checkpoint {self.weights}").to(self.device)
+        self.network = scored_network(checkpoint, f"checkpoint {self.weights}", self.device)
         choice = chosen_precision(self.network, options.precision, checkpoint.config.preprocessing)
         _logger.info("precision: %s (%s)", *choice)
         self.precision = choice.precision
@@ -203,8 +202,7 @@ class _Run:
             prediction = BatchPrediction(self.network, batch["image"].to(self.device), first)
             self.expert_probs.append(prediction.expert_probs.cpu())
             for position in range(len(self.options.seeds)):
-                for number in self.options.num_samples:
-                    self._score_forms(prediction, raters, number, position)
+                self._score_forms(prediction, raters, position)
             if self.modes is not None:
                 self.modes.add(TRUTH, *raters, raters)
             if constant is not None:
@@ -213,22 +211,22 @@ class _Run:
             self.views += rater_views(entries, raters, self.counted)
             first += len(raters.masks)
 
-    def _score_forms(self, prediction: BatchPrediction, raters: RaterMasks, number: int, position: int) -> None:
+    def _score_forms(self, prediction: BatchPrediction, raters: RaterMasks, position: int) -> None:
         seed = self.options.seeds[position]
-        standard = prediction.standard(number, seed)
-        self._add(STANDARD, number, position, standard, raters)
-        # Without experts, both forms are equally probable draws.
-        compact = standard if self.network.num_experts == 1 else prediction.compact(number, seed, "random")
-        given = compact.masks.shape[1]
-        if self.options.codes == "quadrature":
-            self._add(COMPACT_RANDOM, given, position, compact, raters)
-            if position:
-                return
-            # Quadrature codes are the same for every seed; noise fields alone leave nothing to choose.
-            if self.network.noise_dim:
-                compact = prediction.compact(number, seed)
-        self._add(COMPACT, given, position, compact, raters)
-        self._add(MARGINAL, given, position, _most_likely(compact), raters)
+        for number, standard in prediction.standard_sets(self.options.num_samples, seed).items():
+            self._add(STANDARD, number, position, standard, raters)
+            # Without experts, both forms are equally probable draws.
+            compact = standard if self.network.num_experts == 1 else prediction.compact(number, seed, "random")
+            given = compact.masks.shape[1]
+            if self.options.codes == "quadrature":
+                self._add(COMPACT_RANDOM, given, position, compact, raters)
+                if position:
+                    continue
+                # Quadrature codes are the same for every seed; noise fields alone leave nothing to choose.
+                if self.network.noise_dim:
+                    compact = prediction.compact(number, seed)
+            self._add(COMPACT, given, position, compact, raters)
+            self._add(MARGINAL, given, position, _most_likely(compact), raters)
 
     def _add(self, method: str, number: int, position: int, samples: SampleSet, raters: RaterMasks) -> None:
         by_seed = self.scores.setdefault((method, number), [])

@@ -15,7 +15,7 @@ import torch
 from rich.progress import Progress
 from torch.utils.data import DataLoader
 
-from mose_med.checkpoint import ModelConfig, build_network, read_checkpoint
+from mose_med.checkpoint import ModelConfig, read_checkpoint
 from mose_med.data import Datalist
 from mose_med.metrics import Interval, generalized_energy_distance, matched_iou, patient_bootstrap
 from mose_med.metrics.bootstrap import paired_bootstrap
@@ -25,7 +25,7 @@ from mose_med.weights.files import weights_file
 from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.evaluate.baselines import rater_probs
-from pipelines.evaluate.prediction import BatchPrediction
+from pipelines.evaluate.prediction import BatchPrediction, scored_network
 from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
 
 __all__ = ["Comparison", "Difference", "Scoring", "SliceScores", "compare", "read_model_config", "score_model"]
@@ -134,7 +134,7 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
         checkpoint = read_checkpoint(path, scoring.device)
     config = checkpoint.config
     datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
-    network = build_network(checkpoint, name).to(scoring.device)
+    network = scored_network(checkpoint, name, torch.device(scoring.device))
     slices, counted = scored_dataset(datalist, part, checkpoint.config), CountedClasses.of(datalist)
     warn_of_training_data(checkpoint, slices.data, name)
     found: list[SliceScores] = []

@@ -126,10 +126,14 @@ class CalibratedAdversarialRefinement(SampledNetwork):
         enlarged = padded(image, max(self.calibration.stride, self.generator.stride))
         calibrated: Tensor = self.calibration(enlarged)
         probs = calibrated.detach().float().softmax(dim=1).to(image.dtype)
-        refined = self.generator(torch.cat([enlarged, probs], dim=1), latents.to(image.dtype))
-        spatial = list(image.shape[2:])
-        logits = cropped(refined, spatial).reshape(*latents.shape[:2], self.out_channels, *spatial)
-        return cropped(calibrated, spatial), logits
+        both, spatial = torch.cat([enlarged, probs], dim=1), list(image.shape[2:])
+        refined = [
+            cropped(self.generator(both, latents[:, span].to(image.dtype)), spatial).reshape(
+                len(image), -1, self.out_channels, *spatial
+            )
+            for span in self.sample_spans(enlarged, latents.shape[1])
+        ]
+        return cropped(calibrated, spatial), torch.cat(refined, dim=1)
 
     def _discriminated(self, image: Tensor, logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``fooled``, ``fake``, ``real`` and ``gradient_penalty`` in single precision, also under autocast."""

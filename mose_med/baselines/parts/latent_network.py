@@ -31,9 +31,6 @@ from mose_med.samples import ExpertSamples, RaterMasks
 
 __all__ = ["LatentNetwork", "SeenMask"]
 
-#: Voxels of all maps that are decoded together: their activations of 64 channels are 512 MB each.
-_VOXELS_AT_ONCE = 2**21
-
 
 class SeenMask(NamedTuple):
     r"""The mask that a training step sees: ``indicators`` of every class (B, C, \*spatial), and whose it is.
@@ -96,10 +93,9 @@ class LatentNetwork(SampledNetwork):
         sides = [field_sides(field, enlarged.shape[2:]) for field in self.noise_fields]
         whole = [zero_padded(part[:, 0], cells) for part, cells in zip(maps, sides, strict=True)]
         encoded = self.encode(enlarged)
-        at_once = max(1, _VOXELS_AT_ONCE // enlarged[:, 0].numel())
-        cuts = [slice(first, first + at_once) for first in range(0, deviates.shape[1], at_once)]
         pieces = [
-            self.decode(encoded, deviates[:, cut], [part[:, cut].flatten(0, 1) for part in whole]) for cut in cuts
+            self.decode(encoded, deviates[:, span], [part[:, span].flatten(0, 1) for part in whole])
+            for span in self.sample_spans(enlarged, deviates.shape[1])
         ]
         logits = cropped(torch.cat(pieces, dim=1), list(image.shape[2:]))
         return ExpertSamples(logits.unsqueeze(1), torch.ones(len(image), 1, device=image.device))

@@ -20,6 +20,11 @@ from mose_med.samples import ExpertSamples, RaterMasks
 
 __all__ = ["SampledNetwork"]
 
+#: Voxels of all samples that are decoded together: what stays in the caches of a CPU, where decoding more at once takes
+#: up to twice as long; on a GPU what fits its memory, activations of 64 channels being 512 MB each.
+_VOXELS_AT_ONCE = {"cpu": 2**17}
+_VOXELS_AT_ONCE_ELSEWHERE = 2**21
+
 
 class SampledNetwork(nn.Module, ABC):
     """A network that draws standard normal numbers and turns them into samples by :meth:`samples_from`.
@@ -121,6 +126,17 @@ class SampledNetwork(nn.Module, ABC):
     ) -> ExpertSamples:
         deviates = standard_deviates(self, samples, len(image), generator, codes)
         return samples_of(self, image, deviates, draw_fields(self, image, samples, generator))
+
+    def sample_spans(self, image: Tensor, samples: int) -> list[slice]:
+        r"""Which samples are decoded together; all in training, where batch normalisation sees them all.
+
+        Args:
+            image: a batch (B, ..., \*spatial) as large as it is decoded.
+            samples: of every image.
+        """
+        voxels = _VOXELS_AT_ONCE.get(image.device.type, _VOXELS_AT_ONCE_ELSEWHERE)
+        at_once = samples if self.training else max(1, voxels // image[:, 0].numel())
+        return [slice(first, first + at_once) for first in range(0, samples, at_once)]
 
     def checked_deviates(self, image: Tensor, deviates: Tensor) -> Tensor:
         """Deviates of every image, (B, K, S, noise_dim).

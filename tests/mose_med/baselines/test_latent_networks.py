@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mose_med.baselines.geco import GecoLoss
 from mose_med.baselines.hu_variability import HuVariabilityLoss
+from mose_med.baselines.parts import sampled_network
 from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.phiseg import PHiSegLoss
 from mose_med.errors import ConfigError, ShapeError
@@ -71,12 +72,14 @@ def test_a_sample_does_not_depend_on_the_others(name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_samples_are_decoded_in_pieces_of_the_memory(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_samples_are_decoded_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch):
     network, image = network_of(name).eval(), torch.randn(2, 1, 8, 8)
-    noise = noise_of(network, image, 5)
+    noise, decode, decoded = noise_of(network, image, 5), network.decode, []
     whole = network.samples_from(image, *noise).logits
-    monkeypatch.setattr("mose_med.baselines.parts.latent_network._VOXELS_AT_ONCE", 2 * 2 * 8 * 8)
+    monkeypatch.setitem(sampled_network._VOXELS_AT_ONCE, "cpu", 2 * 2 * 8 * 8)
+    monkeypatch.setattr(network, "decode", lambda *of: decoded.append(of[1].shape[1]) or decode(*of))
     torch.testing.assert_close(network.samples_from(image, *noise).logits, whole)
+    assert decoded == [2, 2, 1]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from mose_med.baselines.parts import sampled_network
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.losses import PairwiseLoss
 from mose_med.networks.protocol import draw_fields, samples_of, standard_deviates
@@ -74,6 +75,17 @@ def test_any_sides_are_segmented(name: str, spatial: tuple[int, ...]):
     samples = network(torch.randn(2, 1, *spatial), samples_per_expert=3, generator=seeded())
     assert samples.logits.shape == (2, network.num_experts, 3, 2, *spatial)
     torch.testing.assert_close(samples.expert_probs.sum(dim=1), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", ["mc_dropout", "calibrated_adversarial_refinement"])
+def test_samples_are_decoded_in_pieces_but_in_training_together(name: str, monkeypatch: pytest.MonkeyPatch):
+    network, image = small_network(name), torch.randn(2, 1, 32, 32, generator=seeded())
+    deviates = torch.randn(1, 5, network.noise_dim, generator=seeded())
+    whole = network.samples_from(image, deviates).logits
+    monkeypatch.setitem(sampled_network._VOXELS_AT_ONCE, "cpu", 2 * 2 * 32 * 32)
+    assert network.sample_spans(image, 5) == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    torch.testing.assert_close(network.samples_from(image, deviates).logits, whole)
+    assert network.train().sample_spans(image, 5) == [slice(0, 5)]
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

@@ -67,6 +67,17 @@ def test_samples_are_those_of_the_network(image: torch.Tensor, noise_level: int)
 
 
 @torch.inference_mode()
+def test_smaller_standard_sets_are_the_first_samples_of_the_largest(network: MoSE, image: torch.Tensor):
+    sets = BatchPrediction(network, image[None], 4).standard_sets([3, 8, 5], 0)
+    drawn = network.sample(image[None], 8, module._generator("standard samples", 0, 4)).logits
+    assert list(sets) == [3, 8, 5]
+    for number, found in sets.items():
+        expected = sample_set(WeightedSamples(drawn[:, :number], torch.full((1, number), 1 / number)))
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+@torch.inference_mode()
 def test_quadrature_points_depend_on_neither_seed_nor_slice(network: MoSE, image: torch.Tensor):
     one, other = (BatchPrediction(network, image[None], index).compact(6, seed) for index, seed in ((0, 0), (7, 1)))
     torch.testing.assert_close(one.probs, other.probs, atol=0, rtol=0)
