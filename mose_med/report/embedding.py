@@ -63,7 +63,7 @@ def embedded_volumes(volumes: LesionVolumes) -> dict[str, str]:
     """Every volume of a lesion by its name: ``ct``, ``consensus``, ``samples`` (i, j, k, K S) and the maps."""
     depth = volumes.image.shape[2]
     image = np.clip(np.rint(volumes.image), *HU_RANGE).astype(np.int16)
-    samples = volumes.samples.reshape(*volumes.image.shape[:2], depth, -1)
+    samples = volumes.samples.swapaxes(3, 4).reshape(*volumes.image.shape[:2], depth, -1, order="F")
     texts = {
         "ct": _nifti_text(image, volumes.affine),
         "consensus": _nifti_text(volumes.consensus.astype(np.uint8), volumes.affine),
@@ -77,7 +77,7 @@ def embedded_volumes(volumes: LesionVolumes) -> dict[str, str]:
 
 def gzip_base64(content: bytes) -> str:
     """Compress, the same bytes for the same content, and encode."""
-    return base64.b64encode(gzip.compress(content, compresslevel=9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode("ascii")
 
 
 def _maps(volumes: LesionVolumes) -> Iterator[tuple[MapLayer, NDArray[np.float32]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,18 +95,27 @@ def read_lesion_volumes(
         LesionVolumes(
             affine=translated(affine, view.start),
             image=oriented[view.slices].astype(np.float32),
-            samples=np.stack([masks[index] for masks in samples], axis=3).astype(bool),
+            samples=_by_expert([masks[index] for masks in samples], bool),
             consensus=maps["consensus"][index].astype(bool),
-            probability=maps["probability"][index].astype(np.float32),
-            entropy=maps["entropy"][index].astype(np.float32),
-            expert_probability=np.stack([mean[index] for mean in means], axis=3).astype(np.float32) if means else None,
-            entropy_between_experts=None if between is None else between[index].astype(np.float32),
+            probability=maps["probability"][index].astype(np.float32, copy=False),
+            entropy=maps["entropy"][index].astype(np.float32, copy=False),
+            expert_probability=_by_expert([mean[index] for mean in means], np.float32) if means else None,
+            entropy_between_experts=None if between is None else between[index].astype(np.float32, copy=False),
         )
         for index, view in enumerate(views)
     ]
 
 
 _MAPS = ("consensus", "probability", "entropy")
+
+
+def _by_expert(maps: Sequence[NDArray[np.generic]], dtype: type) -> NDArray[Any]:
+    """Maps (i, j, k, ...) of all experts as one, (i, j, k, K, ...), in the order in which files hold them."""
+    first = maps[0]
+    joined = np.empty((*first.shape[:3], len(maps), *first.shape[3:]), dtype, order="F")
+    for expert, values in enumerate(maps):
+        joined[:, :, :, expert] = values
+    return joined
 
 
 def _oriented(

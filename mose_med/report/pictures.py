@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-
 import numpy as np
-from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from mose_med.io.case.folder import CaseFolder
@@ -15,8 +12,6 @@ from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review import drawn_lesions
 
 __all__ = ["lesion_pictures"]
-
-_LARGEST = 255
 
 
 def lesion_pictures(case: CaseFolder, image_hu: NDArray[np.floating]) -> dict[int, NDArray[np.uint8]]:
@@ -29,6 +24,6 @@ def lesion_pictures(case: CaseFolder, image_hu: NDArray[np.floating]) -> dict[in
     lesions = drawn_lesions(case.lesions)
     pictures = {}
     for lesion, volumes in zip(lesions, read_lesion_volumes(case, image_hu, lesions), strict=True):
-        sheet = BytesIO(lesion_figure(lesion, volumes, label=class_if_several(case, lesion)).png())
-        pictures[lesion.number] = np.rint(imread(sheet, format="png")[..., :3] * _LARGEST).astype(np.uint8)
+        figure = lesion_figure(lesion, volumes, label=class_if_several(case, lesion))
+        pictures[lesion.number] = figure.pixels()
     return pictures

@@ -102,7 +102,7 @@ class CaseFolder:
         stored = _stored(self.folder, name)
         shape, dtype = stored.shape, stored.dtype
         channels = shape[3] if len(shape) == 4 else 1
-        results = [np.empty((*box.shape, channels), dtype) for box in boxes]
+        results = [np.empty((*box.shape, channels), dtype, order="F") for box in boxes]
         planes = sorted({k for box in boxes for k in range(box.start[2], box.stop[2])})
         bytes_of_plane = shape[0] * shape[1] * dtype.itemsize
         with _reading(self.folder, name) as path, igzip.open(path) as stream:

@@ -31,11 +31,12 @@ def draw_volume(axes: Axes, lesion: Lesion) -> None:
     width = float(histogram.edges_ml[1])
     positions = np.concatenate([[-1.5 * width], histogram.edges_ml[:-1]])
     shares = 100 * np.concatenate([histogram.empty[:, None], histogram.by_expert], axis=1)
-    base = np.zeros(len(positions))
-    for expert, of_expert in enumerate(shares):
-        axes.bar(positions, of_expert, width * 0.92, base, align="edge", color=expert_colour(expert), edgecolor="white")
-        base += of_expert
-    top = max(float(base.max()), 1e-9)
+    above = shares.cumsum(axis=0)
+    expert, place = np.nonzero(shares)
+    colours = [expert_colour(int(k)) for k in expert]
+    heights, below = shares[expert, place], (above - shares)[expert, place]
+    axes.bar(positions[place], heights, width * 0.92, below, align="edge", color=colours, edgecolor="white")
+    top = max(float(above[-1].max()), 1e-9)
     volume = lesion.volume_ml
     axes.plot([volume.p05, volume.p95], [1.12 * top] * 2, color="0.1", linewidth=2.5, solid_capstyle="butt")
     axes.plot(volume.p50, 1.12 * top, marker="|", markersize=10, markeredgewidth=1.8, color="0.1")

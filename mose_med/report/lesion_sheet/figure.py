@@ -1,29 +1,26 @@
 """A sheet for each lesion: its slices with all outlines, every expert on the middle slice, and its volume.
 
 Slices show the radiologist's view (the patient's right is on the left) of a square around everything that a sample
-draws there; axes count mm from the lesion's place.
+draws there.
 """
 
 from __future__ import annotations
 
 import math
 from io import BytesIO
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
 
 from mose_med.inferers import Lesion
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
 from mose_med.report.lesion_sheet.charts import draw_experts, draw_volume, lesion_facts
-from mose_med.report.lesion_sheet.pictures import (
-    draw_outlines,
-    draw_samples,
-    draw_scale_bar,
-    show_image,
-    show_map,
-    slice_title,
-)
+from mose_med.report.lesion_sheet.pictures import Panel, slice_title
 from mose_med.report.lesion_sheet.view import lesion_view
 from mose_med.report.lesion_volumes import LesionVolumes
 
@@ -32,6 +29,11 @@ __all__ = ["LesionFigure", "lesion_figure"]
 #: Dots per inch of a file, and on a screen.
 _DPI = 130
 _SCREEN_DPI = 60
+#: zlib's level of a file: a fifth larger than the smallest, in half the time.
+_COMPRESSION = 3
+
+#: Pictures side by side.
+_COLUMNS = (6, 10)
 
 # Sizes in inches.
 _PANEL = 1.75
@@ -40,16 +42,24 @@ _EDGE = 0.2
 _TITLE = 0.22
 _HEADING = 0.3
 _CHARTS = 1.55
+_BAR = 0.135
 _TOP = 0.45
 
 
 class LesionFigure(Figure):
     """A figure that a notebook shows by itself."""
 
+    def pixels(self, dpi: int = _DPI) -> NDArray[np.uint8]:
+        """The figure as RGB (row, column, 3)."""
+        self.set_dpi(dpi)
+        canvas = FigureCanvasAgg(self)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
     def png(self, dpi: int = _DPI) -> bytes:
         """The figure as a PNG file; the same figure gives the same bytes."""
         file = BytesIO()
-        self.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+        Image.fromarray(self.pixels(dpi)).save(file, format="png", dpi=(dpi, dpi), compress_level=_COMPRESSION)
         return file.getvalue()
 
     def _repr_png_(self) -> bytes:
@@ -66,30 +76,30 @@ def lesion_figure(lesion: Lesion, volumes: LesionVolumes, *, case: str = "", lab
         label: class of the lesion, for the title, where the case has several.
     """
     experts = len(lesion.expert_probs)
-    columns = max(experts + 3, 6)
+    columns = int(np.clip(experts + 3, *_COLUMNS))
     view = lesion_view(volumes, lesion, columns)
-    sheet = _Sheet(columns)
+    sheet = _Sheet(columns, 1 + math.ceil((experts + 3) / columns), max(_CHARTS, experts * _BAR))
     sheet.title(lesion, case, label)
     whose, what = ("each expert's samples in its colour", "each expert's samples with the expert's probability, all")
     if experts == 1:
         whose, what = "samples in colour", "samples, all"
     sheet.heading(0, f"axial slices from feet to head: {whose}, the consensus broad and white")
-    for axes, k in zip(sheet.panels(0), view.slices, strict=False):
-        show_image(axes, volumes, view, k, slice_title(volumes, k, view.middle))
-        draw_outlines(axes, [volumes.consensus[:, :, k]], volumes, view, CONSENSUS_COLOUR, 2.6)
-        for expert in range(experts):
-            draw_samples(axes, volumes, view, k, expert)
+    for column, k in enumerate(view.slices):
+        panel = Panel(sheet.canvas, *sheet.square(column), volumes, view)
+        panel.show_slice(k, slice_title(volumes, k, view.middle))
+        panel.draw_consensus(k, CONSENSUS_COLOUR)
+        panel.draw_samples(k)
     below = "CT" if volumes.has_ct else "probability"
     sheet.heading(1, f"the middle slice: {below}, {what} {'experts ' if experts > 1 else ''}together")
-    first, *others = sheet.panels(1)
-    show_image(first, volumes, view, view.middle, below)
-    draw_scale_bar(first, view)
+    first, *others = (Panel(sheet.canvas, *sheet.square(columns + n), volumes, view) for n in range(experts + 3))
+    first.show_slice(view.middle, below)
+    first.draw_scale_bar()
     for expert in range(experts):
         title = f"expert {expert + 1}: {100 * lesion.expert_probs[expert]:.0f} %" if experts > 1 else "samples"
-        show_image(others[expert], volumes, view, view.middle, title, expert_colour(expert))
-        draw_samples(others[expert], volumes, view, view.middle, expert)
-    show_map(others[experts], volumes, volumes.probability, view, "probability", "viridis", 1.0)
-    show_map(others[experts + 1], volumes, volumes.entropy, view, "entropy, nats", "inferno", math.log(2))
+        others[expert].show_slice(view.middle, title, expert_colour(expert))
+        others[expert].draw_samples(view.middle, slice(expert, expert + 1))
+    others[experts].show_map(volumes.probability, "probability", "viridis", 1.0)
+    others[experts + 1].show_map(volumes.entropy, "entropy, nats", "inferno", math.log(2))
     if experts > 1:
         draw_experts(sheet.chart(0.0, 0.3), lesion)
     draw_volume(sheet.chart(0.34, 0.38), lesion)
@@ -98,46 +108,52 @@ def lesion_figure(lesion: Lesion, volumes: LesionVolumes, *, case: str = "", lab
 
 
 class _Sheet:
-    """Places the parts of a sheet, in inches."""
+    """Places the parts of a sheet, in inches.
 
-    def __init__(self, columns: int) -> None:
+    Args:
+        columns: pictures side by side.
+        rows: of pictures; there is a heading over the first and over the second.
+        charts: height of the charts.
+    """
+
+    def __init__(self, columns: int, rows: int, charts: float) -> None:
         self._columns = columns
+        self._charts = charts
         self.width = 2 * _EDGE + columns * (_PANEL + _GAP) - _GAP
-        self.height = _TOP + 2 * (_HEADING + _TITLE + _PANEL) + 0.25 + _CHARTS + 2.6 * _EDGE
-        self.figure = LesionFigure(figsize=(self.width, self.height), facecolor="white")
+        self.height = _TOP + 2 * _HEADING + rows * (_TITLE + _PANEL) + 0.25 + charts + 2.6 * _EDGE
+        self.figure = LesionFigure(figsize=(self.width, self.height), facecolor="white", dpi=_DPI)
         FigureCanvasAgg(self.figure)
+        # One axes for everything but the charts: axes for every picture would take most of the time.
+        self.canvas: Axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        self.canvas.set_axis_off()
+        self.canvas.set(xlim=(0, self.width), ylim=(0, self.height), autoscale_on=False)
+
+    def square(self, number: int) -> tuple[float, float, float]:
+        """Left, bottom and side of a picture, counted row by row."""
+        row, column = divmod(number, self._columns)
+        top = self._top_of_row(row) - (_HEADING if row < 2 else 0.0)
+        return _EDGE + column * (_PANEL + _GAP), top - _TITLE - _PANEL, _PANEL
 
     def _top_of_row(self, row: int) -> float:
-        return self.height - _TOP - row * (_HEADING + _TITLE + _PANEL)
-
-    def _box(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
-        return left / self.width, bottom / self.height, width / self.width, height / self.height
+        return self.height - _TOP - row * (_TITLE + _PANEL) - min(row, 2) * _HEADING
 
     def title(self, lesion: Lesion, case: str, label: str) -> None:
         name = f" {label}".rstrip() + ("" if lesion.name == str(lesion.number) else f" ({lesion.name})")
-        y = 1 - 0.25 / self.height
-        left, right = _EDGE / self.width, 1 - _EDGE / self.width
-        self.figure.text(left, y, f"Lesion {lesion.number}{name}", fontsize=13, fontweight="bold", va="center")
-        self.figure.text(right, y, f"{case}   research only", fontsize=9, color="0.35", va="center", ha="right")
+        y = self.height - 0.25
+        bold: dict[str, Any] = {"fontsize": 13, "fontweight": "bold"}
+        self.canvas.text(_EDGE, y, f"Lesion {lesion.number}{name}", va="center", **bold)
+        right = self.width - _EDGE
+        self.canvas.text(right, y, f"{case}   research only", fontsize=9, color="0.35", va="center", ha="right")
 
     def heading(self, row: int, text: str) -> None:
-        y = (self._top_of_row(row) - 0.2) / self.height
-        self.figure.text(_EDGE / self.width, y, text, fontsize=9, color="0.25", va="center")
-
-    def panels(self, row: int) -> list[Axes]:
-        bottom = self._top_of_row(row) - _HEADING - _TITLE - _PANEL
-        lefts = [_EDGE + column * (_PANEL + _GAP) for column in range(self._columns)]
-        boxes = [self._box(left, bottom, _PANEL, _PANEL) for left in lefts]
-        axes = [self.figure.add_axes(box) for box in boxes]
-        for one in axes:
-            one.set_axis_off()
-        return axes
+        self.canvas.text(_EDGE, self._top_of_row(row) - 0.2, text, fontsize=9, color="0.25", va="center")
 
     def chart(self, left: float, width: float) -> Axes:
         """Axes below the pictures; ``left`` and ``width`` are shares of the width inside the edges."""
         inside = self.width - 2 * _EDGE
-        box = self._box(_EDGE + 0.55 + left * inside, 2.2 * _EDGE, width * inside - 0.55, _CHARTS)
-        axes = self.figure.add_axes(box)
+        box = (_EDGE + 0.55 + left * inside, 2.2 * _EDGE, width * inside - 0.55, self._charts)
+        across, up = 1 / self.width, 1 / self.height
+        axes = self.figure.add_axes((box[0] * across, box[1] * up, box[2] * across, box[3] * up))
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
         return axes
@@ -145,7 +161,6 @@ class _Sheet:
     def facts(self, left: float, lesion: Lesion, volumes: LesionVolumes) -> None:
         inside = self.width - 2 * _EDGE
         labels, values = zip(*lesion_facts(lesion, volumes), strict=True)
-        y = (2.2 * _EDGE + _CHARTS) / self.height
         for offset, lines, colour in ((0.0, labels, "0.4"), (0.09, values, "0.05")):
-            x = (_EDGE + (left + offset) * inside) / self.width
-            self.figure.text(x, y, "\n".join(lines), fontsize=9, va="top", linespacing=1.6, color=colour)
+            x, y = _EDGE + (left + offset) * inside, 2.2 * _EDGE + self._charts
+            self.canvas.text(x, y, "\n".join(lines), fontsize=9, va="top", linespacing=1.6, color=colour)

@@ -1,14 +1,19 @@
-"""Pictures on a sheet: slices, maps and outlines. Axes count mm from the centre of the view."""
+"""Pictures on a sheet: slices, maps and outlines, each in a square of the canvas that all of them share."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from contourpy import contour_generator
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import NDArray
 
 from mose_med.geometry import index_to_mm, spacing_mm
@@ -16,93 +21,148 @@ from mose_med.report.colours import expert_colour
 from mose_med.report.lesion_sheet.view import LesionView
 from mose_med.report.lesion_volumes import LesionVolumes
 
-__all__ = ["draw_outlines", "draw_samples", "draw_scale_bar", "show_image", "show_map", "slice_title"]
+__all__ = ["Panel", "slice_title"]
 
 #: Window of the CT, HU.
 _WINDOW = (-1350, 150)
 _SCALE_BAR_MM = 10
+_HALO = (withStroke(linewidth=2.5, foreground="black"),)
 
 
-def _axes_mm(volumes: LesionVolumes, view: LesionView) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positions of the voxel centres along i and j in mm from the centre of the view."""
-    edges = spacing_mm(volumes.affine)
-    i, j = (np.asarray((np.arange(volumes.image.shape[axis]) - view.centre[axis]) * edges[axis]) for axis in (0, 1))
-    return i, j
+class Panel(NamedTuple):
+    """A square of the canvas, which shows the square of the view.
+
+    Attributes:
+        canvas: axes of the whole sheet, in inches from its lower left corner.
+        left: of the square, inches.
+        bottom: likewise.
+        side: likewise.
+        volumes: to show.
+        view: which slices, and which square of them.
+    """
+
+    canvas: Axes
+    left: float
+    bottom: float
+    side: float
+    volumes: LesionVolumes
+    view: LesionView
+
+    def show_slice(self, k: int, title: str, colour: str | None = None) -> None:
+        """Show a slice of the CT, or of the probability where no CT is given."""
+        volumes = self.volumes
+        shown, (low, high) = (volumes.image, _WINDOW) if volumes.has_ct else (volumes.probability, (0, 1))
+        self._show((shown[:, :, k] - low) / (high - low), "gray")
+        self._title(title)
+        if colour is not None:
+            top = self.bottom + self.side
+            self.canvas.plot(
+                [self.left, self.left + self.side], [top, top], color=colour, linewidth=5, solid_capstyle="butt"
+            )
+
+    def show_map(self, values: NDArray[np.float32], title: str, colours: str, maximum: float) -> None:
+        """Show the middle slice of a map, with its colour scale."""
+        self._show(values[:, :, self.view.middle] / maximum, colours)
+        self._title(title)
+        left, bottom = self.left + 0.06 * self.side, self.bottom + 0.06 * self.side
+        width, height = 0.5 * self.side, 0.045 * self.side
+        scale = colormaps[colours](np.linspace(0, 1, 64)[None], bytes=True)
+        self._add_image(scale, (left, left + width, bottom, bottom + height))
+        self.canvas.add_patch(Rectangle((left, bottom), width, height, fill=False, edgecolor="white", linewidth=0.8))
+        for share, text in ((0, "0"), (1, f"{maximum:.2g}")):
+            place = left + share * width, bottom + 1.3 * height
+            self.canvas.text(*place, text, fontsize=7, color="white", ha="center", va="bottom")
+
+    def draw_samples(self, k: int, experts: slice = slice(None)) -> None:
+        """Draw the outlines of all samples of some experts on a slice."""
+        first, last, _ = experts.indices(self.volumes.samples.shape[3])
+        masks = self.volumes.samples[:, :, k, experts]
+        colours = [expert_colour(expert) for expert in range(first, last) for _ in range(masks.shape[3])]
+        self._draw_outlines(masks.reshape(*masks.shape[:2], -1), colours, 0.9)
+
+    def draw_consensus(self, k: int, colour: str) -> None:
+        """Draw the outline of the consensus on a slice."""
+        self._draw_outlines(self.volumes.consensus[:, :, k, None], [colour], 2.6)
+
+    def draw_scale_bar(self) -> None:
+        """Draw a bar of known length."""
+        left, low = self.left + 0.06 * self.side, self.bottom + 0.07 * self.side
+        length = _SCALE_BAR_MM * self.side / (2 * self.view.half_mm)
+        self.canvas.plot(
+            [left, left + length], [low, low], color="white", linewidth=2, solid_capstyle="butt", path_effects=_HALO
+        )
+        label = f"{_SCALE_BAR_MM} mm"
+        self.canvas.text(
+            left, low + 0.03 * self.side, label, color="white", fontsize=8, va="bottom", path_effects=_HALO
+        )
+
+    def _title(self, title: str) -> None:
+        self.canvas.text(self.left + self.side / 2, self.bottom + self.side + 0.05, title, fontsize=8.5, ha="center")
+
+    def _show(self, plane: NDArray[Any], colours: str) -> None:
+        """Show a plane (i, j) of values from 0 to 1; beyond the volume it is black."""
+        x, y = self._inches()
+        half_x, half_y = (x[1] - x[0]) / 2, (y[0] - y[1]) / 2
+        self.canvas.add_patch(Rectangle((self.left, self.bottom), self.side, self.side, color="black", zorder=-1))
+        extent = (x[0] - half_x, x[-1] + half_x, y[-1] - half_y, y[0] + half_y)
+        self._add_image(colormaps[colours](np.clip(plane.T, 0, 1), bytes=True), extent)
+
+    def _add_image(self, pixels: NDArray[np.uint8], extent: tuple[float, float, float, float]) -> None:
+        image = AxesImage(self.canvas, extent=extent, interpolation="bilinear", origin="upper")
+        image.set_data(pixels)
+        self.canvas.add_artist(image)
+        image.set_clip_box(self._clip)
+
+    def _draw_outlines(self, masks: NDArray[np.bool_], colours: Sequence[str], width: float) -> None:
+        """Borders of masks (i, j, number), half way between the centres of the voxels, each in its colour."""
+        x, y = self._inches()
+        left, bottom, right, top = self._box
+        beyond = 0.3 * self.side
+        inside = np.ix_((x >= left - beyond) & (x <= right + beyond), (y >= bottom - beyond) & (y <= top + beyond))
+        lines, numbers = _borders(masks[inside])
+        corner = np.array([x[inside[0].min()], y[inside[1].min()]])
+        placed = [line * (x[1] - x[0], y[1] - y[0]) + corner for line in lines]
+        outlines = LineCollection(placed, colors=[colours[number] for number in numbers], linewidths=width)
+        self.canvas.add_collection(outlines, autolim=False)
+        outlines.set_clip_box(self._clip)
+
+    def _inches(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Positions of the voxel centres along i and j on the canvas; j runs down."""
+        edges, inches = spacing_mm(self.volumes.affine), self.side / (2 * self.view.half_mm)
+        x, y = (
+            (np.arange(self.volumes.image.shape[axis]) - self.view.centre[axis]) * edges[axis] * inches
+            for axis in (0, 1)
+        )
+        return self.left + self.side / 2 + x, self.bottom + self.side / 2 - y
+
+    @property
+    def _box(self) -> tuple[float, float, float, float]:
+        return self.left, self.bottom, self.left + self.side, self.bottom + self.side
+
+    @property
+    def _clip(self) -> TransformedBbox:
+        return TransformedBbox(Bbox.from_extents(*self._box), self.canvas.transData)
 
 
-def _show(axes: Axes, plane: NDArray[Any], volumes: LesionVolumes, view: LesionView, **colours: Any) -> None:
-    i, j = _axes_mm(volumes, view)
-    half_i, half_j = spacing_mm(volumes.affine)[:2] / 2
-    extent = (i[0] - half_i, i[-1] + half_i, j[-1] + half_j, j[0] - half_j)
-    axes.set_facecolor("black")
-    axes.imshow(plane.T, extent=extent, interpolation="bilinear", aspect="auto", **colours)
-    axes.set(xlim=(-view.half_mm, view.half_mm), ylim=(view.half_mm, -view.half_mm))
-
-
-def show_image(
-    axes: Axes, volumes: LesionVolumes, view: LesionView, k: int, title: str, colour: str | None = None
-) -> None:
-    """Show a slice of the CT, or of the probability where no CT is given."""
-    shown, (low, high) = (volumes.image, _WINDOW) if volumes.has_ct else (volumes.probability, (0, 1))
-    _show(axes, shown[:, :, k], volumes, view, cmap="gray", vmin=low, vmax=high)
-    axes.set_title(title, fontsize=8.5, pad=3)
-    if colour is not None:
-        axes.plot([0, 1], [1, 1], transform=axes.transAxes, color=colour, linewidth=5, solid_capstyle="butt")
-
-
-def show_map(
-    axes: Axes,
-    volumes: LesionVolumes,
-    values: NDArray[np.float32],
-    view: LesionView,
-    title: str,
-    colours: str,
-    maximum: float,
-) -> None:
-    """Show the middle slice of a map, with its colour scale."""
-    _show(axes, values[:, :, view.middle], volumes, view, cmap=colours, vmin=0, vmax=maximum)
-    axes.set_title(title, fontsize=8.5, pad=3)
-    scale = axes.inset_axes((0.06, 0.06, 0.5, 0.045))
-    scale.imshow(np.linspace(0, 1, 64)[None], cmap=colours, aspect="auto", extent=(0, maximum, 0, 1))
-    scale.set(yticks=[], xticks=[0, maximum])
-    scale.set_xticklabels(["0", f"{maximum:.2g}"], fontsize=7, color="white")
-    scale.xaxis.set_ticks_position("top")
-    scale.tick_params(length=0, pad=1)
-    for spine in scale.spines.values():
-        spine.set_color("white")
-
-
-def draw_outlines(
-    axes: Axes, masks: list[NDArray[np.bool_]], volumes: LesionVolumes, view: LesionView, colour: str, width: float
-) -> None:
-    """Borders of masks (i, j), half way between the centres of the voxels."""
-    i, j = _axes_mm(volumes, view)
-    shown = np.ix_(abs(i) <= view.half_mm + 5, abs(j) <= view.half_mm + 5)
-    x, y = i[shown[0].ravel()], j[shown[1].ravel()]
-    lines: list[Any] = []
-    for mask in masks:
-        lines += contour_generator(x, y, mask[shown].T.astype(float)).lines(0.5)
-    axes.add_collection(LineCollection(lines, colors=colour, linewidths=width), autolim=False)
-
-
-def draw_samples(axes: Axes, volumes: LesionVolumes, view: LesionView, k: int, expert: int) -> None:
-    """Draw the outlines of all samples of an expert on a slice."""
-    masks = [volumes.samples[:, :, k, expert, sample] for sample in range(volumes.samples.shape[4])]
-    draw_outlines(axes, masks, volumes, view, expert_colour(expert), 0.9)
+def _borders(masks: NDArray[np.bool_]) -> tuple[list[NDArray[np.float64]], list[int]]:
+    """Outlines of masks (i, j, number) as lines of (i, j), and whose each is; all are found in one plane."""
+    numbers = np.flatnonzero(masks.any(axis=(0, 1)))
+    if not len(numbers):
+        return [], []
+    width, height = masks.shape[0] + 2, masks.shape[1] + 2
+    plane = np.zeros((len(numbers), width, height))
+    plane[:, 1:-1, 1:-1] = masks[:, :, numbers].transpose(2, 0, 1)
+    lines, whose = [], []
+    found: Any = contour_generator(z=plane.reshape(-1, height)).lines(0.5)
+    for line in found:
+        # Its points are (j, i), and the masks lie one below the other along i.
+        place = int(line[0, 1] // width)
+        lines.append(line[:, ::-1] - (place * width + 1, 1))
+        whose.append(int(numbers[place]))
+    return lines, whose
 
 
 def slice_title(volumes: LesionVolumes, k: int, middle: int) -> str:
     """Position of a slice along the body."""
     z = index_to_mm(volumes.affine, np.array([0.0, 0.0, k]))[2]
     return f"z {z:.1f} mm" + (" (middle)" if k == middle else "")
-
-
-def draw_scale_bar(axes: Axes, view: LesionView) -> None:
-    """Draw a bar of known length."""
-    left, low = -0.88 * view.half_mm, 0.86 * view.half_mm
-    halo = [withStroke(linewidth=2.5, foreground="black")]
-    axes.plot(
-        [left, left + _SCALE_BAR_MM], [low, low], color="white", linewidth=2, solid_capstyle="butt", path_effects=halo
-    )
-    label = f"{_SCALE_BAR_MM} mm"
-    axes.text(left, low - 0.06 * view.half_mm, label, color="white", fontsize=8, va="bottom", path_effects=halo)

@@ -51,15 +51,20 @@ def lesion_view(volumes: LesionVolumes, lesion: Lesion, columns: int) -> LesionV
         middle = int(np.clip(round(place[2]), 0, depth - 1))
         slices = _spread(middle, middle, middle, columns, depth)
         return LesionView(middle, slices, _LEAST_SIDE_MM / 2, (place[0], place[1]))
+    widest_mm = max(length * edge for length, edge in zip(drawn.shape[:2], spacing, strict=False))
     middle = int(np.argmax((drawn * component).sum(axis=(0, 1))))
     i, j, k = ndimage.find_objects(component.astype(np.uint8))[0]
     extent_mm = max((i.stop - i.start) * spacing[0], (j.stop - j.start) * spacing[1])
-    return LesionView(
-        middle=middle,
-        slices=_spread(k.start, middle, k.stop - 1, columns, depth),
-        half_mm=max(extent_mm / 2 + _MARGIN_MM, _LEAST_SIDE_MM / 2),
-        centre=((i.start + i.stop - 1) / 2, (j.start + j.stop - 1) / 2),
-    )
+    half_mm = max(min(extent_mm / 2 + _MARGIN_MM, widest_mm / 2), _LEAST_SIDE_MM / 2)
+    i_and_j = zip((i, j), drawn.shape[:2], spacing[:2], strict=True)
+    x, y = (_inside((part.start + part.stop - 1) / 2, length, half_mm / edge) for part, length, edge in i_and_j)
+    return LesionView(middle, _spread(k.start, middle, k.stop - 1, columns, depth), half_mm, (x, y))
+
+
+def _inside(centre: float, length: int, half: float) -> float:
+    """The centre nearest to the given one about which ``half`` voxels on both sides lie inside, if they can."""
+    least, most = half - 0.5, length - 0.5 - half
+    return min(max(centre, least), most) if least <= most else centre
 
 
 def _component_at(

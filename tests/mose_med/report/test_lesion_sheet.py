@@ -10,6 +10,7 @@ from mose_med.geometry import index_to_mm, spacing_mm
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import open_folder
 from mose_med.report.lesion_sheet.figure import lesion_figure
+from mose_med.report.lesion_sheet.pictures import _borders
 from mose_med.report.lesion_sheet.view import lesion_view
 from mose_med.report.lesion_volumes import LesionVolumes, read_lesion_volumes
 from tests.fixtures.report import ReportCase
@@ -46,6 +47,52 @@ def test_the_view_holds_this_lesion_and_not_the_other(drawn):
     np.testing.assert_allclose(place[:2], lesion.place_mm[:2], atol=0.8)
     assert view.half_mm == 15  # the ball of 3.5 mm and its margin take less than the least side
     assert volumes.samples[:, :, view.middle].any()
+
+
+def test_a_lesion_larger_than_the_box_is_shown_without_anything_beyond_it(drawn):
+    lesion, volumes = drawn
+    wide = LesionVolumes(
+        np.diag([-0.7, -0.7, 2.0, 1.0]), *(np.repeat(np.repeat(of, 2, axis=0), 2, axis=1) for of in volumes[1:6])
+    )
+    everywhere = np.ones_like(wide.samples)
+    everywhere[:3] = False
+    view = lesion_view(wide._replace(samples=everywhere), lesion, columns=7)
+    longest, edges = max(wide.image.shape[:2]), spacing_mm(wide.affine)
+    assert view.half_mm == pytest.approx(longest * edges[0] / 2)
+    assert view.centre[int(np.argmax(wide.image.shape[:2]))] == (longest - 1) / 2
+
+
+@pytest.mark.parametrize("experts", [1, 2, 7, 8, 16])
+def test_pictures_lie_side_by_side_inside_the_sheet(drawn, experts: int):
+    lesion, volumes = drawn
+    of_experts = [number % volumes.samples.shape[3] for number in range(experts)]
+    more = lesion._replace(
+        expert_probs=np.full(experts, 1 / experts),
+        volume_ml=lesion.volume_ml._replace(samples=lesion.volume_ml.samples[of_experts]),
+    )
+    many = volumes._replace(samples=volumes.samples[:, :, :, of_experts])
+    figure = lesion_figure(more, many)
+    width, height = figure.get_size_inches()
+    assert width <= 19
+    canvas = figure.axes[0]
+    squares = [patch.get_bbox() for patch in canvas.patches if patch.get_width() == patch.get_height()]
+    slices = lesion_view(many, more, int(np.clip(experts + 3, 6, 10))).slices
+    assert len(squares) == len(slices) + experts + 3
+    for place, square in enumerate(squares):
+        assert 0 < square.x0 < square.x1 < width
+        assert 0 < square.y0 < square.y1 < height
+        assert not any(square.count_overlaps([other]) for other in squares[:place])
+
+
+def test_outlines_run_half_way_between_the_voxels(drawn):
+    masks = np.zeros((5, 6, 3), bool)
+    masks[1:4, 2:4, 0] = True
+    masks[:, :, 2] = True
+    lines, whose = _borders(masks)
+    assert sorted(whose) == [0, 2]
+    inner, outer = (lines[whose.index(number)] for number in (0, 2))
+    np.testing.assert_allclose((inner.min(axis=0), inner.max(axis=0)), ((0.5, 1.5), (3.5, 3.5)))
+    np.testing.assert_allclose((outer.min(axis=0), outer.max(axis=0)), ((-0.5, -0.5), (4.5, 5.5)))
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 7, 40])
