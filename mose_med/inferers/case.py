@@ -41,7 +41,7 @@ from mose_med.inferers.windows.asked_regions import (
     searched_region,
 )
 from mose_med.inferers.windows.cutting import OrientedVolume, oriented_volume, require_inside
-from mose_med.networks.layout import lay_channels_last, planar_kernels
+from mose_med.networks.memory import lay_channels_last, planar_kernels
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, device_of, require_stochastic
 from mose_med.preprocessing import Preprocessing

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError
-from mose_med.networks.layout import lay_channels_last
+from mose_med.networks.memory import lay_channels_last
 from mose_med.networks.protocol import StochasticNetwork, device_of, draw_fields, samples_of, standard_deviates
 from mose_med.preprocessing import Preprocessing
 

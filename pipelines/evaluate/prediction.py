@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mose_med.checkpoint import Checkpoint, build_network
 from mose_med.networks.encoded import encoded
-from mose_med.networks.layout import lay_channels_last
+from mose_med.networks.memory import lay_channels_last
 from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, draw_fields, standard_deviates
 from mose_med.runtime.seeds import stream_seed

@@ -14,16 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from mose_med.networks.checks import check_image, check_sizes
+from mose_med.networks.memory import spans_at_once
 from mose_med.networks.priors import CodeChoice
 from mose_med.networks.protocol import NoiseField, checked_deviates, draw_fields, samples_of, standard_deviates
 from mose_med.samples import ExpertSamples, RaterMasks
 
 __all__ = ["SampledNetwork"]
-
-#: Voxels of all samples that are decoded together: what stays in the caches of a CPU, where decoding more at once takes
-#: up to twice as long; on a GPU what fits its memory, activations of 64 channels being 512 MB each.
-_VOXELS_AT_ONCE = {"cpu": 2**17}
-_VOXELS_AT_ONCE_ELSEWHERE = 2**21
 
 
 class SampledNetwork(nn.Module, ABC):
@@ -134,9 +130,9 @@ class SampledNetwork(nn.Module, ABC):
             image: a batch (B, ..., \*spatial) as large as it is decoded.
             samples: of every image.
         """
-        voxels = _VOXELS_AT_ONCE.get(image.device.type, _VOXELS_AT_ONCE_ELSEWHERE)
-        at_once = samples if self.training else max(1, voxels // image[:, 0].numel())
-        return [slice(first, first + at_once) for first in range(0, samples, at_once)]
+        if self.training:
+            return [slice(0, samples)]
+        return spans_at_once(samples, image[:, 0].numel(), image.device)
 
     def checked_deviates(self, image: Tensor, deviates: Tensor) -> Tensor:
         """Deviates of every image, (B, K, S, noise_dim).

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from mose_med.networks.backbones.unet import Features
 from mose_med.networks.encoded import Part
+from mose_med.networks.memory import spans_at_once
 from mose_med.samples import ExpertSamples
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ class EncodedByMoSE:
     def __init__(self, network: MoSE, image: Tensor) -> None:
         self._network = network
         self._spatial = list(image.shape[2:])
-        self._features = network.features(image)
+        spans = spans_at_once(len(image), image[0, 0].numel(), image.device)
+        self._features = _joined([network.features(image[span]) for span in spans])
 
     def expert_probs(self) -> Tensor:
         """Probabilities of the experts, (B, K)."""
@@ -65,3 +68,14 @@ class EncodedByMoSE:
         found = self._features
         skips = [skip[members] for skip in found.skips]
         return Features(found.global_feature[members], found.dense_feature[members], skips)
+
+
+def _joined(parts: Sequence[Features]) -> Features:
+    """Features of the parts of a batch as those of the batch."""
+    if len(parts) == 1:
+        return parts[0]
+    global_feature, dense_feature = (
+        torch.cat(of_parts) for of_parts in zip(*(part[:2] for part in parts), strict=True)
+    )
+    skips = zip(*(part.skips for part in parts), strict=True)
+    return Features(global_feature, dense_feature, [torch.cat(of_level) for of_level in skips])

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from mose_med.baselines.geco import GecoLoss
 from mose_med.baselines.hu_variability import HuVariabilityLoss
-from mose_med.baselines.parts import sampled_network
 from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss
 from mose_med.baselines.phiseg import PHiSegLoss
 from mose_med.errors import ConfigError, ShapeError
+from mose_med.networks import memory
 from mose_med.networks.protocol import draw_fields, standard_deviates
 from mose_med.networks.registry import build, registered_name
 from mose_med.networks.temperature import temper
@@ -76,7 +76,7 @@ def test_samples_are_decoded_in_pieces(name: str, monkeypatch: pytest.MonkeyPatc
     network, image = network_of(name).eval(), torch.randn(2, 1, 8, 8)
     noise, decode, decoded = noise_of(network, image, 5), network.decode, []
     whole = network.samples_from(image, *noise).logits
-    monkeypatch.setitem(sampled_network._VOXELS_AT_ONCE, "cpu", 2 * 2 * 8 * 8)
+    monkeypatch.setitem(memory._VOXELS_AT_ONCE, "cpu", 2 * 2 * 8 * 8)
     monkeypatch.setattr(network, "decode", lambda *of: decoded.append(of[1].shape[1]) or decode(*of))
     torch.testing.assert_close(network.samples_from(image, *noise).logits, whole)
     assert decoded == [2, 2, 1]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from mose_med.baselines.parts import sampled_network
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.losses import PairwiseLoss
+from mose_med.networks import memory
 from mose_med.networks.protocol import draw_fields, samples_of, standard_deviates
 from mose_med.networks.registry import build, registered_name
 from tests.mose_med.baselines.toy import seeded, two_raters
@@ -82,8 +82,8 @@ def test_samples_are_decoded_in_pieces_but_in_training_together(name: str, monke
     network, image = small_network(name), torch.randn(2, 1, 32, 32, generator=seeded())
     deviates = torch.randn(1, 5, network.noise_dim, generator=seeded())
     whole = network.samples_from(image, deviates).logits
-    monkeypatch.setitem(sampled_network._VOXELS_AT_ONCE, "cpu", 2 * 2 * 32 * 32)
-    assert network.sample_spans(image, 5) == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    monkeypatch.setitem(memory._VOXELS_AT_ONCE, "cpu", 2 * 2 * 32 * 32)
+    assert network.sample_spans(image, 5) == [slice(0, 2), slice(2, 4), slice(4, 5)]
     torch.testing.assert_close(network.samples_from(image, deviates).logits, whole)
     assert network.train().sample_spans(image, 5) == [slice(0, 5)]
 
