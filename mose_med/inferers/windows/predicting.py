@@ -17,15 +17,12 @@ from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
 from mose_med.inferers.windows.blending import Prediction
 from mose_med.inferers.windows.cutting import OrientedVolume, Window, network_input
-from mose_med.networks.encoded import EncodedImages, Part, encoded
-from mose_med.networks.protocol import StochasticNetwork, device_of, samples_of
+from mose_med.networks.encoded import EncodedImages, Part, PlainImages, encoded
+from mose_med.networks.protocol import StochasticNetwork, device_of
 from mose_med.preprocessing import Preprocessing
 from mose_med.runtime.ahead import ahead
 
 __all__ = ["predictions"]
-
-#: Parts of windows that are smaller than this share of them are decoded alone.
-_SMALL_PART = 0.5
 
 
 def predictions(
@@ -55,19 +52,19 @@ def predictions(
     """
     ordered, size, device = sorted(set(windows)), preprocessing.roi_size, device_of(network)
     parts, deviates = [_part(window, box, size) for window in ordered], noise.deviates.to(device)
-    small = max(map(_area, parts)) < _SMALL_PART * size[0] * size[1] and not noise.fields.declared
+    partial = max(map(_area, parts)) < size[0] * size[1] and not noise.fields.declared
     reduced = _inherited_autocast(device)
 
     def of_batch(first: int) -> list[Prediction]:
         batch = ordered[first : first + sw_batch_size]
         with torch.inference_mode(), reduced():
-            images = network_input(volume, batch, preprocessing).to(device)
-            if small:
-                shown = parts[first : first + sw_batch_size]
-                found = _of_parts(encoded(network, images), deviates, shown, size, num_classes)
+            images = encoded(network, network_input(volume, batch, preprocessing).to(device))
+            # A network that computes nothing once would only have smaller batches.
+            if partial and not isinstance(images, PlainImages):
+                found = _of_parts(images, deviates, parts[first : first + sw_batch_size], size, num_classes)
             else:
                 fields = [field.to(device) for field in noise.fields.at(batch, size)]
-                samples = samples_of(network, images, deviates, fields)
+                samples = images.samples(deviates, fields)
                 found = _to_numpy(_foreground(samples.logits, num_classes)), _to_numpy(samples.expert_probs)
         return list(map(Prediction, batch, *found))
 
