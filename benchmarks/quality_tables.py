@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,41 @@ def main() -> None:
 
 
 def tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown of the scores, two lines a row, and of the costs."""
+    """Markdown of the scores, two lines a row, and of the costs; several results of a row are pooled."""
     found = _heading("", [name for name, *_ in SCORES])
-    rows = sorted(rows, key=lambda row: row["compact 16 GED"]["mean"])
+    by_name: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_name.setdefault(row["row"], []).append(row)
+    rows = sorted(map(pooled, by_name.values()), key=lambda row: row["compact 16 GED"]["mean"])
     for row in rows:
         for form, shown in FORMS.items():
             cells = [_cell(row, f"{form} {score}", digits) for _, score, digits in SCORES]
             name = f"{row['row']}, {shown}" if form == "compact" else f"the same, {shown}"
             found.append(f"| {name} | {' | '.join(cells)} |")
-    found += ["", *_heading("", [name for name, *_ in COSTS])]
+    found += ["", *_heading("", ["seeds", *(name for name, *_ in COSTS)])]
     for row in rows:
-        found.append(f"| {row['row']} | {' | '.join(_cell(row, score, digits) for _, score, digits in COSTS)} |")
+        cells = [str(len(row["seeds"])), *(_cell(row, score, digits) for _, score, digits in COSTS)]
+        found.append(f"| {row['row']} | {' | '.join(cells)} |")
     return "\n".join(found)
+
+
+def pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Results of one row with different seeds as one: mean and sample standard deviation over all seeds that have it.
+
+    Raises:
+        ValueError: if a seed comes twice.
+    """
+    seeds = [seed for row in rows for seed in row["seeds"]]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"each seed of {rows[0]['row']!r} must come once, got {seeds}")
+    found: dict[str, Any] = {"row": rows[0]["row"], "seeds": sorted(seeds)}
+    for name in dict.fromkeys(name for row in rows for name in row if name not in found):
+        parts = [(len(row["seeds"]), row[name]["mean"], row[name]["std"]) for row in rows if name in row]
+        number = sum(part[0] for part in parts)
+        mean = sum(count * of_part for count, of_part, _ in parts) / number
+        squares = sum((count - 1) * std**2 + count * (of_part - mean) ** 2 for count, of_part, std in parts)
+        found[name] = {"mean": mean, "std": math.sqrt(squares / (number - 1)) if number > 1 else 0.0}
+    return found
 
 
 def _heading(first: str, names: Sequence[str]) -> list[str]:
