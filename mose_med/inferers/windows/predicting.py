@@ -1,4 +1,4 @@
-"""The network over windows, a batch at a time; if a small part of the windows is needed, only that is decoded."""
+"""The network over windows, a batch at a time; one that encodes an image once decodes only the parts that are asked."""
 
 from __future__ import annotations
 

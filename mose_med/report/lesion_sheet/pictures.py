@@ -103,7 +103,9 @@ class Panel(NamedTuple):
         """Show a plane (i, j) of values from 0 to 1; beyond the volume it is black."""
         x, y = self._inches()
         half_x, half_y = (x[1] - x[0]) / 2, (y[0] - y[1]) / 2
-        self.canvas.add_patch(Rectangle((self.left, self.bottom), self.side, self.side, color="black", zorder=-1))
+        self.canvas.add_patch(
+            Rectangle((self.left, self.bottom), self.side, self.side, facecolor="black", linewidth=0, zorder=-1)
+        )
         extent = (x[0] - half_x, x[-1] + half_x, y[-1] - half_y, y[0] + half_y)
         self._add_image(colormaps[colours](np.clip(plane.T, 0, 1), bytes=True), extent)
 
