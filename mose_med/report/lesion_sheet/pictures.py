@@ -102,7 +102,7 @@ class Panel(NamedTuple):
     def _show(self, plane: NDArray[Any], colours: str) -> None:
         """Show a plane (i, j) of values from 0 to 1; beyond the volume it is black."""
         x, y = self._inches()
-        half_x, half_y = (x[1] - x[0]) / 2, (y[0] - y[1]) / 2
+        half_x, half_y = self._edges / 2
         self.canvas.add_patch(
             Rectangle((self.left, self.bottom), self.side, self.side, facecolor="black", linewidth=0, zorder=-1)
         )
@@ -122,20 +122,23 @@ class Panel(NamedTuple):
         beyond = 0.3 * self.side
         inside = np.ix_((x >= left - beyond) & (x <= right + beyond), (y >= bottom - beyond) & (y <= top + beyond))
         lines, numbers = _borders(masks[inside])
-        corner = np.array([x[inside[0].min()], y[inside[1].min()]])
-        placed = [line * (x[1] - x[0], y[1] - y[0]) + corner for line in lines]
+        corner = [x[inside[0].ravel()][:1], y[inside[1].ravel()][:1]]
+        placed = [line * self._edges * (1, -1) + np.ravel(corner) for line in lines]
         outlines = LineCollection(placed, colors=[colours[number] for number in numbers], linewidths=width)
         self.canvas.add_collection(outlines, autolim=False)
         outlines.set_clip_box(self._clip)
 
     def _inches(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Positions of the voxel centres along i and j on the canvas; j runs down."""
-        edges, inches = spacing_mm(self.volumes.affine), self.side / (2 * self.view.half_mm)
         x, y = (
-            (np.arange(self.volumes.image.shape[axis]) - self.view.centre[axis]) * edges[axis] * inches
-            for axis in (0, 1)
+            (np.arange(self.volumes.image.shape[axis]) - self.view.centre[axis]) * self._edges[axis] for axis in (0, 1)
         )
         return self.left + self.side / 2 + x, self.bottom + self.side / 2 - y
+
+    @property
+    def _edges(self) -> NDArray[np.float64]:
+        """Of a voxel, along i and j on the canvas."""
+        return np.asarray(spacing_mm(self.volumes.affine)[:2] * self.side / (2 * self.view.half_mm))
 
     @property
     def _box(self) -> tuple[float, float, float, float]:

@@ -84,6 +84,12 @@ def test_pictures_lie_side_by_side_inside_the_sheet(drawn, experts: int):
         assert not any(square.count_overlaps([other]) for other in squares[:place])
 
 
+def test_a_volume_of_one_column_can_be_drawn(drawn):
+    lesion, volumes = drawn
+    thin = LesionVolumes(volumes.affine, *(of[10:11] for of in volumes[1:6]))
+    assert lesion_figure(lesion, thin).pixels().std() > 10
+
+
 def test_outlines_run_half_way_between_the_voxels(drawn):
     masks = np.zeros((5, 6, 3), bool)
     masks[1:4, 2:4, 0] = True
