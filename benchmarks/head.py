@@ -165,7 +165,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: seconds of all cores, summed")
-    parser.add_argument("--output", type=Path, default=Path("head.json"))
+    parser.add_argument("--output", type=Path, help="JSON file of the results")
     return parser.parse_args()
 
 
@@ -177,7 +177,9 @@ def main() -> None:
     rows = [row for head in options.heads for row in measure(head, baseline, options)]
     settings = {key: str(value) for key, value in vars(options).items()}
     settings |= {"torch": torch.__version__, "machine": platform.machine(), "date": datetime.now(UTC).isoformat()}
-    options.output.write_text(json.dumps({"settings": settings, "results": rows}, indent=2) + "\n", encoding="utf-8")
+    if options.output:
+        text = json.dumps({"settings": settings, "results": rows}, indent=2) + "\n"
+        options.output.write_text(text, encoding="utf-8")
     table = Table("head", "quantity", "ours", "baseline", "ratio", "target")
     for row in rows:
         unit, factor = ("MB", 1e-6) if "memory" in row["quantity"] else ("s", 1.0)

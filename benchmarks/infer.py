@@ -258,7 +258,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: seconds of all cores, summed")
     parser.add_argument("--scratch-dir", type=Path, help="for temporary files, some 8 GB; the system's own by default")
-    parser.add_argument("--output", type=Path, default=Path("infer.json"))
+    parser.add_argument("--output", type=Path, help="JSON file of the results")
     return parser.parse_args()
 
 
@@ -267,7 +267,9 @@ def main() -> None:
     settings = {key: str(value) for key, value in vars(options).items()}
     settings |= {"torch": torch.__version__, "machine": platform.machine(), "date": datetime.now(UTC).isoformat()}
     rows = measure(options)
-    options.output.write_text(json.dumps({"settings": settings, "results": rows}, indent=2) + "\n", encoding="utf-8")
+    if options.output:
+        text = json.dumps({"settings": settings, "results": rows}, indent=2) + "\n"
+        options.output.write_text(text, encoding="utf-8")
     table = Table("part", "quantity", "value", "target")
     for row in rows:
         table.add_row(row["part"], row["what"], f"{row['value']:.3g}", f"<= {row['target']}" if "target" in row else "")
