@@ -111,6 +111,7 @@ def infer_case(
         DataError: if a position lies outside the image, or there are no lungs.
 
     Example:
+        >>> import torch
         >>> from mose_med.networks import MoSE
         >>> network = MoSE(channels=(4, 8), num_experts=2)
         >>> from mose_med.ct_image import CtImage

@@ -26,7 +26,7 @@ from pipelines.cli import invoke
 from tests.conftest import SHARED_DATA
 
 pytestmark = pytest.mark.slow
-_START_S, _TRAIN_S = 1200.0, 3000.0
+_START_S, _TRAIN_S, _SETTLE_S = 1200.0, 3000.0, 60.0
 #: Of which the split by hash makes all three parts.
 IMAGES = [f"image-{number}" for number in range(8)]
 NODULE = (22, 30, 8)
@@ -74,6 +74,15 @@ class Server:
     def save(self, image: str, rater: str, label: Path) -> None:
         form = {"params": (None, json.dumps({"client_id": rater})), "label": (label.name, label.read_bytes())}
         self.ask("PUT", f"datastore/label?image={image}", files=form)
+
+    def tags(self, complete: dict[str, int]) -> bool:
+        """Whether the store counts so many labels by tag, once it has seen the files: it watches its folder."""
+        end = time.monotonic() + _SETTLE_S
+        while self.ask("GET", "info/")["datastore"]["label_tags"] != complete:
+            if time.monotonic() > end:
+                return False
+            time.sleep(1)
+        return True
 
     def train(self, **params: object) -> dict[str, Any]:
         """Train, wait for the end, and return the task."""
@@ -145,8 +154,7 @@ def test_annotators_are_served_helped_and_learnt_from(server: Server, images, fo
     for name in IMAGES:
         for rater in ("anna", "bert"):
             server.save(name, rater, folder / f"{rater}.nii.gz")
-    tags = server.ask("GET", "info/")["datastore"]["label_tags"]
-    assert tags == {"final": len(IMAGES), "anna": len(IMAGES), "bert": len(IMAGES)}
+    assert server.tags(complete={"final": len(IMAGES), "anna": len(IMAGES), "bert": len(IMAGES)})
     task = server.train(max_epochs=1, device="cpu", promote="force")
     assert task["status"] == "DONE", task
     assert (folder / "app" / "model" / "champion.zip").is_file()

@@ -118,7 +118,7 @@ def inference(tmp_path: Path, infer_checkpoint: Path, write_study: Callable[...,
 
 @pytest.mark.parametrize("failure", [gpu, python, allocator])
 def test_an_inference_names_the_remedy_and_leaves_nothing(inference: InferOptions, scarce, failure: Failure):
-    scarce(MoSE, "forward", failure, 1)
+    scarce(MoSE, "features", failure, 1)
     message = "memory ran out while 16 windows were inferred at once: set a smaller --sw-batch-size, or"
     with pytest.raises(MoseError, match=message):
         infer(inference)
@@ -155,14 +155,13 @@ def test_a_real_limit_of_memory_is_one_line(inference: InferOptions):
     code = f"""
 import resource, sys
 from mose_med.networks import MoSE
-from mose_med.networks import MoSE
 from pipelines.cli import invoke
-def forward(*arguments, **keywords):
+def features(*arguments, **keywords):
     import torch
     used = 4096 * int(open("/proc/self/statm").read().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (used + 2**24, resource.RLIM_INFINITY))
     return torch.zeros(2**28)
-MoSE.forward = forward
+MoSE.features = features
 sys.exit(invoke({arguments!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
