@@ -95,6 +95,12 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe("IoU loss on all pairs", ("linear", "ablation_pairwise")),
         Recipe("uniform expert weights", ("linear", "ablation_uniform")),
         Recipe("deterministic experts", ("linear", "ablation_deterministic"), _experts(4, 1)),
+        # Not in the paper: gamma stays at the weight of a sample, so that each receives the same mass.
+        Recipe(
+            "uniform expert weights, no sample above its weight",
+            ("linear", "ablation_uniform"),
+            {"gamma_start": 1 / 16, "gamma_epochs": 1_000_000},
+        ),
     ),
     "labels": (Recipe("all raters"), Recipe("one rater", ("linear", "one_label"), labels="one")),
     "sizes": (
