@@ -51,9 +51,10 @@ class LesionFigure(Figure):
 
     def pixels(self, dpi: int = _DPI) -> NDArray[np.uint8]:
         """The figure as RGB (row, column, 3)."""
+        canvas, own = FigureCanvasAgg(self), self.dpi
         self.set_dpi(dpi)
-        canvas = FigureCanvasAgg(self)
         canvas.draw()
+        self.set_dpi(own)
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
     def png(self, dpi: int = _DPI) -> bytes:
@@ -122,7 +123,6 @@ class _Sheet:
         self.width = 2 * _EDGE + columns * (_PANEL + _GAP) - _GAP
         self.height = _TOP + 2 * _HEADING + rows * (_TITLE + _PANEL) + 0.25 + charts + 2.6 * _EDGE
         self.figure = LesionFigure(figsize=(self.width, self.height), facecolor="white", dpi=_DPI)
-        FigureCanvasAgg(self.figure)
         # One axes for everything but the charts: axes for every picture would take most of the time.
         self.canvas: Axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
         self.canvas.set_axis_off()
