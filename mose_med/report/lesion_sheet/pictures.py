@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from contourpy import contour_generator
+from contourpy import LineType, contour_generator
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import PathCollection
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from mose_med.geometry import index_to_mm, spacing_mm
 from mose_med.report.colours import expert_colour
@@ -101,13 +104,13 @@ class Panel(NamedTuple):
 
     def _show(self, plane: NDArray[Any], colours: str) -> None:
         """Show a plane (i, j) of values from 0 to 1; beyond the volume it is black."""
-        x, y = self._inches()
+        inside, x, y = self._inside(0.0)
         half_x, half_y = self._edges / 2
         self.canvas.add_patch(
             Rectangle((self.left, self.bottom), self.side, self.side, facecolor="black", linewidth=0, zorder=-1)
         )
         extent = (x[0] - half_x, x[-1] + half_x, y[-1] - half_y, y[0] + half_y)
-        self._add_image(colormaps[colours](np.clip(plane.T, 0, 1), bytes=True), extent)
+        self._add_image(colormaps[colours](np.clip(plane[inside].T, 0, 1), bytes=True), extent)
 
     def _add_image(self, pixels: NDArray[np.uint8], extent: tuple[float, float, float, float]) -> None:
         image = AxesImage(self.canvas, extent=extent, interpolation="bilinear", origin="upper")
@@ -117,23 +120,35 @@ class Panel(NamedTuple):
 
     def _draw_outlines(self, masks: NDArray[np.bool_], colours: Sequence[str], width: float) -> None:
         """Borders of masks (i, j, number), half way between the centres of the voxels, each in its colour."""
-        x, y = self._inches()
-        left, bottom, right, top = self._box
-        beyond = 0.3 * self.side
-        inside = np.ix_((x >= left - beyond) & (x <= right + beyond), (y >= bottom - beyond) & (y <= top + beyond))
-        lines, numbers = _borders(masks[inside])
-        corner = [x[inside[0].ravel()][:1], y[inside[1].ravel()][:1]]
-        placed = [line * self._edges * (1, -1) + np.ravel(corner) for line in lines]
-        outlines = LineCollection(placed, colors=[colours[number] for number in numbers], linewidths=width)
+        inside, x, y = self._inside(0.3 * self.side)
+        corner = np.array([x[0], y[0]])
+        scale = self._edges * (1, -1)
+        borders = _borders(masks[inside])
+        outlines = PathCollection(
+            [Path(border * scale + corner, codes) for border, codes in borders.values()],
+            facecolors="none",
+            edgecolors=[colours[number] for number in borders],
+            linewidths=width,
+            transform=self.canvas.transData,
+        )
         self.canvas.add_collection(outlines, autolim=False)
         outlines.set_clip_box(self._clip)
 
-    def _inches(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Positions of the voxel centres along i and j on the canvas; j runs down."""
-        x, y = (
-            (np.arange(self.volumes.image.shape[axis]) - self.view.centre[axis]) * self._edges[axis] for axis in (0, 1)
+    def _inside(self, beyond: float) -> tuple[tuple[slice, slice], NDArray[np.float64], NDArray[np.float64]]:
+        """Voxels in the square and ``beyond`` inches around it, one more on each side, and the places of their centres.
+
+        Places are along i and j on the canvas; j runs down.
+        """
+        half = (self.side / 2 + beyond) / self._edges + 1
+        spans = tuple(
+            slice(max(math.floor(centre - reach), 0), math.ceil(centre + reach) + 1)
+            for centre, reach in zip(self.view.centre, half, strict=True)
         )
-        return self.left + self.side / 2 + x, self.bottom + self.side / 2 - y
+        x, y = (
+            (np.arange(self.volumes.image.shape[axis])[spans[axis]] - self.view.centre[axis]) * self._edges[axis]
+            for axis in (0, 1)
+        )
+        return (spans[0], spans[1]), self.left + self.side / 2 + x, self.bottom + self.side / 2 - y
 
     @property
     def _edges(self) -> NDArray[np.float64]:
@@ -149,22 +164,25 @@ class Panel(NamedTuple):
         return TransformedBbox(Bbox.from_extents(*self._box), self.canvas.transData)
 
 
-def _borders(masks: NDArray[np.bool_]) -> tuple[list[NDArray[np.float64]], list[int]]:
-    """Outlines of masks (i, j, number) as lines of (i, j), and whose each is; all are found in one plane."""
+def _borders(masks: NDArray[np.bool_]) -> dict[int, tuple[NDArray[np.float64], NDArray[np.uint8]]]:
+    """Points (i, j) and codes of Matplotlib's paths around masks (i, j, number), by number where there is a border."""
     numbers = np.flatnonzero(masks.any(axis=(0, 1)))
     if not len(numbers):
-        return [], []
-    width, height = masks.shape[0] + 2, masks.shape[1] + 2
+        return {}
+    ((i, j),) = ndimage.find_objects(masks.any(axis=2).astype(np.uint8))
+    drawn = masks[i, j][:, :, numbers]
+    # All lie in one plane, one below the other along i, and each is a chunk of its own.
+    width, height = drawn.shape[0] + 2, drawn.shape[1] + 2
     plane = np.zeros((len(numbers), width, height))
-    plane[:, 1:-1, 1:-1] = masks[:, :, numbers].transpose(2, 0, 1)
-    lines, whose = [], []
-    found: Any = contour_generator(z=plane.reshape(-1, height)).lines(0.5)
-    for line in found:
-        # Its points are (j, i), and the masks lie one below the other along i.
-        place = int(line[0, 1] // width)
-        lines.append(line[:, ::-1] - (place * width + 1, 1))
-        whose.append(int(numbers[place]))
-    return lines, whose
+    plane[:, 1:-1, 1:-1] = drawn.transpose(2, 0, 1)
+    found = contour_generator(
+        z=plane.reshape(-1, height), line_type=LineType.ChunkCombinedCode, chunk_size=(width, height)
+    )
+    points, codes = found.lines(0.5)
+    return {
+        int(number): (points[place][:, ::-1] + (i.start - 1 - place * width, j.start - 1), codes[place])
+        for place, number in enumerate(numbers)
+    }
 
 
 def slice_title(volumes: LesionVolumes, k: int, middle: int) -> str:

@@ -94,9 +94,9 @@ def test_outlines_run_half_way_between_the_voxels(drawn):
     masks = np.zeros((5, 6, 3), bool)
     masks[1:4, 2:4, 0] = True
     masks[:, :, 2] = True
-    lines, whose = _borders(masks)
-    assert sorted(whose) == [0, 2]
-    inner, outer = (lines[whose.index(number)] for number in (0, 2))
+    borders = _borders(masks)
+    assert list(borders) == [0, 2]
+    (inner, _), (outer, _) = borders.values()
     np.testing.assert_allclose((inner.min(axis=0), inner.max(axis=0)), ((0.5, 1.5), (3.5, 3.5)))
     np.testing.assert_allclose((outer.min(axis=0), outer.max(axis=0)), ((-0.5, -0.5), (4.5, 5.5)))
 
