@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
-from mose_med.inferers.regions import Region, pack
+from mose_med.inferers.regions import Region, halved, pack
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.windows.blending import BlendedSlice, blended_slices, interpolated_slice
 from mose_med.inferers.windows.cutting import OrientedVolume, Window
@@ -75,8 +75,8 @@ def sample_region(
         blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
         by_class = np.split(blend.foreground, num_classes, axis=1)
         for region, foreground, masks in zip(oriented, by_class, _masks(by_class), strict=True):
-            region.expert_means[:, :, k] = foreground[:, :compact].mean(axis=1).transpose(1, 2, 0)
-            region.gating[:, :, k] = blend.expert_probs.transpose(1, 2, 0)
+            region.expert_means[:, :, k] = halved(foreground[:, :compact].mean(axis=1)).transpose(1, 2, 0)
+            region.gating[:, :, k] = halved(blend.expert_probs).transpose(1, 2, 0)
             region.sample_bits[:, :, k] = _bits(masks[:, :compact])
             region.standard_bits[:, :, k] = _bits(masks[:, compact:])
         if k % _RELEASE_SLICES == 0:

@@ -12,7 +12,7 @@ their mean; a sample of expert k weighs ``expert_probs[k] / S``. Entropies are m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from mose_med.case_contents.lesion_rules import LesionRules
 from mose_med.geometry import spacing_mm
-from mose_med.inferers.boxes import Box, BoxMask
+from mose_med.inferers.boxes import Box, BoxMask, bounding_box
 from mose_med.inferers.lesions.candidates import (
     Candidate,
     ListedPosition,
@@ -163,10 +163,20 @@ def _marked(region: Region) -> NDArray[np.bool_]:
 
 def _in_samples(source: LesionSource, supports: Sequence[BoxMask]) -> list[list[Touching]]:
     """For every support, the components of each sample that touch it, (M, K S)."""
+    if not supports:
+        return []
+    within = _box_of_samples(source, supports)
     samples = range(int(np.prod(source.num_samples)))
     crops = [partial(source.crop, partial(_sample, n=n)) for n in samples]
-    by_sample = [touching_components(crop, supports, source.region.box) for crop in crops]
+    by_sample = [touching_components(crop, supports, within) for crop in crops]
     return [[of_sample[m] for of_sample in by_sample] for m in range(len(supports))]
+
+
+def _box_of_samples(source: LesionSource, supports: Sequence[BoxMask]) -> Box:
+    """Smallest box that holds every voxel of every sample, and the supports; often far smaller than the region."""
+    marked = source.crop(_marked, source.region.box)
+    boxes = [bounding_box(marked).moved(source.region.box.start)] if marked.any() else []
+    return reduce(Box.union, [*boxes, *(support.box for support in supports)])
 
 
 def _volumes_ml(source: LesionSource, touching: Sequence[Touching]) -> NDArray[np.float64]:
