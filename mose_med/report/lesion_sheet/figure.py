@@ -27,7 +27,7 @@ from mose_med.report.lesion_volumes import LesionVolumes
 __all__ = ["LesionFigure", "lesion_figure"]
 
 #: Dots per inch of a file, and on a screen.
-_DPI = 130
+_DPI = 100
 _SCREEN_DPI = 60
 #: zlib's level of a file: 3 % larger than at the usual level 6, in half the time.
 _COMPRESSION = 3

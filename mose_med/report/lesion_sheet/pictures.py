@@ -12,6 +12,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
@@ -59,9 +60,7 @@ class Panel(NamedTuple):
         self._title(title)
         if colour is not None:
             top = self.bottom + self.side
-            self.canvas.plot(
-                [self.left, self.left + self.side], [top, top], color=colour, linewidth=5, solid_capstyle="butt"
-            )
+            self._line(self.left, self.left + self.side, top, color=colour, linewidth=5)
 
     def show_map(self, values: NDArray[np.float32], title: str, colours: str, maximum: float) -> None:
         """Show the middle slice of a map, with its colour scale."""
@@ -71,7 +70,7 @@ class Panel(NamedTuple):
         width, height = 0.5 * self.side, 0.045 * self.side
         scale = colormaps[colours](np.linspace(0, 1, 64)[None], bytes=True)
         self._add_image(scale, (left, left + width, bottom, bottom + height))
-        self.canvas.add_patch(Rectangle((left, bottom), width, height, fill=False, edgecolor="white", linewidth=0.8))
+        self.canvas.add_artist(Rectangle((left, bottom), width, height, fill=False, edgecolor="white", linewidth=0.8))
         for share, text in ((0, "0"), (1, f"{maximum:.2g}")):
             place = left + share * width, bottom + 1.3 * height
             self.canvas.text(*place, text, fontsize=7, color="white", ha="center", va="bottom")
@@ -91,13 +90,15 @@ class Panel(NamedTuple):
         """Draw a bar of known length."""
         left, low = self.left + 0.06 * self.side, self.bottom + 0.07 * self.side
         length = _SCALE_BAR_MM * self.side / (2 * self.view.half_mm)
-        self.canvas.plot(
-            [left, left + length], [low, low], color="white", linewidth=2, solid_capstyle="butt", path_effects=_HALO
-        )
+        self._line(left, left + length, low, color="white", linewidth=2, path_effects=_HALO)
         label = f"{_SCALE_BAR_MM} mm"
         self.canvas.text(
             left, low + 0.03 * self.side, label, color="white", fontsize=8, va="bottom", path_effects=_HALO
         )
+
+    def _line(self, left: float, right: float, height: float, **style: Any) -> None:
+        """Draw a level line. Artists are added as such, since the canvas's other methods look at all that it has."""
+        self.canvas.add_artist(Line2D([left, right], [height, height], solid_capstyle="butt", **style))
 
     def _title(self, title: str) -> None:
         self.canvas.text(self.left + self.side / 2, self.bottom + self.side + 0.05, title, fontsize=8.5, ha="center")
@@ -106,7 +107,7 @@ class Panel(NamedTuple):
         """Show a plane (i, j) of values from 0 to 1; beyond the volume it is black."""
         inside, x, y = self._inside(0.0)
         half_x, half_y = self._edges / 2
-        self.canvas.add_patch(
+        self.canvas.add_artist(
             Rectangle((self.left, self.bottom), self.side, self.side, facecolor="black", linewidth=0, zorder=-1)
         )
         extent = (x[0] - half_x, x[-1] + half_x, y[-1] - half_y, y[0] + half_y)
@@ -131,7 +132,7 @@ class Panel(NamedTuple):
             linewidths=width,
             transform=self.canvas.transData,
         )
-        self.canvas.add_collection(outlines, autolim=False)
+        self.canvas.add_artist(outlines)
         outlines.set_clip_box(self._clip)
 
     def _inside(self, beyond: float) -> tuple[tuple[slice, slice], NDArray[np.float64], NDArray[np.float64]]:
