@@ -77,6 +77,14 @@ def test_half_precision_is_widened_exactly():
     assert regions._float32(np.array([-0.0], np.float16)).tolist() == [0]
 
 
+def test_halved_values_are_rounded_as_numpy_rounds_them():
+    halves = np.arange(np.float16(65504).view(np.uint16) + 1, dtype=np.uint16).view(np.float16).astype(np.float32)
+    between = (halves[:-1] + halves[1:]) / 2  # ties, and what lies next to them
+    values = np.concatenate([halves, between, np.nextafter(between, 0), np.nextafter(between, 1e5)])
+    rounded = regions.halved(values.astype(np.float32))
+    np.testing.assert_array_equal(rounded.view(np.uint16), values.astype(np.float32).astype(np.float16).view(np.uint16))
+
+
 def test_entropies_are_those_of_the_metrics(noisy_region: Region):
     foreground = torch.from_numpy(noisy_region.expert_means.astype(np.float32)).movedim(-1, 0)
     probs = torch.from_numpy(noisy_region.expert_probs()).movedim(-1, 0)
