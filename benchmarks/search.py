@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     options = parser.parse_args()
     model = load_model(options.checkpoint)
-    rows = [searched(model, *study) for study in _studies(options.lidc, options.unannotated)]
+    rows = [searched(model, *study) for study in studies(options.lidc, options.unannotated)]
     content = {"machine": machine(), "studies": rows, "rates": rates(rows)}
     print(table(content["rates"]))
     if options.output:
@@ -149,7 +149,7 @@ def _hit(centroid_mm: NDArray[np.float64], nodules: Sequence[Ball]) -> int | Non
     return nearest if nearest >= 0 and distances[nearest] <= 0 else None
 
 
-def _studies(lidc: Path | None, unannotated: Sequence[Path]) -> Iterator[tuple[str, Path, list[Ball]]]:
+def studies(lidc: Path | None, unannotated: Sequence[Path]) -> Iterator[tuple[str, Path, list[Ball]]]:
     patients = find_patients(lidc) if lidc else {}
     for scan in read_scans(list(patients)):
         series = find_series(scan.patient_id, patients[scan.patient_id], scan.series_uid)
