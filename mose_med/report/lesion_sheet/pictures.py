@@ -176,7 +176,7 @@ def _borders(masks: NDArray[np.bool_]) -> dict[int, tuple[NDArray[np.float64], N
     width, height = drawn.shape[0] + 2, drawn.shape[1] + 2
     plane = np.zeros((len(numbers), width, height))
     plane[:, 1:-1, 1:-1] = drawn.transpose(2, 0, 1)
-    found = contour_generator(
+    found: Any = contour_generator(
         z=plane.reshape(-1, height), line_type=LineType.ChunkCombinedCode, chunk_size=(width, height)
     )
     points, codes = found.lines(0.5)

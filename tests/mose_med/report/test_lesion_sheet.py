@@ -4,7 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contourpy import contour_generator
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.image import imread
+from matplotlib.path import Path as Outline
 
 from mose_med.geometry import index_to_mm, spacing_mm
 from mose_med.inferers import Lesion
@@ -99,6 +103,18 @@ def test_outlines_run_half_way_between_the_voxels(drawn):
     (inner, _), (outer, _) = borders.values()
     np.testing.assert_allclose((inner.min(axis=0), inner.max(axis=0)), ((0.5, 1.5), (3.5, 3.5)))
     np.testing.assert_allclose((outer.min(axis=0), outer.max(axis=0)), ((-0.5, -0.5), (4.5, 5.5)))
+
+
+@given(st.integers(0, 1000), st.floats(0.02, 0.9))
+def test_each_mask_has_the_outlines_that_it_has_alone(seed: int, share: float):
+    masks = np.random.default_rng(seed).random((7, 5, 4)) < share
+    borders = _borders(masks)
+    assert list(borders) == np.flatnonzero(masks.any(axis=(0, 1))).tolist()
+    for number, (points, codes) in borders.items():
+        alone = contour_generator(z=np.pad(masks[:, :, number], 1).astype(float)).lines(0.5)
+        wanted = np.concatenate(alone)[:, ::-1] - 1
+        np.testing.assert_array_equal(np.unique(points, axis=0), np.unique(wanted, axis=0))
+        assert np.count_nonzero(codes == Outline.MOVETO) == len(alone)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 7, 40])
