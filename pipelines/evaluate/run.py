@@ -212,12 +212,15 @@ class _Run:
             first += len(raters.masks)
 
     def _score_forms(self, prediction: BatchPrediction, raters: RaterMasks, position: int) -> None:
-        seed = self.options.seeds[position]
+        seed, scored = self.options.seeds[position], set[int]()
         for number, standard in prediction.standard_sets(self.options.num_samples, seed).items():
             self._add(STANDARD, number, position, standard, raters)
             # Without experts, both forms are equally probable draws.
             compact = standard if self.network.num_experts == 1 else prediction.compact(number, seed, "random")
             given = compact.masks.shape[1]
+            if given in scored:  # a smaller number gave every expert as many
+                continue
+            scored.add(given)
             if self.options.codes == "quadrature":
                 self._add(COMPACT_RANDOM, given, position, compact, raters)
                 if position:

@@ -161,6 +161,14 @@ def test_no_score_depends_on_the_batch_size(
         assert row.ece_percent.mean == pytest.approx(expected.ece_percent.mean, abs=1e-3)
 
 
+def test_numbers_that_give_every_expert_as_many_samples_are_one_row_of_the_compact_form(options, tmp_path):
+    once = evaluate(replace(options, output_dir=tmp_path / "once", num_samples=(4,)))
+    twice = evaluate(replace(options, output_dir=tmp_path / "twice", num_samples=(4, 5)))
+    of_compact = [[row for row in found.rows if row.method.startswith("compact")] for found in (once, twice)]
+    assert of_compact[0] == of_compact[1]
+    assert [row.num_samples for row in twice.rows if row.method == "standard"] == [4, 5]
+
+
 def test_several_seeds_give_mean_and_spread(options: EvaluateOptions, tmp_path: Path):
     found = evaluate(replace(options, output_dir=tmp_path / "out", num_samples=(4,), num_seeds=2))
     assert found.seeds == (0, 1)
