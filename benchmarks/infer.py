@@ -41,8 +41,7 @@ from torch import Tensor, nn
 from mose_med.checkpoint import Checkpoint, ModelConfig, write_checkpoint
 from mose_med.inferers import infer_case
 from mose_med.inferers.noise import draw_case_noise
-from mose_med.inferers.sampling import region_room, sample_region
-from mose_med.inferers.storage import Storage
+from mose_med.inferers.sampling import RegionSampler
 from mose_med.inferers.windows.asked_regions import searched_region
 from mose_med.inferers.windows.cutting import network_input, oriented_volume
 from mose_med.io import read_ct
@@ -130,16 +129,8 @@ def compute(options: argparse.Namespace) -> list[dict[str, Any]]:
     noise = draw_case_noise(network, 16 // network.num_experts, 0, seed=0)
 
     def ours() -> None:
-        sample_region(
-            network,
-            volume,
-            region.windows,
-            region.box,
-            noise,
-            preprocessing=PREPROCESSING,
-            sw_batch_size=16,
-            storage=Storage(region_room(region.box, volume, noise)),
-        )
+        sampler = RegionSampler(network, volume, PREPROCESSING)
+        sampler.regions(region.windows, region.box, noise, sampler.storage([region.box], noise))
 
     def one_pass() -> None:
         with torch.inference_mode():

@@ -2,7 +2,7 @@
 
     python -m benchmarks.map_sizes STUDY [--output sizes.json]
 
-The lungs of the study are searched by a stand-in for a trained network (see ``chest_stages.py``), whose probabilities
+Everything in the study is looked at by a stand-in for a trained network (see ``chest_stages.py``), whose probabilities
 are low nearly everywhere and vary from voxel to voxel as noise does. One case is inferred and written three times.
 """
 
@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     network = StandIn(channels=(4, 8), num_experts=4, latent_dim=1).eval()
-    result = infer_case(network, read_study(options.study).image, preprocessing=PREPROCESSING, region="lungs")
+    result = infer_case(network, read_study(options.study).image, preprocessing=PREPROCESSING, region="full")
     rows = [written(way, result) for way in WAYS]
     print(f"{' x '.join(map(str, result.shape))} voxels, {result.num_windows} windows")
     print("| options | bytes | writing, s |\n|---|---|---|")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from mose_med.case_contents.dicom_kinds import DICOM_KINDS, SEG_KINDS, dicom_kinds_in_order
-from mose_med.case_contents.lesion_rules import DEPTH_MM, LESION_THRESHOLD, MIN_LESION_ML, MIN_SCORE, OVERLAP, REACH_MM
+from mose_med.case_contents.lesion_rules import DEPTH_MM, LESION_THRESHOLD, MIN_LESION_ML, MIN_SCORE, REACH_MM
 from mose_med.case_contents.maps import DEFAULT_OUTPUTS, OUTPUTS, MapStorage, outputs_in_order
 from mose_med.errors import ConfigError
 from mose_med.options import Limits, Option, check_options
@@ -85,11 +85,17 @@ class ResultOptions:
 
     region: Annotated[
         Literal["lungs", "full"],
-        Option("Where to search if there is no nodule list. A search also marks other things: prefer --nodules."),
+        Option("Where to search if there is no nodule list. A search misses nodules: prefer --nodules."),
     ] = "lungs"
     overlap: Annotated[
-        float, Option("Overlap of neighbouring windows in a search, as a fraction of a window.", at_least=0, below=1)
-    ] = OVERLAP
+        float | None,
+        Option(
+            "Overlap of neighbouring windows in a search, as a fraction of a window.",
+            at_least=0,
+            below=1,
+            default_text="0.75 over the lungs, 0.25 over everything",
+        ),
+    ] = None
     depth_mm: Annotated[float, Limits(at_least=0)] = DEPTH_MM
     reach_mm: Annotated[float, Limits(at_least=0)] = REACH_MM
     lesion_threshold: Annotated[

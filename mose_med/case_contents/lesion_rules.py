@@ -12,7 +12,8 @@ __all__ = [
     "LESION_THRESHOLD",
     "MIN_LESION_ML",
     "MIN_SCORE",
-    "OVERLAP",
+    "OVERLAP_FULL",
+    "OVERLAP_LUNGS",
     "REACH_MM",
     "LesionRules",
     "require_overlap",
@@ -20,8 +21,8 @@ __all__ = [
 
 #: File of a case that lists its lesions.
 LESIONS_NAME = "lesions.json"
-#: Share of a window that its neighbour holds as well, unless a call says otherwise.
-OVERLAP = 0.25
+#: Share of a window that its neighbour holds as well, over the lungs and over everything, unless a call says otherwise.
+OVERLAP_LUNGS, OVERLAP_FULL = 0.75, 0.25
 #: How far above and below a listed position the network looks, unless a call says otherwise.
 DEPTH_MM = 20.0
 #: How far from the listed position a lesion may begin, unless a call says otherwise.
@@ -59,11 +60,11 @@ class LesionRules:
                 raise ConfigError(f"{name} must be >= 0, got {value}")
 
 
-def require_overlap(overlap: float) -> None:
-    """Check the share of a window that its neighbour holds as well.
+def require_overlap(overlap: float | None) -> None:
+    """Check the share of a window that its neighbour holds as well, if one is given.
 
     Raises:
         ConfigError: if it is not in [0, 1).
     """
-    if not 0 <= overlap < 1:
+    if overlap is not None and not 0 <= overlap < 1:
         raise ConfigError(f"overlap must be >= 0 and < 1, got {overlap}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from mose_med.case_contents.lesion_rules import (
     DEPTH_MM,
     LESION_THRESHOLD,
     MIN_LESION_ML,
-    OVERLAP,
+    OVERLAP_FULL,
+    OVERLAP_LUNGS,
     REACH_MM,
     LesionRules,
     require_overlap,
@@ -26,10 +27,11 @@ from mose_med.inferers.distribution import CaseDistribution
 from mose_med.inferers.lesions.further_samples import FurtherSamples
 from mose_med.inferers.lesions.lesion import Lesion
 from mose_med.inferers.lesions.measuring import LesionSource, find_lesions, same_lesions_told
-from mose_med.inferers.noise import case_seed, draw_case_noise
+from mose_med.inferers.noise import CaseNoise, case_seed, draw_case_noise
 from mose_med.inferers.precision import Precision, computing_in
 from mose_med.inferers.regions import Region, nearest_shares
-from mose_med.inferers.sampling import region_room, sample_region
+from mose_med.inferers.sampling import RegionSampler
+from mose_med.inferers.searching import found_again, found_positions
 from mose_med.inferers.standard import choose_standard_samples
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.windows.asked_regions import (
@@ -61,7 +63,7 @@ def infer_case(
     seed: int = 0,
     codes: Codes = DEFAULT_CODES,
     sw_batch_size: int = 16,
-    overlap: float = OVERLAP,
+    overlap: float | None = None,
     depth_mm: float = DEPTH_MM,
     reach_mm: float = REACH_MM,
     lesion_threshold: float = LESION_THRESHOLD,
@@ -81,8 +83,9 @@ def infer_case(
         preprocessing: what the network was trained with.
         nodules: positions to look at, RAS mm, shape (M, 3); an empty list gives a result without lesions. Each has a
             region of its own: other positions do not change its lesion.
-        region: where to look: windows around each nodule (``"nodules"``, the default where they are given), over the
-            lungs (``"lungs"``, the default without), or over everything (``"full"``).
+        region: where to look: windows around each nodule (``"nodules"``, the default where they are given), around
+            each lesion that a first look over the lungs finds (``"lungs"``, the default without), or side by side over
+            everything (``"full"``).
         lungs: mask of the lungs (i, j, k) on the image's grid; without one :func:`~mose_med.inferers.lungs.lung_mask`.
         samples_per_expert: S.
         seed: of what is random, together with the voxels of the case (:func:`~mose_med.inferers.noise.case_seed`);
@@ -90,7 +93,8 @@ def infer_case(
         codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
             the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network.
-        overlap: of neighbouring windows of a slice in a search, as a fraction of a window.
+        overlap: of neighbouring windows of a slice in a search, as a fraction of a window; three
+            quarters over the lungs and one over everything if None.
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
         lesion_threshold: marginal probability above which voxels are of a lesion.
@@ -127,56 +131,105 @@ def infer_case(
     rules = LesionRules(lesion_threshold, reach_mm, min_lesion_ml)
     volume = oriented_volume(image, preprocessing.orientation, preprocessing.spacing_mm)
     _require_channels(network, len(volume.channels))
-    inside = lungs_of(volume, lungs) if where == "lungs" else None
-    if nodules is not None:
-        asked = _listed_regions(image, volume, nodules, preprocessing.roi_size, depth_mm)
-    else:
-        asked = [searched_region(volume, inside, preprocessing.roi_size, overlap)]
-    noise = draw_case_noise(network, samples_per_expert, num_standard, case_seed(seed, *volume.channels), codes)
-    storage = Storage(sum(region_room(region.box, volume, noise, len(names)) for region in asked), scratch_dir)
+    seed = case_seed(seed, *volume.channels)
+    noise = draw_case_noise(network, samples_per_expert, num_standard, seed, codes)
+    sampler = RegionSampler(network, volume, preprocessing, sw_batch_size, len(names), scratch_dir)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
-    affine = np.asarray(image.affine, dtype=np.float64)
-    searched = None if inside is None else np.asarray(volume.steps.undo(inside), dtype=bool)
-    regions: list[Region] = []
-    lesions: list[Lesion] = []
+    affine, roi_size = np.asarray(image.affine, dtype=np.float64), preprocessing.roi_size
+    num_windows = 0
     with _ready(network), computing_in(precision, device_of(network)):
-        for wanted in asked:
-            sampled = sample_region(
-                network,
-                volume,
-                wanted.windows,
-                wanted.box,
-                noise,
-                preprocessing=preprocessing,
-                sw_batch_size=sw_batch_size,
-                storage=storage,
-                num_classes=len(names),
+        if where == "full":
+            asked = [searched_region(volume, None, roi_size, OVERLAP_FULL if overlap is None else overlap)]
+        elif where == "lungs":
+            inside = lungs_of(volume, lungs)
+            search = searched_region(volume, inside, roi_size, OVERLAP_LUNGS if overlap is None else overlap)
+            num_windows = len(search.windows)
+            positions = found_positions(
+                sampler,
+                search,
+                np.asarray(volume.steps.undo(inside), dtype=bool),
+                rules,
+                affine,
+                samples_per_expert=samples_per_expert,
+                seed=seed,
+                codes=codes,
             )
-            further = FurtherSamples(
-                network, volume, wanted, noise, affine, shape, preprocessing, sw_batch_size, scratch_dir, len(names)
-            )
-            numbers = (network.num_experts, samples_per_expert)
-            sources = [
-                LesionSource(region, affine, shape, numbers, storage, names[n], partial(further.around, class_index=n))
-                for n, region in enumerate(sampled)
-            ]
-            found = find_lesions(sources, rules, listed=wanted.listed, inside=searched)
-            lesions += found
-            # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
-            regions += [choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled]
+            asked = listed_regions(volume, positions, roi_size, depth_mm)
+        else:
+            asked = _listed_regions(image, volume, [] if nodules is None else nodules, roi_size, depth_mm)
+        looked = _looked_at(sampler, asked, noise, rules, names, affine, shape)
+    num_windows += sum(len(set(region.windows)) for region in asked)
+    if where == "lungs":
+        looked = looked.of_lesions(found_again(looked.lesions, rules, affine))
     return CaseDistribution(
         shape=shape,
         affine=affine,
         num_experts=network.num_experts,
         samples_per_expert=samples_per_expert,
         num_standard=num_standard,
-        regions=tuple(regions),
-        lesions=tuple(lesions if nodules is None else same_lesions_told(lesions)),
-        storage=storage,
-        num_windows=sum(len(set(region.windows)) for region in asked),
-        shares=_shares(asked, regions[:: len(names)], affine, len(names)),
+        regions=tuple(region for of_classes in looked.regions for region in of_classes),
+        lesions=tuple(looked.lesions),
+        storage=looked.storage,
+        num_windows=num_windows,
+        shares=_shares(looked, affine, len(names)),
         classes=names,
     )
+
+
+class _Looked(NamedTuple):
+    """What the network saw.
+
+    Attributes:
+        positions_mm: of listed regions, RAS; None for each that was searched.
+        regions: of every foreground class at each of them.
+        lesions: one for each listed region, or all of a searched one.
+        storage: of the arrays of the regions.
+    """
+
+    positions_mm: list[NDArray[np.float64] | None]
+    regions: list[tuple[Region, ...]]
+    lesions: list[Lesion]
+    storage: Storage
+
+    def of_lesions(self, kept: Sequence[int]) -> _Looked:
+        """Some of the listed regions, by index; their lesions are numbered anew, and lie where they were found."""
+        lesions = [
+            self.lesions[index]._replace(number=number, position_mm=self.lesions[index].place_mm)
+            for number, index in enumerate(kept, start=1)
+        ]
+        positions = [self.positions_mm[index] for index in kept]
+        return _Looked(positions, [self.regions[index] for index in kept], lesions, self.storage)
+
+
+def _looked_at(
+    sampler: RegionSampler,
+    asked: Sequence[AskedRegion],
+    noise: CaseNoise,
+    rules: LesionRules,
+    names: tuple[str, ...],
+    affine: NDArray[np.float64],
+    shape: tuple[int, int, int],
+) -> _Looked:
+    """Sample regions, and measure their lesions."""
+    storage = sampler.storage((region.box for region in asked), noise)
+    looked = _Looked([region.listed and region.listed.position_mm for region in asked], [], [], storage)
+    for wanted in asked:
+        sampled = sampler.regions(wanted.windows, wanted.box, noise, storage)
+        further = FurtherSamples(sampler, wanted, noise, affine, shape)
+        numbers = (sampler.network.num_experts, noise.samples_per_expert)
+        sources = [
+            LesionSource(region, affine, shape, numbers, storage, names[n], partial(further.around, class_index=n))
+            for n, region in enumerate(sampled)
+        ]
+        found = find_lesions(sources, rules, listed=wanted.listed)
+        looked.lesions.extend(found)
+        # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
+        looked.regions.append(
+            tuple(choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled)
+        )
+    if any(region.listed is not None for region in asked):
+        return looked._replace(lesions=same_lesions_told(looked.lesions))
+    return looked
 
 
 def _require_channels(network: StochasticNetwork, given: int) -> None:
@@ -197,11 +250,12 @@ def _class_names(network: StochasticNetwork, classes: Sequence[str] | None) -> t
 
 
 def _shares(
-    asked: Sequence[AskedRegion], regions: Sequence[Region], affine: NDArray[np.float64], num_classes: int
+    looked: _Looked, affine: NDArray[np.float64], num_classes: int
 ) -> tuple[NDArray[np.bool_] | None, ...] | None:
     """Shares for every region of every class; they are the same for all classes."""
-    positions = [region.listed.position_mm for region in asked if region.listed is not None]
-    shares = nearest_shares([region.box for region in regions], positions, affine) if positions else []
+    positions = [position for position in looked.positions_mm if position is not None]
+    boxes = [of_classes[0].box for of_classes in looked.regions]
+    shares = nearest_shares(boxes, positions, affine) if positions else []
     of_classes = [share for share in shares for _ in range(num_classes)]
     return tuple(of_classes) if any(share is not None for share in shares) else None
 

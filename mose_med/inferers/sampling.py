@@ -10,7 +10,9 @@ they are cut.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +21,14 @@ from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
 from mose_med.inferers.regions import Region, halved, pack
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.windows.blending import BlendedSlice, blended_slices, interpolated_slice
+from mose_med.inferers.windows.blending import SIGMA, BlendedSlice, blended_slices, interpolated_slice
 from mose_med.inferers.windows.cutting import OrientedVolume, Window
 from mose_med.inferers.windows.predicting import predictions
 from mose_med.networks.protocol import StochasticNetwork
 from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import box_on_grid, box_on_slice
 
-__all__ = ["box_on_volume_grid", "region_room", "sample_region"]
+__all__ = ["RegionSampler", "box_on_volume_grid"]
 
 #: Slices after which the pages of a region that is kept in a file are released.
 _RELEASE_SLICES = 8
@@ -34,54 +36,72 @@ _RELEASE_SLICES = 8
 _DTYPES = (np.uint8, np.float16, np.float16, np.uint8)
 
 
-def sample_region(
-    network: StochasticNetwork,
-    volume: OrientedVolume,
-    windows: Sequence[Window],
-    box: Box,
-    noise: CaseNoise,
-    *,
-    preprocessing: Preprocessing,
-    sw_batch_size: int,
-    storage: Storage,
-    num_classes: int = 1,
-) -> tuple[Region, ...]:
-    """Run the network over the windows of a region.
+@dataclass(frozen=True)
+class RegionSampler:
+    """A network that looks at regions of one case.
 
     Args:
         network: in eval mode.
         volume: the case in the orientation and spacing of the network.
-        windows: all windows that have a voxel of the box.
-        box: of the oriented grid.
-        noise: of the case.
         preprocessing: of the network.
         sw_batch_size: windows per call of the network.
-        storage: that has :func:`region_room` left for the region.
         num_classes: F, foreground classes of the network.
-
-    Returns:
-        The region of every foreground class in the input's own grid; ``standard_bits`` holds, for each expert in turn,
-        the N' masks that the samples of the standard form would have from it.
-
-    Raises:
-        ConfigError: if the network has another number of classes.
+        scratch_dir: of the temporary file that large regions are kept in; the system's own if None.
     """
-    seen = _box_on_volume(box, volume)
-    regions = _empty_regions(_box_on_image(box, volume), noise, storage, num_classes)
-    oriented = [_oriented(region, volume) for region in regions]
-    compact = noise.samples_per_expert
-    predicted = predictions(network, volume, windows, box, noise, preprocessing, sw_batch_size, num_classes)
-    for blend in blended_slices(predicted, box):
-        blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
-        by_class = np.split(blend.foreground, num_classes, axis=1)
-        for region, foreground, masks in zip(oriented, by_class, _masks(by_class), strict=True):
-            region.expert_means[:, :, k] = halved(foreground[:, :compact].mean(axis=1)).transpose(1, 2, 0)
-            region.gating[:, :, k] = halved(blend.expert_probs).transpose(1, 2, 0)
-            region.sample_bits[:, :, k] = _bits(masks[:, :compact])
-            region.standard_bits[:, :, k] = _bits(masks[:, compact:])
-        if k % _RELEASE_SLICES == 0:
-            storage.release()
-    return regions
+
+    network: StochasticNetwork
+    volume: OrientedVolume
+    preprocessing: Preprocessing
+    sw_batch_size: int = 16
+    num_classes: int = 1
+    scratch_dir: Path | None = None
+
+    def storage(self, boxes: Iterable[Box], noise: CaseNoise) -> Storage:
+        """Room for the regions of all classes in boxes of the oriented grid."""
+        return Storage(sum(self._room(box, noise) for box in boxes), self.scratch_dir)
+
+    def _room(self, box: Box, noise: CaseNoise) -> int:
+        bits, means, gating, standard = map(Storage.room, _shapes(_box_on_image(box, self.volume), noise), _DTYPES)
+        return gating + self.num_classes * (bits + means + standard)
+
+    def regions(
+        self, windows: Sequence[Window], box: Box, noise: CaseNoise, storage: Storage, *, sigma: float = SIGMA
+    ) -> tuple[Region, ...]:
+        """Run the network over the windows of a region.
+
+        Args:
+            windows: all windows that have a voxel of the box.
+            box: of the oriented grid.
+            noise: of the case.
+            storage: that has room left for the box.
+            sigma: of the weights of a window where windows overlap, as a fraction of its sides.
+
+        Returns:
+            The region of every foreground class in the input's own grid; ``standard_bits`` holds, for each expert in
+            turn, the N' masks that the samples of the standard form would have from it.
+
+        Raises:
+            ConfigError: if the network has another number of classes.
+        """
+        volume, classes = self.volume, self.num_classes
+        seen = _box_on_volume(box, volume)
+        regions = _empty_regions(_box_on_image(box, volume), noise, storage, classes)
+        oriented = [_oriented(region, volume) for region in regions]
+        compact = noise.samples_per_expert
+        predicted = predictions(
+            self.network, volume, windows, box, noise, self.preprocessing, self.sw_batch_size, classes
+        )
+        for blend in blended_slices(predicted, box, sigma):
+            blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
+            by_class = np.split(blend.foreground, classes, axis=1)
+            for region, foreground, masks in zip(oriented, by_class, _masks(by_class), strict=True):
+                region.expert_means[:, :, k] = halved(foreground[:, :compact].mean(axis=1)).transpose(1, 2, 0)
+                region.gating[:, :, k] = halved(blend.expert_probs).transpose(1, 2, 0)
+                region.sample_bits[:, :, k] = _bits(masks[:, :compact])
+                region.standard_bits[:, :, k] = _bits(masks[:, compact:])
+            if k % _RELEASE_SLICES == 0:
+                storage.release()
+        return regions
 
 
 def _oriented(region: Region, volume: OrientedVolume) -> Region:
@@ -113,12 +133,6 @@ def box_on_volume_grid(box: Box, volume: OrientedVolume, within: Box) -> Box:
     seen = box.reoriented(volume.steps, tuple(volume.steps.undo(volume.values).shape))
     low, high = box_on_grid(seen.start[:2], seen.stop[:2], volume.grid)
     return Box((*low, seen.start[2]), (*high, seen.stop[2])).intersection(within)
-
-
-def region_room(box: Box, volume: OrientedVolume, noise: CaseNoise, num_classes: int = 1) -> int:
-    """Bytes of storage that the regions of a box of the oriented grid take, one for each foreground class."""
-    bits, means, gating, standard = map(Storage.room, _shapes(_box_on_image(box, volume), noise), _DTYPES)
-    return gating + num_classes * (bits + means + standard)
 
 
 def _shapes(box: Box, noise: CaseNoise) -> list[tuple[int, ...]]:

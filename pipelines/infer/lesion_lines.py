@@ -26,7 +26,9 @@ def say_lesions(folder: Path, *, searched: bool) -> None:
         _LOGGER.info("and %d more lesions, see %s", len(lesions) - _MOST_LINES, LESIONS_NAME)
     found = f"{len(lesions)} lesion{'' if len(lesions) == 1 else 's'}"
     if searched:
-        found += " of a search, which also marks much that is no nodule; list positions with --nodules if you can"
+        found += (
+            " of a search, which misses nodules and may mark what is none; list positions with --nodules if you can"
+        )
     _LOGGER.info("%s: %s", found, folder)
 
 

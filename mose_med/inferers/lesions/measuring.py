@@ -35,7 +35,7 @@ from mose_med.inferers.lesions.volumes import volume_distribution
 from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts, unpack
 from mose_med.inferers.storage import Storage
 
-__all__ = ["LesionSource", "find_lesions", "same_lesions_told"]
+__all__ = ["LesionSource", "find_lesions", "found_components", "same_lesions_told"]
 
 #: How far around a lesion, as the samples of the case have it, further samples are looked at.
 _AROUND_MM = 3.0
@@ -89,6 +89,13 @@ def find_lesions(
     of_classes = [(source, _listed(source, rules, listed)) for source in sources]
     source, candidate = of_classes[0] if len(of_classes) == 1 else min(of_classes, key=_likeliness)
     return [_measured(one, candidate.number) for one in _seen(source, [candidate])]
+
+
+def found_components(
+    source: LesionSource, rules: LesionRules, *, inside: NDArray[np.bool_] | None = None
+) -> list[BoxMask]:
+    """Components of the marginal that :func:`find_lesions` would measure in a search of one class, in its order."""
+    return [candidate.core for candidate in _found(source, rules, inside)]
 
 
 def _listed(source: LesionSource, rules: LesionRules, listed: ListedPosition) -> Candidate:

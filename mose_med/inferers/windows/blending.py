@@ -27,9 +27,10 @@ from mose_med.inferers.boxes import Box
 from mose_med.inferers.windows.cutting import Window
 from mose_med.resampling import InPlaneGrid, interpolated_back
 
-__all__ = ["BlendedSlice", "Prediction", "blended_slices", "interpolated_slice"]
+__all__ = ["SIGMA", "BlendedSlice", "Prediction", "blended_slices", "interpolated_slice"]
 
-_GAUSSIAN_SIGMA = 0.125
+#: Standard deviation of the weights of a window around its middle, as a fraction of its sides.
+SIGMA = 0.125
 _LEAST_IMPORTANCE = 1e-3
 #: Smallest weight of an expert: windows that all give it probability 0 count equally.
 _LEAST_PROB = np.float32(1e-12)
@@ -51,8 +52,14 @@ class BlendedSlice(NamedTuple):
     expert_probs: NDArray[np.float32]
 
 
-def blended_slices(predictions: Iterator[Prediction], box: Box) -> Iterator[BlendedSlice]:
-    """Blend predictions, which come sorted by slice, on the (H, W) of a box."""
+def blended_slices(predictions: Iterator[Prediction], box: Box, sigma: float = SIGMA) -> Iterator[BlendedSlice]:
+    """Blend predictions, which come sorted by slice, on the (H, W) of a box.
+
+    Args:
+        predictions: of the windows.
+        box: of the oriented grid.
+        sigma: of the weights of a window around its middle, as a fraction of its sides.
+    """
     for slice_index, members in groupby(predictions, key=lambda prediction: prediction.window.slice_index):
         weight = np.zeros(box.shape[:2], dtype=np.float32)
         foreground = np.zeros(0, dtype=np.float32)
@@ -61,7 +68,7 @@ def blended_slices(predictions: Iterator[Prediction], box: Box) -> Iterator[Blen
             if not foreground.size:
                 foreground = np.zeros((*prediction.foreground.shape[:2], *weight.shape), dtype=np.float32)
                 expert_probs = np.zeros((len(prediction.expert_probs), *weight.shape), dtype=np.float32)
-            importance = _importance(prediction.foreground.shape[-2:])
+            importance = _importance(prediction.foreground.shape[-2:], sigma)
             probs = np.maximum(prediction.expert_probs, _LEAST_PROB)
             start = (prediction.window.start[0] - box.start[0], prediction.window.start[1] - box.start[1])
             (i, j), (h, w) = window_overlap(start, importance.shape, weight.shape)
@@ -103,10 +110,10 @@ def _divided(total: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray
 
 
 @lru_cache(maxsize=4)
-def _importance(size: tuple[int, ...]) -> NDArray[np.float32]:
+def _importance(size: tuple[int, ...], sigma: float = SIGMA) -> NDArray[np.float32]:
     """The Gaussian of MONAI's sliding windows, bit for bit, without importing it."""
     weights = torch.ones(())
     for length in size:
         x = torch.arange(length, dtype=torch.float32) - (length - 1) / 2
-        weights = weights[..., None] * torch.exp(x**2 / (-2 * (_GAUSSIAN_SIGMA * length) ** 2))
+        weights = weights[..., None] * torch.exp(x**2 / (-2 * (sigma * length) ** 2))
     return np.asarray(weights.clamp(min=max(float(weights.min()), _LEAST_IMPORTANCE)).numpy())

@@ -1,7 +1,8 @@
 """Windows that cover a region of the case, slice by slice, with the given overlap.
 
 All slices share one set of places, spread evenly over the box that holds the region, so that windows of neighbouring
-slices lie above each other. A window that has no voxel of the region is left out.
+slices lie above each other. They reach beyond the box by what neighbours share, so that a voxel at its edge is in as
+many of them as any other. A window that has no voxel of the region is left out.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def sliding_windows(
     for axis, roi in enumerate(roi_size):
         held = np.flatnonzero(region.any(axis=(1 - axis, 2)))
         low, high = (round(float(edge) / grid.step[axis]) for edge in (held[0], held[-1]))
-        sides.append(window_starts(low, high + 1, roi, overlap))
+        beyond = math.floor(roi * overlap)
+        sides.append(window_starts(low - beyond, high + 1 + beyond, roi, overlap))
     windows = []
     slices = np.flatnonzero(region.any(axis=(0, 1))).tolist()
     for i, j in product(*sides):
