@@ -21,8 +21,10 @@ __all__ = [
 
 #: File of a case that lists its lesions.
 LESIONS_NAME = "lesions.json"
-#: Share of a window that its neighbour holds as well, over the lungs and over everything, unless a call says otherwise.
-OVERLAP_LUNGS, OVERLAP_FULL = 0.75, 0.25
+#: Share of a window that its neighbour holds as well where the lungs are searched, unless a call says otherwise.
+OVERLAP_LUNGS = 0.75
+#: The same where everything is looked at.
+OVERLAP_FULL = 0.25
 #: How far above and below a listed position the network looks, unless a call says otherwise.
 DEPTH_MM = 20.0
 #: How far from the listed position a lesion may begin, unless a call says otherwise.

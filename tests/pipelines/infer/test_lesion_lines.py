@@ -15,7 +15,7 @@ from pipelines.infer.lesion_lines import say_lesions
         (False, "0 lesions: "),
         (
             True,
-            "0 lesions of a search, which misses nodules and may mark what is none; list positions with --nodules if you ",
+            "0 lesions of a search, which misses nodules and may mark what is none; list positions with --nodules",
         ),
     ],
 )
