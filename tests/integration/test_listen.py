@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+import torch
 from monai.data import MetaTensor
 
+from mose_med.checkpoint import read_checkpoint, write_checkpoint
+from mose_med.networks import MoSE
 from tests.fixtures.orthanc import PASSWORD, USER, Orthanc
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pynetdicom")]
@@ -70,9 +74,18 @@ class Node:
 
 
 @pytest.fixture
-def node(tmp_path: Path, infer_checkpoint: Path) -> Iterator[Node]:
+def marking_checkpoint(infer_network: MoSE, infer_checkpoint: Path) -> Path:
+    """A network that marks all it sees, so that a search finds something."""
+    with torch.no_grad():
+        infer_network.head.classify.bias.copy_(torch.tensor([0.0, 50.0]))
+    write_checkpoint(infer_checkpoint, replace(read_checkpoint(infer_checkpoint), model=infer_network.state_dict()))
+    return infer_checkpoint
+
+
+@pytest.fixture
+def node(tmp_path: Path, marking_checkpoint: Path) -> Iterator[Node]:
     """A node that is not running yet."""
-    node = Node(tmp_path / "node", infer_checkpoint)
+    node = Node(tmp_path / "node", marking_checkpoint)
     yield node
     if node._process is not None and node._process.poll() is None:
         node.end(signal.SIGKILL)

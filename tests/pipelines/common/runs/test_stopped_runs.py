@@ -50,7 +50,10 @@ def many(cohort: CohortOptions) -> list[object]:
 @signals
 def test_one_study_that_is_stopped_while_its_files_are_written_leaves_nothing(hold, study, number, tmp_path: Path):
     program = hold(study, "mose_med.api.writers:write_json")
-    assert list((tmp_path / "out").glob(".case-*.tmp/probability.nii.gz"))
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob(".case-*.tmp/probability.nii.gz")):  # another thread writes it
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     assert program.signalled(number) == CODES[number]
     assert program.said().splitlines()[-1].endswith("run the same command again to continue")
     assert not (tmp_path / "out").exists()
