@@ -4,7 +4,8 @@
 
 Two trainings, each with windows from one place and searched in the other: those of the further chest, away from the one
 known lesion (its position in RAS mm), for the series of LIDC-IDRI; those of LIDC-IDRI, away from every outline, for the
-further chest. Both are scored on the validation nodules as well. Every step resumes.
+further chest. Both are scored on the validation nodules as well. Every step resumes. ``prepare lidc --negatives`` takes
+slices without any outline, of which these partial series have next to none: here windows lie beside the outlines too.
 """
 
 from __future__ import annotations

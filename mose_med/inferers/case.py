@@ -194,7 +194,7 @@ class _Looked(NamedTuple):
     def of_lesions(self, kept: Sequence[int]) -> _Looked:
         """Some of the listed regions, by index; their lesions are numbered anew, and lie where they were found."""
         lesions = [
-            self.lesions[index]._replace(number=number, position_mm=self.lesions[index].place_mm)
+            self.lesions[index]._replace(number=number, position_mm=self.lesions[index].place_mm, same_as=None)
             for number, index in enumerate(kept, start=1)
         ]
         positions = [self.positions_mm[index] for index in kept]

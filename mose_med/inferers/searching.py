@@ -20,7 +20,7 @@ from mose_med.geometry import index_to_mm, translated
 from mose_med.inferers.boxes import BoxMask
 from mose_med.inferers.lesions.candidates import centroid_mm
 from mose_med.inferers.lesions.lesion import Lesion
-from mose_med.inferers.lesions.measuring import LesionSource, found_components
+from mose_med.inferers.lesions.measuring import LesionSource, found_components, same_lesions_told
 from mose_med.inferers.noise import draw_case_noise
 from mose_med.inferers.sampling import RegionSampler
 from mose_med.inferers.windows.asked_regions import AskedRegion
@@ -90,17 +90,19 @@ def found_again(lesions: Sequence[Lesion], rules: LesionRules, affine: NDArray[n
     """Which of the lesions at the positions of a first look are lesions, by index: the largest first, each once.
 
     Args:
-        lesions: measured at the positions, with ``same_as`` where two are the same.
+        lesions: measured at the positions. Of those that are the same, the largest is one.
         rules: what counts as a lesion.
         affine: of the input's grid.
     """
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0
-    kept = []
+    large = []
     for index, lesion in enumerate(lesions):
         component = lesion.component
-        if component is None or lesion.centroid_mm is None or lesion.same_as is not None:
+        if component is None or lesion.centroid_mm is None:
             continue
         voxels = int(component.mask.sum())
         if voxels * voxel_ml >= rules.min_ml * (1 - 1e-9):
-            kept.append((-voxels, *np.round(lesion.centroid_mm[::-1], _DIGITS).tolist(), index))
-    return [one[-1] for one in sorted(kept)]
+            large.append((-voxels, *np.round(lesion.centroid_mm[::-1], _DIGITS).tolist(), index))
+    order = [one[-1] for one in sorted(large)]
+    told = same_lesions_told([lesions[index]._replace(same_as=None) for index in order])
+    return [index for index, lesion in zip(order, told, strict=True) if lesion.same_as is None]

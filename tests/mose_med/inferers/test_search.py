@@ -11,6 +11,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
+from mose_med.case_contents.lesion_rules import LesionRules
 from mose_med.errors import DataError, GeometryError
 from mose_med.inferers import infer_case, sampling, searching
 from mose_med.inferers.boxes import Box, BoxMask
@@ -250,3 +251,15 @@ def test_bad_masks_are_named(network, bright_chest):
 def test_a_search_leaves_no_file(network, bright_chest, tmp_path: Path):
     infer_case(network, bright_chest, preprocessing=RAW, region="full", scratch_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_looks_at_one_lesion_the_larger_is_kept(network, bright_chest):
+    listed = infer_case(network, bright_chest, preprocessing=RAW, nodules=places_mm(bright_chest, *NODULES)).lesions
+    whole, other = sorted(listed, key=lambda lesion: -int(lesion.component.mask.sum()))
+    part = np.zeros_like(whole.component.mask)
+    part[tuple(np.argwhere(whole.component.mask)[0])] = True
+    small = whole._replace(found=BoxMask(whole.component.box, part))
+    affine = bright_chest.affine.numpy()
+    for min_ml in (0.0, 0.09):
+        rules = LesionRules(min_ml=min_ml)
+        assert searching.found_again([small, whole, other], rules, affine) == [1, 2]
