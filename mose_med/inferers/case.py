@@ -161,6 +161,8 @@ def infer_case(
     num_windows += sum(len(set(region.windows)) for region in asked)
     if where == "lungs":
         looked = looked.of_lesions(found_again(looked.lesions, rules, affine))
+    elif where == "nodules":
+        looked = looked._replace(lesions=same_lesions_told(looked.lesions))
     return CaseDistribution(
         shape=shape,
         affine=affine,
@@ -194,7 +196,7 @@ class _Looked(NamedTuple):
     def of_lesions(self, kept: Sequence[int]) -> _Looked:
         """Some of the listed regions, by index; their lesions are numbered anew, and lie where they were found."""
         lesions = [
-            self.lesions[index]._replace(number=number, position_mm=self.lesions[index].place_mm, same_as=None)
+            self.lesions[index]._replace(number=number, position_mm=self.lesions[index].place_mm)
             for number, index in enumerate(kept, start=1)
         ]
         positions = [self.positions_mm[index] for index in kept]
@@ -227,8 +229,6 @@ def _looked_at(
         looked.regions.append(
             tuple(choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled)
         )
-    if any(region.listed is not None for region in asked):
-        return looked._replace(lesions=same_lesions_told(looked.lesions))
     return looked
 
 

@@ -104,5 +104,5 @@ def found_again(lesions: Sequence[Lesion], rules: LesionRules, affine: NDArray[n
         if voxels * voxel_ml >= rules.min_ml * (1 - 1e-9):
             large.append((-voxels, *np.round(lesion.centroid_mm[::-1], _DIGITS).tolist(), index))
     order = [one[-1] for one in sorted(large)]
-    told = same_lesions_told([lesions[index]._replace(same_as=None) for index in order])
+    told = same_lesions_told([lesions[index] for index in order])
     return [index for index, lesion in zip(order, told, strict=True) if lesion.same_as is None]

@@ -72,7 +72,6 @@ def find_lesions(
     rules: LesionRules,
     *,
     listed: ListedPosition | None = None,
-    inside: NDArray[np.bool_] | None = None,
 ) -> list[Lesion]:
     """The lesions of one box where the network looked, in their order.
 
@@ -80,10 +79,9 @@ def find_lesions(
         sources: the region of every foreground class there.
         rules: what counts.
         listed: the position that the region is about; None searches it.
-        inside: where to search, a mask (i, j, k) of the input's grid; None is everywhere.
     """
     if listed is None:
-        seen = [one for source in sources for one in _seen(source, _found(source, rules, inside))]
+        seen = [one for source in sources for one in _seen(source, _found(source, rules, None))]
         seen.sort(key=lambda one: -int(one.candidate.core.mask.sum()))
         return [_measured(one, number) for number, one in enumerate(seen, start=1)]
     of_classes = [(source, _listed(source, rules, listed)) for source in sources]
@@ -91,10 +89,8 @@ def find_lesions(
     return [_measured(one, candidate.number) for one in _seen(source, [candidate])]
 
 
-def found_components(
-    source: LesionSource, rules: LesionRules, *, inside: NDArray[np.bool_] | None = None
-) -> list[BoxMask]:
-    """Components of the marginal that :func:`find_lesions` would measure in a search of one class, in its order."""
+def found_components(source: LesionSource, rules: LesionRules, *, inside: NDArray[np.bool_]) -> list[BoxMask]:
+    """Components of the marginal of one class that have a voxel in a mask (i, j, k) of the input's grid."""
     return [candidate.core for candidate in _found(source, rules, inside)]
 
 
