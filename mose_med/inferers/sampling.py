@@ -10,7 +10,7 @@ they are cut.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
 from mose_med.inferers.regions import Region, halved, pack
 from mose_med.inferers.storage import Storage
-from mose_med.inferers.windows.blending import SIGMA, BlendedSlice, blended_slices, interpolated_slice
+from mose_med.inferers.windows.blending import SIGMA, BlendedSlice, Prediction, blended_slices, interpolated_slice
 from mose_med.inferers.windows.cutting import OrientedVolume, Window
 from mose_med.inferers.windows.predicting import predictions
 from mose_med.networks.protocol import StochasticNetwork
@@ -64,9 +64,7 @@ class RegionSampler:
         bits, means, gating, standard = map(Storage.room, _shapes(_box_on_image(box, self.volume), noise), _DTYPES)
         return gating + self.num_classes * (bits + means + standard)
 
-    def regions(
-        self, windows: Sequence[Window], box: Box, noise: CaseNoise, storage: Storage, *, sigma: float = SIGMA
-    ) -> tuple[Region, ...]:
+    def regions(self, windows: Sequence[Window], box: Box, noise: CaseNoise, storage: Storage) -> tuple[Region, ...]:
         """Run the network over the windows of a region.
 
         Args:
@@ -74,7 +72,6 @@ class RegionSampler:
             box: of the oriented grid.
             noise: of the case.
             storage: that has room left for the box.
-            sigma: of the weights of a window where windows overlap, as a fraction of its sides.
 
         Returns:
             The region of every foreground class in the input's own grid; ``standard_bits`` holds, for each expert in
@@ -83,17 +80,12 @@ class RegionSampler:
         Raises:
             ConfigError: if the network has another number of classes.
         """
-        volume, classes = self.volume, self.num_classes
-        seen = _box_on_volume(box, volume)
-        regions = _empty_regions(_box_on_image(box, volume), noise, storage, classes)
-        oriented = [_oriented(region, volume) for region in regions]
+        regions = _empty_regions(_box_on_image(box, self.volume), noise, storage, self.num_classes)
+        oriented = [_oriented(region, self.volume) for region in regions]
         compact = noise.samples_per_expert
-        predicted = predictions(
-            self.network, volume, windows, box, noise, self.preprocessing, self.sw_batch_size, classes
-        )
-        for blend in blended_slices(predicted, box, sigma):
-            blend, k = _on_volume(blend, box, seen, volume), blend.slice_index - box.start[2]
-            by_class = np.split(blend.foreground, classes, axis=1)
+        for blend in self._blended(self._predictions(windows, box, noise), box, SIGMA):
+            k = blend.slice_index - box.start[2]
+            by_class = np.split(blend.foreground, self.num_classes, axis=1)
             for region, foreground, masks in zip(oriented, by_class, _masks(by_class), strict=True):
                 region.expert_means[:, :, k] = halved(foreground[:, :compact].mean(axis=1)).transpose(1, 2, 0)
                 region.gating[:, :, k] = halved(blend.expert_probs).transpose(1, 2, 0)
@@ -102,6 +94,50 @@ class RegionSampler:
             if k % _RELEASE_SLICES == 0:
                 storage.release()
         return regions
+
+    def marginals(
+        self, windows: Sequence[Window], box: Box, noise: CaseNoise, sigma: float
+    ) -> tuple[Box, list[NDArray[np.float16]]]:
+        """Run the network over the windows of a region, and keep no more than its marginal.
+
+        Args:
+            windows: all windows that have a voxel of the box.
+            box: of the oriented grid.
+            noise: of the case, without samples of the standard form.
+            sigma: of the weights of a window where windows overlap, as a fraction of its sides.
+
+        Returns:
+            The box on the input's own grid, and there the marginal foreground probability (i, j, k) of every class.
+
+        Raises:
+            ConfigError: if the network has another number of classes.
+        """
+        on_image = _box_on_image(box, self.volume)
+        marginals = [np.zeros(on_image.shape, dtype=np.float16, order="F") for _ in range(self.num_classes)]
+        oriented = [np.asarray(self.volume.steps.apply(marginal)) for marginal in marginals]
+        predicted = (_marginal(one, self.num_classes) for one in self._predictions(windows, box, noise))
+        for blend in self._blended(predicted, box, sigma):
+            for marginal, foreground in zip(oriented, blend.foreground[0], strict=True):
+                marginal[:, :, blend.slice_index - box.start[2]] = halved(foreground)
+        return on_image, marginals
+
+    def _predictions(self, windows: Sequence[Window], box: Box, noise: CaseNoise) -> Iterator[Prediction]:
+        return predictions(
+            self.network, self.volume, windows, box, noise, self.preprocessing, self.sw_batch_size, self.num_classes
+        )
+
+    def _blended(self, predicted: Iterator[Prediction], box: Box, sigma: float) -> Iterator[BlendedSlice]:
+        """Slices of a box, at the voxels of the volume itself."""
+        seen = _box_on_volume(box, self.volume)
+        for blend in blended_slices(predicted, box, sigma):
+            yield _on_volume(blend, box, seen, self.volume)
+
+
+def _marginal(prediction: Prediction, num_classes: int) -> Prediction:
+    """The prediction of one expert with one sample, whose probability is the marginal of all."""
+    weighted = np.tensordot(prediction.expert_probs, prediction.foreground, axes=1)
+    by_class = weighted.reshape(num_classes, -1, *weighted.shape[1:])
+    return Prediction(prediction.window, by_class.mean(axis=1)[None], np.ones(1, dtype=np.float32))
 
 
 def _oriented(region: Region, volume: OrientedVolume) -> Region:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from mose_med.case_contents.lesion_rules import LesionRules
 from mose_med.geometry import index_to_mm, translated
 from mose_med.inferers.boxes import BoxMask
-from mose_med.inferers.lesions.candidates import centroid_mm
+from mose_med.inferers.lesions.candidates import centroid_mm, found_candidates
+from mose_med.inferers.lesions.components import labelled
 from mose_med.inferers.lesions.lesion import Lesion
-from mose_med.inferers.lesions.measuring import LesionSource, found_components, same_lesions_told
+from mose_med.inferers.lesions.measuring import same_lesions_told
 from mose_med.inferers.noise import draw_case_noise
 from mose_med.inferers.sampling import RegionSampler
 from mose_med.inferers.windows.asked_regions import AskedRegion
@@ -59,17 +60,14 @@ def found_positions(
         seed: of the case.
         codes: of the samples.
     """
-    experts = sampler.network.num_experts
-    samples = min(samples_per_expert, math.ceil(_SAMPLES / experts))
+    samples = min(samples_per_expert, math.ceil(_SAMPLES / sampler.network.num_experts))
     noise = draw_case_noise(sampler.network, samples, 0, seed, codes)
-    storage = sampler.storage([asked.box], noise)
-    shape = (inside.shape[0], inside.shape[1], inside.shape[2])
-    any_size = LesionRules(rules.threshold, rules.reach_mm, min_ml=0.0)
+    box, marginals = sampler.marginals(asked.windows, asked.box, noise, _SIGMA)
     positions = [
-        _position(component, affine, rules.reach_mm)
-        for region in sampler.regions(asked.windows, asked.box, noise, storage, sigma=_SIGMA)
-        for component in found_components(
-            LesionSource(region, affine, shape, (experts, samples), storage), any_size, inside=inside
+        _position(candidate.core, affine, rules.reach_mm)
+        for marginal in marginals
+        for candidate in found_candidates(
+            labelled(marginal > rules.threshold)[0], box, inside[box.slices], affine, min_ml=0.0
         )
     ]
     return np.array(sorted(set(positions)), dtype=np.float64).reshape(-1, 3)

@@ -35,7 +35,7 @@ from mose_med.inferers.lesions.volumes import volume_distribution
 from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts, unpack
 from mose_med.inferers.storage import Storage
 
-__all__ = ["LesionSource", "find_lesions", "found_components", "same_lesions_told"]
+__all__ = ["LesionSource", "find_lesions", "same_lesions_told"]
 
 #: How far around a lesion, as the samples of the case have it, further samples are looked at.
 _AROUND_MM = 3.0
@@ -81,17 +81,12 @@ def find_lesions(
         listed: the position that the region is about; None searches it.
     """
     if listed is None:
-        seen = [one for source in sources for one in _seen(source, _found(source, rules, None))]
+        seen = [one for source in sources for one in _seen(source, _found(source, rules))]
         seen.sort(key=lambda one: -int(one.candidate.core.mask.sum()))
         return [_measured(one, number) for number, one in enumerate(seen, start=1)]
     of_classes = [(source, _listed(source, rules, listed)) for source in sources]
     source, candidate = of_classes[0] if len(of_classes) == 1 else min(of_classes, key=_likeliness)
     return [_measured(one, candidate.number) for one in _seen(source, [candidate])]
-
-
-def found_components(source: LesionSource, rules: LesionRules, *, inside: NDArray[np.bool_]) -> list[BoxMask]:
-    """Components of the marginal of one class that have a voxel in a mask (i, j, k) of the input's grid."""
-    return [candidate.core for candidate in _found(source, rules, inside)]
 
 
 def _listed(source: LesionSource, rules: LesionRules, listed: ListedPosition) -> Candidate:
@@ -108,11 +103,9 @@ def _likeliness(of_class: tuple[LesionSource, Candidate]) -> tuple[float, float]
     return candidate.distance_mm, -float(marginal[mask].max())
 
 
-def _found(source: LesionSource, rules: LesionRules, inside: NDArray[np.bool_] | None) -> list[Candidate]:
+def _found(source: LesionSource, rules: LesionRules) -> list[Candidate]:
     """The candidates of one class, the largest first."""
-    box = source.region.box
-    part = None if inside is None else inside[box.slices]
-    return found_candidates(_components(source, rules), box, part, source.affine, rules.min_ml)
+    return found_candidates(_components(source, rules), source.region.box, None, source.affine, rules.min_ml)
 
 
 def _components(source: LesionSource, rules: LesionRules) -> NDArray[np.int32]:
