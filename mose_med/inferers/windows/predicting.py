@@ -21,6 +21,7 @@ from mose_med.networks.encoded import EncodedImages, Part, PlainImages, encoded
 from mose_med.networks.protocol import StochasticNetwork, device_of
 from mose_med.preprocessing import Preprocessing
 from mose_med.runtime.ahead import ahead
+from mose_med.runtime.single_threads import single_threads
 
 __all__ = ["predictions"]
 
@@ -44,7 +45,8 @@ def predictions(
         box: of the oriented grid.
         noise: of the case.
         preprocessing: of the network.
-        sw_batch_size: windows per call of the network.
+        sw_batch_size: windows per call of the network; on a CPU with several threads, of which each has its own call,
+            no more than twice as many in all.
         num_classes: F, foreground classes of the network.
 
     Raises:
@@ -55,21 +57,26 @@ def predictions(
     partial = max(map(_area, parts)) < size[0] * size[1] and not noise.fields.declared
     reduced = _inherited_autocast(device)
 
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    at_once = min(sw_batch_size, max(1, 2 * sw_batch_size // threads))
+
     def of_batch(first: int) -> list[Prediction]:
-        batch = ordered[first : first + sw_batch_size]
+        batch = ordered[first : first + at_once]
         with torch.inference_mode(), reduced():
             images = encoded(network, network_input(volume, batch, preprocessing).to(device))
             # A network that computes nothing once would only have smaller batches.
             if partial and not isinstance(images, PlainImages):
-                found = _of_parts(images, deviates, parts[first : first + sw_batch_size], size, num_classes)
+                found = _of_parts(images, deviates, parts[first : first + at_once], size, num_classes)
             else:
                 fields = [field.to(device) for field in noise.fields.at(batch, size)]
                 samples = images.samples(deviates, fields)
                 found = _to_numpy(_foreground(samples.logits, num_classes)), _to_numpy(samples.expert_probs)
         return list(map(Prediction, batch, *found))
 
-    # The network computes the next batch while the caller processes this one.
-    for found in ahead(of_batch, range(0, len(ordered), sw_batch_size), threads=1):
+    # The network computes the next batches while the caller processes this one. A thread for each batch needs a fifth
+    # to a third less time than all threads for one batch, whose operations are small.
+    pool = single_threads(threads) if threads > 1 else None
+    for found in ahead(of_batch, range(0, len(ordered), at_once), threads, pool):
         yield from found
 
 

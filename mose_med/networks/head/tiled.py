@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mose_med.networks.head.tile_pool import share
+from mose_med.runtime.single_threads import share
 
 __all__ = ["Affine", "FirstLayer", "at_least_float32", "tiled_logits", "tiled_moments"]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -37,3 +38,23 @@ def test_an_error_comes_in_its_turn():
     assert next(results) == 1
     with pytest.raises(ZeroDivisionError, match="division"):
         next(results)
+
+
+def test_a_pool_of_the_caller_is_left_without_work():
+    begun, go_on, ended = threading.Event(), threading.Event(), []
+
+    def work(item: int) -> int:
+        if item == 2:
+            begun.set()
+            go_on.wait(timeout=60)
+        ended.append(item)
+        return item
+
+    with ThreadPoolExecutor(1) as pool:
+        results = ahead(work, range(9), threads=3, pool=pool)
+        assert next(results) == 0
+        assert begun.wait(timeout=60)
+        threading.Timer(0.05, go_on.set).start()
+        results.close()
+        assert ended == [0, 1, 2]
+        assert pool.submit(abs, -1).result(timeout=60) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -98,7 +99,7 @@ MACHINES = {
 
 
 def torchrun(*command: str, machines: str = "one machine") -> None:
-    """Run a command in two processes of one thread each."""
+    """Run a command in two processes of one thread each, which tell where they were if they crash."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         meeting = ("--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{probe.getsockname()[1]}", "--rdzv-id=test")
@@ -106,7 +107,10 @@ def torchrun(*command: str, machines: str = "one machine") -> None:
     agents = MACHINES[machines]
     running = [
         subprocess.Popen(
-            [*launcher, *agent, *(meeting if len(agents) > 1 else ()), *command], stderr=subprocess.PIPE, text=True
+            [*launcher, *agent, *(meeting if len(agents) > 1 else ()), *command],
+            env=os.environ | {"PYTHONFAULTHANDLER": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for agent in agents
     ]

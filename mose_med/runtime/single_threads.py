@@ -1,8 +1,8 @@
-"""Threads that each work on their own tiles, with one thread inside every operation.
+"""Threads that each work on parts of their own, with one thread inside every operation.
 
-An operation on one tile is too small to be split: threads that meet at the end of every operation wait more than they
-compute, above all when the machine is shared. PyTorch releases the interpreter's lock inside its operations, so Python
-threads suffice.
+An operation on a small part is too small to be split: threads that meet at the end of every operation wait more than
+they compute, above all when the machine is shared. PyTorch releases the interpreter's lock inside its operations, so
+Python threads suffice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["share"]
+__all__ = ["share", "single_threads"]
 
 _Item = TypeVar("_Item")
 
@@ -28,7 +28,7 @@ def share(drain: Callable[[Iterator[_Item]], None], items: Sequence[_Item], thre
     """Call ``drain`` in ``threads`` threads at once; every item reaches exactly one of the calls.
 
     Args:
-        drain: takes items until there are none, without gradients and autocast; it may not call this function.
+        drain: takes items until there are none, without gradients and autocast.
         items: the next goes to the first free thread.
         threads: with 1, or a single item, the calling thread does everything.
     """
@@ -43,7 +43,7 @@ def share(drain: Callable[[Iterator[_Item]], None], items: Sequence[_Item], thre
         with torch.inference_mode(inference), torch.no_grad():
             drain(_taken(left))
 
-    pool = _pool(threads)
+    pool = single_threads(threads)
     calls = [pool.submit(work) for _ in range(threads)]
     wait(calls)
     for call in calls:
@@ -58,7 +58,8 @@ def _taken(left: deque[_Item]) -> Iterator[_Item]:
             return
 
 
-def _pool(threads: int) -> ThreadPoolExecutor:
+def single_threads(threads: int) -> ThreadPoolExecutor:
+    """The pool of so many threads; each has one thread inside its operations, and so never waits for another."""
     with _starting:
         if threads not in _pools:
             with ThreadPoolExecutor(1) as starter:
@@ -74,7 +75,7 @@ def _started(threads: int) -> ThreadPoolExecutor:
     """
     default = torch.get_num_threads()
     all_run = threading.Barrier(threads + 1)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="tiles", initializer=_one_thread)
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="single", initializer=_one_thread)
     for _ in range(threads):
         pool.submit(all_run.wait)
     all_run.wait()

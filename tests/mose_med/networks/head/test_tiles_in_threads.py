@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mose_med.networks.head import tile_pool, tiled
+from mose_med.networks.head import tiled
 from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits, tiled_moments
 
 
@@ -56,31 +56,6 @@ def test_threads_inherit_inference_mode_and_no_autocast():
         found = outcome(2)
     assert found[0].is_inference()
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
-
-
-def test_operations_of_the_pool_have_one_thread_and_others_keep_theirs():
-    torch.set_num_threads(5)
-    found: list[int] = []
-    tile_pool.share(lambda items: found.extend(torch.get_num_threads() for _ in items), range(9), threads=4)
-    later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
-    later.start()
-    later.join()
-    assert found == [1] * 9 + [5]
-    assert torch.get_num_threads() == 5
-
-
-def test_every_item_is_taken_once():
-    taken: list[int] = []
-    tile_pool.share(taken.extend, range(1000), threads=3)
-    assert sorted(taken) == list(range(1000))
-
-
-def test_an_error_reaches_the_caller():
-    def fail(items: Iterator[int]) -> None:
-        raise RuntimeError(f"item {next(items)}")
-
-    with pytest.raises(RuntimeError, match="item 0"):
-        tile_pool.share(fail, [0, 0], threads=2)
 
 
 def test_several_threads_can_ask_at_once():
