@@ -92,7 +92,8 @@ def infer_case(
             same seed, device, thread count and versions, same result.
         codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
             the same for every case; ``"random"`` draws them. The standard form is random.
-        sw_batch_size: windows per call of the network.
+        sw_batch_size: windows per call of the network. On a CPU every thread has its own call, and all together no more
+            than twice as many windows.
         overlap: of neighbouring windows of a slice in a search, as a fraction of a window; three
             quarters over the lungs and one over everything if None.
         depth_mm: how far above and below a position to look.

@@ -108,7 +108,7 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
 def _named_memory_errors(request: CaseRequest) -> AbstractContextManager[None]:
     windows = request.options.sw_batch_size
     return named_memory_errors(
-        f"while {windows} windows were inferred at once", "set a smaller --sw-batch-size, or ask for fewer --samples"
+        f"while batches of {windows} windows were inferred", "set a smaller --sw-batch-size, or ask for fewer --samples"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import groupby
@@ -58,7 +59,7 @@ def predictions(
     reduced = _inherited_autocast(device)
 
     threads = torch.get_num_threads() if device.type == "cpu" else 1
-    at_once = min(sw_batch_size, max(1, 2 * sw_batch_size // threads))
+    at_once = _batch_size(len(ordered), sw_batch_size, threads)
 
     def of_batch(first: int) -> list[Prediction]:
         batch = ordered[first : first + at_once]
@@ -78,6 +79,23 @@ def predictions(
     pool = single_threads(threads) if threads > 1 else None
     for found in ahead(of_batch, range(0, len(ordered), at_once), threads, pool):
         yield from found
+
+
+def _batch_size(windows: int, most: int, threads: int) -> int:
+    """Size of the batches that keep all threads busy to the end.
+
+    Args:
+        windows: of all batches.
+        most: of a batch; of the batches of all threads together twice as many.
+        threads: that take a batch each.
+
+    Example:
+        >>> _batch_size(50, 16, threads=1), _batch_size(50, 16, threads=2), _batch_size(50, 16, threads=8)
+        (13, 13, 4)
+    """
+    most = min(most, max(1, 2 * most // threads))
+    rounds = max(1, math.ceil(windows / (most * threads)))
+    return max(1, math.ceil(windows / (rounds * threads)))
 
 
 def _part(window: Window, box: Box, size: tuple[int, int]) -> Part:

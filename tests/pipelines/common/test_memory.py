@@ -119,7 +119,7 @@ def inference(tmp_path: Path, infer_checkpoint: Path, write_study: Callable[...,
 @pytest.mark.parametrize("failure", [gpu, python, allocator])
 def test_an_inference_names_the_remedy_and_leaves_nothing(inference: InferOptions, scarce, failure: Failure):
     scarce(MoSE, "features", failure, 1)
-    message = "memory ran out while 16 windows were inferred at once: set a smaller --sw-batch-size, or"
+    message = "memory ran out while batches of 16 windows were inferred: set a smaller --sw-batch-size, or"
     with pytest.raises(MoseError, match=message):
         infer(inference)
     assert not inference.output_dir.exists()
@@ -167,7 +167,7 @@ sys.exit(invoke({arguments!r}))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "mose-med: memory ran out while 16 windows were inferred at once: set a smaller --sw-batch-size, or ask for "
+        "mose-med: memory ran out while batches of 16 windows were inferred: set a smaller --sw-batch-size, or ask for "
         "fewer --samples"
     ]
 
