@@ -1,8 +1,8 @@
 """What inference, training and export require of a stochastic segmentation network.
 
 A network draws nothing itself when it is inferred: it is a function of the image and of standard normal numbers, which
-the caller draws once per case, so that a sample is one hypothesis for all of the case. In eval mode several threads of a
-CPU call it at once; it must keep nothing from one call to the next.
+the caller draws once per case, so that a sample is one hypothesis for all of the case. In eval mode several threads
+call it at once on a CPU; it must keep nothing from one call to the next.
 
 Axes: B batch, K experts, S samples per expert, C classes, D numbers of the case-wide deviate. A network without experts
 has K = 1, and gives its one expert the probability 1.
