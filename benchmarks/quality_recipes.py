@@ -71,6 +71,11 @@ def _experts(number: int, each: int) -> dict[str, Any]:
     return {"network::num_experts": number, "network::samples_per_expert": each, "val_samples_per_expert": each}
 
 
+def _epochs(times: int) -> dict[str, Any]:
+    """As many steps with a part of the data, validated as often."""
+    return {name: times * PROTOCOL_S[name] for name in ("max_epochs", "gamma_epochs", "val_interval")}
+
+
 _BETTER = Recipe("as published, better schedule and all symmetries", ("cosine",), {**_SCHEDULE, **_SYMMETRIES})
 
 #: The other methods learn from one rater a step, and have more steps for it.
@@ -104,8 +109,8 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
     ),
     "labels": (Recipe("all raters"), Recipe("one rater", ("linear", "one_label"), labels="one")),
     "sizes": (
-        Recipe("a quarter of the patients", share=0.25),
-        Recipe("half of the patients", share=0.5),
+        Recipe("a quarter of the patients", settings=_epochs(4), share=0.25),
+        Recipe("half of the patients", settings=_epochs(2), share=0.5),
         Recipe("all patients"),
     ),
     "experts": tuple(

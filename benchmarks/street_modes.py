@@ -50,7 +50,7 @@ SETTINGS = {
     "network::latent_dim": 1,
     "preprocessing::roi_size": [ROWS, ROWS],
     "max_epochs": 60,
-    "gamma_epochs": 30,
+    "gamma_epochs": 600,
     "val_interval": 5,
     "learning_rate": 0.002,
     "batch_norm_momentum": 0.1,
