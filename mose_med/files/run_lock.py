@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mose_med.errors import ConfigError
-from mose_med.files.signs_of_life import BEAT_S, OtherRun, create_sign, owner_of
+from mose_med.files.signs_of_life import BEAT_S, OtherRun, create_sign, is_left_behind, owner_of
 
 __all__ = ["PLACE_NAME", "RunLock", "alone_in", "only_run", "taking_part"]
 
@@ -219,15 +219,18 @@ class RunLock:
             time.sleep(_POLL_S)
 
     def _break(self, lock: Path) -> None:
-        """Remove the lock of a run that is gone; one run does, or it might remove the next one's."""
+        """Remove the lock of a run that is gone; one run does, or it might remove the next one's.
+
+        A run that releases the lock at this moment looks like one that is gone.
+        """
         breaking = lock.with_name(_BREAKING_NAME)
         if not self._take(breaking):
-            if self._owner(breaking) is None and breaking.exists():
+            if is_left_behind(breaking):
                 raise ConfigError(f"{self._named} is locked by a run that is gone: remove {breaking}")
             time.sleep(_POLL_S)
             return
         try:
-            if self._owner(lock) is None:
+            if is_left_behind(lock):  # no other run can take or release it, so that it stays the same
                 lock.unlink(missing_ok=True)
         finally:
             self._release(breaking)

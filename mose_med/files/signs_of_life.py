@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-__all__ = ["BEAT_S", "OtherRun", "create_sign", "owner_of"]
+__all__ = ["BEAT_S", "OtherRun", "create_sign", "is_left_behind", "owner_of"]
 
 #: How often a run touches its sign.
 BEAT_S = 15.0
@@ -71,6 +71,21 @@ def owner_of(path: Path, now: float) -> OtherRun | None:
     if there is False:
         return None
     return OtherRun(run["host"], run["process"], unseen_s if unseen_s > _SILENT_S else 0.0, path)
+
+
+def is_left_behind(path: Path) -> bool:
+    """Whether there is a sign of a run that is gone; one that was taken away meanwhile, or replaced, is not."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        gone = _is_there(descriptor, _read_run(descriptor)) is False
+        return gone and os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _flock(descriptor: int, *, exclusive: bool) -> bool | None:

@@ -64,7 +64,8 @@ class Server:
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
         answer = requests.request(method, f"{self.url}/{path}", timeout=_START_S, **options)
-        assert answer.status_code == 200, self._output.read_text(errors="replace")[-3000:]
+        told = answer.text + self._output.read_text(errors="replace")[-3000:]
+        assert answer.status_code == 200, told
         return answer.json()
 
     def infer(self, model: str, image: str, **params: object) -> dict[str, Any]:

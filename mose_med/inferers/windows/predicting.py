@@ -74,7 +74,7 @@ def predictions(
                 found = _to_numpy(_foreground(samples.logits, num_classes)), _to_numpy(samples.expert_probs)
         return list(map(Prediction, batch, *found))
 
-    # The network computes the next batches while the caller processes this one. A thread for each batch needs a fifth
+    # The network computes the next batches while the caller processes this one. A thread for each batch needs a sixth
     # to a third less time than all threads for one batch, whose operations are small.
     pool = single_threads(threads) if threads > 1 else None
     for found in ahead(of_batch, range(0, len(ordered), at_once), threads, pool):

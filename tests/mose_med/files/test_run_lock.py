@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from mose_med.errors import ConfigError
+from mose_med.files import signs_of_life
 from mose_med.files.run_lock import alone_in, taking_part
 
 #: Takes part in a folder, or has its lock, says so and waits to be killed.
@@ -133,6 +134,30 @@ with taking_part(count.parent) as part:
     processes = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(3)]
     assert [process.wait() for process in processes] == [0, 0, 0]
     assert (tmp_path / "count").read_text() == "60"
+
+
+@pytest.mark.parametrize("file_system", ["no links"], indirect=True)
+def test_a_lock_that_is_released_while_it_is_looked_at_is_not_broken(
+    file_system: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    is_there = signs_of_life._is_there
+    with taking_part(tmp_path) as first, taking_part(tmp_path) as second:
+        lock = tmp_path / ".runs" / "lock"
+        looks: list[int] = []
+
+        def look(descriptor: int, run: Any) -> bool | None:
+            if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+                looks.append(lock.stat().st_ino)
+                first._release(lock)
+                if len(looks) <= 2:  # and is taken again, as by a third run
+                    assert first._take(lock)
+            return is_there(descriptor, run)
+
+        assert first._take(lock)
+        monkeypatch.setattr(signs_of_life, "_is_there", look)
+        with second.locked():
+            assert len(looks) == 3
+            assert not first._copies
 
 
 def test_the_lock_of_a_killed_run_is_taken_over(file_system: str, start, tmp_path: Path):
