@@ -28,7 +28,8 @@ def share(drain: Callable[[Iterator[_Item]], None], items: Sequence[_Item], thre
     """Call ``drain`` in ``threads`` threads at once; every item reaches exactly one of the calls.
 
     Args:
-        drain: takes items until there are none, without gradients and autocast.
+        drain: takes items until there are none, without gradients and autocast; it may not call this function
+            with several threads.
         items: the next goes to the first free thread.
         threads: with 1, or a single item, the calling thread does everything.
     """

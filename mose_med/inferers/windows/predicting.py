@@ -58,7 +58,7 @@ def predictions(
     partial = max(map(_area, parts)) < size[0] * size[1] and not noise.fields.declared
     reduced = _inherited_autocast(device)
 
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    threads = min(torch.get_num_threads(), 2 * sw_batch_size) if device.type == "cpu" else 1
     at_once = _batch_size(len(ordered), sw_batch_size, threads)
 
     def of_batch(first: int) -> list[Prediction]:
@@ -87,13 +87,13 @@ def _batch_size(windows: int, most: int, threads: int) -> int:
     Args:
         windows: of all batches.
         most: of a batch; of the batches of all threads together twice as many.
-        threads: that take a batch each.
+        threads: that take a batch each, at most twice ``most``.
 
     Example:
         >>> _batch_size(50, 16, threads=1), _batch_size(50, 16, threads=2), _batch_size(50, 16, threads=8)
         (13, 13, 4)
     """
-    most = min(most, max(1, 2 * most // threads))
+    most = min(most, 2 * most // threads)
     rounds = max(1, math.ceil(windows / (most * threads)))
     return max(1, math.ceil(windows / (rounds * threads)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -74,6 +75,25 @@ def test_several_threads_predict_what_one_does(network, threads: int, sizes: lis
 def test_threads_predict_at_the_same_time(network):
     network.meet = threading.Barrier(3)
     assert len(predicted(network, 3, 6)) == 24  # a single thread would wait for the others in vain
+
+
+@pytest.mark.parametrize(("threads", "sw_batch_size"), [(4, 1), (9, 4), (16, 3)])
+def test_all_threads_together_have_at_most_twice_a_batch(network, threads: int, sw_batch_size: int):
+    counting, now, most = threading.Lock(), [0], [0]
+
+    def count(step: int) -> None:
+        with counting:
+            now[0] += step
+            most[0] = max(most[0], now[0])
+
+    def begin(_: object, inputs: tuple[torch.Tensor, ...]) -> None:
+        count(len(inputs[0]))
+        time.sleep(0.01)
+
+    network.register_forward_pre_hook(begin)
+    network.register_forward_hook(lambda _, inputs, __: count(-len(inputs[0])))
+    assert len(predicted(network, threads, sw_batch_size)) == 24
+    assert sw_batch_size < most[0] <= 2 * sw_batch_size
 
 
 def test_threads_compute_in_the_precision_of_the_caller(network):
