@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
-from itertools import count
 from pathlib import Path
 
 import nibabel as nib
@@ -91,14 +90,6 @@ def test_every_plane_lies_where_simpleitk_sees_it(write_ct_series, geometry):
         assert_same_place(read_volume(Path(folder)), itk_volume(Path(folder)))
 
 
-@pytest.fixture
-def _same_uids_in_every_run(monkeypatch: pytest.MonkeyPatch):
-    """Of some random UIDs dcm2niix made two volumes of one series."""
-    numbers = count(1)
-    monkeypatch.setattr("tests.fixtures.infer.generate_uid", lambda: f"1.2.826.0.1.3680043.8.498.{next(numbers)}")
-
-
-@pytest.mark.usefixtures("_same_uids_in_every_run")
 @pytest.mark.parametrize("signs", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_every_plane_lies_where_dcm2niix_sees_it(write_ct_series, system_tool, tmp_path: Path, signs, swapped: bool):
