@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
 from typing import TypeVar
 
 __all__ = ["ahead"]
@@ -30,15 +30,25 @@ def ahead(
         ['A', 'B', 'C']
     """
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) if pool is None else nullcontext(pool) as workers:
-        try:
-            for item in items:
-                pending.append(workers.submit(function, item))
-                if len(pending) > threads:
-                    yield pending.popleft().result()
-            while pending:
+    own: set[int] = set()
+
+    def work(item: Item) -> Result:
+        own.add(threading.get_ident())
+        return function(item)
+
+    workers = ThreadPoolExecutor(threads) if pool is None else pool
+    try:
+        for item in items:
+            pending.append(workers.submit(work, item))
+            if len(pending) > threads:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()
+        # The collector may close this in one of the threads that work for it, which cannot wait for itself.
+        if threading.get_ident() not in own:
             wait(pending)
+        if pool is None:
+            workers.shutdown(wait=False)

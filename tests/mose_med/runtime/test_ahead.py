@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,3 +61,27 @@ def test_a_pool_of_the_caller_is_left_without_work():
         results.close()
         assert ended == [0, 1, 2]
         assert pool.submit(abs, -1).result(timeout=60) == 1
+
+
+@pytest.mark.parametrize("pool", ["None", "ThreadPoolExecutor(2)"])
+def test_what_is_left_undone_may_be_collected_by_a_thread_that_works_on_it(pool: str):
+    """The collector runs in any thread; the process would wait for itself, and never end."""
+    program = f"""
+        import threading
+        from concurrent.futures import ThreadPoolExecutor
+        from mose_med.runtime.ahead import ahead
+
+        let_go = threading.Event()
+
+        def work(item):
+            if item == 1:
+                let_go.wait()
+                results.clear()
+            return item
+
+        results = [ahead(work, range(3), 2, {pool})]
+        next(results[0])
+        let_go.set()
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], timeout=30, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
