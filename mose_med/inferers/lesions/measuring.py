@@ -12,7 +12,7 @@ their mean; a sample of expert k weighs ``expert_probs[k] / S``. Entropies are m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from mose_med.case_contents.lesion_rules import LesionRules
 from mose_med.geometry import spacing_mm
-from mose_med.inferers.boxes import Box, BoxMask, bounding_box
+from mose_med.inferers.boxes import Box, BoxMask
 from mose_med.inferers.lesions.candidates import (
     Candidate,
     ListedPosition,
@@ -29,10 +29,11 @@ from mose_med.inferers.lesions.candidates import (
     found_candidates,
     listed_candidate,
 )
-from mose_med.inferers.lesions.components import Touching, labelled, touching_components
+from mose_med.inferers.lesions.components import labelled
 from mose_med.inferers.lesions.lesion import Lesion, LesionEntropy
+from mose_med.inferers.lesions.touching import Touching, touching_components
 from mose_med.inferers.lesions.volumes import volume_distribution
-from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts, unpack
+from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts
 from mose_med.inferers.storage import Storage
 
 __all__ = ["LesionSource", "find_lesions", "same_lesions_told"]
@@ -122,8 +123,7 @@ class _Seen(NamedTuple):
 
 
 def _seen(source: LesionSource, candidates: Sequence[Candidate]) -> list[_Seen]:
-    touching = _in_samples(source, [candidate.support for candidate in candidates])
-    return [_Seen(source, candidate, found) for candidate, found in zip(candidates, touching, strict=True)]
+    return [_Seen(source, candidate, _in_samples(source, candidate.support)) for candidate in candidates]
 
 
 def same_lesions_told(lesions: Sequence[Lesion]) -> list[Lesion]:
@@ -148,31 +148,17 @@ def _above(region: Region, threshold: float) -> NDArray[np.bool_]:
     return region.probability() > threshold
 
 
-def _sample(region: Region, n: int) -> NDArray[np.bool_]:
-    return unpack(region.sample_bits, n)
-
-
 def _marked(region: Region) -> NDArray[np.bool_]:
     """Mask of the voxels that any sample has."""
     return np.asarray(region.sample_bits.any(axis=-1))
 
 
-def _in_samples(source: LesionSource, supports: Sequence[BoxMask]) -> list[list[Touching]]:
-    """For every support, the components of each sample that touch it, (M, K S)."""
-    if not supports:
-        return []
-    within = _box_of_samples(source, supports)
-    samples = range(int(np.prod(source.num_samples)))
-    crops = [partial(source.crop, partial(_sample, n=n)) for n in samples]
-    by_sample = [touching_components(crop, supports, within) for crop in crops]
-    return [[of_sample[m] for of_sample in by_sample] for m in range(len(supports))]
-
-
-def _box_of_samples(source: LesionSource, supports: Sequence[BoxMask]) -> Box:
-    """Smallest box that holds every voxel of every sample, and the supports; often far smaller than the region."""
-    marked = source.crop(_marked, source.region.box)
-    boxes = [bounding_box(marked).moved(source.region.box.start)] if marked.any() else []
-    return reduce(Box.union, [*boxes, *(support.box for support in supports)])
+def _in_samples(source: LesionSource, support: BoxMask) -> list[Touching]:
+    """The components of each sample that touch a support, (K S)."""
+    region = source.region
+    found = touching_components(region.sample_bits, region.box, support, int(np.prod(source.num_samples)))
+    source.storage.release()
+    return found
 
 
 def _volumes_ml(source: LesionSource, touching: Sequence[Touching]) -> NDArray[np.float64]:
@@ -193,7 +179,7 @@ def _more_volumes_ml(source: LesionSource, support: BoxMask, box: Box) -> NDArra
     """Volume of a lesion in further samples, (K, V); None where there are none."""
     margin = np.ceil(_AROUND_MM / spacing_mm(source.affine)).astype(int).tolist()
     more = source.more(box.grown(margin, source.region.box))
-    return None if more is None else _volumes_ml(more, _in_samples(more, [support])[0])
+    return None if more is None else _volumes_ml(more, _in_samples(more, support))
 
 
 def _measured(seen: _Seen, number: int) -> Lesion:
