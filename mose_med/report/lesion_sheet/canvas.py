@@ -129,7 +129,10 @@ class Canvas:
 
 @cache
 def _font(pixels: float, bold: bool) -> ImageFont.FreeTypeFont:
-    """Matplotlib's own font, which other figures have as well, and which has the letters of many scripts."""
+    """Matplotlib's own font, which other figures have as well, and which has the letters of many scripts.
+
+    Threads share it: Pillow keeps the interpreter's lock while it draws letters.
+    """
     path = Path(get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{'-Bold' if bold else ''}.ttf"
     return ImageFont.truetype(str(path), pixels, layout_engine=ImageFont.Layout.BASIC)
 

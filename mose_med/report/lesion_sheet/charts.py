@@ -50,7 +50,7 @@ def draw_volume(canvas: Canvas, box: tuple[float, float, float, float], lesion: 
     ticks = edges[:: (len(edges) - 1) // 4].tolist()
     names = ["empty", *(f"{tick:.3g}" for tick in ticks)]
     area.x_axis([-1.04 * float(edges[1]), *ticks], names, "volume, ml (line: 5 to 95 %, stroke: median, ring: mean)")
-    percent = _round_steps(1.22 * top, max(int(box[3] / _TICK_STEP), 1))
+    percent = _round_steps(min(1.22 * top, 100.0), max(int(box[3] / _TICK_STEP), 1))
     area.y_axis(percent, [f"{share:.6g}" for share in percent], "probability, %")
 
 

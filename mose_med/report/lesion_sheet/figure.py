@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mose_med.geometry import index_to_mm
 from mose_med.inferers import Lesion
@@ -28,11 +29,14 @@ __all__ = ["LesionFigure", "lesion_figure"]
 #: Dots per inch of a file, and on a screen.
 _DPI = 100
 _SCREEN_DPI = 60
+_FINER = 2
 _SCALE_BAR_MM = 10
 _HEADING_COLOUR = "#404040"
 _FACT_COLOURS = ("#666666", "#0d0d0d")
 #: Left of a chart, for its axis, inches.
 _AXIS = 0.65
+#: From the label of a fact to its value, inches.
+_FACT = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +66,8 @@ class LesionFigure:
         return png_bytes(self.pixels(dpi), dpi)
 
     def _repr_png_(self) -> bytes:
-        return self.png(_SCREEN_DPI)
+        finer = Image.fromarray(self.pixels(_FINER * _SCREEN_DPI))  # small letters are drawn badly
+        return png_bytes(np.asarray(finer.reduce(_FINER)), _SCREEN_DPI)
 
 
 def lesion_figure(lesion: Lesion, volumes: LesionVolumes, *, case: str = "", label: str = "") -> LesionFigure:
@@ -173,10 +178,10 @@ class _Sheet:
         return left, self._layout.charts_top, width, self._layout.charts
 
     def _facts(self) -> None:
-        x, inside = EDGE + 0.74 * self._layout.inside, self._layout.inside
+        x = EDGE + 0.73 * self._layout.inside
         for line, texts in enumerate(lesion_facts(self._lesion, self._volumes)):
             y = self._layout.charts_top + 0.13 + 0.2 * line
-            for offset, text, colour in zip((0.0, 0.075 * inside), texts, _FACT_COLOURS, strict=True):
+            for offset, text, colour in zip((0.0, _FACT), texts, _FACT_COLOURS, strict=True):
                 most = self._layout.width - EDGE / 2 - x - offset
                 self._canvas.text(x + offset, y, text, 9, colour=colour, most=most)
 

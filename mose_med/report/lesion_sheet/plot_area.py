@@ -59,7 +59,7 @@ class PlotArea(NamedTuple):
         for value, name in zip(values, names, strict=True):
             self.canvas.upright_line(self.x(value), self.bottom, self.bottom + _TICK * POINT, _LINE, "black")
             self.canvas.text(self.x(value), below, name, _LETTERS, anchor="mt")
-        below += (_LETTERS + 2 * _PAD) * POINT
+        below += (_LETTERS + _PAD) * POINT
         self.canvas.text(self.left + self.width / 2, below, label, _LABEL, anchor="mt")
 
     def y_axis(self, values: Sequence[float], names: Sequence[str], label: str = "") -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from mose_med.geometry import index_to_mm, spacing_mm
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import open_folder
 from mose_med.report.colours import expert_colour
+from mose_med.report.lesion_sheet.canvas import Canvas
+from mose_med.report.lesion_sheet.charts import lesion_facts
 from mose_med.report.lesion_sheet.figure import lesion_figure
 from mose_med.report.lesion_sheet.layout import sheet_layout
 from mose_med.report.lesion_sheet.outlines import Grid
@@ -158,6 +161,17 @@ def test_names_that_are_too_long_are_cut_in_the_title(drawn):
     assert (title[:, middle - 15 : middle + 15] == 255).all()
     assert (title[:, :middle] != 255).any()
     assert (title[:, middle:] != 255).any()
+
+
+def test_the_facts_fit_beside_the_charts(drawn, monkeypatch: pytest.MonkeyPatch):
+    lesion, volumes = drawn
+    monkeypatch.setattr(Canvas, "text", note := Mock())
+    far = lesion._replace(centroid_mm=(182.5, 290.7, -1193.0), touches_edge=True)
+    one = far._replace(expert_probs=np.ones(1), volume_ml=lesion.volume_ml._replace(samples=np.ones((1, 3))))
+    lesion_figure(one, volumes._replace(samples=volumes.samples[:, :, :, :1])).pixels()
+    canvas, values = Canvas(1, 1, 100), [value for _, value in lesion_facts(one, volumes)]
+    written = {call.args[2]: call.kwargs for call in note.call_args_list}
+    assert all(canvas.text_width(value, 9) <= written[value]["most"] for value in values)
 
 
 def test_a_notebook_shows_it_smaller(drawn):

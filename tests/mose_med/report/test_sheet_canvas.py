@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from mose_med.report.lesion_sheet.canvas import Canvas
-from mose_med.report.lesion_sheet.charts import _round_steps
 
 
 def drawn(canvas: Canvas) -> np.ndarray:
@@ -52,12 +51,3 @@ def test_text_runs_upwards_beside_an_axis():
     left, top, right, bottom = drawn(canvas) / 100
     assert 0.4 < left < right <= 0.6
     assert (top + bottom) / 2 == pytest.approx(1.0, abs=0.05)
-
-
-@pytest.mark.parametrize("most", [1.22e-9, 0.03, 1.0, 1.22, 9.999, 84.0, 122.0])
-@pytest.mark.parametrize("steps", [1, 2, 7, 10])
-def test_ticks_are_round_and_few(most: float, steps: int):
-    ticks = _round_steps(most, steps)
-    assert 1 <= len(ticks) - 1 <= steps or steps < 2
-    assert ticks[-1] <= most * (1 + 1e-6)
-    assert f"{np.diff(ticks)[0] if len(ticks) > 1 else 1:.0e}"[0] in "125"
