@@ -134,12 +134,15 @@ class Case:
     def plot(self, lesion: int = 1, image: Any = None) -> LesionFigure:
         """Draw a lesion: its slices with the outlines of all samples, every expert, and its volume.
 
+        A notebook shows what is returned; ``png()`` makes a file of it, and ``pixels()`` an array. It is no figure of
+        Matplotlib's.
+
         Args:
             lesion: its number.
             image: the CT below the outlines, of any kind that :meth:`Model.infer` takes. A case that was inferred has
                 its own; one from a folder shows the marginal probability instead.
         """
-        from mose_med.report import lesion_figure, read_lesion_volumes  # here: Matplotlib takes long to import
+        from mose_med.report import lesion_figure, read_lesion_volumes  # here: they take long to import
 
         wanted = self._lesion(lesion)
         (volumes,) = read_lesion_volumes(self._maps, self._image_hu(image), [wanted])

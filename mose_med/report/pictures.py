@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mose_med.io.case.folder import CaseFolder
 from mose_med.io.case.maps import class_if_several
-from mose_med.report.lesion_sheet.figure import lesion_figure
+from mose_med.report.lesion_sheet.figure import LesionFigure, lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review import drawn_lesions
+from mose_med.runtime.ahead import ahead
 
 __all__ = ["lesion_pictures"]
 
@@ -22,8 +24,9 @@ def lesion_pictures(case: CaseFolder, image_hu: NDArray[np.floating]) -> dict[in
         image_hu: CT on the grid of the case.
     """
     lesions = drawn_lesions(case.lesions)
-    pictures = {}
-    for lesion, volumes in zip(lesions, read_lesion_volumes(case, image_hu, lesions), strict=True):
-        figure = lesion_figure(lesion, volumes, label=class_if_several(case, lesion))
-        pictures[lesion.number] = figure.pixels()
-    return pictures
+    figures = [
+        lesion_figure(lesion, volumes, label=class_if_several(case, lesion))
+        for lesion, volumes in zip(lesions, read_lesion_volumes(case, image_hu, lesions), strict=True)
+    ]
+    pixels = ahead(LesionFigure.pixels, figures, torch.get_num_threads())
+    return {lesion.number: picture for lesion, picture in zip(lesions, pixels, strict=True)}

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import CaseFolder
 from mose_med.io.case.maps import class_if_several
-from mose_med.report.lesion_sheet.figure import lesion_figure
+from mose_med.report.lesion_sheet.figure import LesionFigure, lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review_page import review_page
+from mose_med.runtime.ahead import ahead
 
 __all__ = ["MAX_DRAWN", "PAGE_NAME", "drawn_lesions", "sheet_name", "write_review"]
 
@@ -37,7 +39,7 @@ def drawn_lesions(lesions: Sequence[Lesion]) -> list[Lesion]:
 
 
 def write_review(folder: Path, case: CaseFolder, image_hu: NDArray[np.floating]) -> list[Path]:
-    """Write ``report.html`` and the sheets ``lesion-1.png`` ...
+    """Write ``report.html`` and the sheets ``lesion-1.png`` ..., which PyTorch's number of threads draw.
 
     Args:
         folder: an existing one.
@@ -58,7 +60,11 @@ def write_review(folder: Path, case: CaseFolder, image_hu: NDArray[np.floating])
     by_number = {lesion.number: of_lesion for lesion, of_lesion in zip(lesions, volumes, strict=True)}
     page = folder / PAGE_NAME
     page.write_text(review_page(case, by_number), encoding="utf-8")
-    for lesion in lesions:
-        figure = lesion_figure(lesion, by_number[lesion.number], case=case.name, label=class_if_several(case, lesion))
-        (folder / sheet_name(lesion)).write_bytes(figure.png())
-    return [page, *(folder / sheet_name(lesion) for lesion in lesions)]
+    figures = [
+        lesion_figure(lesion, of_lesion, case=case.name, label=class_if_several(case, lesion))
+        for lesion, of_lesion in zip(lesions, volumes, strict=True)
+    ]
+    sheets = [folder / sheet_name(lesion) for lesion in lesions]
+    for sheet, png in zip(sheets, ahead(LesionFigure.png, figures, torch.get_num_threads()), strict=True):
+        sheet.write_bytes(png)
+    return [page, *sheets]

@@ -12,12 +12,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
-from matplotlib.figure import Figure
 
 import mose_med
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.geometry import LPS_TO_RAS
 from mose_med.io import read_ct
+from mose_med.report import LesionFigure
 from pipelines.cli import invoke
 
 LIGHT = "import mose_med, sys; dir(mose_med); print(sorted({'torch', 'monai', 'numpy', 'matplotlib'} & {*sys.modules}))"
@@ -183,7 +183,7 @@ def test_regions_that_overlap_are_read_back_at_their_places(model, tmp_path: Pat
 def test_a_case_is_drawn_with_its_ct_and_without(case, study, tmp_path: Path):
     again = mose_med.open_case(case.save(tmp_path / "out" / "case"))
     figure = case.plot(lesion=1)
-    assert isinstance(figure, Figure)
+    assert isinstance(figure, LesionFigure)
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert again.plot(lesion=1).png() != again.plot(lesion=1, image=study).png() == again.plot(1, read_ct(study)).png()
     assert case._repr_png_() == figure._repr_png_()
