@@ -92,7 +92,7 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
         Recipe("+ energy distance", ("cosine", "energy_distance"), {**_SCHEDULE, **_SYMMETRIES}),
         Recipe("+ 8 experts of 2 samples", ("cosine",), {**_SCHEDULE, **_SYMMETRIES, **_experts(8, 2)}),
         Recipe("+ 16 experts of 1 sample", ("cosine",), {**_SCHEDULE, **_SYMMETRIES, **_experts(16, 1)}),
-        Recipe("+ head of the release", ("cosine", "head_release"), {**_SCHEDULE, **_SYMMETRIES}),
+        Recipe("+ head of the paper", ("cosine",), {**_SCHEDULE, **_SYMMETRIES, "network::head": "paper"}),
         Recipe("+ divergence averaged over samples", ("cosine",), {**_SCHEDULE, **_SYMMETRIES, "kl_reduction": "mean"}),
     ),
     "ablations": (

@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 
+import configs
 from benchmarks.model_card import draw_experts, expert_habits, slice_geds
 from benchmarks.quality import mean_scores, table
 from benchmarks.quality_data import prepare_nodules, training_variant
@@ -135,3 +136,14 @@ def test_worst_slices_are_those_of_the_fewest_samples(tmp_path: Path):
     lines = ["method,num_samples,ged", "compact,16,0.1", "compact,16,0.3", "compact,48,0.9", "standard,16,0.8"]
     (tmp_path / "per_slice.csv").write_text("\n".join(lines) + "\n")
     assert slice_geds(tmp_path).tolist() == [0.1, 0.3]
+
+
+@pytest.mark.parametrize("recipe", [row for rows in TABLES.values() for row in rows], ids=lambda recipe: recipe.name)
+def test_no_setting_undoes_an_overlay_of_its_row(recipe: Recipe):
+    """Settings come after the overlays: a row would say what it does not do."""
+    settings = {**PROTOCOL_S, **recipe.settings}
+    for name in recipe.overlays:
+        overlay = yaml.safe_load((Path(configs.__file__).parent / "overlays" / f"{name}.yaml").read_text("utf-8"))
+        assert {key: settings[key] for key in overlay.keys() & settings} == {
+            key: overlay[key] for key in overlay.keys() & settings
+        }
