@@ -69,12 +69,20 @@ class Server:
         return answer.json()
 
     def infer(self, model: str, image: str, **params: object) -> dict[str, Any]:
+        self.wait_for(image)
         form = {"params": (None, json.dumps(params))}
         return self.ask("POST", f"infer/{model}?image={image}&output=json", files=form)
 
     def save(self, image: str, rater: str, label: Path) -> None:
         form = {"params": (None, json.dumps({"client_id": rater})), "label": (label.name, label.read_bytes())}
         self.ask("PUT", f"datastore/label?image={image}", files=form)
+
+    def wait_for(self, image: str) -> None:
+        """Wait until the store has an image: it watches its folder, and is slow on a busy machine."""
+        end = time.monotonic() + _SETTLE_S
+        while "path" not in self.ask("GET", f"datastore/image/info?image={image}"):
+            assert time.monotonic() < end, f"the store does not see {image}"
+            time.sleep(1)
 
     def tags(self, complete: dict[str, int]) -> bool:
         """Whether the store counts so many labels by tag, once it has seen the files: it watches its folder."""
@@ -144,6 +152,8 @@ def test_annotators_are_served_helped_and_learnt_from(server: Server, images, fo
     told = server.infer("mose_nodule", IMAGES[0], foreground=[NODULE], result="sample", expert=2)
     assert (told["label_names"], len(told["expert_probs"])) == ({"nodule": 1}, 16)
     assert {"volume_ml", "p_empty"} <= told.keys()
+    for name in IMAGES:
+        server.wait_for(name)
     assert server.ask("POST", "scoring/lesion_entropy?run_sync=true", json={})["scored"] == len(IMAGES)
     first = server.ask("POST", "activelearning/lesion_entropy", json={"client_id": "anna"})
     assert first["lesion_entropy"] == max(
@@ -172,7 +182,6 @@ def test_a_real_chest_is_searched(server: Server, folder: Path):
     slices = image[0, ..., 28:34].numpy().astype(np.int16)
     nib.save(nib.Nifti1Image(slices, np.asarray(image.affine)), folder / "chest.nii.gz")
     (folder / "chest.nii.gz").rename(folder / "studies" / "chest.nii.gz")
-    time.sleep(5)
     told = server.infer("mose_lungs", "chest")
     assert told["lesions"]
     assert all(0.0 <= lesion["p_empty"] <= 1.0 for lesion in told["lesions"])
