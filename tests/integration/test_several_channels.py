@@ -85,7 +85,7 @@ def test_images_in_memory_are_the_channels_too(checkpoint: Path, channels: tuple
     tensor = torch.from_numpy(np.stack([image.get_fdata(dtype=np.float32) for image in loaded]))
     images = (together, list(channels), loaded, nib.load(together), MetaTensor(tensor, affine=loaded[0].affine))
     cases = [model.infer(image, region="full") for image in images]
-    assert cases[0].plot(lesion=1, image=together).axes
+    assert cases[0].plot(lesion=1, image=together).pixels().std() > 10
     for case in cases[1:]:
         np.testing.assert_array_equal(case.probability(lesion=1), cases[0].probability(lesion=1))
 

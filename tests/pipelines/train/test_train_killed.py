@@ -16,7 +16,7 @@ import torch
 
 from mose_med.checkpoint import read_checkpoint
 from pipelines.train.run import TrainOptions, train
-from tests.fixtures.killed_training import train_and_die, train_in_little_room
+from tests.fixtures.killed_training import train_and_die, train_and_wait, train_in_little_room
 
 CONTEXT = multiprocessing.get_context("forkserver")
 EPOCHS = 20
@@ -61,23 +61,27 @@ def test_killed_in_the_middle_of_checkpoints(options: TrainOptions):
 
 
 def test_killed_after_each_of_several_epochs(options: TrainOptions):
-    for epoch in (1, 3, 5):
-        process = CONTEXT.Process(target=train, args=(options,))
+    reached = 0
+    for _ in range(3):
+        # It waits some epochs later, so that it has not ended before it is killed.
+        process = CONTEXT.Process(target=train_and_wait, args=(options, 5))
         process.start()
-        wait_for_epoch(options.output_dir / "last.pt", epoch)
+        reached = epoch_after(options.output_dir / "last.pt", reached)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         assert process.exitcode == -signal.SIGKILL
+    assert reached < EPOCHS
     assert_as_if_never_stopped(options)
 
 
-def wait_for_epoch(path: Path, epoch: int) -> None:
+def epoch_after(path: Path, epoch: int) -> int:
+    """Wait for a checkpoint of a later epoch, and return it."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if path.is_file() and read_checkpoint(path).epoch >= epoch:
-            return
+        if path.is_file() and (found := read_checkpoint(path).epoch) > epoch:
+            return found
         time.sleep(0.001)
-    pytest.fail(f"no epoch {epoch} within a minute")
+    pytest.fail(f"no epoch after {epoch} within a minute")
 
 
 def test_a_full_disk_is_named_and_the_training_can_go_on(options: TrainOptions):
