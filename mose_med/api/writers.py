@@ -1,8 +1,8 @@
 """The content of a case folder.
 
 Each writer is given the folder, the inferred case and its name, and adds its files; a further kind of file (a DICOM
-object, a report) is a further function in ``WRITERS`` or ``LATE_WRITERS``, which writes nothing unless the options ask
-for it. Threads compress the maps while the other writers work: making DICOM objects takes as long and uses one core.
+object, a report) is a further function in ``WRITERS``, which writes nothing unless the options ask for it. Threads
+compress the maps while the others work: making DICOM objects takes as long and uses one core.
 """
 
 from __future__ import annotations
@@ -33,13 +33,14 @@ from mose_med.files.whole_files import write_json
 from mose_med.geometry import spacing_mm
 from mose_med.inferers import CaseDistribution
 from mose_med.io import Study
+from mose_med.io.case.unwritten import UnwrittenCase
 from mose_med.io.case.writing import write_case
 from mose_med.model_config import ModelConfig
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.source import SourceSeries
 
-__all__ = ["LATE_WRITERS", "RUN_NAME", "WRITERS", "InferredCase", "record_of", "write_folder"]
+__all__ = ["RUN_NAME", "WRITERS", "InferredCase", "record_of", "write_folder"]
 
 _LOGGER = logging.getLogger(__name__)
 _Writer = Callable[[Path, "InferredCase", str], None]
@@ -138,7 +139,7 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
             model=ModelIdentity(__version__, case.weights_sha256),
             request=json.dumps(record_of(case)),
             kinds=case.request.options.dicom_kinds,
-            pictures=partial(_pictures, folder, case),
+            pictures=partial(_pictures, case),
         )
     except ObstacleError as error:
         if case.request.options.dicom_seg_obstacle == "refuse":
@@ -148,25 +149,26 @@ def _written_objects(folder: Path, case: InferredCase, series: SourceSeries) -> 
     return {"highdicom": version("highdicom")} | written._asdict()
 
 
-def _pictures(folder: Path, case: InferredCase) -> dict[int, NDArray[np.uint8]]:
-    from mose_med.io.case.folder import open_folder
+def _pictures(case: InferredCase) -> dict[int, NDArray[np.uint8]]:
     from mose_med.report.pictures import lesion_pictures
 
-    return lesion_pictures(open_folder(folder, ""), case.input.study.image.as_tensor()[0].numpy())
+    return lesion_pictures(_unwritten(case, ""), case.input.study.image.as_tensor()[0].numpy())
 
 
 def _write_report(folder: Path, case: InferredCase, name: str) -> None:
     if case.request.options.report:
-        from mose_med.io.case.folder import open_folder
         from mose_med.report.review import write_review
 
-        write_review(folder, open_folder(folder, name), case.input.study.image.as_tensor()[0].numpy())
+        write_review(folder, _unwritten(case, name), case.input.study.image.as_tensor()[0].numpy())
+
+
+def _unwritten(case: InferredCase, name: str) -> UnwrittenCase:
+    options = case.request.options
+    return UnwrittenCase(case.distribution, name, record_of(case), outputs_in_order(options.outputs), options.maps)
 
 
 #: In the order they write, while the maps are written.
-WRITERS: tuple[_Writer, ...] = (_write_provenance, _write_dicom)
-#: These read what the others wrote.
-LATE_WRITERS: tuple[_Writer, ...] = (_write_report,)
+WRITERS: tuple[_Writer, ...] = (_write_provenance, _write_dicom, _write_report)
 
 
 def write_folder(folder: Path, case: InferredCase, name: str) -> None:
@@ -179,13 +181,9 @@ def write_folder(folder: Path, case: InferredCase, name: str) -> None:
     """
     with ThreadPoolExecutor(max_workers=1) as beside:
         maps = beside.submit(_write_maps, folder, case, torch.get_num_threads())
-        if "pictures" in case.request.options.dicom_kinds:  # they are drawn from the maps
-            maps.result()
         for write in WRITERS:
             write(folder, case, name)
         maps.result()
-    for write in LATE_WRITERS:
-        write(folder, case, name)
     dates = {"started": case.stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
     seconds = case.stages.seconds | {"write_s": case.stages.elapsed_s()}
     write_json(folder / RUN_NAME, dates | seconds | _work(case.distribution))

@@ -7,13 +7,13 @@ so that a value is off by half of a 255th of its maximum at most; masks stay wha
 from __future__ import annotations
 
 import base64
-import gzip
 import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 from numpy.typing import NDArray
 
 from mose_med.case_contents.maps import maps_of_kind
@@ -24,6 +24,8 @@ __all__ = ["HU_RANGE", "MapLayer", "embedded_volumes", "gzip_base64", "map_layer
 
 HU_RANGE = (-1024, 3071)
 _LEVELS = 255
+#: Of isal: in a twentieth of the time of zlib's level 6, a page is 3 % larger.
+_LEVEL = 2
 _SCANNER_COORDINATES = 1
 
 
@@ -77,7 +79,7 @@ def embedded_volumes(volumes: LesionVolumes) -> dict[str, str]:
 
 def gzip_base64(content: bytes) -> str:
     """Compress, the same bytes for the same content, and encode."""
-    return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode("ascii")
+    return base64.b64encode(igzip.compress(content, compresslevel=_LEVEL, mtime=0)).decode("ascii")
 
 
 def _maps(volumes: LesionVolumes) -> Iterator[tuple[MapLayer, NDArray[np.float32]]]:

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mose_med.io.case.folder import CaseFolder
-from mose_med.io.case.maps import class_if_several
+from mose_med.io.case.maps import ReviewedCase, class_if_several
 from mose_med.report.lesion_sheet.figure import LesionFigure, lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review import drawn_lesions
@@ -16,7 +15,7 @@ from mose_med.runtime.ahead import ahead
 __all__ = ["lesion_pictures"]
 
 
-def lesion_pictures(case: CaseFolder, image_hu: NDArray[np.floating]) -> dict[int, NDArray[np.uint8]]:
+def lesion_pictures(case: ReviewedCase, image_hu: NDArray[np.floating]) -> dict[int, NDArray[np.uint8]]:
     """RGB (row, column, 3) of the sheets of a case, by number of the lesion: of as many as the review page draws.
 
     Args:

@@ -1,4 +1,4 @@
-"""The pictures of a finished case: the review page, and a sheet for each lesion."""
+"""The pictures of a case: the review page, and a sheet for each lesion."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 from mose_med.inferers import Lesion
-from mose_med.io.case.folder import CaseFolder
-from mose_med.io.case.maps import class_if_several
+from mose_med.io.case.maps import ReviewedCase, class_if_several
 from mose_med.report.lesion_sheet.figure import LesionFigure, lesion_figure
 from mose_med.report.lesion_volumes import read_lesion_volumes
 from mose_med.report.review_page import review_page
@@ -38,12 +37,12 @@ def drawn_lesions(lesions: Sequence[Lesion]) -> list[Lesion]:
     return [lesion for lesion in lesions if lesion.same_as is None][:MAX_DRAWN]
 
 
-def write_review(folder: Path, case: CaseFolder, image_hu: NDArray[np.floating]) -> list[Path]:
+def write_review(folder: Path, case: ReviewedCase, image_hu: NDArray[np.floating]) -> list[Path]:
     """Write ``report.html`` and the sheets ``lesion-1.png`` ..., which PyTorch's number of threads draw.
 
     Args:
         folder: an existing one.
-        case: a finished one.
+        case: finished, or still to be written.
         image_hu: the CT that it was inferred from, (i, j, k).
 
     Returns:

@@ -17,11 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-from mose_med.case_contents.maps import kind_of_map
+from mose_med.case_contents.maps import OUTPUTS, kind_of_map
 from mose_med.geometry import mm_to_index, spacing_mm
 from mose_med.inferers import Lesion
-from mose_med.io.case.folder import CaseFolder
-from mose_med.io.case.maps import class_if_several
+from mose_med.io.case.maps import ReviewedCase, class_if_several
 from mose_med.report.colours import CONSENSUS_COLOUR, expert_colour
 from mose_med.report.embedding import embedded_volumes, gzip_base64, map_layers
 from mose_med.report.histogram import VolumeHistogram, volume_histogram
@@ -57,11 +56,11 @@ class _Entry(NamedTuple):
     label: str
 
 
-def review_page(case: CaseFolder, volumes: Mapping[int, LesionVolumes]) -> str:
+def review_page(case: ReviewedCase, volumes: Mapping[int, LesionVolumes]) -> str:
     """Compose the page.
 
     Args:
-        case: a finished one.
+        case: finished, or still to be written.
         volumes: by the number of the lesion, the most important first. Once they would make the page larger than
             :data:`MAX_VOLUME_BYTES`, this one and the rest stay out of the viewer; their numbers are shown.
 
@@ -114,7 +113,7 @@ def _within_budget(volumes: Mapping[int, LesionVolumes]) -> dict[int, dict[str, 
 
 
 def _description(
-    case: CaseFolder, shown: Mapping[int, int | None], volumes: Mapping[int, LesionVolumes]
+    case: ReviewedCase, shown: Mapping[int, int | None], volumes: Mapping[int, LesionVolumes]
 ) -> dict[str, Any]:
     """What the viewer needs to know besides the volumes, in plain types."""
     lesions = [lesion for lesion in case.lesions if lesion.number in shown]
@@ -153,12 +152,12 @@ def _lesion_description(lesion: Lesion, holder: int, volumes: LesionVolumes) -> 
     }
 
 
-def _number_of_samples(case: CaseFolder) -> str:
+def _number_of_samples(case: ReviewedCase) -> str:
     samples = f"{case.samples_per_expert} samples"
     return f"{case.num_experts} experts x {samples}" if case.num_experts > 1 else samples
 
 
-def _made(case: CaseFolder) -> list[tuple[str, str]]:
+def _made(case: ReviewedCase) -> list[tuple[str, str]]:
     """The provenance for the foot of the page; missing entries are skipped."""
     source, options = case.provenance.get("input", {}), case.provenance.get("options", {})
     versions = case.provenance.get("versions", {})
@@ -174,10 +173,10 @@ def _made(case: CaseFolder) -> list[tuple[str, str]]:
     return [(label, value) for label, value in lines if value]
 
 
-def _left_out(case: CaseFolder) -> str:
+def _left_out(case: ReviewedCase) -> str:
     """Kinds of maps that the page could show and the case does not have, and what writes them."""
     shown = {kind_of_map(layer.name) for layer in map_layers(case.num_experts)}
-    kinds = [kind for kind in case.left_out() if kind in shown]
+    kinds = [kind for kind in OUTPUTS if kind in shown and not case.has(kind)]
     return f"{', '.join(kinds)} (`mose-med infer --outputs all` writes them)" if kinds else ""
 
 

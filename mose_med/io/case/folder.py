@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.case_contents.maps import (
     DEFAULT_OUTPUTS,
-    OUTPUTS,
     PROVENANCE_NAME,
     SAMPLE_MASKS,
     class_marks,
@@ -82,10 +81,6 @@ class CaseFolder:
     def maps(self, kind: str) -> list[str]:
         """Names of the maps of a kind without the class, if the folder has them."""
         return maps_of_kind(kind, self.num_experts) if self.has(kind) else []
-
-    def left_out(self) -> list[str]:
-        """Kinds of maps that the folder does not have; ``--outputs`` writes them."""
-        return [kind for kind in OUTPUTS if not self.has(kind)]
 
     def crops(self, name: str, boxes: Sequence[Box]) -> list[NDArray[np.generic]]:
         """Cut boxes out of one map, each (i, j, k) or (i, j, k, channels).

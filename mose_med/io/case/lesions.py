@@ -18,7 +18,7 @@ from mose_med.errors import DataError
 from mose_med.geometry import LPS_TO_RAS
 from mose_med.inferers import Box, Lesion, LesionEntropy, VolumeDistribution
 
-__all__ = ["lesion_of", "lesion_record", "lesions_text"]
+__all__ = ["as_read_back", "lesion_of", "lesion_record", "lesions_text"]
 
 _DIGITS = 6
 Position = tuple[float, float, float]
@@ -76,6 +76,15 @@ def lesion_of(record: Mapping[str, Any], number: int, file: Path) -> Lesion:
         raise DataError(f"{file}: lesion {number} lacks {error}") from error
     except (TypeError, ValueError) as error:
         raise DataError(f"{file}: lesion {number} is invalid: {error}") from error
+
+
+def as_read_back(lesions: Sequence[Lesion], *, classes: Sequence[str] = ("",)) -> tuple[Lesion, ...]:
+    """Lesions of a case with these foreground classes, with the digits that the file has."""
+    read = [_lesion(lesion_record(lesion)) for lesion in lesions]
+    return tuple(
+        one._replace(label=lesion.label if len(classes) > 1 else classes[0], found=lesion.found)
+        for one, lesion in zip(read, lesions, strict=True)
+    )
 
 
 def _lesion(record: Mapping[str, Any]) -> Lesion:

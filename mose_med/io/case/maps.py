@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mose_med.geometry import Affine
 from mose_med.inferers import Box, Lesion
 
-__all__ = ["CaseMaps", "class_if_several"]
+__all__ = ["CaseMaps", "ReviewedCase", "class_if_several"]
 
 
 class CaseMaps(Protocol):
@@ -50,6 +50,25 @@ class CaseMaps(Protocol):
 
     def own_crops(self, name: str, boxes: Sequence[Box], numbers: Sequence[int]) -> list[NDArray[np.generic]]:
         """Boxes of one map, each of the class and in the own region of a lesion: (i, j, k) or (i, j, k, channels)."""
+
+
+class ReviewedCase(CaseMaps, Protocol):
+    """What a review says of a case: its maps as they are stored, its name and what made it.
+
+    :class:`~mose_med.io.case.folder.CaseFolder` reads it, :class:`~mose_med.io.case.unwritten.UnwrittenCase` has it
+    before it is written.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name of the case."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What made the case, in plain types."""
+
+    def has(self, kind: str) -> bool:
+        """Whether the case has the maps of a kind."""
 
 
 def class_if_several(case: CaseMaps, lesion: Lesion) -> str:

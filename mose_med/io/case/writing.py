@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.case_contents.maps import OUTPUTS, STEP, MapStorage, kind_of_map
@@ -20,7 +21,7 @@ from mose_med.io.case.lesions import lesions_text
 from mose_med.io.nifti.images import write_nifti
 from mose_med.io.nifti.transforms import NiftiTransforms
 
-__all__ = ["own_folder", "write_case"]
+__all__ = ["own_folder", "step_of", "write_case"]
 
 
 def write_case(
@@ -61,17 +62,22 @@ def own_folder(folder: Path, number: int) -> Path:
     return folder / f"lesion-{number}"
 
 
+def step_of(dtype: DTypeLike, maps: MapStorage) -> float | None:
+    """Step of the values of a map as they are stored; None if they are stored as they are."""
+    return STEP if maps == "scaled" and dtype == np.float32 else None
+
+
 def _write_map(
     folder: Path, distribution: CaseDistribution, transforms: NiftiTransforms | None, maps: MapStorage, name: str
 ) -> None:
     form = distribution.format(name)
-    scaled = maps == "scaled" and form.dtype == np.float32
+    step = step_of(form.dtype, maps)
     write_nifti(
         folder / f"{name}.nii.gz",
         distribution.slabs(name),
         shape=form.shape,
-        dtype=np.int16 if scaled else form.dtype,
+        dtype=form.dtype if step is None else np.int16,
         affine=distribution.affine,
         transforms=transforms,
-        step=STEP if scaled else None,
+        step=step,
     )

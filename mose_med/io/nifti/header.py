@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti.transforms import NiftiTransforms
 
-__all__ = ["NiftiHeader", "read_header", "scaled"]
+__all__ = ["NiftiHeader", "in_steps", "read_header", "scaled"]
 
 _VERSIONS = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _MAGIC = {b"n+1": 348, b"n+2": 540}
@@ -130,3 +130,8 @@ def scaled(stored: NDArray[np.generic], scaling: tuple[float, float] | None) -> 
     if scaling is None:
         return stored
     return np.asarray(apply_read_scaling(stored, *map(np.float64, scaling)), dtype=np.float32)
+
+
+def in_steps(values: NDArray[np.generic], step: float) -> NDArray[np.generic]:
+    """Whole numbers of steps that values are stored as: the nearest, even ones of two that are as near."""
+    return np.asarray(np.rint(np.divide(values, step)))

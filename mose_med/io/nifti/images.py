@@ -22,6 +22,7 @@ from mose_med.geometry import Affine, checked_affine, spacing_mm
 from mose_med.io.hu_volume import compact_hu
 from mose_med.io.nifti.file import NiftiVolume, read_nifti_volume
 from mose_med.io.nifti.gzip_writer import GzipWriter
+from mose_med.io.nifti.header import in_steps
 from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms, chosen_transform
 from mose_med.io.study import Form, Source, Study
 
@@ -176,7 +177,7 @@ def write_nifti(
             if not any(slab.strides) and not slab.flat[0]:
                 stream.write_zeros(slab.size * stored.itemsize)
             else:
-                values = slab if step is None else np.rint(np.divide(slab, step))
+                values = slab if step is None else in_steps(slab, step)
                 stream.write(np.asarray(values, dtype=stored).ravel(order="F").view(np.uint8))
     if written != np.prod(shape):
         raise ShapeError(f"slabs must hold {np.prod(shape)} values for shape {shape}, got {written}")
