@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -28,7 +28,7 @@ from mose_med.inferers.lesions.further_samples import FurtherSamples
 from mose_med.inferers.lesions.lesion import Lesion
 from mose_med.inferers.lesions.measuring import LesionSource, find_lesions, same_lesions_told
 from mose_med.inferers.noise import CaseNoise, case_seed, draw_case_noise
-from mose_med.inferers.precision import Precision, computing_in
+from mose_med.inferers.precision import Precision
 from mose_med.inferers.regions import Region, nearest_shares
 from mose_med.inferers.sampling import RegionSampler
 from mose_med.inferers.searching import found_again, found_positions
@@ -45,8 +45,9 @@ from mose_med.inferers.windows.asked_regions import (
 from mose_med.inferers.windows.cutting import OrientedVolume, oriented_volume, require_inside
 from mose_med.networks.memory import lay_channels_last, planar_kernels
 from mose_med.networks.priors import DEFAULT_CODES, Codes
-from mose_med.networks.protocol import StochasticNetwork, device_of, require_stochastic
+from mose_med.networks.protocol import StochasticNetwork, require_stochastic
 from mose_med.preprocessing import Preprocessing
+from mose_med.runtime.ahead import ahead
 
 __all__ = ["infer_case"]
 
@@ -134,11 +135,11 @@ def infer_case(
     _require_channels(network, len(volume.channels))
     seed = case_seed(seed, *volume.channels)
     noise = draw_case_noise(network, samples_per_expert, num_standard, seed, codes)
-    sampler = RegionSampler(network, volume, preprocessing, sw_batch_size, len(names), scratch_dir)
+    sampler = RegionSampler(network, volume, preprocessing, sw_batch_size, len(names), scratch_dir, precision)
     shape = (int(image.shape[1]), int(image.shape[2]), int(image.shape[3]))
     affine, roi_size = np.asarray(image.affine, dtype=np.float64), preprocessing.roi_size
     num_windows = 0
-    with _ready(network), computing_in(precision, device_of(network)):
+    with _ready(network):
         if where == "full":
             asked = [searched_region(volume, None, roi_size, OVERLAP_FULL if overlap is None else overlap)]
         elif where == "lungs":
@@ -213,23 +214,27 @@ def _looked_at(
     affine: NDArray[np.float64],
     shape: tuple[int, int, int],
 ) -> _Looked:
-    """Sample regions, and measure their lesions."""
+    """Sample regions, and measure their lesions; the next region is sampled while those of one are measured."""
     storage = sampler.storage((region.box for region in asked), noise)
     looked = _Looked([region.listed and region.listed.position_mm for region in asked], [], [], storage)
-    for wanted in asked:
-        sampled = sampler.regions(wanted.windows, wanted.box, noise, storage)
-        further = FurtherSamples(sampler, wanted, noise, affine, shape)
-        numbers = (sampler.network.num_experts, noise.samples_per_expert)
-        sources = [
-            LesionSource(region, affine, shape, numbers, storage, names[n], partial(further.around, class_index=n))
-            for n, region in enumerate(sampled)
-        ]
-        found = find_lesions(sources, rules, listed=wanted.listed)
-        looked.lesions.extend(found)
-        # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
-        looked.regions.append(
-            tuple(choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in sampled)
-        )
+
+    def sample(wanted: AskedRegion) -> tuple[Region, ...]:
+        return sampler.regions(wanted.windows, wanted.box, noise, storage)
+
+    with closing(ahead(sample, asked, threads=1)) as sampled:
+        for wanted, regions in zip(asked, sampled, strict=True):
+            further = FurtherSamples(sampler, wanted, noise, affine, shape)
+            numbers = (sampler.network.num_experts, noise.samples_per_expert)
+            sources = [
+                LesionSource(region, affine, shape, numbers, storage, names[n], partial(further.around, class_index=n))
+                for n, region in enumerate(regions)
+            ]
+            found = find_lesions(sources, rules, listed=wanted.listed)
+            looked.lesions.extend(found)
+            # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
+            looked.regions.append(
+                tuple(choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in regions)
+            )
     return looked
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
+from mose_med.inferers.precision import Precision
 from mose_med.inferers.regions import Region, halved, pack
 from mose_med.inferers.storage import Storage
 from mose_med.inferers.windows.blending import SIGMA, BlendedSlice, Prediction, blended_slices, interpolated_slice
@@ -47,6 +48,7 @@ class RegionSampler:
         sw_batch_size: windows per call of the network.
         num_classes: F, foreground classes of the network.
         scratch_dir: of the temporary file that large regions are kept in; the system's own if None.
+        precision: of the network's products.
     """
 
     network: StochasticNetwork
@@ -55,6 +57,7 @@ class RegionSampler:
     sw_batch_size: int = 16
     num_classes: int = 1
     scratch_dir: Path | None = None
+    precision: Precision = "fp32"
 
     def storage(self, boxes: Iterable[Box], noise: CaseNoise) -> Storage:
         """Room for the regions of all classes in boxes of the oriented grid."""
@@ -123,7 +126,15 @@ class RegionSampler:
 
     def _predictions(self, windows: Sequence[Window], box: Box, noise: CaseNoise) -> Iterator[Prediction]:
         return predictions(
-            self.network, self.volume, windows, box, noise, self.preprocessing, self.sw_batch_size, self.num_classes
+            self.network,
+            self.volume,
+            windows,
+            box,
+            noise,
+            self.preprocessing,
+            self.sw_batch_size,
+            num_classes=self.num_classes,
+            precision=self.precision,
         )
 
     def _blended(self, predicted: Iterator[Prediction], box: Box, sigma: float) -> Iterator[BlendedSlice]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -16,6 +15,7 @@ from mose_med.errors import ConfigError
 from mose_med.geometry import window_overlap
 from mose_med.inferers.boxes import Box
 from mose_med.inferers.noise import CaseNoise
+from mose_med.inferers.precision import Precision, computing_in
 from mose_med.inferers.windows.blending import Prediction
 from mose_med.inferers.windows.cutting import OrientedVolume, Window, network_input
 from mose_med.networks.encoded import EncodedImages, Part, PlainImages, encoded
@@ -36,6 +36,7 @@ def predictions(
     preprocessing: Preprocessing,
     sw_batch_size: int,
     num_classes: int = 1,
+    precision: Precision = "fp32",
 ) -> Iterator[Prediction]:
     """Predictions for every window, in order; correct within the box, and possibly 0 outside it.
 
@@ -49,6 +50,7 @@ def predictions(
         sw_batch_size: windows per call of the network; on a CPU with several threads, of which each has its own call,
             no more than twice as many in all.
         num_classes: F, foreground classes of the network.
+        precision: of the network's products.
 
     Raises:
         ConfigError: if the network has another number of classes.
@@ -56,14 +58,13 @@ def predictions(
     ordered, size, device = sorted(set(windows)), preprocessing.roi_size, device_of(network)
     parts, deviates = [_part(window, box, size) for window in ordered], noise.deviates.to(device)
     partial = max(map(_area, parts)) < size[0] * size[1] and not noise.fields.declared
-    reduced = _inherited_autocast(device)
 
     threads = min(torch.get_num_threads(), 2 * sw_batch_size) if device.type == "cpu" else 1
     at_once = _batch_size(len(ordered), sw_batch_size, threads)
 
     def of_batch(first: int) -> list[Prediction]:
         batch = ordered[first : first + at_once]
-        with torch.inference_mode(), reduced():
+        with torch.inference_mode(), computing_in(precision, device):
             images = encoded(network, network_input(volume, batch, preprocessing).to(device))
             # A network that computes nothing once would only have smaller batches.
             if partial and not isinstance(images, PlainImages):
@@ -135,9 +136,3 @@ def _foreground(logits: Tensor, num_classes: int) -> Tensor:
     if num_classes == 1:
         return torch.sigmoid((logits[:, :, :, 1] - logits[:, :, :, 0]).float())
     return logits.float().softmax(dim=3)[:, :, :, 1:].transpose(2, 3).flatten(2, 3)
-
-
-def _inherited_autocast(device: torch.device) -> Callable[[], AbstractContextManager[None]]:
-    """A context that gives another thread the autocast state of this one; each thread has its own."""
-    enabled, dtype = torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type)
-    return lambda: torch.autocast(device.type, dtype=dtype, enabled=enabled)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import threading
+import time
 from itertools import permutations, product
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -10,8 +13,10 @@ import torch
 from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError, DataError
+from mose_med.inferers import case as case_module
 from mose_med.inferers import infer_case, nodule_windows
 from mose_med.inferers.noise import case_seed
+from mose_med.inferers.sampling import RegionSampler
 from mose_med.io import read_ct
 from mose_med.networks import MoSE
 from mose_med.networks.priors import quadrature_deviates
@@ -169,6 +174,52 @@ def test_windows_of_another_spacing_give_the_same_lesion(bright_voxels, spacing_
     np.testing.assert_allclose(other.dense("expert_probs").sum(axis=-1).max(), 1, atol=1e-3)
     looked = other.dense("expert_probs").any(axis=-1)[..., 4].sum() * 0.7 * 0.6
     np.testing.assert_allclose(looked, min(48 * spacing_mm, 35) * min(48 * spacing_mm, 26.4), rtol=0.1)
+
+
+def test_the_next_region_is_sampled_while_lesions_are_measured(bright_voxels, image, raw_preprocessing, monkeypatch):
+    begun, second, sample, measure = [], threading.Event(), RegionSampler.regions, case_module.find_lesions
+
+    def begin(*arguments: Any) -> Any:
+        begun.append(arguments)
+        if len(begun) == 2:
+            second.set()
+        return sample(*arguments)
+
+    def measure_after_the_second_began(*arguments: Any, **named: Any) -> Any:
+        assert second.wait(timeout=20)
+        return measure(*arguments, **named)
+
+    monkeypatch.setattr(RegionSampler, "regions", begin)
+    monkeypatch.setattr(case_module, "find_lesions", measure_after_the_second_began)
+    places = [at(12, 13, 4), at(14, 13, 5)]
+    result = infer_case(bright_voxels, image, preprocessing=raw_preprocessing, nodules=places)
+    assert [lesion.number for lesion in result.lesions] == [1, 2]
+
+
+def test_an_error_of_measuring_waits_for_the_region_that_is_sampled(
+    bright_voxels, image, raw_preprocessing, monkeypatch
+):
+    begun, ended, second, sample = [], [], threading.Event(), RegionSampler.regions
+
+    def slow_after_the_first(*arguments: Any) -> Any:
+        begun.append(arguments)
+        if len(begun) == 2:
+            second.set()
+            time.sleep(0.2)
+        ended.append(sample(*arguments))
+        return ended[-1]
+
+    def fail(*_: Any, **__: Any) -> Any:
+        second.wait(timeout=20)
+        raise DataError("cannot be measured")
+
+    monkeypatch.setattr(RegionSampler, "regions", slow_after_the_first)
+    monkeypatch.setattr(case_module, "find_lesions", fail)
+    places = [at(12, 13, 4), at(14, 13, 5), at(9, 10, 3)]
+    with pytest.raises(DataError, match="cannot be measured") as error:
+        infer_case(bright_voxels, image, preprocessing=raw_preprocessing, nodules=places)
+    assert len(begun) == len(ended) == 2
+    assert error.traceback  # as long as it is kept, nothing that its frames hold ends by itself
 
 
 def test_training_mode_is_left_as_it_was(image, preprocessing):

@@ -12,6 +12,7 @@ import torch
 
 from mose_med.ct_image import CtImage
 from mose_med.inferers.noise import draw_case_noise
+from mose_med.inferers.precision import Precision
 from mose_med.inferers.windows.asked_regions import searched_region
 from mose_med.inferers.windows.blending import Prediction
 from mose_med.inferers.windows.cutting import oriented_volume
@@ -46,14 +47,16 @@ def threads_as_before() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def predicted(network: Watched, threads: int, sw_batch_size: int) -> list[Prediction]:
+def predicted(network: Watched, threads: int, sw_batch_size: int, precision: Precision = "fp32") -> list[Prediction]:
     torch.set_num_threads(threads)
     network.windows, network.inside = [], set()
     values = torch.randn(1, 32, 32, 6, generator=torch.Generator().manual_seed(0)) * 300
     volume = oriented_volume(CtImage(values, torch.eye(4)), "LPS")
     asked = searched_region(volume, None, (16, 16), 0.0)
     noise = draw_case_noise(network, 1, 0, 0, "random")
-    return list(predictions(network, volume, asked.windows, asked.box, noise, PREPROCESSING, sw_batch_size))
+    return list(
+        predictions(network, volume, asked.windows, asked.box, noise, PREPROCESSING, sw_batch_size, precision=precision)
+    )
 
 
 @pytest.fixture
@@ -96,10 +99,10 @@ def test_all_threads_together_have_at_most_twice_a_batch(network, threads: int, 
     assert sw_batch_size < most[0] <= 2 * sw_batch_size
 
 
-def test_threads_compute_in_the_precision_of_the_caller(network):
+def test_every_thread_computes_in_the_precision(network):
     found: list[bool] = []
     network.register_forward_pre_hook(lambda *_: found.append(torch.is_autocast_enabled("cpu")))
+    predicted(network, 2, 8, "bf16")
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        predicted(network, 2, 8)
-    predicted(network, 2, 8)
+        predicted(network, 2, 8, "fp32")
     assert found == [True] * 4 + [False] * 4
