@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import RESULTS, print_tables, write_tables
 from benchmarks.scale_tables import TABLES
 
-RESULTS = Path(__file__).parent / "results"
 _MEASUREMENTS = ("cohort", "cohort_driver", "chest_stages")
 
 
@@ -30,25 +28,14 @@ def main() -> None:
     options = parser.parse_args()
     measured = read_measurements(options.results)
     if options.write_docs is None:
-        for name, make in TABLES.items():
-            print(f"## {name}\n\n{make(measured)}\n")
-        return
-    page = options.write_docs.read_text(encoding="utf-8")
-    options.write_docs.write_text(with_tables(page, measured), encoding="utf-8")
+        print_tables(TABLES, measured)
+    else:
+        write_tables(options.write_docs, TABLES, measured)
 
 
 def read_measurements(folder: Path) -> dict[str, Any]:
     """The files of measurements, by name."""
     return {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in _MEASUREMENTS}
-
-
-def with_tables(page: str, measured: Mapping[str, Any]) -> str:
-    """A page with the tables between ``<!-- table NAME -->`` and ``<!-- end -->`` updated."""
-
-    def made(place: re.Match[str]) -> str:
-        return f"{place[1]}\n{TABLES[place[2]](measured)}\n{place[3]}"
-
-    return re.sub(r"(<!-- table ([a-z-]+) -->)\n.*?\n?(<!-- end -->)", made, page, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

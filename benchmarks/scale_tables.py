@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.pages import table
 from benchmarks.scale_costs import READ_FORM, Hardware, gpu_bound_from_ms, rate, workloads
 from benchmarks.scale_model import check, fit, simulate
 
@@ -26,12 +27,6 @@ _TERM_NAMES = {
 _QUANTITIES = {"read_s": "reading, ms", "infer_s": "inference, ms", "write_s": "writing, ms", "output_mb": "output, kB"}
 
 Measurements = Mapping[str, Any]
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table in Markdown."""
-    lines = [titles, ["---"] * len(titles), *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
 
 
 def number(value: float) -> str:
