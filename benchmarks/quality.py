@@ -9,7 +9,6 @@ the training part and scored on the validation part, which also chooses the epoc
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import statistics
 import tempfile
@@ -23,13 +22,11 @@ import yaml
 
 from benchmarks.machine import machine
 from benchmarks.quality_data import prepare_nodules, training_variant
-from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
+from benchmarks.quality_recipes import SAMPLES, TABLES, Recipe
 from mose_med.checkpoint import build_network, read_checkpoint
 from pipelines.evaluate.files import Evaluation
 from pipelines.evaluate.run import COMPACT, STANDARD, EvaluateOptions, evaluate
 from pipelines.train.run import TrainOptions, train
-
-SAMPLES = (16, 50, 100)
 
 
 def main() -> None:
@@ -51,24 +48,31 @@ def main() -> None:
     for recipe in chosen:
         samples, threads = tuple(options.num_samples), options.threads
         scored = [scores(recipe, datalist, options.work, seed, threads, samples) for seed in options.seeds]
-        rows.append({"row": recipe.name, "seeds": options.seeds, **mean_scores(scored)})
+        rows.append({"row": recipe.name, "seeds": options.seeds, **mean_scores(scored), "machine": machine()})
         print(table(rows), flush=True)
         if options.output:
-            content = {"table": options.table, "machine": machine(), "rows": rows}
-            options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            add_row(options.output, options.table, rows[-1])
+
+
+def add_row(file: Path, table_name: str, row: dict[str, Any]) -> None:
+    """Add the scores of a row to the file of a table; those of the same row and seeds are replaced."""
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"table": table_name, "rows": []}
+    if content["table"] != table_name:
+        raise SystemExit(f"{file} must be of the table {table_name}, it is of {content['table']}: name another file")
+    same = [(other["row"], other["seeds"]) == (row["row"], row["seeds"]) for other in content["rows"]]
+    content["rows"] = [other for other, is_same in zip(content["rows"], same, strict=True) if not is_same] + [row]
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def scores(
     recipe: Recipe, datalist: Path, work: Path, seed: int, threads: int, num_samples: tuple[int, ...] = SAMPLES
 ) -> dict[str, Any]:
     """Train a row with a seed, unless it is done, and score its best epoch on validation."""
-    chosen = yaml.safe_dump({**PROTOCOL_S, **recipe.settings})
+    folder = work / "rows" / f"{recipe.key}_seed-{seed}"
+    settings = _written(folder / "settings.yaml", recipe.of_network)
     model = [recipe.model] if recipe.model else []
-    of_model = [yaml.safe_dump(dict(recipe.of_model))] if recipe.of_model else []
-    of_data = [] if (recipe.share, recipe.labels) == (1.0, "all") else [f"{recipe.share} {recipe.labels}"]
-    folder = work / "rows" / f"{_digest(chosen, *recipe.overlays, *model, *of_model, *of_data)}_seed-{seed}"
-    settings = _written(folder / "settings.yaml", chosen)
-    model += [_written(folder / "of_model.yaml", text) for text in of_model]
+    if recipe.of_model:
+        model.append(_written(folder / "of_model.yaml", yaml.safe_dump(dict(recipe.of_model))))
     common = {
         "datalist": training_variant(datalist, recipe.share, recipe.labels),
         "bundle": "lidc_small",
@@ -164,11 +168,6 @@ def _shown(score: dict[str, float] | None) -> str:
     if score is None:
         return ""
     return f"{score['mean']:.4f}" + (f" ± {score['std']:.4f}" if score["std"] else "")
-
-
-def _digest(*texts: str) -> str:
-    """Names a training by what it is told, so that a row of several tables is trained once."""
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
-"""The tables of docs/results.md, printed from the files that ``benchmarks.quality`` wrote.
+"""The tables of ``docs/results.md`` on real nodules, from the files that ``benchmarks.quality`` wrote.
 
-python -m benchmarks.quality_tables benchmarks/results/models_*.json
+    python -m benchmarks.quality_tables                                # print the tables
+    python -m benchmarks.quality_tables --write-docs docs/results.md   # put them into the page
+
+Scores of one training with several seeds are pooled, whichever table they were made for: mean, and standard deviation
+where there are two seeds or more. A row that is not trained yet is left out.
 """
 
 from __future__ import annotations
@@ -8,58 +12,56 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-#: Column, score and digits. Scores are of a form and a number of samples, costs of the model.
-SCORES = (
-    ("GED 16", "16 GED", 3),
-    ("GED 50", "50 GED", 3),
-    ("GED 100", "100 GED", 3),
-    ("without self-pairs", "100 GED without self-pairs", 3),
-    ("M-IoU", "16 M-IoU", 3),
-    ("ECE %", "16 ECE", 2),
-    ("Dice", "16 Dice", 3),
-    ("diversity", "16 diversity", 3),
-    ("entropy", "16 entropy", 3),
-)
-COSTS = (("parameters", "parameters", 0), ("s an epoch", "seconds of an epoch", 0))
-#: The compact form of experts has as many samples as fit.
-FITTING = {"50": "48", "100": "96"}
-#: Forms as files name them, and as the table does.
-FORMS = {"compact": "quadrature codes", "standard": "random draws"}
+from benchmarks.pages import RESULTS, print_tables, table, write_tables
+from benchmarks.quality_recipes import TABLES, Recipe
+
+__all__ = ["PAGE_TABLES", "pooled", "read_results"]
+
+#: Scores by the key of their training, each as :func:`pooled` makes them.
+Results = Mapping[str, Mapping[str, Any]]
+#: Makes the cell of a column from the scores of a row.
+Cell = Callable[[Mapping[str, Any]], str]
+
+#: Forms as files name them, and as the tables do.
+_FORMS = {"compact": "quadrature codes", "standard": "random draws"}
 
 
 def main() -> None:
-    """Print a line for every row and form."""
+    """Print the tables, or put them into a page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("files", type=Path, nargs="+", help="JSON files of results")
-    rows = [row for file in parser.parse_args().files for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
-    print(tables(rows))
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the files of results")
+    parser.add_argument("--write-docs", type=Path, help="page whose tables are replaced")
+    options = parser.parse_args()
+    results = read_results(options.results)
+    if options.write_docs is None:
+        print_tables(PAGE_TABLES, results)
+    else:
+        write_tables(options.write_docs, PAGE_TABLES, results)
 
 
-def tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown of the scores, two lines a row, and of the costs; several results of a row are pooled."""
-    found = _heading("", [name for name, *_ in SCORES])
-    by_name: dict[str, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        by_name.setdefault(row["row"], []).append(row)
-    rows = sorted(map(pooled, by_name.values()), key=lambda row: row["compact 16 GED"]["mean"])
-    for row in rows:
-        for form, shown in FORMS.items():
-            cells = [_cell(row, f"{form} {score}", digits) for _, score, digits in SCORES]
-            name = f"{row['row']}, {shown}" if form == "compact" else f"the same, {shown}"
-            found.append(f"| {name} | {' | '.join(cells)} |")
-    found += ["", *_heading("", ["seeds", *(name for name, *_ in COSTS)])]
-    for row in rows:
-        cells = [str(len(row["seeds"])), *(_cell(row, score, digits) for _, score, digits in COSTS)]
-        found.append(f"| {row['row']} | {' | '.join(cells)} |")
-    return "\n".join(found)
+def read_results(folder: Path) -> Results:
+    """Scores of every training in a folder, those of its seeds pooled.
+
+    Raises:
+        KeyError: if a row is of no recipe.
+    """
+    by_training: dict[str, list[Mapping[str, Any]]] = {}
+    for name, recipes in TABLES.items():
+        keys = {recipe.name: recipe.key for recipe in recipes}
+        file = folder / f"{name}.json"
+        rows = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
+        for row in rows:
+            by_training.setdefault(keys[row["row"]], []).append(row)
+    return {key: pooled(rows) for key, rows in by_training.items()}
 
 
 def pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Results of one row with different seeds as one: mean and sample standard deviation over all seeds that have it.
+    """Results of one training with different seeds as one: mean and sample standard deviation over the seeds of each.
 
     Raises:
         ValueError: if a seed comes twice.
@@ -67,8 +69,8 @@ def pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     seeds = [seed for row in rows for seed in row["seeds"]]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"each seed of {rows[0]['row']!r} must come once, got {seeds}")
-    found: dict[str, Any] = {"row": rows[0]["row"], "seeds": sorted(seeds)}
-    for name in dict.fromkeys(name for row in rows for name in row if name not in found):
+    found: dict[str, Any] = {"seeds": sorted(seeds)}
+    for name in dict.fromkeys(name for row in rows for name in row if name not in ("row", "seeds", "machine")):
         parts = [(len(row["seeds"]), row[name]["mean"], row[name]["std"]) for row in rows if name in row]
         number = sum(part[0] for part in parts)
         mean = sum(count * of_part for count, of_part, _ in parts) / number
@@ -77,18 +79,126 @@ def pooled(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _heading(first: str, names: Sequence[str]) -> list[str]:
-    return [f"| {first} | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+def _models(results: Results) -> str:
+    """Every score of the models, two lines each, the best first."""
+    scores = (("GED 16", "16 GED", 3), ("GED 50", "50 GED", 3), ("GED 100", "100 GED", 3))
+    scores += (("without self-pairs", "100 GED without self-pairs", 3), ("M-IoU", "16 M-IoU", 3))
+    scores += (("ECE %", "16 ECE", 2), ("Dice", "16 Dice", 3), ("diversity", "16 diversity", 3))
+    scores += (("entropy", "16 entropy", 3),)
+    lines = []
+    for recipe, row in _best_first(results):
+        for form, shown in _FORMS.items():
+            name = f"{recipe.name}, {shown}" if form == "compact" else f"the same, {shown}"
+            lines.append([name, *(_value(row, form, score, digits) for _, score, digits in scores)])
+    return table(["", *(title for title, *_ in scores)], lines)
 
 
-def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
-    form, _, rest = name.partition(" ")
-    number, _, what = rest.partition(" ")
-    score = row.get(name) or row.get(f"{form} {FITTING.get(number)} {what}")
+def _costs(results: Results) -> str:
+    titles = ["", "seeds", "parameters", "s an epoch"]
+    names = ("parameters", "seconds of an epoch")
+    lines = [
+        [recipe.name, len(row["seeds"]), *(_shown(row.get(name), 0) for name in names)]
+        for recipe, row in _best_first(results)
+    ]
+    return table(titles, lines)
+
+
+def _best_first(results: Results) -> list[tuple[Recipe, Mapping[str, Any]]]:
+    """Rows of the models that are trained, by the GED of their compact form."""
+    found = [(recipe, results[recipe.key]) for recipe in TABLES["models"] if recipe.key in results]
+    return sorted(found, key=lambda one: float(one[1]["compact 16 GED"]["mean"]))
+
+
+def _table_of(
+    name: str, first: str, columns: Sequence[tuple[str, Cell]], published: str = ""
+) -> Callable[[Results], str]:
+    """A table of the random draws, with the compact form in parentheses, and what the paper has.
+
+    Args:
+        name: of the table.
+        first: title of the names of the rows.
+        columns: with scores.
+        published: which of the paper's scores are beside them; none if empty.
+    """
+    beside = [f"published {published}"] if published else []
+
+    def make(results: Results) -> str:
+        lines = []
+        for recipe in TABLES[name]:
+            row = results.get(recipe.key)
+            if row is not None:
+                cells = [cell(row) for _, cell in columns]
+                lines.append([recipe.name, len(row["seeds"]), *cells, *([recipe.published] * len(beside))])
+        return table([first, "seeds", *(title for title, _ in columns), *beside], lines)
+
+    return make
+
+
+def _both(score: str, digits: int = 3) -> Cell:
+    """Random draws, and in parentheses quadrature codes."""
+
+    def cell(row: Mapping[str, Any]) -> str:
+        standard, compact = (_short(_value(row, form, score, digits)) for form in ("standard", "compact"))
+        return f"{standard} ({compact})" if standard else ""
+
+    return cell
+
+
+def _standard(score: str, digits: int) -> Cell:
+    return lambda row: _short(_value(row, "standard", score, digits))
+
+
+def _short(text: str) -> str:
+    """Numbers without a zero before the point."""
+    return re.sub(r"\b0\.", ".", text)
+
+
+def _of_all(name: str, digits: int) -> Cell:
+    return lambda row: _shown(row.get(name), digits)
+
+
+def _value(row: Mapping[str, Any], form: str, score: str, digits: int) -> str:
+    """A score of a form; of the compact one at the most samples that fit, as many of each expert."""
+    number, _, what = score.partition(" ")
+    if form == "compact" and any(name.startswith(f"standard {number} ") for name in row):
+        there = {int(name.split()[1]) for name in row if name.startswith("compact ")}
+        number = str(max(samples for samples in there if samples <= int(number)))
+    return _shown(row.get(f"{form} {number} {what}"), digits)
+
+
+def _shown(score: Mapping[str, float] | None, digits: int) -> str:
     if score is None:
         return ""
     spread = f" ± {score['std']:.{digits}f}" if score["std"] else ""
     return f"{score['mean']:,.{digits}f}{spread}"
+
+
+_GED, _GED_50, _GED_100 = ((f"GED {number}", _both(f"{number} GED")) for number in (16, 50, 100))
+_M_IOU, _ECE = ("M-IoU", _both("16 M-IoU")), ("ECE %", _both("16 ECE", 2))
+_EXPERTS = ("experts in effect", _of_all("effective_experts", 1))
+
+_PUBLISHED = "GED; M-IoU; ECE"
+
+#: Tables of the page by name, each made from all results.
+PAGE_TABLES: Mapping[str, Callable[[Results], str]] = {
+    "models": _models,
+    "costs": _costs,
+    "levers": _table_of("levers", "row", (_GED, _M_IOU, _ECE, _EXPERTS)),
+    "ablations": _table_of("ablations", "row", (_GED, _GED_100, _M_IOU, _ECE, _EXPERTS), _PUBLISHED),
+    "labels": _table_of(
+        "labels", "labels of a training slice", (_GED, _GED_50, _GED_100, _M_IOU, _ECE), "GED 16, 50, 100; M-IoU; ECE"
+    ),
+    "sizes": _table_of(
+        "sizes",
+        "patients",
+        (_GED, _M_IOU, _ECE, ("diversity", _standard("16 diversity", 3)), ("entropy", _standard("16 entropy", 4))),
+        f"{_PUBLISHED}; diversity",
+    ),
+    "experts": _table_of(
+        "experts", "experts, of samples", (_GED, _M_IOU, _ECE, _EXPERTS, ("best epoch", _of_all("best_epoch", 0)))
+    ),
+    "levels": _table_of("levels", "row", (_GED, _M_IOU, _ECE, _EXPERTS), _PUBLISHED),
+}
 
 
 if __name__ == "__main__":
