@@ -30,10 +30,10 @@ check: $(VENV)/.dev
 	$(BIN)/codespell
 
 scale: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.cohort --output benchmarks/results/cohort.json
-	$(BIN)/python -m benchmarks.cohort_driver --output benchmarks/results/cohort_driver.json
-	$(BIN)/python -m benchmarks.chest_stages --output benchmarks/results/chest_stages.json
-	$(BIN)/python -m benchmarks.scale_simulation --write-docs docs/scale.md
+	$(BIN)/python -m benchmarks.scale.cohort --output benchmarks/results/cohort.json
+	$(BIN)/python -m benchmarks.scale.cohort_driver --output benchmarks/results/cohort_driver.json
+	$(BIN)/python -m benchmarks.scale.chest_stages --output benchmarks/results/chest_stages.json
+	$(BIN)/python -m benchmarks.scale.simulation --write-docs docs/scale.md
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cohort import STAGES, measure, write_weights
-from benchmarks.cohort_driver import drive
 from benchmarks.pages import RESULTS
-from benchmarks.scale_model import TERMS, fit
-from benchmarks.scale_simulation import read_measurements
+from benchmarks.scale.cohort import STAGES, measure, write_weights
+from benchmarks.scale.cohort_driver import drive
+from benchmarks.scale.model import TERMS, fit
+from benchmarks.scale.simulation import read_measurements
 
 
 def test_the_driver_takes_the_steps_that_the_page_has():

@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 from monai.data import MetaTensor
 
-from benchmarks import negatives
-from benchmarks.negatives import windows
-from benchmarks.search import Ball
+from benchmarks.quality import negatives
+from benchmarks.quality.negatives import windows
+from benchmarks.quality.search import Ball
 from mose_med.geometry import index_to_mm
 from mose_med.inferers.windows.cutting import oriented_volume
 

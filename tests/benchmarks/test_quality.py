@@ -8,10 +8,10 @@ import torch
 import yaml
 
 import configs
-from benchmarks.model_card import draw_experts, expert_habits, slice_geds
-from benchmarks.quality import mean_scores, table
-from benchmarks.quality_data import prepare_nodules, training_variant
-from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
+from benchmarks.quality.model_card import draw_experts, expert_habits, slice_geds
+from benchmarks.quality.nodules import prepare_nodules, training_variant
+from benchmarks.quality.recipes import PROTOCOL_S, TABLES, Recipe
+from benchmarks.quality.rows import mean_scores, table
 from mose_med.data import MultiRaterDataset, load_datalist
 from mose_med.networks import MoSE
 from mose_med.preprocessing import Preprocessing

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from benchmarks.pages import RESULTS, with_tables
-from benchmarks.quality import add_row, mean_scores
-from benchmarks.quality_recipes import PROTOCOL_S, TABLES, Recipe
-from benchmarks.quality_tables import PAGE_TABLES, main, pooled, read_results
+from benchmarks.quality.recipes import PROTOCOL_S, TABLES, Recipe
+from benchmarks.quality.rows import add_row, mean_scores
+from benchmarks.quality.tables import PAGE_TABLES, main, pooled, read_results
 from pipelines.train.config import compose, config_files
 
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
@@ -113,7 +113,7 @@ def test_a_row_is_added_to_its_table_or_replaces_itself(tmp_path: Path):
 def test_the_command_replaces_the_tables_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table levers -->\n<!-- end -->\nafter\n")
-    monkeypatch.setattr("sys.argv", ["quality_tables", "--write-docs", str(page)])
+    monkeypatch.setattr("sys.argv", ["tables", "--write-docs", str(page)])
     main()
     assert page.read_text().startswith("before\n<!-- table levers -->\n| row | seeds |")
     assert page.read_text().endswith("|\n<!-- end -->\nafter\n")

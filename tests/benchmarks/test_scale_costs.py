@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.scale_costs import READ_FORM, Hardware, Workload, gpu_bound_from_ms, rate, workloads
+from benchmarks.scale.costs import READ_FORM, Hardware, Workload, gpu_bound_from_ms, rate, workloads
 
 LOAD = Workload("search", 1000, read_s=2, beside_s=3, network_s=100, write_s=4, input_mb=200, output_mb=300, files=16)
 PLENTY = Hardware(window_ms=2.0, actors=1, cores=1000, storage_mb_per_s=1e9)

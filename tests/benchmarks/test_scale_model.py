@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scale_model import STAGES, TERMS, Seconds, check, fit, fit_formula, simulate
+from benchmarks.scale.model import STAGES, TERMS, Seconds, check, fit, fit_formula, simulate
 
 DURATIONS = st.floats(0.01, 10.0)
 CASES = st.lists(st.builds(Seconds, DURATIONS, DURATIONS, DURATIONS), min_size=1, max_size=12)

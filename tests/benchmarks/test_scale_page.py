@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.pages import RESULTS, with_tables
-from benchmarks.scale_simulation import main, read_measurements
-from benchmarks.scale_tables import TABLES
+from benchmarks.scale.simulation import main, read_measurements
+from benchmarks.scale.tables import TABLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 

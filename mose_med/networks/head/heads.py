@@ -24,7 +24,7 @@ from mose_med.networks.temperature import Temperature
 __all__ = ["COMPILED_ON_ACCELERATORS", "ExpertHead", "HiddenLayer", "PaperHead", "ReleaseHead"]
 
 #: The compiled way has run through its compiler on the CPU alone, never on a GPU: on one, tiles are used until
-#: ``benchmarks/head.py --compiled`` has been measured there.
+#: ``benchmarks/speed/head.py --compiled`` has been measured there.
 COMPILED_ON_ACCELERATORS = False
 
 

@@ -1,6 +1,6 @@
 """Which way through the backbone is fastest on this machine: memory order, precision, compiler, runtime.
 
-    python -m benchmarks.convolutions [--threads 2] [--repeats 5] [--slices 8]
+    python -m benchmarks.speed.convolutions [--threads 2] [--repeats 5] [--slices 8]
 
 The U-Net's features of some slices of 128 x 128 in eval mode, every way in turn; the fastest of the repeats counts, and
 processor time beside it. A runtime that is not installed is left out.

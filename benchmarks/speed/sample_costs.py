@@ -1,6 +1,6 @@
 """What sixteen samples of every model cost, at the channels of ``lidc_small``: the table of docs/models.md.
 
-    python -m benchmarks.sample_costs
+    python -m benchmarks.speed.sample_costs
 
 Processor seconds of one thread for 8 windows of 64 x 64, the least of several, as ``evaluate`` calls the networks.
 """

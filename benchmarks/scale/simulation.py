@@ -1,11 +1,11 @@
 """What 10^3 to 10^7 studies cost: every figure of ``docs/scale.md``, from files of measurements.
 
-    python -m benchmarks.scale_simulation                              # print the tables
-    python -m benchmarks.scale_simulation --write-docs docs/scale.md   # put them into the page
+    python -m benchmarks.scale.simulation                              # print the tables
+    python -m benchmarks.scale.simulation --write-docs docs/scale.md   # put them into the page
 
-The measurements are those of ``benchmarks.cohort``, ``benchmarks.cohort_driver`` and ``benchmarks.chest_stages``, in
-``benchmarks/results``. No GPU was measured: the time of a window on a GPU is assumed (``Hardware`` in
-``scale_costs.py``), and told with every figure that depends on it.
+The measurements are those of ``cohort.py``, ``cohort_driver.py`` and ``chest_stages.py``, in ``benchmarks/results``.
+No GPU was measured: the time of a window on a GPU is assumed (``Hardware`` in ``costs.py``), and told with every figure
+that depends on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import RESULTS, print_tables, write_tables
-from benchmarks.scale_tables import TABLES
+from benchmarks.scale.tables import TABLES
 
 _MEASUREMENTS = ("cohort", "cohort_driver", "chest_stages")
 

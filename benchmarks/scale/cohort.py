@@ -1,11 +1,11 @@
 """Throughput of one and two workers, overhead of a case, and discovery of very many studies.
 
-    python -m benchmarks.cohort --output benchmarks/results/cohort.json
+    python -m benchmarks.scale.cohort --output benchmarks/results/cohort.json
 
 Two cohorts of NIfTI volumes of noise with listed positions; the network has random weights. Within a cohort the size of
 a volume, the distance of slices, the number of positions and how near they are to each other vary independently. No
 volume of the one has the size of one of the other, so that a model fitted on the first can be checked on the second
-(``benchmarks/scale_simulation.py``).
+(``benchmarks/scale/simulation.py``).
 
 Workers have one thread each. With one case in hand a worker does one thing at a time and work is bound by its core;
 with three, as is the default, reading and writing overlap with inference.
@@ -79,7 +79,7 @@ def main() -> None:
     options = parse()
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = write_weights(Path(folder) / "weights.pt")
-        results: dict[str, Any] = {"machine": machine(), "command": "python -m benchmarks.cohort"}
+        results: dict[str, Any] = {"machine": machine(), "command": "python -m benchmarks.scale.cohort"}
         results["discovery"] = discovery(Path(folder), checkpoint, options.folders)
         results["cohorts"] = {
             name: measure(Path(folder) / name, checkpoint, name, options.cases, options.repeats) for name in COHORTS
@@ -116,7 +116,7 @@ def discovery(folder: Path, checkpoint: Path, count: int) -> dict[str, Any]:
     arguments = ["infer", "--input-dir", root, "--output-dir", folder / "none", "--checkpoint", checkpoint, "--dry-run"]
     start = time.perf_counter()
     command = [sys.executable, "-c", _COMMAND, *map(str, arguments)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     seconds = time.perf_counter() - start
     shutil.rmtree(root)
     assert f"{count} to do" in done.stderr, done.stderr

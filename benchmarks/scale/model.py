@@ -1,8 +1,8 @@
 """Cost of a case by stage, fitted on measured cases, and the time that workers take for many of them.
 
-A stage's time is a sum of non-negative terms, each proportional to a size of the case (``benchmarks/cohort.py`` records
-them) or constant. Two things come on top: the first case of a worker, which pays for what is set up once, and
-contention, by which every stage takes longer while another worker shares the memory of the machine.
+A stage's time is a sum of non-negative terms, each proportional to a size of the case (``cohort.py`` records them) or
+constant. Two things come on top: the first case of a worker, which pays for what is set up once, and contention, by
+which every stage takes longer while another worker shares the memory of the machine.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What data loading and bookkeeping add to the bare training step.
 
-    python benchmarks/train.py [--bundle lidc_small] [--device cuda --num-workers 8] [--output train.json]
+    python benchmarks/speed/train.py [--bundle lidc_small] [--device cuda --num-workers 8] [--output train.json]
 
 A bundle trains for real: prepared slices on disk, augmentation, handlers, checkpoints and MLflow tracking, as with
 ``mose-med train``. Every few steps the trainer pauses for as many bare steps - forward, loss, backward and update of a
@@ -36,7 +36,7 @@ from monai.bundle import ConfigWorkflow
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.busy import measure_busy
+from benchmarks.speed.busy import measure_busy
 from mose_med.data import MultiRaterBatch
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.train.config import compose, config_files
@@ -234,7 +234,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=2, help="that count, after the one that warms up")
     parser.add_argument("--steps", type=int, default=24, help="of an epoch, a multiple of --block")
     parser.add_argument("--block", type=int, default=4, help="steps between two pauses")
-    parser.add_argument("--busy", action="store_true", help="a step beside a busy process instead (benchmarks/busy.py)")
+    parser.add_argument("--busy", action="store_true", help="a step beside a busy process instead (busy.py)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     return parser.parse_args()

@@ -1,6 +1,6 @@
 """Stages of one whole chest CT, 512 x 512 x 300: reading it, three listed positions, a search of the lungs, writing.
 
-    python -m benchmarks.chest_stages --output benchmarks/results/chest_stages.json
+    python -m benchmarks.scale.chest_stages --output benchmarks/results/chest_stages.json
 
 One thread. Listed positions are inferred by a network of full size with random weights. In the search of the lungs,
 which would take a CPU many minutes, logits that vary with the image replace it: what is timed there is all that
@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.infer import AFFINE, NODULES, PREPROCESSING, SIDE, chest
 from benchmarks.machine import machine
-from benchmarks.read_ct import write_dicom
+from benchmarks.speed.infer import AFFINE, NODULES, PREPROCESSING, SIDE, chest
+from benchmarks.speed.read_ct import write_dicom
 from mose_med.api.model import Model
 from mose_med.api.options import ResultOptions
 from mose_med.api.reading import CaseRequest, read_case
@@ -70,7 +70,7 @@ def main() -> None:
         forms = write_forms(Path(folder), options.slices)
         results: dict[str, Any] = {
             "machine": machine(),
-            "command": "python -m benchmarks.chest_stages",
+            "command": "python -m benchmarks.scale.chest_stages",
             "shape": [SIDE, SIDE, options.slices],
             "forms": [reading(name, path, options.repeats) for name, path in forms.items()],
         }

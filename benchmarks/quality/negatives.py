@@ -1,6 +1,6 @@
 """What windows without a nodule do to a search: the shipped weights, trained on with a share of them.
 
-    python -m benchmarks.negatives --archive NODULES.npz --lidc ROOT --unannotated STUDY --lesion X Y Z --work FOLDER
+    python -m benchmarks.quality.negatives --archive N.npz --lidc ROOT --unannotated STUDY --lesion X Y Z --work W
 
 Two trainings, each with windows from one place and searched in the other: those of the further chest, away from the one
 known lesion (its position in RAS mm), for the series of LIDC-IDRI; those of LIDC-IDRI, away from every outline, for the
@@ -20,8 +20,8 @@ import numpy as np
 import yaml
 
 from benchmarks.machine import machine
-from benchmarks.quality_data import prepare_nodules
-from benchmarks.search import Ball, rates, searched, studies, table
+from benchmarks.quality.nodules import prepare_nodules
+from benchmarks.quality.search import Ball, rates, searched, studies, table
 from data_prep.datalist import write_run
 from mose_med import load_model
 from mose_med.geometry import index_to_mm, spacing_mm

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.pages import table
-from benchmarks.scale_costs import READ_FORM, Hardware, gpu_bound_from_ms, rate, workloads
-from benchmarks.scale_model import check, fit, simulate
+from benchmarks.scale.costs import READ_FORM, Hardware, gpu_bound_from_ms, rate, workloads
+from benchmarks.scale.model import check, fit, simulate
 
 STUDIES = (10**3, 10**5, 10**7)
 WINDOW_MS = (0.5, 2.0, 8.0)

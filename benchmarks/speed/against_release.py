@@ -1,6 +1,6 @@
 """How many times faster than the authors' release: a training step, an evaluation of 16 samples, the metrics.
 
-    python -m benchmarks.against_release [--threads 2] [--repeats 5] [--output against.json]
+    python -m benchmarks.speed.against_release [--threads 2] [--repeats 5] [--output against.json]
 
 Batch of 16 slices of 128 x 128 with four raters, as in the release's configuration for LIDC-IDRI: release head, four
 experts, full-size U-Net, optimal-transport loss. The release itself is not run here: its seconds were measured on 2

@@ -1,6 +1,6 @@
 """What the driver of a cohort spends on a case, apart from the workers: giving it out, the journal, the tables.
 
-    python -m benchmarks.cohort_driver --output benchmarks/results/cohort_driver.json
+    python -m benchmarks.scale.cohort_driver --output benchmarks/results/cohort_driver.json
 
 Studies are empty files, and workers answer at once: a case's folder has a ``provenance.json`` and a ``lesions.json`` of
 usual size, written beforehand. Each count runs in a separate process, whose peak memory is reported. A step whose
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     options = parser.parse_args()
-    results: dict[str, Any] = {"machine": machine(), "command": "python -m benchmarks.cohort_driver", "runs": []}
+    results: dict[str, Any] = {"machine": machine(), "command": "python -m benchmarks.scale.cohort_driver", "runs": []}
     for count in options.counts:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             results["runs"].append(pool.apply(drive, (count, options.workers)))

@@ -1,6 +1,6 @@
 """A training step beside another busy process: what it costs, and how long threads should look for work.
 
-    python benchmarks/train.py --busy [--threads 2] [--steps 8] [--output busy.json]
+    python benchmarks/speed/train.py --busy [--threads 2] [--steps 8] [--output busy.json]
 
 A step of ``lidc_small`` (16 images of 128 x 128, 16 samples each, forward, loss, backward, update) is timed in fresh
 processes, once as OpenMP waits by default and once as ``mose-med`` lets it wait, each alone and beside a process that
@@ -80,7 +80,7 @@ def measure_busy(threads: int, number: int, rounds: int = 3) -> dict[str, float]
 
 def _timed(settings: dict[str, str], threads: int, number: int) -> list[float]:
     environment = {name: value for name, value in os.environ.items() if name not in _VARIABLES} | settings
-    command = [sys.executable, "-m", "benchmarks.busy", str(threads), str(number)]
+    command = [sys.executable, "-m", "benchmarks.speed.busy", str(threads), str(number)]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return list(map(float, json.loads(result.stdout.splitlines()[-1])))
 

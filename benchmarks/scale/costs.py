@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from benchmarks.scale_model import Seconds
+from benchmarks.scale.model import Seconds
 
 READ_FORM = "DICOM, uncompressed"
 LISTED, LUNGS = "three listed positions", "search of the lungs"
@@ -87,7 +87,7 @@ class Rate(NamedTuple):
 
 
 def workloads(chest: Mapping[str, Any]) -> dict[str, Workload]:
-    """Workloads from ``benchmarks/chest_stages.py``.
+    """Workloads from ``benchmarks/scale/chest_stages.py``.
 
     The CPU's part of inference was timed over the lungs and is carried over to listed positions by the window; the
     network was timed at listed positions and is carried over to the lungs.

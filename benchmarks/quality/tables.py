@@ -1,7 +1,7 @@
 """The tables of ``docs/results.md`` on real nodules, from the files that ``benchmarks.quality`` wrote.
 
-    python -m benchmarks.quality_tables                                # print the tables
-    python -m benchmarks.quality_tables --write-docs docs/results.md   # put them into the page
+    python -m benchmarks.quality.tables                                # print the tables
+    python -m benchmarks.quality.tables --write-docs docs/results.md   # put them into the page
 
 Scores of one training with several seeds are pooled, whichever table they were made for: mean, and standard deviation
 where there are two seeds or more. A row that is not trained yet is left out.
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import RESULTS, print_tables, table, write_tables
-from benchmarks.quality_recipes import TABLES, Recipe
+from benchmarks.quality.recipes import TABLES, Recipe
 
 __all__ = ["PAGE_TABLES", "pooled", "read_results"]
 

@@ -1,6 +1,6 @@
 """Known modes: MoSE learns the 32 modes of drawn street scenes, and is asked how often it predicts each.
 
-    python -m benchmarks.street_modes --work FOLDER --output street_modes.json
+    python -m benchmarks.quality.street_modes --work FOLDER --output street_modes.json
 
 The scenes lie in a folder like that of Cityscapes, so that everything after the drawing is what the real pictures take:
 ``prepare cityscapes``, ``train --bundle cityscapes``, ``evaluate``. Each step resumes. The network and the pictures are

@@ -1,6 +1,6 @@
 """Figures of the model card: the ten worst slices, and how each expert draws.
 
-    python -m benchmarks.model_card --datalist dataset.json --evaluation FOLDER [--checkpoint W] --output-dir docs
+    python -m benchmarks.quality.model_card --datalist D.json --evaluation FOLDER [--checkpoint W] --output-dir docs
 
 The evaluation is a folder of ``mose-med evaluate`` with the same checkpoint and part; it says which slices are worst.
 """

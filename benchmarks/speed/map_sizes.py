@@ -1,6 +1,6 @@
 """Bytes of the NIfTI files of a case: what storing maps as scaled integers and choosing outputs save.
 
-    python -m benchmarks.map_sizes STUDY [--output sizes.json]
+    python -m benchmarks.speed.map_sizes STUDY [--output sizes.json]
 
 Everything in the study is looked at by a stand-in for a trained network (see ``chest_stages.py``), whose probabilities
 are low nearly everywhere and vary from voxel to voxel as noise does. One case is inferred and written three times.
@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.chest_stages import StandIn
-from benchmarks.infer import PREPROCESSING
 from benchmarks.machine import machine
+from benchmarks.scale.chest_stages import StandIn
+from benchmarks.speed.infer import PREPROCESSING
 from mose_med.case_contents.maps import DEFAULT_OUTPUTS, OUTPUTS
 from mose_med.inferers import CaseDistribution, infer_case
 from mose_med.io import read_study

