@@ -129,7 +129,9 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if ran_out_of_memory(error):
             raise MoseError(f"memory ran out while checkpoint {source} was read ({reason}): free some") from error
-        raise DataError(f"checkpoint {source} cannot be read ({reason}): it is damaged or not a checkpoint") from error
+        # PyTorch's advice on other pickles, to load them unsafely, is not repeated.
+        why = "" if isinstance(error, pickle.UnpicklingError) else f" ({reason})"
+        raise DataError(f"checkpoint {source} cannot be read{why}: it is damaged or not a checkpoint") from error
     if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
         content = {"model": content} | _read_sidecar(source)
     _require_format(content, f"checkpoint {source}")

@@ -22,6 +22,7 @@ from mose_med.api.reading import with_objects_source
 from mose_med.api.writers import InferredCase, record_of, write_folder
 from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.case_contents.maps import PROVENANCE_NAME, maps_of_kind
+from mose_med.case_contents.provenance import difference_of_voxels
 from mose_med.ct_image import PlacedImage, plain_tensor
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.files.whole_files import folder_written_whole
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Case", "open_case"]
 
 #: Options that decide what is written of a case, not what is inferred.
+_OF_READING = ("slice_spacing", "gantry_tilt", "nifti_transform")
 _OF_WRITING = ("dicom", "dicom_seg", "dicom_seg_obstacle", "keep_identity", "maps", "outputs", "report")
 
 
@@ -155,9 +157,14 @@ class Case:
             ct = self._inferred.input.study.image
         else:
             in_file = isinstance(image, str | os.PathLike)
-            ct = (read_channels([Path(image)], ReadingOptions()) if in_file else study_in_memory(image)).image
+            before = self.provenance.get("options", {})
+            treated = {name: before[name] for name in _OF_READING if name in before}
+            ct = (read_channels([Path(image)], ReadingOptions(**treated)) if in_file else study_in_memory(image)).image
         if tuple(ct.shape[1:]) != self.shape:
             raise ShapeError(f"image must have the shape of the case, {self.shape}, got {tuple(ct.shape[1:])}")
+        difference = None if image is None else difference_of_voxels(self.provenance, ct)
+        if difference is not None:
+            raise DataError(f"image must be the CT that {self.name} was inferred from: {difference}; name that one")
         return _values(ct)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False, **options: Any) -> Path:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 
 from mose_med import __version__
 from mose_med.ct_image import PlacedImage, plain_tensor
 
-__all__ = ["image_sha256", "tool_versions"]
+__all__ = ["difference_of_voxels", "image_sha256", "tool_versions"]
 
 _PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "isal")
 
@@ -19,6 +21,16 @@ _PACKAGES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "isal")
 def tool_versions() -> dict[str, str]:
     """Versions of this project, of Python and of the packages that take part in inference."""
     return {"mose-med": __version__, "python": platform.python_version()} | {name: version(name) for name in _PACKAGES}
+
+
+def difference_of_voxels(provenance: Mapping[str, Any], image: PlacedImage) -> str | None:
+    """How an image on the grid of a case differs from the one it was inferred from; None if it does not.
+
+    Of channels in files of their own, one is shown, and its content cannot be checked.
+    """
+    recorded = provenance.get("request", {}).get("input_sha256")
+    complete = provenance.get("input", {}).get("channels", 1) == len(plain_tensor(image))
+    return "its HU differ" if complete and recorded not in (None, image_sha256(image)) else None
 
 
 def image_sha256(image: PlacedImage) -> str:

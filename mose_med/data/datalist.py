@@ -167,7 +167,8 @@ def load_datalist(path: str | os.PathLike[str]) -> Datalist:
 
 def _read_json(source: Path) -> Any:
     if not source.is_file():
-        raise ConfigError(f"datalist {source} does not exist: name the dataset.json that `mose-med prepare` wrote")
+        state = "is no file" if source.exists() else "does not exist"
+        raise ConfigError(f"datalist {source} {state}: name the dataset.json that `mose-med prepare` wrote")
     return read_json(source, "datalist", ConfigError)
 
 

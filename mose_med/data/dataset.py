@@ -121,7 +121,10 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
         size, raters = self.preprocessing.roi_size, len(entry.rater_weights)
         image = image[None] if image.ndim == 2 else image.permute(2, 0, 1)
         if tuple(image.shape[1:]) != size:
-            raise DataError(f"{entry.image} must have slices of {size}, got {tuple(image.shape[1:])}")
+            raise DataError(
+                f"{entry.image} must have slices of {size}, got {tuple(image.shape[1:])}: prepare them with "
+                f"--crop {size[0]}, or use a model for that size"
+            )
         if tuple(label.shape) != (*size, raters):
             raise DataError(f"{entry.label} must have slices of {(*size, raters)}, got {tuple(label.shape)}")
         return self.preprocessing(image), label.permute(2, 0, 1).contiguous()

@@ -164,7 +164,7 @@ def markdown_table(evaluation: Evaluation) -> str:
     """The scores as a Markdown table, with the conventions that make them comparable below it."""
     lines = [
         f"Scores on the {evaluation.part} part of {evaluation.datalist}: {evaluation.images} slices of "
-        f"{evaluation.patients} patients.",
+        f"{evaluation.patients} patient{'' if evaluation.patients == 1 else 's'}.",
         "",
         "| Method | Samples | GED ↓ | 95 % CI | without self-pairs | M-IoU ↑ | 95 % CI | ECE % ↓ | Dice ↑ | Diversity "
         "| Entropy |",
@@ -187,8 +187,8 @@ def markdown_table(evaluation: Evaluation) -> str:
 def _number(value: Spread | Interval | None) -> str:
     if value is None:
         return ""
-    if isinstance(value, Interval):
-        return f"{value.low:.3f} to {value.high:.3f}"
+    if isinstance(value, Interval):  # over one patient there is none
+        return f"{value.low:.3f} to {value.high:.3f}" if value.low < value.high else ""
     return f"{value.mean:.3f} ± {value.std:.3f}" if value.std else f"{value.mean:.3f}"
 
 

@@ -17,8 +17,10 @@ from mose_med.api.case import Case
 from mose_med.api.model import Model
 from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
+from mose_med.api.writers import RUN_NAME
 from mose_med.case_contents.maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError
+from mose_med.files.whole_files import write_json
 from mose_med.io import Source
 from pipelines.common.case_names import case_name
 from pipelines.common.memory import named_memory_errors
@@ -28,6 +30,8 @@ from pipelines.infer.store import Destination, ResultStore
 __all__ = ["CaseOutcome", "finish_case", "run_case"]
 
 _LOGGER = logging.getLogger(__name__)
+#: In ``run.json``: which run wrote the case.
+_RUN = "run"
 
 
 class CaseOutcome(NamedTuple):
@@ -72,24 +76,38 @@ def finish_case(
     case = stages.case = request.case or case_name(destination.key, read.identity)
     store = destination.store()
     wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
-    resumed = not destination.overwrite and _is_done(store, case, wanted)
+    resumed = not _may_replace(store, case, destination) and _is_done(store, case, wanted, destination.mark)
     if resumed:
         _LOGGER.info("%s is already done", case)
     else:
         with stages.enter("infer"), _named_memory_errors(request):
             inferred = model.infer_input(request, read, stages)
         with stages.enter("write"):
-            _write(store, case, inferred, wanted, overwrite=destination.overwrite)
+            _write(store, case, inferred, wanted, destination)
     provenance = store.read(f"{case}/{PROVENANCE_NAME}") or b""
     return CaseOutcome(case, read.study.source, resumed, stages.seconds, hashlib.sha256(provenance).hexdigest())
 
 
-def _is_done(store: ResultStore, case: str, wanted: dict[str, Any]) -> bool:
+def _may_replace(store: ResultStore, case: str, destination: Destination) -> bool:
+    """Whether a case that is there is replaced: never one that this run itself wrote, of a study that comes twice."""
+    return destination.overwrite and not _is_of_run(store, case, destination.mark)
+
+
+def _is_of_run(store: ResultStore, case: str, mark: str) -> bool:
+    content = store.read(f"{case}/{RUN_NAME}") if mark else None
+    return content is not None and json.loads(content).get(_RUN) == mark
+
+
+def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], mark: str) -> bool:
     """Whether the case exists as requested: the same request, options and weights; another is refused."""
     record = store.read(f"{case}/{PROVENANCE_NAME}")
     if record is None:
         return False
     differs = _difference(json.loads(record), wanted)
+    if differs is not None and _is_of_run(store, case, mark):
+        raise ConfigError(
+            f"{case} {differs} by this run: the study comes twice, give each a name in the column case of a manifest"
+        )
     if differs is not None:
         raise ConfigError(f"{case} {differs}: name another output folder or add --overwrite")
     return True
@@ -112,11 +130,13 @@ def _named_memory_errors(request: CaseRequest) -> AbstractContextManager[None]:
     )
 
 
-def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any], *, overwrite: bool) -> None:
-    """Write the folder of a case; where another worker wrote the same case meanwhile, that one stays."""
+def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any], destination: Destination) -> None:
+    """Write the folder of a case; where another worker of this run wrote the same case meanwhile, that one stays."""
     try:
-        with store.publish(case, overwrite=overwrite) as folder:
+        with store.publish(case, overwrite=_may_replace(store, case, destination)) as folder:
             inferred.write_files(folder, case)
+            times = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+            write_json(folder / RUN_NAME, times | {_RUN: destination.mark})
     except FileExistsError as error:
-        if not _is_done(store, case, wanted):
+        if not _is_done(store, case, wanted, destination.mark):
             raise ConfigError(f"the output has a folder {case} that no run made: remove it") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mose_med.case_contents.provenance import image_sha256
+from mose_med.case_contents.provenance import difference_of_voxels
 from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError
 from mose_med.files.run_lock import alone_in
@@ -61,13 +61,9 @@ def _read_inferred_image(case: CaseFolder, options: ReportOptions) -> CtImage:
 
 
 def _require_its_own(case: CaseFolder, image: CtImage, path: Path) -> None:
-    recorded = case.provenance.get("request", {}).get("input_sha256")
     grids = (image.shape[1:], np.asarray(image.affine), case.shape, case.affine)
     difference = grid_difference(*grids, whose="the case's", tolerance_mm=_SAME_PLACE_MM)
-    # Of channels in files of their own, one is shown, and its content cannot be checked.
-    complete = case.provenance.get("input", {}).get("channels", 1) == len(image.tensor)
-    if difference is None and complete and recorded not in (None, image_sha256(image)):
-        difference = "its HU differ"
+    difference = difference or difference_of_voxels(case.provenance, image)
     if difference is not None:
         raise DataError(f"{path} must be the CT that {case.name} was inferred from: {difference}; name that one")
 

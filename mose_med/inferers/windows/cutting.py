@@ -109,8 +109,10 @@ def require_inside(image: PlacedImage, positions_mm: Sequence[Sequence[float]] |
         DataError: if one lies outside.
     """
     positions = np.asarray(positions_mm, dtype=np.float64)
-    if positions.ndim != 2 or positions.shape[1] != 3 or not len(positions) or not np.isfinite(positions).all():
-        raise ShapeError(f"nodules must be at least one (x, y, z) in RAS mm, finite, got shape {positions.shape}")
+    if positions.ndim != 2 or positions.shape[1] != 3 or not len(positions):
+        raise ShapeError(f"nodules must be at least one (x, y, z) in RAS mm, got shape {positions.shape}")
+    if not np.isfinite(positions).all():
+        raise ShapeError(f"nodules must be finite positions in RAS mm, got {positions[~np.isfinite(positions)][0]}")
     shape = np.asarray(image.shape[1:])
     indices = mm_to_index(np.asarray(image.affine, dtype=np.float64), positions)
     for number, (position, index) in enumerate(zip(positions, indices, strict=True), start=1):
@@ -119,7 +121,10 @@ def require_inside(image: PlacedImage, positions_mm: Sequence[Sequence[float]] |
             place = ", ".join(f"{value:.1f}" for value in position)
             voxel = ", ".join(f"{value:.0f}" for value in nearest)
             size = " x ".join(map(str, shape.tolist()))
-            raise DataError(f"nodule {number} at ({place}) mm RAS lies outside the image: voxel ({voxel}) of {size}")
+            raise DataError(
+                f"nodule {number} at ({place}) mm RAS lies outside the image: voxel ({voxel}) of {size}; "
+                "is it of this study, and in RAS (LPS has the other sign in x and y)?"
+            )
 
 
 def windows_around(

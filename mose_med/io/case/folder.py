@@ -175,7 +175,12 @@ def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
         DataError: if it is not one: the message names the missing file or the invalid entry.
     """
     if not folder.is_dir():
-        raise DataError(f"case folder {folder} does not exist")
+        raise DataError(
+            f"case folder {folder} {'is a file' if folder.exists() else 'does not exist'}: name a case folder"
+        )
+    inside = sorted(path.parent.name for path in folder.glob(f"*/{PROVENANCE_NAME}"))
+    if inside and not (folder / PROVENANCE_NAME).exists():
+        raise DataError(f"{folder} holds {len(inside)} case folders and is none itself: name one, such as {inside[0]}")
     provenance = _read_json(folder, PROVENANCE_NAME)
     classes = _classes(folder, provenance)
     marks = class_marks(classes) or ("",)

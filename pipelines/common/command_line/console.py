@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import sys
@@ -30,6 +31,14 @@ _SILENCED = ("nibabel.global", "pydicom", "highdicom", "pynetdicom")
 #: Attribute of the handlers that are of this module.
 _MARK = "is_of_mose_med"
 _DEBUG_FORMAT = "%(asctime)s %(levelname)-8s %(name)s:%(lineno)d %(message)s"
+#: Way out of an error of the file system, by its number.
+_ADVICE = {
+    errno.EACCES: "get the permission, or name another place",
+    errno.EPERM: "get the permission, or name another place",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOTDIR: "a part of the path is a file, name another place",
+    errno.ENOSPC: "free some space, or name another place",
+}
 _LOST_PROCESS = "a worker process was killed, probably because memory ran out"
 
 
@@ -184,7 +193,8 @@ def _describe_memory(error: Exception) -> str:
 
 def _describe_os_error(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    advice = _ADVICE.get(error.errno or 0, "")
+    return f"{where}{error.strerror or error}{f': {advice}' if advice else ''}"
 
 
 def _report(message: str, code: ExitCode, *, debug: bool, on_error: Callable[[str], None] | None) -> ExitCode:

@@ -58,6 +58,9 @@ def infer_cohort(options: CohortOptions) -> CohortResult:
         entries = list_entries(options)
     if not entries:
         raise ConfigError(f"no cases in {options.manifest or options.input_dir}: name a folder with CT studies")
+    without = sum(entry.nodules is None for entry in entries)
+    if without:
+        _LOGGER.info("%d of %d cases have no nodule list: --region says what is searched", without, len(entries))
     if options.dry_run:
         return _dry_run(options, entries, open_store(options.output_dir))
     device = options.device if options.engine == "local" else "cpu"
@@ -94,9 +97,6 @@ def _dry_run(options: CohortOptions, entries: list[Entry], store: ResultStore) -
     known = {} if conflict or options.overwrite else known_records(options.home, made_with)
     states = Counter(state_of(e, known.get(e.key), store, retry_failed=options.retry_failed) for e in entries)
     _LOGGER.info("%d cases: %s", len(entries), ", ".join(f"{states[state]} {state}" for state in State))
-    without = sum(entry.nodules is None for entry in entries)
-    if without:
-        _LOGGER.info("%d of them have no nodule list", without)
     return CohortResult(0, states[State.DONE], states[State.FAILED], states[State.TO_DO])
 
 

@@ -14,6 +14,7 @@ import pytest
 import SimpleITK
 
 import mose_med
+from mose_med.ct_image import CtImage
 from mose_med.errors import ConfigError, DataError, ShapeError
 from mose_med.geometry import LPS_TO_RAS
 from mose_med.io import read_ct
@@ -200,6 +201,17 @@ def test_a_case_without_lesions_shows_itself(model, study):
 def test_the_ct_to_draw_must_be_that_of_the_case(case):
     with pytest.raises(ShapeError, match=r"image must have the shape of the case, \(26, 24, 13\), got \(4, 4, 4\)"):
         case.plot(1, nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)))
+
+
+def test_another_ct_on_the_same_grid_is_not_drawn(case, study, tmp_path: Path):
+    other = read_ct(study)
+    other = CtImage(other.as_tensor() + 1, other.affine)
+    again = mose_med.open_case(case.save(tmp_path / "out" / "case"))
+    for one in (case, again):
+        with pytest.raises(
+            DataError, match=r"must be the CT that case was inferred from: its HU differ; name that one"
+        ):
+            one.plot(1, other)
 
 
 @pytest.mark.parametrize("number", [0, 2, -1])

@@ -64,7 +64,7 @@ def test_a_dry_run_counts_and_writes_nothing(infer, cohort: CohortOptions):
     code, told = infer("--input-dir", cohort.input_dir, "--dry-run")
     assert code == ExitCode.DONE
     assert "6 cases: 6 to do, 0 already done, 0 failed before" in told
-    assert "1 of them have no nodule list" in told
+    assert "have no nodule list: --region says what is searched" in told
     assert not Path(cohort.output_dir).exists()
 
 

@@ -10,9 +10,11 @@ from mose_med.files.dicom_signature import HEAD_BYTES, begins_as_dicom
 from mose_med.files.file_tree import is_folder
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
-__all__ = ["NODULES_NAME", "VOLUME_SUFFIXES", "Content"]
+__all__ = ["NODULES_NAME", "VOLUME_SUFFIXES", "Content", "list_of_volume"]
 
 NODULES_NAME = "nodules.csv"
+#: Ends the name of a list that is next to its case.
+_OF_CASE = f".{NODULES_NAME}"
 #: Files that are a case by themselves.
 VOLUME_SUFFIXES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".zip")
 #: Values of a volume whose header is a .nhdr or .mhd next to them.
@@ -46,6 +48,7 @@ class Content:
 
     def __init__(self, folder: str, *, brief: bool) -> None:
         self.folders: list[tuple[str, bool]] = []
+        self._folder = folder
         self.files: list[str] = []
         self.linked_files: list[str] = []
         self._slices: list[str] = []
@@ -56,6 +59,8 @@ class Content:
         #: Of other endings.
         self._unknown: list[str] = []
         self._nodules = ""
+        #: Lists that are named after a case.
+        self._lists: list[str] = []
         with os.scandir(folder) as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
@@ -82,6 +87,12 @@ class Content:
         skipped.add(Reason.LOOSE, *self._slices, *sorted({*self._doubtful} - {*self._broken}))
         skipped.add(Reason.BROKEN, *self._broken)
         unused = [self._nodules] if self._nodules and self.num_volumes > 1 else []
+        volumes, folders = (
+            (*self.files, *self.linked_files),
+            (str(Path(self._folder, name)) for name, _ in self.folders),
+        )
+        named = {f"{path}{_OF_CASE}" for path in (*volumes, *folders)} | set(map(list_of_volume, volumes))
+        unused += [path for path in self._lists if path not in named]
         skipped.add(Reason.STRAY, *self._stray, *self._unknown, *unused)
 
     def _add(self, entry: os.DirEntry[str]) -> None:
@@ -96,7 +107,9 @@ class Content:
             (self.linked_files if entry.is_symlink() else self.files).append(entry.path)
         elif name == NODULES_NAME:
             self._nodules = entry.path
-        elif entry.is_file() and not name.endswith((*_VALUES, f".{NODULES_NAME}")):
+        elif name.endswith(_OF_CASE):
+            self._lists.append(entry.path)
+        elif entry.is_file() and not name.endswith(_VALUES):
             self._add_other(name, entry.path)
 
     def _add_other(self, name: str, path: str) -> None:
@@ -117,6 +130,22 @@ class Content:
                 self._slices.append(found)
                 paths.remove(found)
                 return
+
+
+def list_of_volume(path: str) -> str | None:
+    """List that is named as a volume is, without its ending, if it is there and no other volume has that name."""
+    stem = _stem(path)
+    found = None if stem is None else Path(f"{stem}{_OF_CASE}")
+    if found is None or not found.is_file():
+        return None
+    same = [entry for entry in found.parent.iterdir() if _stem(str(entry)) == str(Path(stem or ""))]
+    return str(found) if len(same) == 1 else None
+
+
+def _stem(path: str) -> str | None:
+    """Path of a volume without its ending; None for another file."""
+    ending = max((end for end in VOLUME_SUFFIXES if path.lower().endswith(end)), key=len, default=None)
+    return None if ending is None else path[: -len(ending)]
 
 
 def _begins_as_dicom(path: str) -> bool:

@@ -11,8 +11,9 @@ belongs to no case is reported (:mod:`pipelines.infer.cohort.finding.skipped_fil
 volumes, but with files that are named as slices are, is a case regardless of their content, so that a damaged study is
 recorded. Names that begin with a dot do not count. Folders and files behind links are cases like others, each once.
 
-The nodule list of a case is in its folder as ``nodules.csv``, or next to it as ``<name>.nodules.csv``; a volume or
-archive that is the only one of its folder may have ``nodules.csv`` next to it.
+The nodule list of a case is in its folder as ``nodules.csv``, or next to it as ``<name>.nodules.csv``, with or without
+the ending of a volume's or archive's name; one that is the only one of its folder may have ``nodules.csv`` next to it.
+Lists that are named after no case are reported.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from mose_med.errors import ConfigError
 from mose_med.files.file_tree import FolderWalk
 from mose_med.files.tables import Row, read_table
 from pipelines.common.case_names import PRIVATE_NAME
-from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content
+from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content, list_of_volume
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
 __all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
@@ -150,7 +151,7 @@ def _entry(root: str, path: str, *, alone: bool = False) -> Entry:
 
 
 def _nodules_of(path: str, other: str | None) -> str | None:
-    for candidate in (f"{path}.{NODULES_NAME}", other):
+    for candidate in (f"{path}.{NODULES_NAME}", list_of_volume(path), other):
         if candidate is not None and os.path.isfile(candidate):
             return candidate
     return None

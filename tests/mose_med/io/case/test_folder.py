@@ -96,7 +96,11 @@ def test_a_map_that_is_no_output_of_the_case_is_named_with_the_option_that_write
         case.crops("expert-2_foreground_probability", [Box((0, 0, 0), case.shape)])
 
 
-def test_a_missing_folder_is_named(tmp_path: Path):
+def test_what_is_no_case_folder_is_named(copy: Path, tmp_path: Path):
+    with pytest.raises(DataError, match=r"lesions\.json is a file: name a case folder"):
+        open_folder(copy / "lesions.json")
+    with pytest.raises(DataError, match=r"holds 1 case folders and is none itself: name one, such as case"):
+        open_folder(copy.parent)
     with pytest.raises(DataError, match="absent does not exist"):
         open_folder(tmp_path / "absent")
 

@@ -178,6 +178,24 @@ def test_a_resume_opens_no_study(cohort: CohortOptions, opened_files: list[str])
     assert (len(opened_files) > 3, inside) == (True, [])
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_of_a_study_that_is_there_twice_with_other_nodules_the_first_result_stays(
+    cohort: CohortOptions, tmp_path: Path, failed_rows, overwrite: bool
+):
+    study = min(cohort.input_dir.glob("*/*"))
+    header, row = (study / "nodules.csv").read_text().splitlines()
+    twin = shutil.copytree(study, tmp_path / "zz twin")
+    (twin / "nodules.csv").write_text("\n".join([header, row, row]) + "\n")
+    (tmp_path / "list.csv").write_text(f"path\n{study}\n{twin}\n")
+    listed = dataclasses.replace(cohort, input_dir=None, manifest=tmp_path / "list.csv", overwrite=overwrite)
+    for _ in range(2):
+        assert infer_cohort(dataclasses.replace(listed, retry_failed=True)).failed == 1
+        (failed,) = failed_rows(Path(cohort.output_dir))
+        assert "was made with different nodules" in failed["reason"]
+        (case,) = Path(cohort.output_dir).glob("case-*")
+        assert len(json.loads((case / "lesions.json").read_text())["lesions"]) == 1
+
+
 def test_a_study_that_vanishes_and_one_of_which_most_is_missing_hold_up_nothing(
     cohort: CohortOptions, tmp_path: Path, failed_rows, huge_nifti: Path
 ):

@@ -49,6 +49,22 @@ def test_nodule_lists_are_found_beside_files(tmp_path: Path):
     assert entries == {"a/ct.nii.gz": "nodules.csv", "b/x.zip": None, "b/y.zip": "y.zip.nodules.csv"}
 
 
+def test_a_list_may_be_named_as_its_volume_is_without_the_ending(tmp_path: Path):
+    make(tmp_path, "p.nii.gz", "p.nodules.csv", "Q.NII.GZ", "Q.nodules.csv", "r.mha", "r.nii", "r.nodules.csv")
+    make(tmp_path, "s.nii", "s.nodules.csv", "s.nii.nodules.csv", "study.nodules.csv", "study/1.dcm", "t.nodules.csv")
+    skipped = SkippedFiles()
+    entries = {e.name: e.nodules and Path(e.nodules).name for e in find_entries(tmp_path, skipped=skipped)}
+    assert entries == {
+        "p.nii.gz": "p.nodules.csv",
+        "Q.NII.GZ": "Q.nodules.csv",
+        "r.mha": None,
+        "r.nii": None,
+        "s.nii": "s.nii.nodules.csv",
+        "study": "study.nodules.csv",
+    }
+    assert skipped.lines(str(tmp_path)) == ["skipped: 2 files outside the studies: r.nodules.csv, t.nodules.csv"]
+
+
 def test_case_depth_takes_every_folder_there(tmp_path: Path):
     make(tmp_path, "site/study/series-1/1", "site/study/series-2/1", "site/other/1", "loose.zip")
     assert names(tmp_path, case_depth=2) == ["loose.zip", "site/other", "site/study"]
