@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -72,6 +74,24 @@ def test_errors_stand_in_the_log_file_ours_with_their_traceback(log_file: Path, 
     assert second.endswith("ZeroDivisionError: no (the log file shows where; please report it)")
     assert "error_of_ours" in log_file.read_text()
     assert "in fault" not in log_file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EACCES, "out: Permission denied: get the permission, or name another place"),
+        (errno.ENOTDIR, "out: Not a directory: a part of the path is a file, name another place"),
+        (errno.EIO, "out: Input/output error"),
+    ],
+)
+def test_an_error_of_the_file_system_says_the_way_out_where_there_is_one(
+    number: int, told: str, capsys: pytest.CaptureFixture[str]
+):
+    def fail() -> None:
+        raise OSError(number, os.strerror(number), "out")
+
+    assert run_command(fail) == ExitCode.BAD_INPUT
+    assert capsys.readouterr().err.strip() == f"mose-med: {told}"
 
 
 def test_another_log_file_takes_the_place_of_the_first(log_file: Path, tmp_path: Path):
