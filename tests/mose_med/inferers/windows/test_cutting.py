@@ -81,7 +81,7 @@ def test_positions_outside_are_refused(values, index):
 
 @pytest.mark.parametrize("positions", [[], [[1, 2]], [[1, 2, np.nan]]])
 def test_positions_that_are_no_triples_are_refused(values, positions):
-    with pytest.raises(ShapeError, match="nodules must be (at least one|finite positions)"):
+    with pytest.raises(ShapeError, match=r"nodules must be (at least one|finite positions)"):
         require_inside(ct(values), positions)
 
 
