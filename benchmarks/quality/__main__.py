@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.machine import machine
 from benchmarks.quality.nodules import prepare_nodules
 from benchmarks.quality.recipes import SAMPLES, TABLES
-from benchmarks.quality.rows import add_row, mean_scores, scores, table
+from benchmarks.quality.rows import add_row, mean_scores, require_table, scores, table
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     options = parser.parse_args()
+    if options.output:
+        require_table(options.output, options.table)
     datalist = prepare_nodules(options.archive, options.work / "data")
     recipes = TABLES[options.table]
     chosen = [recipes[row - 1] for row in options.rows] if options.rows else recipes

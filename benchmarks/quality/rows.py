@@ -22,13 +22,22 @@ from pipelines.train.run import TrainOptions, train
 
 
 def add_row(file: Path, table_name: str, row: dict[str, Any]) -> None:
-    """Add the scores of a row to the file of a table; those of the same row and seeds are replaced."""
+    """Add the scores of a row to the file of a table; those of the same row with any of its seeds are replaced."""
     content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {"table": table_name, "rows": []}
-    if content["table"] != table_name:
-        raise SystemExit(f"{file} must be of the table {table_name}, it is of {content['table']}: name another file")
-    same = [(other["row"], other["seeds"]) == (row["row"], row["seeds"]) for other in content["rows"]]
-    content["rows"] = [other for other, is_same in zip(content["rows"], same, strict=True) if not is_same] + [row]
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    require_table(file, table_name)
+    others = [
+        other for other in content["rows"] if other["row"] != row["row"] or not {*other["seeds"]} & {*row["seeds"]}
+    ]
+    temporary = file.with_name(f".{file.name}.tmp")
+    temporary.write_text(json.dumps(content | {"rows": [*others, row]}, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(file)
+
+
+def require_table(file: Path, table_name: str) -> None:
+    """Refuse a file that has the results of another table."""
+    known = json.loads(file.read_text(encoding="utf-8"))["table"] if file.is_file() else table_name
+    if known != table_name:
+        raise SystemExit(f"{file} must be of the table {table_name}, it is of {known}: name another file")
 
 
 def scores(

@@ -56,7 +56,9 @@ def read_results(folder: Path) -> Results:
         file = folder / f"{name}.json"
         rows = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else []
         for row in rows:
-            by_training.setdefault(keys[row["row"]], []).append(row)
+            of_training = by_training.setdefault(keys[row["row"]], [])
+            if row["seeds"] not in [other["seeds"] for other in of_training]:  # scored for several tables
+                of_training.append(row)
     return {key: pooled(rows) for key, rows in by_training.items()}
 
 

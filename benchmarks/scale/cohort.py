@@ -7,7 +7,7 @@ a volume, the distance of slices, the number of positions and how near they are 
 volume of the one has the size of one of the other, so that a model fitted on the first can be checked on the second
 (``benchmarks/scale/simulation.py``).
 
-Workers have one thread each. With one case in hand a worker does one thing at a time and work is bound by its core;
+Workers have one thread each. With one case in hand a worker does one stage at a time and work is bound by its core;
 with three, as is the default, reading and writing overlap with inference.
 
 Runs of one and two workers take turns; a speed-up is the median over the turns. Throughput is taken from the first

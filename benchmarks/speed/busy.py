@@ -1,6 +1,6 @@
 """A training step beside another busy process: what it costs, and how long threads should look for work.
 
-    python benchmarks/speed/train.py --busy [--threads 2] [--steps 8] [--output busy.json]
+    python -m benchmarks.speed.train --busy [--threads 2] [--steps 8] [--output busy.json]
 
 A step of ``lidc_small`` (16 images of 128 x 128, 16 samples each, forward, loss, backward, update) is timed in fresh
 processes, once as OpenMP waits by default and once as ``mose-med`` lets it wait, each alone and beside a process that

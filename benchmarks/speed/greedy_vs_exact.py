@@ -1,6 +1,6 @@
 """How far the greedy transport plan is from the exact one, on cost matrices of a real training.
 
-    python benchmarks/speed/greedy_vs_exact.py ../shared/data/lidc_maxslice.npz --output greedy.json
+    python -m benchmarks.speed.greedy_vs_exact ../shared/data/lidc_maxslice.npz --output greedy.json
 
 A small MoSE (four experts of four samples) is trained on real nodules with four raters' masks; at a few steps the cost
 matrices of nodules it is not trained on are solved both ways for several gamma. Costs are 1 - IoU, so that 0.01 above

@@ -5,7 +5,7 @@ Memory is the growth of a fresh process (or the allocator's peak on CUDA) over t
 same memory format, precision and optimiser. On a machine that other programs use, ``--threads 1 --clock cpu`` counts
 the time that a core works for this process instead of the time that passes.
 
-    python benchmarks/speed/head.py [--device cuda --bf16] [--repeats 9] [--output head.json]
+    python -m benchmarks.speed.head [--device cuda --bf16] [--repeats 9] [--output head.json]
 """
 
 from __future__ import annotations

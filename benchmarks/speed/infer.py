@@ -11,7 +11,7 @@ Three workloads on a synthetic chest, each in a separate process:
 
 On a machine that other programs use, ``--threads 1 --clock cpu`` counts processor time in ``compute``.
 
-    python benchmarks/speed/infer.py [--parts compute memory study] [--repeats 5] [--output infer.json]
+    python -m benchmarks.speed.infer [--parts compute memory study] [--repeats 5] [--output infer.json]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Cost of the optimal-transport loss beside a U-Net's own training step, and on Cityscapes' problem.
 
-    python benchmarks/speed/loss.py --threads 2 --output loss.json
+    python -m benchmarks.speed.loss --threads 2 --output loss.json
 
 Targets: on LIDC's problem (B = 16, N = 16, R = 4, C = 2, 128 x 128) forward and backward of the loss take at most 0.15
 of a training step (forward, backward and Adam) of the U-Net that MoSE is built on, with one 1x1 layer and a Dice loss

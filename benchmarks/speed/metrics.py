@@ -1,6 +1,6 @@
 """Cost of the metrics of a batch of sample sets, and beside it the cost of predicting such samples.
 
-    python benchmarks/speed/metrics.py --threads 2 --output metrics.json
+    python -m benchmarks.speed.metrics --threads 2 --output metrics.json
 
 Targets: GED and M-IoU of N = 100 samples against R = 4 raters, 128 x 128, B = 32, in under 0.5 s on two cores; and less
 than predicting the samples costs.

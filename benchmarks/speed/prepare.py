@@ -1,6 +1,6 @@
 """Cost of preparing LIDC-IDRI beside merely reading the same DICOM files, of clustering all its scans, and of memory.
 
-    python benchmarks/speed/prepare.py --lidc-root LIDC-IDRI --output prepare.json
+    python -m benchmarks.speed.prepare --lidc-root LIDC-IDRI --output prepare.json
 
 Without ``--lidc-root`` phantoms of the demonstration's patients are written first, whole scans of them. Reading is
 pydicom's: every file, header and pixels. Files are in the operating system's cache and processor time is taken, so that

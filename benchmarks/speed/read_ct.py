@@ -1,6 +1,6 @@
 """How long reading a CT takes: DICOM as a folder and as a zip, NIfTI through isal and through nibabel.
 
-    python benchmarks/speed/read_ct.py --output read_ct.json [--slices 300] [--size 512] [--repeats 3]
+    python -m benchmarks.speed.read_ct --output read_ct.json [--slices 300] [--size 512] [--repeats 3]
 
 The volume is made up (a body of noise in air), the same in every form; times are the least of the repeats, SimpleITK's
 GDCM reader and nibabel are there to compare with. Peak memory is that of one reading in a separate process.

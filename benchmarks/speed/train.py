@@ -1,6 +1,6 @@
 """What data loading and bookkeeping add to the bare training step.
 
-    python benchmarks/speed/train.py [--bundle lidc_small] [--device cuda --num-workers 8] [--output train.json]
+    python -m benchmarks.speed.train [--bundle lidc_small] [--device cuda --num-workers 8] [--output train.json]
 
 A bundle trains for real: prepared slices on disk, augmentation, handlers, checkpoints and MLflow tracking, as with
 ``mose-med train``. Every few steps the trainer pauses for as many bare steps - forward, loss, backward and update of a

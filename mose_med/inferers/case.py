@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -94,7 +94,7 @@ def infer_case(
         codes: of the compact form: ``"quadrature"`` places them as points of equal weight in each expert's Gaussian,
             the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network. On a CPU every thread has its own call, and all together no more
-            than twice as many windows.
+            than twice as many windows. While a lesion is measured, the next listed position has a call of its own.
         overlap: of neighbouring windows of a slice in a search, as a fraction of a window; three
             quarters over the lungs and one over everything if None.
         depth_mm: how far above and below a position to look.
@@ -221,7 +221,7 @@ def _looked_at(
     def sample(wanted: AskedRegion) -> tuple[Region, ...]:
         return sampler.regions(wanted.windows, wanted.box, noise, storage)
 
-    with closing(ahead(sample, asked, threads=1)) as sampled:
+    with closing(_in_turn(sample, asked)) as sampled:
         for wanted, regions in zip(asked, sampled, strict=True):
             further = FurtherSamples(sampler, wanted, noise, affine, shape)
             numbers = (sampler.network.num_experts, noise.samples_per_expert)
@@ -236,6 +236,16 @@ def _looked_at(
                 tuple(choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in regions)
             )
     return looked
+
+
+def _in_turn(
+    sample: Callable[[AskedRegion], tuple[Region, ...]], asked: Sequence[AskedRegion]
+) -> Generator[tuple[Region, ...], None, None]:
+    """Sampled regions; of several, a thread has the next in hand. One alone may be large, and can be interrupted."""
+    if len(asked) > 1:
+        yield from ahead(sample, asked, threads=1)
+    else:
+        yield from map(sample, asked)
 
 
 def _require_channels(network: StochasticNetwork, given: int) -> None:

@@ -30,7 +30,7 @@ from mose_med.report.niivue import niivue_module
 __all__ = ["MAX_VOLUME_BYTES", "review_page"]
 
 #: Characters that the volumes of all lesions together may take in a page.
-MAX_VOLUME_BYTES = 11_000_000
+MAX_VOLUME_BYTES = 12_000_000
 _WINDOWS = (
     {"name": "lung", "level": -600, "width": 1500},
     {"name": "nodule", "level": -350, "width": 1100},

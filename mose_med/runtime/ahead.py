@@ -41,9 +41,9 @@ def ahead(
         for item in items:
             pending.append(workers.submit(work, item))
             if len(pending) > threads:
-                yield pending.popleft().result()
+                yield _first(pending)
         while pending:
-            yield pending.popleft().result()
+            yield _first(pending)
     finally:
         for future in pending:
             future.cancel()
@@ -52,3 +52,10 @@ def ahead(
             wait(pending)
         if pool is None:
             workers.shutdown(wait=False)
+
+
+def _first(pending: deque[Future[Result]]) -> Result:
+    """The result of the first, which stays among those to wait for if waiting is interrupted."""
+    result = pending[0].result()
+    pending.popleft()
+    return result

@@ -67,6 +67,7 @@ def test_models_have_a_line_a_form_and_the_best_first(tmp_path: Path):
 def test_a_training_of_several_tables_has_its_seeds_in_all(tmp_path: Path):
     add_row(tmp_path / "levers.json", "levers", row_of("levers", 0, 0.25))
     add_row(tmp_path / "ablations.json", "ablations", row_of("ablations", 0, 0.15, (1,)))
+    add_row(tmp_path / "labels.json", "labels", row_of("labels", 0, 0.25))
     spread = ".200 ± .071"
     for table in ("levers", "ablations", "labels", "sizes", "levels"):
         (line,) = lines_of(tmp_path, table)
@@ -106,6 +107,8 @@ def test_a_row_is_added_to_its_table_or_replaces_itself(tmp_path: Path):
         add_row(file, "levers", row)
     rows = json.loads(file.read_text())["rows"]
     assert [(row["seeds"], row["compact 16 GED"]["mean"]) for row in rows] == [([1], 0.4), ([0], 0.2)]
+    add_row(file, "levers", row_of("levers", 0, 0.5, (0, 1, 2)))
+    assert [row["seeds"] for row in json.loads(file.read_text())["rows"]] == [[0, 1, 2]]
     with pytest.raises(SystemExit, match="must be of the table models, it is of levers: name another file"):
         add_row(file, "models", row_of("models", 0, 0.3))
 

@@ -31,7 +31,7 @@ def test_other_measurements_change_the_page():
 def test_the_command_replaces_the_tables_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- table data -->\n<!-- end -->\nafter\n")
-    monkeypatch.setattr("sys.argv", ["scale_simulation", "--write-docs", str(page)])
+    monkeypatch.setattr("sys.argv", ["simulation", "--write-docs", str(page)])
     main()
     assert page.read_text().startswith("before\n<!-- table data -->\n| ")
     assert page.read_text().endswith("|\n<!-- end -->\nafter\n")

@@ -18,7 +18,7 @@ class CaseMaps(Protocol):
     """The lesions of a case and boxes of its maps.
 
     :class:`~mose_med.inferers.CaseDistribution` has them in memory, :class:`~mose_med.io.case.folder.CaseFolder` on
-    disk.
+    disk, :class:`~mose_med.io.case.unwritten.UnwrittenCase` as they will be on disk.
     """
 
     @property

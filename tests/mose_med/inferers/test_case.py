@@ -176,6 +176,17 @@ def test_windows_of_another_spacing_give_the_same_lesion(bright_voxels, spacing_
     np.testing.assert_allclose(looked, min(48 * spacing_mm, 35) * min(48 * spacing_mm, 26.4), rtol=0.1)
 
 
+@pytest.mark.parametrize(("precision", "reduced"), [("fp32", False), ("bf16", True)])
+def test_the_network_computes_in_the_precision_that_is_asked_for(
+    infer_network, image, preprocessing, precision: str, reduced: bool
+):
+    found: list[bool] = []
+    infer_network.backbone.register_forward_pre_hook(lambda *_: found.append(torch.is_autocast_enabled("cpu")))
+    places = [at(12, 13, 4), at(14, 13, 5)]
+    infer_case(infer_network, image, preprocessing=preprocessing, nodules=places, precision=precision)
+    assert set(found) == {reduced}
+
+
 def test_the_next_region_is_sampled_while_lesions_are_measured(bright_voxels, image, raw_preprocessing, monkeypatch):
     begun, second, sample, measure = [], threading.Event(), RegionSampler.regions, case_module.find_lesions
 

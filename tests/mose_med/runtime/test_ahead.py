@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,6 +36,29 @@ def test_no_more_items_are_taken_than_threads_are_ahead():
     assert next(results) == 0
     assert taken == [0, 1, 2]
     results.close()
+
+
+def test_an_interrupt_waits_for_what_was_begun():
+    begun, interrupted, ended = threading.Event(), threading.Event(), []
+
+    def work(item: int) -> int:
+        begun.set()
+        interrupted.wait(timeout=60)
+        time.sleep(0.2)
+        ended.append(item)
+        return item
+
+    def interrupt() -> None:
+        begun.wait(timeout=60)
+        time.sleep(0.1)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.1)
+        interrupted.set()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        list(ahead(work, range(9), threads=1))
+    assert len(ended) == 1
 
 
 def test_an_error_comes_in_its_turn():
