@@ -129,7 +129,7 @@ class Case:
         return PlacedArray.of(values, translated(self.affine, box.start))
 
     def _lesion(self, number: int) -> Lesion:
-        if not 1 <= number <= len(self.lesions):
+        if not isinstance(number, int | np.integer) or not 1 <= number <= len(self.lesions):
             raise ConfigError(f"lesion must be the number of one of {len(self.lesions)} lesions, got {number}")
         return self.lesions[number - 1]
 
@@ -185,7 +185,10 @@ class Case:
         """
         target = Path(folder)
         case = self._with(options)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{target} cannot be written: {error.strerror}: name another folder") from error
         _require_room(target, overwrite=overwrite)
         try:
             with case._writing(), folder_written_whole(target, overwrite=overwrite) as temporary:
@@ -214,7 +217,9 @@ class Case:
         """The same case, to be written with other options."""
         other = next((name for name in options if name not in _OF_WRITING), None)
         if other is not None:
-            raise ConfigError(f"save takes {', '.join(_OF_WRITING)}, got {other!r}: pass it to infer")
+            known = other in {entry.name for entry in dataclasses.fields(ResultOptions)}
+            advice = "pass it to infer" if known else "there is no such option"
+            raise ConfigError(f"save takes {', '.join(_OF_WRITING)}, got {other!r}: {advice}")
         if self._inferred is None:
             if options:
                 raise ConfigError(

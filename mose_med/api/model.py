@@ -124,7 +124,13 @@ class Model:
         self, request: CaseRequest, *, study: Study | None = None, nodules: Sequence[Nodule] | None = None
     ) -> CaseInput:
         """Read the inputs of a case, as :func:`~mose_med.api.reading.read_case`, with the channels of the network."""
-        return read_case(request, study=study, nodules=nodules, num_channels=self.network.in_channels)
+        return read_case(
+            request,
+            study=study,
+            nodules=nodules,
+            num_channels=self.network.in_channels,
+            in_hu=not self.preprocessing.channels,
+        )
 
     def infer_input(self, request: CaseRequest, read: CaseInput, stages: Stages) -> Case:
         """Infer what was read.

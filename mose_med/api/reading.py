@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["CaseInput", "CaseRequest", "read_case", "with_objects_source"]
 
 _LOGGER = logging.getLogger(__name__)
+#: Every CT has voxels below: fat has about -100 HU.
+_FAT_HU = -50.0
 _NONE_LISTED = "none listed"
 
 
@@ -108,6 +110,7 @@ def read_case(
     study: Study | None = None,
     nodules: Sequence[Nodule] | None = None,
     num_channels: int = 1,
+    in_hu: bool = False,
 ) -> CaseInput:
     """Read the nodule list, the study and the lung mask, and check that they match.
 
@@ -116,6 +119,7 @@ def read_case(
         study: that is in memory, instead of the one that is named.
         nodules: likewise.
         num_channels: of the network; of one alone, a study with a fourth axis is refused as one that is not 3D.
+        in_hu: warn of values that can hardly be HU, since the network takes HU.
 
     Raises:
         ConfigError: if the series is not there.
@@ -128,6 +132,8 @@ def read_case(
     if len(study.image.tensor) != num_channels:
         have, wanted = (f"{number} channel{'s' * (number > 1)}" for number in (len(study.image.tensor), num_channels))
         raise DataError(f"{request.source} has {have}, the network takes {wanted}")
+    if in_hu:
+        _warn_unless_hu(study)
     if listed:
         if request.nodules is not None and nodules is None:
             require_own_series(request.nodules, study.source)
@@ -140,6 +146,20 @@ def read_case(
     return read._replace(
         lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
     )
+
+
+def _warn_unless_hu(study: Study) -> None:
+    """Warn of a CT without a voxel of fat or air: values scaled to 0 to 1, or with 1024 added."""
+    values = study.image.tensor
+    least, greatest = float(values.min()), float(values.max())
+    if least > _FAT_HU:
+        _LOGGER.warning(
+            "no voxel of the image is below %g, as fat and air are in HU (values from %g to %g): if it is not in HU, "
+            "the result is wrong",
+            _FAT_HU,
+            least,
+            greatest,
+        )
 
 
 def _study(request: CaseRequest, num_channels: int) -> Study:

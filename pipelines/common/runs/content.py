@@ -159,7 +159,8 @@ def claim_with_content(
         wanted[CONTENT] = found.get(CONTENT)  # other options are reported before other files
         if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
             raise ConfigError(
-                f"output folder {folder} was made from other files: {change}: name another or add --overwrite"
+                f"output folder {folder} was made from other files: {change}: "
+                "name another or add --overwrite, which empties it"
             )
     resumed = claim_folder(
         folder, wanted, overwrite=overwrite, replace_other=replace_other, accept_version=accept_version

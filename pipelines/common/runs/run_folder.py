@@ -179,5 +179,5 @@ def remedy_for(conflict: str, accept_version: bool | None = None) -> str:
         accept_version: None if the command cannot accept another version.
     """
     if accept_version is not None and conflict.startswith("was made by version"):
-        return "name another, or add --accept-version to continue or --overwrite to start over"
-    return "name another or add --overwrite"
+        return "name another, or add --accept-version to continue or --overwrite to empty it and start over"
+    return "name another or add --overwrite, which empties it"

@@ -203,6 +203,28 @@ def test_the_ct_to_draw_must_be_that_of_the_case(case):
         case.plot(1, nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)))
 
 
+@pytest.mark.parametrize("number", ["1", None, 1.0])
+def test_a_lesion_is_named_by_its_number(case, number: object):
+    with pytest.raises(ConfigError, match="lesion must be the number of one of 1 lesions"):
+        case.plot(lesion=number)
+
+
+def test_a_folder_below_a_file_and_an_option_that_is_none_are_refused(case, tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"case cannot be written: File exists: name another folder"):
+        case.save(tmp_path / "file" / "case")
+    with pytest.raises(ConfigError, match="got 'reprt': there is no such option"):
+        case.save(tmp_path / "case", reprt=True)
+
+
+@pytest.mark.parametrize(("scale", "told"), [(1, False), (1 / 4000, True)])
+def test_values_that_can_hardly_be_hu_are_told(model, study, caplog, scale: float, told: bool):
+    ct = read_ct(study)
+    values = (ct.as_tensor().float() + (0 if scale == 1 else 1024)) * scale
+    model.infer(CtImage(values, ct.affine), nodules=[])
+    assert ("no voxel of the image is below -50, as fat and air are in HU (values from 0.031" in caplog.text) == told
+
+
 def test_another_ct_on_the_same_grid_is_not_drawn(case, study, tmp_path: Path):
     other = read_ct(study)
     other = CtImage(other.as_tensor() + 1, other.affine)
