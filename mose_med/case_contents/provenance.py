@@ -9,9 +9,10 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import torch
 
 from mose_med import __version__
-from mose_med.ct_image import PlacedImage, plain_tensor
+from mose_med.ct_image import CtImage, PlacedImage, plain_tensor
 
 __all__ = ["difference_of_voxels", "image_sha256", "tool_versions"]
 
@@ -26,11 +27,15 @@ def tool_versions() -> dict[str, str]:
 def difference_of_voxels(provenance: Mapping[str, Any], image: PlacedImage) -> str | None:
     """How an image on the grid of a case differs from the one it was inferred from; None if it does not.
 
-    Of channels in files of their own, one is shown, and its content cannot be checked.
+    Of channels in files of their own, one is shown, and its content cannot be checked. The last digits of the affine,
+    which libraries compute differently, do not count.
     """
-    recorded = provenance.get("request", {}).get("input_sha256")
-    complete = provenance.get("input", {}).get("channels", 1) == len(plain_tensor(image))
-    return "its HU differ" if complete and recorded not in (None, image_sha256(image)) else None
+    recorded, read = provenance.get("request", {}).get("input_sha256"), provenance.get("input", {})
+    values = plain_tensor(image)
+    if recorded is None or read.get("channels", 1) != len(values):
+        return None
+    affine = np.asarray(read.get("affine_ras_mm", image.affine), dtype=np.float64)
+    return None if image_sha256(CtImage(values, torch.from_numpy(affine))) == recorded else "its HU differ"
 
 
 def image_sha256(image: PlacedImage) -> str:

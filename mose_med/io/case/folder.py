@@ -178,8 +178,8 @@ def open_folder(folder: Path, name: str | None = None) -> CaseFolder:
         raise DataError(
             f"case folder {folder} {'is a file' if folder.exists() else 'does not exist'}: name a case folder"
         )
-    inside = sorted(path.parent.name for path in folder.glob(f"*/{PROVENANCE_NAME}"))
-    if inside and not (folder / PROVENANCE_NAME).exists():
+    is_case = (folder / PROVENANCE_NAME).exists()
+    if not is_case and (inside := sorted(path.parent.name for path in folder.glob(f"*/{PROVENANCE_NAME}"))):
         raise DataError(f"{folder} holds {len(inside)} case folders and is none itself: name one, such as {inside[0]}")
     provenance = _read_json(folder, PROVENANCE_NAME)
     classes = _classes(folder, provenance)

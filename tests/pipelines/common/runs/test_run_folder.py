@@ -110,7 +110,9 @@ def test_a_folder_of_another_version_is_told_by_name(tmp_path: Path, version):
         ConfigError, match=r"was made by version 0\.2\.0, this is 0\.3\.0: name another or add --overwrite"
     ):
         claim_folder(tmp_path / "run", {"seed": 1})
-    with pytest.raises(ConfigError, match="name another, or add --accept-version to continue or --overwrite to empty it"):
+    with pytest.raises(
+        ConfigError, match="name another, or add --accept-version to continue or --overwrite to empty it"
+    ):
         claim_folder(tmp_path / "run", {"seed": 1}, accept_version=False)
     assert claim_folder(tmp_path / "run", {"seed": 1}, accept_version=True)
 
