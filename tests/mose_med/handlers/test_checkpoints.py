@@ -155,7 +155,7 @@ def test_a_checkpoint_that_cannot_be_written_is_named_and_the_older_kept(
 def test_a_damaged_last_checkpoint_is_named_and_the_one_before_goes_on(tmp_path: Path):
     Training(tmp_path).run(3)
     (tmp_path / "last.pt").write_bytes(b"damaged")
-    with pytest.raises(DataError, match=r"last\.pt cannot be read .*: delete it to resume from previous\.pt"):
+    with pytest.raises(DataError, match=r"last\.pt cannot be read: .*: delete it to resume from previous\.pt"):
         Training(tmp_path).run(4)
     (tmp_path / "last.pt").unlink()
     resumed, whole = Training(tmp_path).run(4), Training(tmp_path / "whole").run(4)
