@@ -87,12 +87,11 @@ class Content:
         skipped.add(Reason.LOOSE, *self._slices, *sorted({*self._doubtful} - {*self._broken}))
         skipped.add(Reason.BROKEN, *self._broken)
         unused = [self._nodules] if self._nodules and self.num_volumes > 1 else []
-        volumes, folders = (
-            (*self.files, *self.linked_files),
-            (str(Path(self._folder, name)) for name, _ in self.folders),
-        )
-        named = {f"{path}{_OF_CASE}" for path in (*volumes, *folders)} | set(map(list_of_volume, volumes))
-        unused += [path for path in self._lists if path not in named]
+        if self._lists:
+            volumes = (*self.files, *self.linked_files)
+            folders = (str(Path(self._folder, name)) for name, _ in self.folders)
+            named = {f"{path}{_OF_CASE}" for path in (*volumes, *folders)} | set(map(list_of_volume, volumes))
+            unused += [path for path in self._lists if path not in named]
         skipped.add(Reason.STRAY, *self._stray, *self._unknown, *unused)
 
     def _add(self, entry: os.DirEntry[str]) -> None:
@@ -134,18 +133,13 @@ class Content:
 
 def list_of_volume(path: str) -> str | None:
     """List that is named as a volume is, without its ending, if it is there and no other volume has that name."""
-    stem = _stem(path)
-    found = None if stem is None else Path(f"{stem}{_OF_CASE}")
-    if found is None or not found.is_file():
-        return None
-    same = [entry for entry in found.parent.iterdir() if _stem(str(entry)) == str(Path(stem or ""))]
-    return str(found) if len(same) == 1 else None
-
-
-def _stem(path: str) -> str | None:
-    """Path of a volume without its ending; None for another file."""
     ending = max((end for end in VOLUME_SUFFIXES if path.lower().endswith(end)), key=len, default=None)
-    return None if ending is None else path[: -len(ending)]
+    stem = "" if ending is None else path[: -len(ending)]
+    if not stem or not Path(f"{stem}{_OF_CASE}").is_file():
+        return None
+    # Looked for by name: a folder may hold very many files.
+    others = (f"{stem}{named}" for end in VOLUME_SUFFIXES if end != ending for named in (end, end.upper()))
+    return None if any(Path(other).exists() for other in others) else f"{stem}{_OF_CASE}"
 
 
 def _begins_as_dicom(path: str) -> bool:
