@@ -9,7 +9,6 @@ where there are two seeds or more. A row that is not trained yet is left out.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import re
@@ -17,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import RESULTS, print_tables, table, write_tables
+from benchmarks.pages import print_or_write, table
 from benchmarks.quality.recipes import TABLES, Recipe
 
 __all__ = ["PAGE_TABLES", "pooled", "read_results"]
@@ -33,15 +32,7 @@ _FORMS = {"compact": "quadrature codes", "standard": "random draws"}
 
 def main() -> None:
     """Print the tables, or put them into a page."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the files of results")
-    parser.add_argument("--write-docs", type=Path, help="page whose tables are replaced")
-    options = parser.parse_args()
-    results = read_results(options.results)
-    if options.write_docs is None:
-        print_tables(PAGE_TABLES, results)
-    else:
-        write_tables(options.write_docs, PAGE_TABLES, results)
+    print_or_write(__doc__.splitlines()[0], PAGE_TABLES, read_results)
 
 
 def read_results(folder: Path) -> Results:

@@ -10,27 +10,19 @@ that depends on it.
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import RESULTS, print_tables, write_tables
+from benchmarks.pages import print_or_write
 from benchmarks.scale.tables import TABLES
 
 _MEASUREMENTS = ("cohort", "cohort_driver", "chest_stages")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the files of measurements")
-    parser.add_argument("--write-docs", type=Path, help="page whose tables are replaced")
-    options = parser.parse_args()
-    measured = read_measurements(options.results)
-    if options.write_docs is None:
-        print_tables(TABLES, measured)
-    else:
-        write_tables(options.write_docs, TABLES, measured)
+    """Print the tables, or put them into a page."""
+    print_or_write(__doc__.splitlines()[0], TABLES, read_measurements)
 
 
 def read_measurements(folder: Path) -> dict[str, Any]:
