@@ -197,15 +197,16 @@ class Case:
             raise _folder_exists_error(target) from error
         return target
 
-    def write_files(self, folder: Path, name: str) -> None:
+    def write_files(self, folder: Path, name: str, run: str = "") -> None:
         """Write the files of a case into an existing folder, with the options that it was inferred with.
 
         Args:
             folder: to write to, perhaps under a temporary name.
             name: of the case, for its report.
+            run: mark of the run, for ``run.json``.
         """
         if self._inferred is not None:
-            write_folder(folder, self._inferred, name)
+            write_folder(folder, self._inferred, name, run)
         elif isinstance(self._maps, CaseFolder):
             shutil.copytree(self._maps.folder, folder, dirs_exist_ok=True)
 

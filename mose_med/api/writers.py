@@ -40,11 +40,13 @@ from mose_med.model_config import ModelConfig
 if TYPE_CHECKING:
     from mose_med.io.dicom.source import SourceSeries
 
-__all__ = ["RUN_NAME", "WRITERS", "InferredCase", "record_of", "write_folder"]
+__all__ = ["RUN_MARK", "RUN_NAME", "WRITERS", "InferredCase", "record_of", "write_folder"]
 
 _LOGGER = logging.getLogger(__name__)
 _Writer = Callable[[Path, "InferredCase", str], None]
 RUN_NAME = "run.json"
+#: In that file: which run wrote the case.
+RUN_MARK = "run"
 
 
 class InferredCase(NamedTuple):
@@ -171,13 +173,14 @@ def _unwritten(case: InferredCase, name: str) -> UnwrittenCase:
 WRITERS: tuple[_Writer, ...] = (_write_provenance, _write_dicom, _write_report)
 
 
-def write_folder(folder: Path, case: InferredCase, name: str) -> None:
+def write_folder(folder: Path, case: InferredCase, name: str, run: str = "") -> None:
     """Write all files of a case into an existing folder; ``run.json``, dates and timings, comes last.
 
     Args:
         folder: of the case.
         case: that was inferred.
         name: of the case, for its report.
+        run: mark of the run that writes it; empty for none.
     """
     with ThreadPoolExecutor(max_workers=1) as beside:
         maps = beside.submit(_write_maps, folder, case, torch.get_num_threads())
@@ -186,7 +189,7 @@ def write_folder(folder: Path, case: InferredCase, name: str) -> None:
         maps.result()
     dates = {"started": case.stages.started.isoformat(), "finished": datetime.now(UTC).isoformat()}
     seconds = case.stages.seconds | {"write_s": case.stages.elapsed_s()}
-    write_json(folder / RUN_NAME, dates | seconds | _work(case.distribution))
+    write_json(folder / RUN_NAME, dates | seconds | _work(case.distribution) | ({RUN_MARK: run} if run else {}))
 
 
 def _work(distribution: CaseDistribution) -> dict[str, int]:

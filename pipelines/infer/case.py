@@ -17,10 +17,9 @@ from mose_med.api.case import Case
 from mose_med.api.model import Model
 from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
-from mose_med.api.writers import RUN_NAME
+from mose_med.api.writers import RUN_MARK, RUN_NAME
 from mose_med.case_contents.maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError
-from mose_med.files.whole_files import write_json
 from mose_med.io import Source
 from pipelines.common.case_names import case_name
 from pipelines.common.memory import named_memory_errors
@@ -30,8 +29,6 @@ from pipelines.infer.store import Destination, ResultStore
 __all__ = ["CaseOutcome", "finish_case", "run_case"]
 
 _LOGGER = logging.getLogger(__name__)
-#: In ``run.json``: which run wrote the case.
-_RUN = "run"
 
 
 class CaseOutcome(NamedTuple):
@@ -95,7 +92,7 @@ def _may_replace(store: ResultStore, case: str, destination: Destination) -> boo
 
 def _is_of_run(store: ResultStore, case: str, mark: str) -> bool:
     content = store.read(f"{case}/{RUN_NAME}") if mark else None
-    return content is not None and json.loads(content).get(_RUN) == mark
+    return content is not None and json.loads(content).get(RUN_MARK) == mark
 
 
 def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], mark: str) -> bool:
@@ -134,9 +131,7 @@ def _write(store: ResultStore, case: str, inferred: Case, wanted: dict[str, Any]
     """Write the folder of a case; where another worker of this run wrote the same case meanwhile, that one stays."""
     try:
         with store.publish(case, overwrite=_may_replace(store, case, destination)) as folder:
-            inferred.write_files(folder, case)
-            times = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
-            write_json(folder / RUN_NAME, times | {_RUN: destination.mark})
+            inferred.write_files(folder, case, destination.mark)
     except FileExistsError as error:
         if not _is_done(store, case, wanted, destination.mark):
             raise ConfigError(f"the output has a folder {case} that no run made: remove it") from error
