@@ -165,7 +165,11 @@ def test_bad_dicom(refused_ct, tmp_path: Path, write_ct_series, edit_dicom, spoi
         (np.zeros((9, 9, 9, 2), dtype=np.int16), np.eye(4), "must be a 3D volume, got shape (9, 9, 9, 2)"),
         (np.zeros((9, 9, 9), dtype=np.int16), np.diag([1, 1, 0, 1]), "affine must be invertible"),
         (np.zeros((9, 9, 9), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")]), np.eye(4), "one number per voxel"),
-        (np.zeros((9, 9, 9), dtype=np.int16), np.diag([-1, -1, 1, 1]) + np.eye(4, k=3) * 20, "lies outside the image"),
+        (
+            np.full((9, 9, 9), -800, dtype=np.int16),
+            np.diag([-1, -1, 1, 1]) + np.eye(4, k=3) * 20,
+            "lies outside the image",
+        ),
     ],
     ids=["NaN", "4D", "affine", "RGB", "nodule outside"],
 )
