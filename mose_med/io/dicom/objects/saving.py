@@ -8,6 +8,8 @@ first (:func:`read_to_send`).
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,17 +32,20 @@ LARGE_REPORT_BYTES = 256 << 10
 
 def save_object(dataset: pydicom.Dataset, path: Path) -> None:
     """Write an object into a new file; deflated piece by piece, since pydicom would hold the whole content twice."""
-    if dataset.file_meta.TransferSyntaxUID != ExplicitVRLittleEndian or not _is_large(dataset):
-        dataset.save_as(path, enforce_file_format=True)
-        return
-    meta = copy.deepcopy(dataset.file_meta)
-    meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    with path.open("wb") as file:
-        file.write(bytes(128) + b"DICM")
-        write_file_meta_info(_explicit(file), meta)
-        deflating = _Deflating(file)
-        write_dataset(_explicit(deflating), dataset)
-        deflating.finish()
+    if dataset.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian:
+        if "ContentSequence" in dataset:
+            # Its size is known when it is written, which takes as long as making it.
+            content = BytesIO()
+            write_dataset(_explicit(content), dataset)
+            if content.tell() > LARGE_REPORT_BYTES:
+                with _deflating(dataset, path) as deflating:
+                    deflating.write(content.getbuffer())
+                return
+        elif _bytes_of_frames(dataset) > LARGE_BYTES:
+            with _deflating(dataset, path) as deflating:
+                write_dataset(_explicit(deflating), dataset)
+            return
+    dataset.save_as(path, enforce_file_format=True)
 
 
 def read_to_send(path: Path) -> pydicom.FileDataset:
@@ -52,23 +57,23 @@ def read_to_send(path: Path) -> pydicom.FileDataset:
     return dataset
 
 
-def _is_large(dataset: pydicom.Dataset) -> bool:
-    """Whether an object repays what deflating costs its readers."""
-    if "ContentSequence" in dataset:
-        return _bytes_of_elements(dataset) > LARGE_REPORT_BYTES
-    return _bytes_of_frames(dataset) > LARGE_BYTES
-
-
-def _bytes_of_elements(dataset: pydicom.Dataset) -> int:
-    content = BytesIO()
-    write_dataset(_explicit(content), dataset)
-    return content.tell()
-
-
 def _bytes_of_frames(dataset: pydicom.Dataset) -> int:
     """Bytes of the frames of an image with several frames; 0 for others."""
     bits = dataset.get("BitsAllocated", 0) * dataset.get("NumberOfFrames", 0)
     return int(bits) * int(dataset.get("Rows", 0)) * int(dataset.get("Columns", 0)) // 8
+
+
+@contextmanager
+def _deflating(dataset: pydicom.Dataset, path: Path) -> Iterator[_Deflating]:
+    """A new file with the meta information of an object; what is written into it is deflated."""
+    meta = copy.deepcopy(dataset.file_meta)
+    meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    with path.open("wb") as file:
+        file.write(bytes(128) + b"DICM")
+        write_file_meta_info(_explicit(file), meta)
+        deflating = _Deflating(file)
+        yield deflating
+        deflating.finish()
 
 
 def _explicit(stream: Any) -> DicomIO:

@@ -10,7 +10,8 @@ Codes are the standard's; this project's own have the scheme 99MOSEMED.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import highdicom as hd
 import numpy as np
@@ -66,16 +67,33 @@ def report_of_groups(
         title=codes.DCM.ImagingMeasurementReport,
     )
     evidence = objects.source.images(range(len(objects.source.slices)))
-    report = hd.sr.ComprehensiveSR(
-        evidence=[*evidence, *([] if segmentation is None else [segmentation])],
-        content=content,
-        is_complete=True,
-        coding_schemes=[private_scheme()],
-        series_description="MoSE measurements",
-        **objects.header("report"),
-    )
+    with _measurements_aside(content[0]):
+        report = hd.sr.ComprehensiveSR(
+            evidence=[*evidence, *([] if segmentation is None else [segmentation])],
+            content=content,
+            is_complete=True,
+            coding_schemes=[private_scheme()],
+            series_description="MoSE measurements",
+            **objects.header("report"),
+        )
     without_run_traces(report, "")
     return report
+
+
+@contextmanager
+def _measurements_aside(content: Dataset) -> Iterator[None]:
+    """The measurements of the groups are taken out of a content, and put back at the end.
+
+    highdicom copies all of a content and searches it three times, for references to images. Measurements have none, and
+    there are up to forty in a group.
+    """
+    groups = [group for container in content.ContentSequence for group in container.get("ContentSequence", ())]
+    all_items = [(group, group.ContentSequence) for group in groups if "ContentSequence" in group]
+    for group, items in all_items:
+        group.ContentSequence = [item for item in items if item.ValueType != "NUM"]
+    yield
+    for group, items in all_items:
+        group.ContentSequence = items
 
 
 def _group(

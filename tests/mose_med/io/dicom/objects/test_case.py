@@ -5,6 +5,7 @@ import logging
 import subprocess
 import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import highdicom as hd
@@ -18,6 +19,7 @@ from scipy import ndimage
 from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import mm_to_index
 from mose_med.io import read_ct
+from mose_med.io.dicom.objects import sr
 from mose_med.io.dicom.objects.case import write_dicom_case
 from mose_med.io.dicom.source import read_source_series
 from tests.fixtures.dicom_case import MODEL, DicomCase
@@ -257,6 +259,16 @@ def test_the_report_has_the_measurements_of_every_lesion(dicom_case: DicomCase):
         lesion.expert_probs
     )
     assert values[-1] == ("Probability that no voxel is lesion", None, pytest.approx(volume.p_empty, abs=1e-6))
+
+
+def test_the_report_is_what_highdicom_makes_of_the_whole_content(
+    dicom_case: DicomCase, write_dicom_objects, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sr, "_measurements_aside", nullcontext)
+    whole = write_dicom_objects(dicom_case.study, dicom_case.distribution, name="whole")
+    report = (dicom_case.folder / "report_sr.dcm").read_bytes()
+    assert report == (whole.folder / "report_sr.dcm").read_bytes()
+    assert report.count(b"NUM ") > 10
 
 
 def test_the_report_refers_to_the_segment_of_the_lesion_and_to_its_slices(dicom_case: DicomCase):
