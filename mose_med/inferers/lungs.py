@@ -77,8 +77,8 @@ def _lungs(inside: NDArray[np.bool_], pixel_cm2: float) -> NDArray[np.bool_]:
     lungs = np.asarray(np.isin(labels, chosen))
     if lungs.sum(axis=(0, 1)).max(initial=0) * pixel_cm2 < _SMALLEST_CM2:
         raise DataError(
-            f"no lungs were found in the image ({_SMALLEST_CM2:g} cm2 of air inside the patient on a slice): pass a "
-            "lung mask, nodule positions, or region 'full'"
+            f"no lungs were found in the image ({_SMALLEST_CM2:g} cm2 of air inside the patient on a slice): give "
+            "nodule positions (--nodules), a lung mask (--lung-mask) or the region full (--region full)"
         )
     return lungs
 

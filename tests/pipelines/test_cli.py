@@ -31,6 +31,22 @@ def test_unknown_option_is_bad_usage(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["infer", "study", "--output-dir", "out", "--nodules", ""], "--nodules"),
+        (["infer", "study", "--output-dir", "out", "--nodules="], "--nodules"),
+        (["infer", "", "--output-dir", "out"], "an argument"),
+        (["models", "list", "--tracking-uri", ""], "--tracking-uri"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]):
+    assert invoke(arguments) == ExitCode.BAD_INPUT
+    assert capsys.readouterr().err.startswith(
+        f"mose-med: {named} is empty (a variable of the shell that is not set?): "
+    )
+
+
+@pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (ConfigError("samples must be >= 1, got 0"), ExitCode.BAD_INPUT, "mose-med: samples must be >= 1, got 0"),

@@ -20,6 +20,7 @@ from pydicom.uid import CTImageStorage
 from mose_med.errors import DataError
 from mose_med.io.dicom.element_values import decoded, direction_cosines, integer, known_class, numbers, text, texts
 from mose_med.io.dicom.files import ENHANCED_CT, DicomFile, read_opened, without_remarks
+from mose_med.io.volumes import is_volume
 
 __all__ = ["SliceHeader", "ct_headers"]
 
@@ -101,7 +102,9 @@ def ct_headers(files: list[DicomFile]) -> list[SliceHeader]:
     """
     headers = _headers(files)
     if not headers:
-        raise DataError(f"no DICOM file among {len(files)} files: name the folder or zip of a CT study")
+        volumes = [file.name for file in files if is_volume(file.name)]
+        found_instead = f"; {volumes[0]} can be named itself, or all with --input-dir of infer" if volumes else ""
+        raise DataError(f"no DICOM file among {len(files)} files: name the folder or zip of a CT study{found_instead}")
     found = [header for header in headers if _is_ct(header)]
     if not found:
         modalities = ", ".join(sorted({header.modality or "none" for header in headers}))

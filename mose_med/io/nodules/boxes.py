@@ -102,7 +102,8 @@ def _of_score(path: Path, number: int, entry: dict[str, Any], min_score: float) 
     kept = [box for box, score in zip(boxes, values, strict=True) if score >= min_score]
     _LOGGER.info("%d of %d boxes have a score of at least %g", len(kept), len(boxes), min_score)
     if boxes and not kept:
-        raise DataError(f"{where}: no box has a score of at least {min_score:g}, the highest is {max(values):.3g}")
+        highest = f"the highest is {max(values):.3g}"
+        raise DataError(f"{where}: no box has a score of at least {min_score:g}, {highest}: lower --min-score")
     return kept
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mose_med.errors import require
 from mose_med.geometry import index_to_mm
 from mose_med.inferers import Lesion
 from mose_med.report.colours import expert_colour
@@ -29,6 +30,8 @@ __all__ = ["LesionFigure", "lesion_figure"]
 #: Dots per inch of a file, and on a screen.
 _DPI = 100
 _SCREEN_DPI = 60
+#: Letters cannot be read below, and a sheet takes 200 MB above.
+_LEAST_DPI, _MOST_DPI = 20, 600
 _FINER = 2
 _SCALE_BAR_MM = 10
 _HEADING_COLOUR = "#404040"
@@ -58,7 +61,12 @@ class LesionFigure:
     label: str = ""
 
     def pixels(self, dpi: float = _DPI) -> NDArray[np.uint8]:
-        """The sheet as RGB (row, column, 3), with so many dots per inch."""
+        """The sheet as RGB (row, column, 3), with so many dots per inch.
+
+        Raises:
+            ConfigError: if ``dpi`` is not from 20 to 600.
+        """
+        require(_LEAST_DPI <= dpi <= _MOST_DPI, f"dpi must be from {_LEAST_DPI} to {_MOST_DPI}, got {dpi:g}")
         return _Sheet(self, dpi).drawn()
 
     def png(self, dpi: float = _DPI) -> bytes:

@@ -192,6 +192,7 @@ class _Command(TyperCommand):
         _running.set(ctx.command_path.partition(" ")[2])
         args = _with_present_names(args, _former_flags(options_of(self.callback)))
         ctx.meta[PARSED] = list(args)
+        _refuse_empty(args, ctx)
         rest = super().parse_args(ctx, args if positional else _one_value_a_flag(args, flags))
         for name in ctx.params:
             source = ctx.get_parameter_source(name)
@@ -220,6 +221,23 @@ def _with_present_names(arguments: list[str], former: Mapping[str, str]) -> list
             stderr.print(f"WARNING  {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
         present.append(f"{former.get(flag, flag)}{equals}{value}")
     return present
+
+
+def _refuse_empty(arguments: list[str], ctx: typer.Context) -> None:
+    """Refuse an argument without a character: an empty path would mean the current folder.
+
+    Raises:
+        TyperException: naming its option.
+    """
+    for place, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if argument and not (equals and not value and flag.startswith("--")):
+            continue
+        before = arguments[place - 1] if place else ""
+        named = flag or (before if before.startswith("--") else "an argument")
+        error = typer.TyperException(f"{named} is empty (a variable of the shell that is not set?)")
+        error.ctx = ctx  # type: ignore[attr-defined]
+        raise error
 
 
 def _one_value_a_flag(arguments: list[str], flags: set[str]) -> list[str]:

@@ -62,7 +62,7 @@ def test_gas_of_the_bowel_is_no_lung(chest):
 @pytest.mark.parametrize("hu", [-1000, 0])
 def test_without_lungs_the_remedy_is_told(chest, hu: int):
     values, affine = parts(chest)
-    message = r"no lungs were found in the image \(20 cm2 of air inside the patient on a slice\): pass a lung mask"
+    message = r"no lungs were found in the image \(20 cm2 of air inside the patient on a slice\): give nodule positions"
     with pytest.raises(DataError, match=message):
         lung_mask(np.full_like(values, hu), affine)
 

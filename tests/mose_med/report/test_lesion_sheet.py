@@ -9,6 +9,7 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image, ImageColor
 
+from mose_med.errors import ConfigError
 from mose_med.geometry import index_to_mm, spacing_mm
 from mose_med.inferers import Lesion
 from mose_med.io.case.folder import open_folder
@@ -172,6 +173,19 @@ def test_the_facts_fit_beside_the_charts(drawn, monkeypatch: pytest.MonkeyPatch)
     canvas, values = Canvas(1, 1, 100), [value for _, value in lesion_facts(one, volumes)]
     written = {call.args[2]: call.kwargs for call in note.call_args_list}
     assert all(canvas.text_width(value, 9) <= written[value]["most"] for value in values)
+
+
+@pytest.mark.parametrize("dpi", [20, 600])
+def test_the_resolution_makes_the_size(drawn, dpi: int):
+    sheet = lesion_figure(*drawn)
+    at_hundred, found = sheet.pixels(100).shape, sheet.pixels(dpi).shape
+    np.testing.assert_allclose(found[:2], np.multiply(at_hundred[:2], dpi / 100), atol=1)
+
+
+@pytest.mark.parametrize("dpi", [0, 19, 601, float("nan")])
+def test_a_resolution_that_cannot_be_read_or_held_is_refused(drawn, dpi: float):
+    with pytest.raises(ConfigError, match=f"dpi must be from 20 to 600, got {dpi:g}"):
+        lesion_figure(*drawn).png(dpi)
 
 
 def test_a_notebook_shows_it_smaller(drawn):

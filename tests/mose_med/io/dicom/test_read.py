@@ -267,6 +267,11 @@ def test_inputs_without_dicom_are_refused(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("nothing")
     with pytest.raises(DataError, match="no DICOM file among 1 files"):
         read_ct(tmp_path)
+    (tmp_path / "a.nii.gz").write_text("nothing")
+    with pytest.raises(
+        DataError, match=r"among 2 files: name .*; a.nii.gz can be named itself, or all with --input-dir"
+    ):
+        read_ct(tmp_path)
     with pytest.raises(DataError, match=r"notes.txt is neither a folder nor a zip archive"):
         read_ct(tmp_path / "notes.txt")
     with pytest.raises(DataError, match="absent does not exist"):

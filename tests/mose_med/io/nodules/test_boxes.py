@@ -81,7 +81,10 @@ def test_paths_of_windows_and_byte_order_marks_are_read(tmp_path: Path, encoding
         ([{"box": [[*BOX[:5], -1]]}], r"box 1 must have a width, height and depth >= 0, got \[5.0, 6.0, -1.0\]"),
         ([{"box": [BOX], "label_scores": [1, 1]}], "label_scores must have one score for each of the 1 boxes, got 2"),
         ([{"box": [BOX], "label_scores": ["x"]}], "entry 1, box 1: its score must be a number, got 'x'"),
-        ([{"box": [BOX], "label_scores": [0.3]}], "no box has a score of at least 0.5, the highest is 0.3"),
+        (
+            [{"box": [BOX], "label_scores": [0.3]}],
+            "no box has a score of at least 0.5, the highest is 0.3: lower --min-score",
+        ),
         ([], r"must have one entry whose image is named the input, got 0 of 0"),
     ],
 )
