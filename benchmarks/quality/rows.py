@@ -106,6 +106,7 @@ def _costs(checkpoint: Path) -> dict[str, float]:
 
 
 def _numbers(evaluation: Evaluation) -> dict[str, Any]:
+    """Scores of both forms; ``of patients`` is half of the 95 % interval over them."""
     found: dict[str, Any] = {"effective_experts": evaluation.effective_experts}
     for row in evaluation.rows:
         if row.method in (COMPACT, STANDARD):
@@ -114,6 +115,8 @@ def _numbers(evaluation: Evaluation) -> dict[str, Any]:
             values |= {"ECE": row.ece_percent, "Dice": row.consensus_dice}
             values |= {"diversity": row.diversity, "entropy": row.entropy}
             found |= {f"{name} {score}": value.mean for score, value in values.items() if value is not None}
+            for score, (low, high) in {"GED": row.ged_interval, "M-IoU": row.matched_iou_interval}.items():
+                found[f"{name} {score} of patients"] = (high - low) / 2
     return found
 
 

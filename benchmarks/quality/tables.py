@@ -127,11 +127,12 @@ def _table_of(
     return make
 
 
-def _both(score: str, digits: int = 3) -> Cell:
+def _both(score: str, digits: int = 3, *, spread: bool = True) -> Cell:
     """Random draws, and in parentheses quadrature codes."""
 
     def cell(row: Mapping[str, Any]) -> str:
-        standard, compact = (_short(_value(row, form, score, digits)) for form in ("standard", "compact"))
+        shown = (_value(row, form, score, digits) for form in ("standard", "compact"))
+        standard, compact = (_short(text if spread else text.partition(" ")[0]) for text in shown)
         return f"{standard} ({compact})" if standard else ""
 
     return cell
@@ -167,6 +168,7 @@ def _shown(score: Mapping[str, float] | None, digits: int) -> str:
 
 
 _GED, _GED_50, _GED_100 = ((f"GED {number}", _both(f"{number} GED")) for number in (16, 50, 100))
+_PATIENTS = ("± of patients", _both("16 GED of patients", spread=False))
 _M_IOU, _ECE = ("M-IoU", _both("16 M-IoU")), ("ECE %", _both("16 ECE", 2))
 _EXPERTS = ("experts in effect", _of_all("effective_experts", 1))
 
@@ -176,21 +178,33 @@ _PUBLISHED = "GED; M-IoU; ECE"
 PAGE_TABLES: Mapping[str, Callable[[Results], str]] = {
     "models": _models,
     "costs": _costs,
-    "levers": _table_of("levers", "row", (_GED, _M_IOU, _ECE, _EXPERTS)),
-    "ablations": _table_of("ablations", "row", (_GED, _GED_100, _M_IOU, _ECE, _EXPERTS), _PUBLISHED),
+    "levers": _table_of("levers", "row", (_GED, _PATIENTS, _M_IOU, _ECE, _EXPERTS)),
+    "ablations": _table_of("ablations", "row", (_GED, _PATIENTS, _GED_100, _M_IOU, _ECE, _EXPERTS), _PUBLISHED),
     "labels": _table_of(
-        "labels", "labels of a training slice", (_GED, _GED_50, _GED_100, _M_IOU, _ECE), "GED 16, 50, 100; M-IoU; ECE"
+        "labels",
+        "labels of a training slice",
+        (_GED, _PATIENTS, _GED_50, _GED_100, _M_IOU, _ECE),
+        "GED 16, 50, 100; M-IoU; ECE",
     ),
     "sizes": _table_of(
         "sizes",
         "patients",
-        (_GED, _M_IOU, _ECE, ("diversity", _standard("16 diversity", 3)), ("entropy", _standard("16 entropy", 4))),
+        (
+            _GED,
+            _PATIENTS,
+            _M_IOU,
+            _ECE,
+            ("diversity", _standard("16 diversity", 3)),
+            ("entropy", _standard("16 entropy", 4)),
+        ),
         f"{_PUBLISHED}; diversity",
     ),
     "experts": _table_of(
-        "experts", "experts, of samples", (_GED, _M_IOU, _ECE, _EXPERTS, ("best epoch", _of_all("best_epoch", 0)))
+        "experts",
+        "experts, of samples",
+        (_GED, _PATIENTS, _M_IOU, _ECE, _EXPERTS, ("best epoch", _of_all("best_epoch", 0))),
     ),
-    "levels": _table_of("levels", "row", (_GED, _M_IOU, _ECE, _EXPERTS), _PUBLISHED),
+    "levels": _table_of("levels", "row", (_GED, _PATIENTS, _M_IOU, _ECE, _EXPERTS), _PUBLISHED),
 }
 
 

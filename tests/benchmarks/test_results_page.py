@@ -77,16 +77,23 @@ def test_a_training_of_several_tables_has_its_seeds_in_all(tmp_path: Path):
 def test_numbers_above_one_keep_their_zeros(tmp_path: Path):
     ece = {f"{form} 16 ECE": 20.19 for form in ("compact", "standard")}
     add_row(tmp_path / "levers.json", "levers", row_of("levers", 0, 0.25, **ece, effective_experts=10.5))
-    assert lines_of(tmp_path, "levers")[0][4:] == ["20.19 (20.19)", "10.5"]
+    assert lines_of(tmp_path, "levers")[0][5:] == ["20.19 (20.19)", "10.5"]
 
 
 def test_the_compact_form_stands_at_the_most_samples_that_fit(tmp_path: Path):
     more = {"compact 4 GED": 0.3, "compact 96 GED": 0.2, "standard 100 GED": 0.4}
     add_row(tmp_path / "ablations.json", "ablations", row_of("ablations", 0, 0.25, **more))
-    assert lines_of(tmp_path, "ablations")[0][2:4] == [".250 (.250)", ".400 (.200)"]
+    assert lines_of(tmp_path, "ablations")[0][2:5] == [".250 (.250)", "", ".400 (.200)"]
     more.pop("standard 100 GED")
     add_row(tmp_path / "ablations.json", "ablations", row_of("ablations", 0, 0.25, **more))
-    assert lines_of(tmp_path, "ablations")[0][3] == ""
+    assert lines_of(tmp_path, "ablations")[0][4] == ""
+
+
+def test_the_interval_over_patients_stands_beside_the_ged_without_a_spread(tmp_path: Path):
+    for seed, half in enumerate((0.012, 0.014)):
+        intervals = {f"{form} 16 GED of patients": half for form in ("compact", "standard")}
+        add_row(tmp_path / "levers.json", "levers", row_of("levers", 0, 0.25, (seed,), **intervals))
+    assert lines_of(tmp_path, "levers")[0][3] == ".013 (.013)"
 
 
 def test_results_of_a_row_are_pooled_as_its_seeds_together_would_be():
