@@ -109,12 +109,15 @@ class Datalist:
         """
         return [{"image": str(path)} for path in dict.fromkeys(entry.image for entry in self.part(name))]
 
-    def require(self, *, num_raters: int, classes: Iterable[str], trained: str | None = None) -> Datalist:
-        """This datalist, if it has these raters and classes.
+    def require(
+        self, *, num_raters: int, classes: Iterable[str], spacing_mm: float | None = None, trained: str | None = None
+    ) -> Datalist:
+        """This datalist, if it has these raters and classes, and slices of the same spacing if they were resampled.
 
         Args:
             num_raters: R.
             classes: names, background first.
+            spacing_mm: in-plane spacing of the preprocessing; None for each image's own.
             trained: name of the model that was trained with them, for the message; None if a config says so.
 
         Raises:
@@ -123,8 +126,10 @@ class Datalist:
         rule, advice = ("the config says", "")
         if trained is not None:
             rule, advice = f"{trained} was trained with", ": prepare the data the same way"
-        wanted = {"num_raters": num_raters, "classes": list(classes)}
-        found = {"num_raters": self.num_raters, "classes": list(self.classes)}
+        wanted: dict[str, Any] = {"num_raters": num_raters, "classes": list(classes)}
+        found: dict[str, Any] = {"num_raters": self.num_raters, "classes": list(self.classes)}
+        if self.spacing_mm is not None:
+            wanted["spacing_mm"], found["spacing_mm"] = spacing_mm, self.spacing_mm
         for name, value in wanted.items():
             if found[name] != value:
                 raise ConfigError(f"datalist {self.name} has {name} {found[name]}, {rule} {value}{advice}")

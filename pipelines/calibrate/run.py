@@ -33,7 +33,7 @@ from pipelines.calibrate.result import Calibration, Temperatures, plain_reliabil
 from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.evaluate.prediction import scored_network
-from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
+from pipelines.evaluate.scored_data import CountedClasses, require_as_trained, scored_dataset, warn_of_training_data
 
 __all__ = ["CalibrateOptions", "calibrate", "undo_calibration"]
 
@@ -104,7 +104,7 @@ def _fitted(options: CalibrateOptions, checkpoint: Checkpoint) -> tuple[Calibrat
     """The fit, and what it was made on."""
     datalist = load_datalist(options.datalist)
     config, name = checkpoint.config, f"checkpoint {options.checkpoint}"
-    datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
+    require_as_trained(datalist, config, name)
     network = scored_network(checkpoint, f"checkpoint {options.checkpoint}", choose_device(options.device))
     for module in tempered_modules(network).values():
         temper(module, 1.0)

@@ -43,6 +43,7 @@ from pipelines.evaluate.prediction import BatchPrediction, SampleSet, scored_net
 from pipelines.evaluate.scored_data import (
     CountedClasses,
     ScoredDataset,
+    require_as_trained,
     scored_dataset,
     warn_of_training_data,
 )
@@ -126,7 +127,7 @@ class _Run:
             self.checkpoint_sha256 = model_sha256(weights)
         self.datalist = load_datalist(options.datalist)
         config, name = checkpoint.config, f"checkpoint {self.weights}"
-        self.datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
+        require_as_trained(self.datalist, config, name)
         self.network = scored_network(checkpoint, f"checkpoint {self.weights}", self.device)
         choice = chosen_precision(self.network, options.precision, checkpoint.config.preprocessing)
         _logger.info("precision: %s (%s)", *choice)

@@ -18,7 +18,7 @@ from mose_med.data import Datalist, DatalistEntry, FlippedClassDataset, MultiRat
 from mose_med.data.pictures import picture_centre
 from mose_med.metrics import CalibrationError
 
-__all__ = ["CountedClasses", "ScoredDataset", "scored_dataset", "warn_of_training_data"]
+__all__ = ["CountedClasses", "ScoredDataset", "require_as_trained", "scored_dataset", "warn_of_training_data"]
 
 _logger = logging.getLogger(__name__)
 
@@ -56,6 +56,25 @@ class CountedClasses:
     def foreground(self, masks: Tensor) -> Tensor:
         r"""Where masks (\*, H, W) hold a class that figures outline."""
         return torch.isin(masks, torch.tensor(self.drawn, dtype=masks.dtype, device=masks.device))
+
+
+def require_as_trained(datalist: Datalist, model: ModelConfig, name: str) -> None:
+    """Refuse data that were prepared in another way than those that a model was trained with.
+
+    Args:
+        datalist: to be scored, or trained with.
+        model: that was trained.
+        name: what the message calls it.
+
+    Raises:
+        ConfigError: naming the first difference.
+    """
+    datalist.require(
+        num_raters=model.num_raters,
+        classes=model.classes,
+        spacing_mm=model.preprocessing.spacing_mm,
+        trained=name,
+    )
 
 
 def scored_dataset(datalist: Datalist, part: str, model: ModelConfig) -> ScoredDataset:

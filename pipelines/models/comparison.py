@@ -26,7 +26,7 @@ from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.evaluate.baselines import rater_probs
 from pipelines.evaluate.prediction import BatchPrediction, scored_network
-from pipelines.evaluate.scored_data import CountedClasses, scored_dataset, warn_of_training_data
+from pipelines.evaluate.scored_data import CountedClasses, require_as_trained, scored_dataset, warn_of_training_data
 
 __all__ = ["Comparison", "Difference", "Scoring", "SliceScores", "compare", "read_model_config", "score_model"]
 
@@ -133,7 +133,7 @@ def score_model(weights: Path, name: str, datalist: Datalist, part: str, scoring
     with weights_file(weights) as path:
         checkpoint = read_checkpoint(path, scoring.device)
     config = checkpoint.config
-    datalist.require(num_raters=config.num_raters, classes=config.classes, trained=name)
+    require_as_trained(datalist, config, name)
     network = scored_network(checkpoint, name, torch.device(scoring.device))
     slices, counted = scored_dataset(datalist, part, checkpoint.config), CountedClasses.of(datalist)
     warn_of_training_data(checkpoint, slices.data, name)

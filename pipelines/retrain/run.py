@@ -23,6 +23,7 @@ from mose_med.files.whole_files import write_json
 from mose_med.handlers import TrainingRun
 from mose_med.runtime.device import choose_device
 from pipelines.common.runs.content import claim_with_content
+from pipelines.evaluate.scored_data import require_as_trained
 from pipelines.export.configs import model_settings, named_bundle
 from pipelines.models.comparison import (
     Comparison,
@@ -87,7 +88,7 @@ def _start(options: RetrainOptions, data: RetrainData, registry: Registry) -> No
         bundle = registry.download(champion, Path(folder) / _bundle_name(champion.number))
         model = read_model_config(bundle)
         for datalist in data.all():
-            datalist.require(num_raters=model.num_raters, classes=model.classes, trained=version_name(champion))
+            require_as_trained(datalist, model, version_name(champion))
         _bundle_of_model(options, bundle)
         resumed = _claim(options, data)
         if resumed and (options.output_dir / _CHAMPION_NAME).is_file():

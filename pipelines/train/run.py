@@ -31,7 +31,7 @@ from pipelines.train.extension import allow_more_epochs
 from pipelines.train.initial_weights import load_initial_weights
 from pipelines.train.options import TrainOptions
 from pipelines.train.precision import set_precision
-from pipelines.train.settings import data_settings, typed_settings, with_settings
+from pipelines.train.settings import data_settings, setting, typed_settings, with_settings
 from pipelines.train.torchrun import Process
 
 __all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
@@ -89,7 +89,8 @@ def train(options: TrainOptions) -> TrainResult:
         datalist.part(part)
     values = _values(options) | _settings(options, paths, datalist)
     config = with_settings(compose(paths, {}), values)
-    datalist.require(num_raters=config["num_raters"], classes=config["classes"])
+    spacing_mm = setting(config, "preprocessing::spacing_mm")
+    datalist.require(num_raters=config["num_raters"], classes=config["classes"], spacing_mm=spacing_mm)
     if config["val_interval"] > config["max_epochs"]:
         raise ConfigError(
             f"val_interval must be <= max_epochs = {config['max_epochs']}, got {config['val_interval']}: "

@@ -101,7 +101,7 @@ def with_settings(config: Mapping[str, Any], settings: Mapping[str, Any]) -> dic
 
 
 def data_settings(datalist: Datalist, base: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """Raters, classes and channels as the data have them, where nobody has said otherwise.
+    """Raters, classes, channels and spacing as the data have them, where nobody has said otherwise.
 
     Args:
         datalist: of the training.
@@ -118,6 +118,9 @@ def data_settings(datalist: Datalist, base: Mapping[str, Any], config: Mapping[s
         for name, value in wanted.items()
         if setting(config, name) == setting(base, name) and setting(base, name) not in (None, value)
     }
+    spacing = "preprocessing::spacing_mm"
+    if datalist.spacing_mm is not None and setting(config, spacing) is None:
+        settings[spacing] = datalist.spacing_mm
     if settings:
         _logger.info("taken from the data: %s", ", ".join(f"{name} {value}" for name, value in settings.items()))
     return settings

@@ -7,6 +7,7 @@ import pytest
 
 from mose_med.checkpoint import read_checkpoint
 from mose_med.errors import ConfigError
+from pipelines.evaluate.run import EvaluateOptions, evaluate
 from pipelines.train.run import TrainOptions, train
 from pipelines.train.settings import typed_settings, with_settings
 
@@ -58,6 +59,27 @@ def test_raters_and_classes_are_those_of_the_data(options: TrainOptions, tmp_pat
     datalist.write_text(json.dumps(content))
     trained = read_checkpoint(train(changed(options, datalist=datalist)).best_checkpoint).config
     assert (trained.classes, trained.network["out_channels"]) == (("background", "nodule", "vessel"), 3)
+
+
+def test_the_spacing_is_that_of_resampled_data(options: TrainOptions):
+    content = json.loads(options.datalist.read_text()) | {"spacing_mm": 0.7}
+    datalist = options.datalist.with_name("resampled.json")
+    datalist.write_text(json.dumps(content))
+    resampled = changed(options, datalist=datalist)
+    trained = train(resampled).best_checkpoint
+    assert read_checkpoint(trained).config.preprocessing.spacing_mm == 0.7
+    evaluated = EvaluateOptions(datalist, trained, options.output_dir / "evaluation", num_samples=(4,), device="cpu")
+    assert evaluate(evaluated).rows
+    with pytest.raises(ConfigError, match=r"datalist tiny has spacing_mm 0\.7, the config says 0\.5"):
+        train(changed(resampled, settings=("preprocessing::spacing_mm=0.5",), output_dir=options.output_dir / "other"))
+
+
+def test_a_model_of_native_images_is_not_scored_on_resampled_ones(tiny_checkpoint: Path, options: TrainOptions):
+    datalist = options.datalist.with_name("resampled.json")
+    datalist.write_text(json.dumps(json.loads(options.datalist.read_text()) | {"spacing_mm": 0.7}))
+    evaluated = EvaluateOptions(datalist, tiny_checkpoint, options.output_dir, num_samples=(4,), device="cpu")
+    with pytest.raises(ConfigError, match=r"has spacing_mm 0\.7, .* was trained with None: prepare the data the same"):
+        evaluate(evaluated)
 
 
 def test_a_finished_training_goes_on_to_more_epochs(options: TrainOptions, caplog: pytest.LogCaptureFixture):
