@@ -138,7 +138,7 @@ def _claimed(
     content = Content.of_datalist(options.output_dir, {"": datalist}, ("training", "validation"))
     record = _record(options, config, processes)
     if not options.overwrite:
-        allow_more_epochs(options.output_dir, record)
+        allow_more_epochs(options.output_dir, record, content)
     if claim_with_content(
         options.output_dir,
         record,

@@ -22,7 +22,7 @@ from pipelines.common.case_names import PRIVATE_NAME, private_folder, write_priv
 from pipelines.common.runs.run_folder import claim_folder, differing_option, options_record, read_options
 from pipelines.infer.cohort.finding.fingerprint import file_lines
 
-__all__ = ["Content", "claim_with_content", "is_note", "remove_note"]
+__all__ = ["Content", "claim_with_content", "is_note", "remove_note", "require_same_files"]
 
 #: Option that stands for the content of all files.
 CONTENT = "content_sha256"
@@ -158,15 +158,29 @@ def claim_with_content(
     if found is not None and change is not None and not (overwrite or replace_other):
         wanted[CONTENT] = found.get(CONTENT)  # other options are reported before other files
         if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
-            raise ConfigError(
-                f"output folder {folder} was made from other files: {change}: "
-                "name another or add --overwrite, which empties it"
-            )
+            raise _other_files(folder, change)
     resumed = claim_folder(
         folder, wanted, overwrite=overwrite, replace_other=replace_other, accept_version=accept_version
     )
     content.note(folder)
     return resumed
+
+
+def require_same_files(folder: Path, content: Content) -> None:
+    """Refuse input files that are others than those that a folder was made from.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    change = content.change()
+    if change is not None:
+        raise _other_files(folder, change)
+
+
+def _other_files(folder: Path, change: str) -> ConfigError:
+    return ConfigError(
+        f"output folder {folder} was made from other files: {change}: name another or add --overwrite, which empties it"
+    )
 
 
 def is_note(path: Path) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,36 @@ def test_a_finished_training_goes_on_to_more_epochs(options: TrainOptions, caplo
         train(changed(options, max_epochs=4, settings=("learning_rate=0.5",)))
 
 
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"configs": ("energy_distance",)}, "energy_schedule::epochs"),
+        ({"settings": ("final_learning_rate=0",)}, "the learning rate, which falls to 0,"),
+    ],
+)
+def test_what_more_epochs_would_change_is_not_extended(options: TrainOptions, more: dict[str, tuple[str]], named: str):
+    first = changed(options, configs=(*options.configs, *more.get("configs", ())), settings=more.get("settings", ()))
+    train(first)
+    with pytest.raises(ConfigError, match=f"{named} of .* is set for 1 epochs: train in another folder"):
+        train(changed(first, max_epochs=2))
+    assert train(first).epochs == 1
+
+
+def test_a_training_of_other_files_is_not_extended(options: TrainOptions, tmp_path: Path):
+    shutil.copytree(options.datalist.parent, tmp_path / "data")
+    own = changed(options, datalist=tmp_path / "data" / options.datalist.name)
+    train(own)
+    label = next((tmp_path / "data" / "nodules").glob("P-1*_raters.nii"))
+    before = label.read_bytes()
+    label.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.raises(ConfigError, match="was made from other files"):
+        train(changed(own, max_epochs=2))
+    label.write_bytes(before)
+    assert train(own).epochs == 1
+
+
 def test_a_rate_that_ends_with_its_epochs_cannot_be_extended(options: TrainOptions):
     cosine = changed(options, configs=(*options.configs, "cosine"))
     train(cosine)
-    with pytest.raises(ConfigError, match="by CosineAnnealingLR, is set for 1 epochs: train in another folder"):
+    with pytest.raises(ConfigError, match="by CosineAnnealingLR, of .* is set for 1 epochs: train in another"):
         train(changed(cosine, max_epochs=2))
