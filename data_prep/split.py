@@ -6,6 +6,7 @@ All slices of a patient are in one part, so that no patient is both learnt from 
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from mose_med.files.tables import read_table
 
-__all__ = ["read_split", "require_training_and_validation", "split_by_hash"]
+__all__ = ["composed", "read_split", "require_training_and_validation", "split_by_hash"]
 
 
 def split_by_hash(patients: Iterable[str], salt: str, fractions: tuple[float, float, float]) -> dict[str, str]:
@@ -48,8 +49,18 @@ def _part_of(patient: str, salt: str, fractions: tuple[float, float, float]) -> 
     return PARTS[1] if position < training + validation else PARTS[2]
 
 
+def composed(name: str) -> str:
+    """A name with its accents in one form: file systems and tables write them in one character or in two.
+
+    Example:
+        >>> composed("Ju\u0308rgen") == "J\u00fcrgen"
+        True
+    """
+    return unicodedata.normalize("NFC", name)
+
+
 def read_split(path: Path) -> dict[str, str]:
-    """Read the part of every patient from a CSV file with the columns ``patient_id`` and ``part``.
+    """Read the part of every patient, by :func:`composed` id, from a CSV file with ``patient_id`` and ``part``.
 
     Raises:
         ConfigError: if the file is missing, lacks a column, names an unknown part or a patient twice.
@@ -59,7 +70,7 @@ def read_split(path: Path) -> dict[str, str]:
         raise ConfigError(f"split file {path} must have the columns patient_id,part, got {','.join(columns) or 'none'}")
     parts: dict[str, str] = {}
     for row in rows:
-        line, patient, part = row.line, row.text("patient_id"), row.text("part")
+        line, patient, part = row.line, composed(row.text("patient_id")), row.text("part")
         if not patient or not part:
             raise ConfigError(f"split file {path}, line {line}: needs a value in the columns patient_id and part")
         if part not in PARTS:

@@ -15,6 +15,7 @@ A mask without any voxel says that the rater saw nothing; no mask says that the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from mose_med.io.volumes import VOLUME_SUFFIXES
 
 __all__ = ["OBJECT_SUFFIX", "RaterCase", "find_cases", "rater_names"]
 
+_LOGGER = logging.getLogger(__name__)
 #: Of DICOM SEG, whose segment numbers are the classes, and of RTSTRUCT.
 OBJECT_SUFFIX = ".dcm"
 _IMAGE = "image"
@@ -45,6 +47,9 @@ def find_cases(source: Path) -> list[RaterCase]:
         cases = datastore_cases(source)
     elif source.is_dir():
         cases = [_case_of_folder(folder) for folder in _case_folders(source)]
+        others = sum(case.others for case in cases)
+        if others:
+            _LOGGER.warning("volumes that are neither image nor %s<name> are not read: %d", _RATER_PREFIX, others)
     elif source.is_file():
         cases = _cases_of_csv(source)
     else:
@@ -81,19 +86,27 @@ def _case_folders(source: Path) -> list[Path]:
 def _case_of_folder(folder: Path) -> RaterCase:
     images: list[Path] = []
     masks: dict[str, tuple[Path, ...]] = {}
-    for path in sorted(folder.iterdir()):
+    others = 0
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
         stem = _stem(path)
-        if stem == _IMAGE:
+        start = (stem or "").lower()
+        if start == _IMAGE:
             images.append(path)
-        elif stem is not None and stem.startswith(_RATER_PREFIX):
-            rater = stem.removeprefix(_RATER_PREFIX)
+        elif stem is not None and start.startswith(_RATER_PREFIX):
+            rater = stem[len(_RATER_PREFIX) :]
             masks[rater] = (*masks.get(rater, ()), path)
-    return RaterCase(folder.name, folder.name, tuple(images), masks)
+        elif start.startswith(_RATER_PREFIX[:-1]):
+            raise ConfigError(
+                f"{path} must be named {_RATER_PREFIX}<name> to be the mask of a rater: rename it, or move it away"
+            )
+        else:
+            others += stem is not None
+    return RaterCase(folder.name, folder.name, tuple(images), masks, others)
 
 
 def _stem(path: Path) -> str | None:
     """Name without the ending of a volume; None of any other file."""
-    if path.name in (_IMAGE, f"{_IMAGE}.zip"):
+    if path.name.lower() in (_IMAGE, f"{_IMAGE}.zip"):
         return _IMAGE
     suffixes = sorted((*VOLUME_SUFFIXES, OBJECT_SUFFIX), key=len, reverse=True)
     suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)

@@ -16,9 +16,11 @@ class RaterCase:
     Attributes:
         images: one, if all is well.
         masks: of every rater, by name; several of one rater, if all is not well.
+        others: number of volumes beside them that are neither.
     """
 
     case: str
     patient: str
     images: tuple[Path, ...]
     masks: Mapping[str, tuple[Path, ...]]
+    others: int = 0

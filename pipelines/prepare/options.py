@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from data_prep.crop_options import CropOptions
@@ -36,6 +38,7 @@ __all__ = [
     "demo_patients",
 ]
 
+_LOGGER = logging.getLogger(__name__)
 #: A phantom of a known law has a patient for each of its turns, at least.
 _FEWEST_PATIENTS = 5
 
@@ -84,17 +87,18 @@ class SplitOptions(CaseOptions):
             ConfigError: if the file or the fractions do not fit, or training or validation has no patient. It names a
                 patient of the file and one that is there, if the file names none of them.
         """
-        from data_prep.split import read_split, require_training_and_validation, split_by_hash
+        from data_prep.split import composed, read_split, require_training_and_validation, split_by_hash
 
         there = sorted(patients)
         if self.split_csv is None:
             split = split_by_hash(there, self.split_salt, self.fractions)
         else:
             named = read_split(self.split_csv)
-            split = {patient: named[patient] for patient in there if patient in named}
+            split = {patient: named[composed(patient)] for patient in there if composed(patient) in named}
             if not split and named and there:
                 names = f"it names {next(iter(named))}, there is {there[0]}"
                 raise ConfigError(f"split file {self.split_csv} names none of the {len(there)} patients: {names}")
+            _say_differences(self.split_csv, len(there) - len(split), len(named) - len(split))
         require_training_and_validation(Counter(split.values()), "patient")
         return split
 
@@ -103,6 +107,22 @@ class SplitOptions(CaseOptions):
         if self.split_csv is None:
             return {"salt": self.split_salt, "fractions": list(self.fractions)}
         return {"sha256_of_parts": hashlib.sha256(json.dumps(sorted(split.items())).encode()).hexdigest()}
+
+
+def _say_differences(split_file: Path, not_named: int, not_there: int) -> None:
+    """Say how many patients only the data or only the split file has."""
+    if not_named and not_there:
+        _LOGGER.warning(
+            "%d patients are not in split file %s and are left out, %d that it names are not there: are names written "
+            "alike (007 is not 7)?",
+            not_named,
+            split_file,
+            not_there,
+        )
+    elif not_named:
+        _LOGGER.info("patients that are not in split file %s are left out: %d", split_file, not_named)
+    elif not_there:
+        _LOGGER.info("patients of split file %s that are not there: %d", split_file, not_there)
 
 
 @dataclass(frozen=True)

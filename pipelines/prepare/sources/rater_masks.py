@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -52,6 +53,7 @@ class _Tally:
     agreement: dict[str, CaseAgreement] = field(default_factory=dict)
     num_cut: int = 0
     num_without_annotation: int = 0
+    num_lost: int = 0
 
 
 class _Ids:
@@ -91,6 +93,8 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         GeometryError: if a mask does not lie on its image's grid, unless ``keep_going``.
     """
     cases = find_cases(options.source)
+    if options.keep_ids:
+        _require_plain_names(cases)
     raters = _filled_up(rater_names(cases), options.num_raters)
     split = options.split({case.patient for case in cases})
     content = _content(options, cases)
@@ -110,8 +114,18 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
                 _write_case(folder, volume, (name, patient, split[case.patient]), options, tally)
         ids.write(folder, raters)
         content.note(folder)
-        counts = _finish(folder, options, raters, tally, failures)
+        not_in_split = {case.patient for case in cases} - split.keys()
+        counts = _finish(folder, options, raters, tally, failures, len(not_in_split))
     return newly_prepared(options.output_dir, counts, len(failures))
+
+
+def _require_plain_names(cases: Sequence[RaterCase]) -> None:
+    """Refuse names of cases, kept in the names of files, that would lead into other folders."""
+    for case in cases:
+        if case.case in ("", ".", "..") or Path(case.case).name != case.case:
+            raise ConfigError(
+                f"case {case.case} must be a plain file name to be kept: rename it, or leave out --keep-ids"
+            )
 
 
 def _filled_up(raters: tuple[str, ...], number: int | None) -> tuple[str, ...]:
@@ -142,13 +156,22 @@ def _files(path: Path) -> Iterable[Path | str]:
 
 
 def _concealed(message: str, *, case: RaterCase, name: str, raters: Sequence[str]) -> str:
-    """The message without paths and original ids."""
+    """The message without paths and original ids; in place of each name stands what it is of."""
     roles = {str(path): "image" for path in case.images}
     for rater, paths in case.masks.items():
-        roles |= {str(path): f"mask of rater {raters.index(rater) + 1}" for path in paths}
-    for path, role in roles.items():
-        message = message.replace(path, role).replace(Path(path).name, role)
-    return message.replace(case.case, name)
+        number = raters.index(rater) + 1
+        roles |= {str(path): f"mask of rater {number}" for path in paths} | {f"rater {rater}": f"rater {number}"}
+    roles |= {Path(path).name: role for path, role in roles.items()}
+    for folder in filter(Path.is_dir, case.images):
+        roles |= {Path(file).name: "a file of the image" for file in files_below(folder).files}
+    # A short id may be a number of the message: it is one where the message begins, and part of no other word.
+    shown = re.sub(rf"^{re.escape(case.case)}(?!\w)", name, message)
+    for original in sorted(roles, key=len, reverse=True):
+        shown = shown.replace(original, roles[original])
+    for original, role in ((case.case, name), (case.patient, "the patient")):
+        if not original.isdigit():
+            shown = re.sub(rf"(?<!\w){re.escape(original)}(?!\w)", role, shown)
+    return shown
 
 
 def _write_case(
@@ -162,6 +185,9 @@ def _write_case(
     crops = list(crop_lesions(volume, options.roi_size, options.spacing_mm))
     tally.num_without_annotation += not crops
     for crop in crops:
+        if not crop.raters:
+            tally.num_lost += 1
+            continue
         nodule_id = f"{case}_lesion-{crop.number}"
         paths = write_run(folder, nodule_id, crop.image, crop.masks, crop.affine)
         about = {"nodule_id": nodule_id, "patient_id": patient, "series_uid": case, "padded": crop.padded}
@@ -179,7 +205,12 @@ def _row(nodule_id: str, patient: str, case: str, part: str, crop: LesionCrop) -
 
 
 def _finish(
-    folder: Path, options: PrepareRaterMasksOptions, raters: Sequence[str], tally: _Tally, failures: Failures
+    folder: Path,
+    options: PrepareRaterMasksOptions,
+    raters: Sequence[str],
+    tally: _Tally,
+    failures: Failures,
+    num_not_in_split: int,
 ) -> dict[str, Any]:
     sizes = {part: len(entries) for part, entries in tally.entries.items()}
     failures.require_some_left(len(tally.agreement))
@@ -199,6 +230,9 @@ def _finish(
     failures.write(folder)
     if tally.num_cut:
         logger.warning("%d objects are larger than the window %s and are cut", tally.num_cut, options.roi_size)
+    if tally.num_lost:
+        why = "a finer --spacing may keep them"
+        logger.warning("%d objects are left out, no mask has a voxel of them in the window: %s", tally.num_lost, why)
     counts = {
         "patients": len({entry["patient_id"] for entry in entries}),
         "cases": len(tally.agreement),
@@ -209,7 +243,11 @@ def _finish(
         "slices_by_part": sizes,
         "slices_padded": sum(entry["padded"] for entry in entries),
         "fleiss_kappa": None if np.isnan(kappa) else round(kappa, 6),
-        "left_out": {"cases_failed": len(failures)},
+        "left_out": {
+            "cases_failed": len(failures),
+            "patients_not_in_split": num_not_in_split,
+            "objects_without_a_voxel": tally.num_lost,
+        },
     }
     record = json.loads((folder / OPTIONS_NAME).read_text(encoding="utf-8"))
     packages = ("numpy", "nibabel", "SimpleITK")

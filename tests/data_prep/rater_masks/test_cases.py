@@ -18,6 +18,18 @@ def test_folders_are_cases(rater_masks_root: Path):
     assert rater_names(cases) == ("a", "b")
 
 
+def test_a_volume_with_another_name_is_not_passed_over_without_a_word(rater_masks_root: Path, caplog):
+    case = rater_masks_root / "case-0"
+    next(case.glob("rater-b.*")).rename(case / "Rater-b.NII.GZ")
+    (case / "lungs.nii.gz").touch()
+    (case / "._rater-b.nii.gz").touch()
+    assert sorted(find_cases(rater_masks_root)[0].masks) == ["a", "b"]
+    assert "volumes that are neither image nor rater-<name> are not read: 1" in caplog.text
+    (case / "Rater-b.NII.GZ").rename(case / "rater_b.nii.gz")
+    with pytest.raises(ConfigError, match=r"rater_b.nii.gz must be named rater-<name> to be the mask of a rater"):
+        find_cases(rater_masks_root)
+
+
 @pytest.mark.parametrize("name", ["rater-a.seg.nrrd", "rater-a.seg.nhdr", "rater-a.SEG.NRRD", "rater-a.nrrd"])
 def test_a_rater_is_one_whether_slicer_wrote_the_mask_or_not(tmp_path: Path, name: str):
     for case, mask in (("x", name), ("y", "rater-a.nii.gz")):

@@ -71,6 +71,42 @@ def test_patients_are_split(options: PrepareRaterMasksOptions, tmp_path: Path):
     assert counts["patients"] == 3
 
 
+def test_patients_that_only_one_side_names_are_told(options: PrepareRaterMasksOptions, tmp_path: Path, caplog):
+    (options.source / "case-0").rename(options.source / "Ju\u0308rgen")
+    rows = ["J\u00fcrgen,training", "case-1,validation", "case-02,training"]
+    (tmp_path / "split.csv").write_text("\n".join(["patient_id,part", *rows]), encoding="utf-8")
+    result = prepare_rater_masks(replace(options, split_csv=tmp_path / "split.csv"))
+    assert result.counts["patients"] == 2
+    assert result.counts["left_out"]["patients_not_in_split"] == 4
+    assert "4 patients are not in split file" in caplog.text
+    assert "1 that it names are not there: are names written alike" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["../escaped", "site/p1", ".."])
+def test_names_that_lead_elsewhere_are_not_kept(options: PrepareRaterMasksOptions, tmp_path: Path, name: str):
+    image, mask = (options.source / "case-0" / f"{file}.nii.gz" for file in ("image", "rater-a"))
+    (tmp_path / "cases.csv").write_text(f"case,image,rater,mask\n{name},{image},a,{mask}\n")
+    with pytest.raises(ConfigError, match=f"case {name} must be a plain file name to be kept: rename it, or leave out"):
+        prepare_rater_masks(replace(options, source=tmp_path / "cases.csv"))
+    assert not options.output_dir.exists()
+
+
+def test_objects_that_no_mask_has_after_resampling_are_left_out(
+    options: PrepareRaterMasksOptions, write_volume, tmp_path: Path, caplog
+):
+    mask = np.zeros((24, 20, 6), np.uint8)
+    mask[11, 11, 1] = 1
+    for case in ("case-0", "case-1", "case-2"):
+        next((options.source / case).glob("rater-b*")).unlink()
+        next((options.source / case).glob("rater-a*")).unlink()
+        write_volume(options.source / case / "rater-a.nrrd", mask)
+        mask[4:9, 4:9, 4] = 1  # the next ones have a second object, which stays
+    (tmp_path / "split.csv").write_text("patient_id,part\ncase-0,training\ncase-1,training\ncase-2,validation\n")
+    result = prepare_rater_masks(replace(options, spacing_mm=2.4, split_csv=tmp_path / "split.csv"))
+    assert (result.counts["objects"], result.counts["left_out"]["objects_without_a_voxel"]) == (2, 3)
+    assert "3 objects are left out, no mask has a voxel of them in the window" in caplog.text
+
+
 def test_report_of_agreement_is_written(options: PrepareRaterMasksOptions):
     result = prepare_rater_masks(options)
     names = {path.name for path in options.output_dir.iterdir()}
@@ -162,6 +198,21 @@ def test_keep_going_records_without_paths(rater_masks_root: Path, write_volume, 
     assert len(load_datalist(tmp_path / "out" / "dataset.json").parts["training"]) > 0
     counts = json.loads((tmp_path / "out" / "manifest.json").read_text())["counts"]
     assert (counts["cases"], counts["left_out"]["cases_failed"]) == (4, 2)
+
+
+def test_failures_name_neither_raters_nor_files_and_keep_their_numbers(rater_masks_root: Path, write_volume, tmp_path):
+    (rater_masks_root / "case-2").rename(rater_masks_root / "1")
+    write_volume(rater_masks_root / "1" / "rater-a.nrrd", np.full((24, 20, 6), 11, dtype=np.uint8))
+    shutil.copy(rater_masks_root / "case-3" / "rater-a.nrrd", rater_masks_root / "case-3" / "rater-a.mha")
+    next((rater_masks_root / "case-4").glob("image*")).unlink()
+    (rater_masks_root / "case-4" / "image").mkdir()
+    (rater_masks_root / "case-4" / "image" / "Mueller_Hans.dcm").write_bytes(bytes(128) + b"DICM" + bytes(9))
+    arguments = ["prepare", "rater-masks", str(rater_masks_root), "--output-dir", str(tmp_path / "out"), "--crop", "16"]
+    assert invoke([*arguments, "--keep-going", "--quiet"]) == ExitCode.SOME_CASES_FAILED
+    text = (tmp_path / "out" / "failed.csv").read_text()
+    assert "mask of rater 1 must hold classes 0 to 1, got 11" in text
+    assert "both belong to rater 1" in text
+    assert not [name for name in ("Mueller", "rater a", "rater-a", "case-3", "case-4") if name in text]
 
 
 def test_several_classes_and_a_silent_rater(rater_masks_root: Path, write_volume, tmp_path: Path):

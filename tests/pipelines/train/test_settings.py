@@ -124,5 +124,5 @@ def test_a_training_of_other_files_is_not_extended(options: TrainOptions, tmp_pa
 def test_a_rate_that_ends_with_its_epochs_cannot_be_extended(options: TrainOptions):
     cosine = changed(options, configs=(*options.configs, "cosine"))
     train(cosine)
-    with pytest.raises(ConfigError, match="by CosineAnnealingLR, of .* is set for 1 epochs: train in another"):
+    with pytest.raises(ConfigError, match=r"by CosineAnnealingLR, of .* is set for 1 epochs: train in another"):
         train(changed(cosine, max_epochs=2))
