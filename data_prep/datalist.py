@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mose_med import __version__
 from mose_med.data.class_flips import ClassFlip
-from mose_med.data.datalist import PARTS
+from mose_med.data.datalist import ID_KEY, PARTS
 from mose_med.files.csv_files import write_csv
 from mose_med.files.hashes import file_sha256
 from mose_med.files.whole_files import write_json
@@ -102,6 +102,7 @@ def write_datalist(
     flips: Sequence[ClassFlip] = (),
     window_hu: tuple[float, float] | None = None,
     spacing_mm: float | None = None,
+    id_key_sha256: str | None = None,
 ) -> Path:
     """Write ``dataset.json``, and ``nodules.csv`` where places are known.
 
@@ -116,6 +117,7 @@ def write_datalist(
         flips: class flips whose modes are the raters, where one label map is stored for all of them.
         window_hu: lowest and highest HU that are worth looking at; None says nothing.
         spacing_mm: in-plane spacing that all slices were resampled to; None if each has its own.
+        id_key_sha256: of the key that ids are keyed hashes with; None if they are the source's own.
 
     Returns:
         Path of ``dataset.json``.
@@ -125,6 +127,8 @@ def write_datalist(
         content["window_hu"] = list(window_hu)
     if spacing_mm is not None:
         content["spacing_mm"] = spacing_mm
+    if id_key_sha256 is not None:
+        content[ID_KEY] = id_key_sha256
     if flips:
         content["flips"] = [flip._asdict() for flip in flips]
     content |= {part: list(parts.get(part, ())) for part in PARTS}

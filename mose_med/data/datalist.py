@@ -23,10 +23,12 @@ from mose_med.data.class_flips import ClassFlip
 from mose_med.errors import ConfigError
 from mose_med.files.tables import read_json
 
-__all__ = ["PARTS", "Datalist", "DatalistEntry", "load_datalist"]
+__all__ = ["ID_KEY", "PARTS", "Datalist", "DatalistEntry", "load_datalist"]
 
 #: The parts of the split.
 PARTS = ("training", "validation", "test")
+#: Entry of the file that says which key its ids are keyed hashes with.
+ID_KEY = "id_key_sha256"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Datalist:
         parts: entries of each of :data:`PARTS`.
         flips: class flips whose modes are the raters, of data sets that store one label map for all of them.
         spacing_mm: in-plane spacing that all slices were resampled to; None if each has its own.
+        id_key_sha256: of the key that ids of patients and series are keyed hashes with; None if they are their own.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Datalist:
     parts: Mapping[str, tuple[DatalistEntry, ...]]
     flips: tuple[ClassFlip, ...] = ()
     spacing_mm: float | None = None
+    id_key_sha256: str | None = None
 
     @property
     def num_masks(self) -> int:
@@ -167,6 +171,7 @@ def load_datalist(path: str | os.PathLike[str]) -> Datalist:
         parts={part: tuple(_entry(values, root) for values in content[part]) for part in PARTS},
         flips=tuple(ClassFlip(**flip) for flip in content.get("flips", ())),
         spacing_mm=content.get("spacing_mm"),
+        id_key_sha256=content.get(ID_KEY),
     )
 
 

@@ -6,6 +6,7 @@ map from names to sources lie in ``private/`` of the output folder, readable by 
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 import secrets
@@ -27,8 +28,11 @@ __all__ = [
     "add_to_case_map",
     "case_key",
     "case_name",
+    "give_case_key",
     "has_case_key",
+    "key_id",
     "private_folder",
+    "read_case_key",
     "record_case",
     "unreadable_case_name",
     "write_private",
@@ -48,15 +52,34 @@ def case_key(output_dir: Path) -> bytes:
     file = private_folder(output_dir) / KEY_NAME
     if not file.is_file():
         write_private(file, secrets.token_hex(_KEY_BYTES) + "\n")
+    return read_case_key(file)
+
+
+def read_case_key(file: Path) -> bytes:
+    """The key in a file.
+
+    Raises:
+        DataError: if it holds none.
+    """
     try:
         key = bytes.fromhex(file.read_text(encoding="ascii").strip())
     except ValueError as error:
-        raise DataError(f"{file} must hold a hexadecimal key: restore it, or infer into another folder") from error
+        raise DataError(f"{file} must hold a hexadecimal key: restore it, or name another output folder") from error
     if len(key) != _KEY_BYTES:
         raise DataError(
-            f"{file} must hold {_KEY_BYTES} bytes, got {len(key)}: restore it, or infer into another folder"
+            f"{file} must hold {_KEY_BYTES} bytes, got {len(key)}: restore it, or name another output folder"
         )
     return key
+
+
+def give_case_key(output_dir: Path, key: bytes) -> None:
+    """Make a known key that of an output folder, which has none yet."""
+    write_private(private_folder(output_dir) / KEY_NAME, key.hex() + "\n")
+
+
+def key_id(key: bytes) -> str:
+    """SHA-256 of a key: tells which key it is, and not the key."""
+    return hashlib.sha256(key).hexdigest()
 
 
 def has_case_key(output_dir: Path) -> bool:

@@ -7,7 +7,6 @@ the map, write tables and clean up under its lock (:mod:`mose_med.files.run_lock
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import secrets
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
 from mose_med.files.run_lock import PLACE_NAME, RunLock, taking_part
-from pipelines.common.case_names import KEY_NAME, PRIVATE_NAME, case_key, has_case_key
+from pipelines.common.case_names import KEY_NAME, PRIVATE_NAME, case_key, has_case_key, key_id
 from pipelines.common.runs.run_folder import KEY_ID, OPTIONS_NAME
 from pipelines.infer.store import FolderStore, ResultStore, open_store
 
@@ -97,7 +96,7 @@ def require_key(store: ResultStore, home: Path) -> None:
     if store.read(OPTIONS_NAME) is None:
         return
     known = _recorded(store).get(KEY_ID)
-    same = known in (None, _key_id(case_key(home))) if has_case_key(home) else known is None and not store.cases()
+    same = known in (None, key_id(case_key(home))) if has_case_key(home) else known is None and not store.cases()
     if not same:
         raise ConfigError(
             f"output {store} names its cases with a key that {home / PRIVATE_NAME} does not have: pass the "
@@ -126,16 +125,12 @@ def _record_key(store: ResultStore, key: bytes) -> None:
     """Record which key names the cases, without revealing it."""
     record = _recorded(store)
     if KEY_ID not in record:
-        store.write(OPTIONS_NAME, (json.dumps(record | {KEY_ID: _key_id(key)}, indent=2) + "\n").encode())
+        store.write(OPTIONS_NAME, (json.dumps(record | {KEY_ID: key_id(key)}, indent=2) + "\n").encode())
 
 
 def _recorded(store: ResultStore) -> dict[str, Any]:
     record: dict[str, Any] = json.loads(store.read(OPTIONS_NAME) or b"{}")
     return record
-
-
-def _key_id(key: bytes) -> str:
-    return hashlib.sha256(key).hexdigest()
 
 
 def _withdraw(folder: Path, runs: RunLock) -> None:

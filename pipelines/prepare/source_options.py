@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from data_prep.crop_options import RoiSize, SpacingMm
 from mose_med.errors import ConfigError
 from mose_med.options import Limits, Option
+from pipelines.common.case_names import key_id, read_case_key
 from pipelines.common.options import Acquisition, OutputDir
 from pipelines.prepare.options import CaseOptions, SplitOptions
 
@@ -92,6 +93,13 @@ class PrepareRaterMasksOptions(SplitOptions):
     roi_size: RoiSize = (128, 128)
     spacing_mm: SpacingMm = None
     keep_ids: Annotated[bool, Option("Write the ids of cases and patients as they are, not their keyed hash.")] = False
+    case_key: Annotated[
+        Path | None,
+        Option(
+            "private/case.key of an earlier preparation, whose names of cases and patients are kept.",
+            default_text="a new key",
+        ),
+    ] = None
     name: Annotated[str, Option("Name of the data set.")] = "rater masks"
     layer: Annotated[
         str | None,
@@ -110,6 +118,8 @@ class PrepareRaterMasksOptions(SplitOptions):
         super().__post_init__()
         if not 2 <= len(self.classes) <= _MAX_CLASSES or len(set(self.classes)) < len(self.classes):
             raise ConfigError(f"classes must be at least two different names, background first, got {self.classes}")
+        if self.keep_ids and self.case_key is not None:
+            raise ConfigError("--keep-ids keeps the ids, and --case-key renames them: leave one out")
 
     def record(self, split: Mapping[str, str]) -> dict[str, Any]:
         """What decides the result, without telling ids or paths."""
@@ -125,6 +135,7 @@ class PrepareRaterMasksOptions(SplitOptions):
             "keep_going": self.keep_going,
             **({} if self.acquisition is None else {"acquisition": self.acquisition}),
             **({} if self.num_raters is None else {"num_raters": self.num_raters}),
+            **({} if self.case_key is None else {"named_by_key_sha256": key_id(read_case_key(self.case_key))}),
         }
 
 

@@ -28,7 +28,15 @@ from mose_med.errors import ConfigError
 from mose_med.files.csv_files import csv_text
 from mose_med.files.file_tree import files_below
 from mose_med.files.run_lock import only_run
-from pipelines.common.case_names import case_key, case_name, private_folder, write_private
+from pipelines.common.case_names import (
+    case_key,
+    case_name,
+    give_case_key,
+    key_id,
+    private_folder,
+    read_case_key,
+    write_private,
+)
 from pipelines.common.data_files import files_of_image
 from pipelines.common.runs.content import Content
 from pipelines.common.runs.run_folder import OPTIONS_NAME
@@ -59,9 +67,16 @@ class _Tally:
 class _Ids:
     """Ids as they are written; the map from them to the original ones."""
 
-    def __init__(self, folder: Path, *, keep: bool) -> None:
-        self._key = None if keep else case_key(folder)
+    def __init__(self, folder: Path, options: PrepareRaterMasksOptions) -> None:
+        if options.case_key is not None:
+            give_case_key(folder, read_case_key(options.case_key))
+        self._key = None if options.keep_ids else case_key(folder)
         self._rows: list[tuple[str, str, str]] = []
+
+    @property
+    def key_sha256(self) -> str | None:
+        """Which key the ids were made with; None if they are kept."""
+        return None if self._key is None else key_id(self._key)
 
     def of(self, kind: str, original: str) -> str:
         """Id of a case or of a patient."""
@@ -104,7 +119,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     with written_whole(options.output_dir, anew=options.overwrite) as folder, progress_bar(options.quiet) as progress:
         shutil.rmtree(folder / "nodules", ignore_errors=True)
         tally, failures = _Tally(), Failures(keep_going=options.keep_going)
-        ids = _Ids(folder, keep=options.keep_ids)
+        ids = _Ids(folder, options)
         wanted = [case for case in cases if case.patient in split]
         for case in progress.track(wanted, description="Preparing cases"):
             name = ids.of("case", case.case)
@@ -115,7 +130,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         ids.write(folder, raters)
         content.note(folder)
         not_in_split = {case.patient for case in cases} - split.keys()
-        counts = _finish(folder, options, raters, tally, failures, len(not_in_split))
+        counts = _finish(folder, options, raters, tally, failures, len(not_in_split), ids.key_sha256)
     return newly_prepared(options.output_dir, counts, len(failures))
 
 
@@ -211,6 +226,7 @@ def _finish(
     tally: _Tally,
     failures: Failures,
     num_not_in_split: int,
+    key_sha256: str | None,
 ) -> dict[str, Any]:
     sizes = {part: len(entries) for part, entries in tally.entries.items()}
     failures.require_some_left(len(tally.agreement))
@@ -224,6 +240,7 @@ def _finish(
         parts=tally.entries,
         nodules=tally.nodules,
         spacing_mm=options.spacing_mm,
+        id_key_sha256=key_sha256,
     )
     entries = [entry for part in PARTS for entry in tally.entries[part]]
     kappa = write_agreement_report(folder, tally.agreement, num_raters=len(raters), classes=options.classes)

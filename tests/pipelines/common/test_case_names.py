@@ -35,7 +35,7 @@ def test_names_depend_on_key_and_identity_alone():
 def test_a_damaged_key_is_refused(tmp_path: Path, content: str):
     case_key(tmp_path)
     (tmp_path / "private" / "case.key").write_text(content)
-    with pytest.raises(DataError, match=r"case.key must hold .*: restore it, or infer into another folder"):
+    with pytest.raises(DataError, match=r"case.key must hold .*: restore it, or name another output folder"):
         case_key(tmp_path)
 
 

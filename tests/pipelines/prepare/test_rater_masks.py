@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from mose_med.data import MultiRaterDataset, load_datalist
-from mose_med.errors import ConfigError, GeometryError
+from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
 from pipelines.common.command_line.console import ExitCode
+from pipelines.models.held_out import require_held_out
 from pipelines.prepare.sources.rater_masks import PrepareRaterMasksOptions, prepare_rater_masks
 from tests.fixtures.rater_masks import rated_arrays
 
@@ -133,6 +134,28 @@ def test_ids_are_pseudonyms_unless_kept(rater_masks_root: Path, tmp_path: Path):
     assert stat.S_IMODE((out / "private").stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in (out / "private").iterdir()} == {0o600}
     assert not any("private" in name for name in json.loads((out / "manifest.json").read_text())["sha256"])
+
+
+def test_a_second_preparation_keeps_the_names_of_the_first(options: PrepareRaterMasksOptions, tmp_path: Path, caplog):
+    first = replace(options, keep_ids=False)
+    other = replace(first, output_dir=tmp_path / "other", split_salt="b")
+    same = replace(other, output_dir=tmp_path / "same", case_key=options.output_dir / "private" / "case.key")
+    data = [load_datalist(prepare_rater_masks(one).datalist) for one in (first, other, same)]
+    named = [{entry.patient_id for part in one.parts.values() for entry in part} for one in data]
+    assert named[0] == named[2]
+    assert not named[0] & named[1]
+    held_out = replace(data[0], parts={"training": (), "validation": (), "test": data[0].part("training")})
+    with pytest.raises(ConfigError, match="keep every patient in one of them"):
+        require_held_out(held_out, [data[2]])
+    assert "different keys" not in caplog.text
+    require_held_out(held_out, [data[1]])
+    assert "were renamed with different keys, so that one who is in both is not seen: prepare one" in caplog.text
+    with pytest.raises(ConfigError, match="--keep-ids keeps the ids, and --case-key renames them: leave one out"):
+        replace(same, keep_ids=True)
+    (tmp_path / "split.csv").write_text("no key")
+    with pytest.raises(DataError, match=r"split.csv must hold a hexadecimal key"):
+        prepare_rater_masks(replace(same, case_key=tmp_path / "split.csv", output_dir=tmp_path / "third"))
+    assert prepare_rater_masks(same).datalist.parent == same.output_dir
 
 
 def test_run_again_is_done_at_once(options: PrepareRaterMasksOptions, rater_masks_root: Path, caplog):
