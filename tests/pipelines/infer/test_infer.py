@@ -5,6 +5,7 @@ import dataclasses
 import gzip
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,6 +231,54 @@ def test_another_study_joins_the_folder(options: InferOptions, write_ct_series, 
     second = infer(dataclasses.replace(options, source=options.source.parent / "second"))
     with (options.output_dir / "summary.csv").open(newline="") as stream:
         assert [row["case"] for row in csv.DictReader(stream)] == sorted([first.case, second.case])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("provenance.json", "{", "is damaged"),
+        ("provenance.json", "[]", "is damaged"),
+        ("provenance.json", "{}", "is damaged"),
+        ("lesions.json", "", "is damaged"),
+        ("lesions.json", "{}", "is damaged"),
+        ("lesions.json", None, "is missing"),
+        ("expert-2_samples.nii.gz", None, "is missing"),
+    ],
+)
+def test_a_damaged_case_is_not_taken_for_done_and_can_be_replaced(options: InferOptions, name, content, fault):
+    done = infer(options)
+    if content is None:
+        (done.folder / name).unlink()
+    else:
+        (done.folder / name).write_text(content)
+    advice = "remove the folder of the case and infer it again, or add --overwrite"
+    with pytest.raises(DataError, match=re.escape(f"{done.case}/{name} {fault}: {advice}")):
+        infer(options)
+    again = infer(dataclasses.replace(options, overwrite=True))
+    assert {path.name for path in again.folder.iterdir()} == DEFAULT_MAPS | RECORDS
+
+
+def test_a_run_json_that_is_cut_does_not_hold_up_overwriting(options: InferOptions):
+    done = infer(options)
+    (done.folder / "run.json").write_text("{")
+    assert not infer(dataclasses.replace(options, overwrite=True)).resumed
+    (done.folder / "run.json").unlink()
+    with pytest.raises(DataError, match=r"run\.json is missing: remove the folder"):
+        infer(dataclasses.replace(options, profile=True))
+
+
+@pytest.mark.parametrize("content", ["", '{"lesions": [{"les'])
+def test_a_damaged_case_does_not_hold_up_another_study(
+    options: InferOptions, write_ct_series, ball_hu, content: str, caplog: pytest.LogCaptureFixture
+):
+    damaged = infer(options)
+    (damaged.folder / "lesions.json").write_text(content)
+    write_ct_series(options.source.parent / "second", ball_hu)
+    second = infer(dataclasses.replace(options, source=options.source.parent / "second"))
+    for table in ("summary.csv", "queue.csv"):
+        with (options.output_dir / table).open(newline="") as stream:
+            assert [row["case"] for row in csv.DictReader(stream)] == [second.case]
+    assert f"{damaged.case} has no rows in the tables: {damaged.case}/lesions.json is damaged" in caplog.text
 
 
 @pytest.mark.parametrize(
