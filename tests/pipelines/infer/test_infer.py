@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import gzip
+import io
 import json
 import math
 import re
@@ -36,6 +38,14 @@ def options(tmp_path: Path, write_ct_series: Callable[..., list[Path]], ball_hu,
     nodules = tmp_path / "nodules.csv"
     nodules.write_text("nodule_id,x_ras_mm,y_ras_mm,z_ras_mm\nball,{},{},{}\n".format(*centre[:3]))
     return InferOptions(tmp_path / "study", tmp_path / "out", infer_checkpoint, nodules, quiet=True)
+
+
+def told_of(options: InferOptions, *arguments: str) -> tuple[int, str]:
+    """Exit code of the command, and what it tells on either stream, in one line."""
+    command = ["infer", str(options.source), "--checkpoint", str(options.checkpoint), "--quiet"]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = invoke([*command, "--nodules", str(options.nodules), *arguments])
+    return code, " ".join((out.getvalue() or err.getvalue()).split())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -76,6 +86,25 @@ def test_the_command_takes_outputs_and_refuses_what_is_none(options: InferOption
     assert invoke([*command, "--outputs", "entropy, masks", "--maps", "full"]) == ExitCode.DONE
     record = read_options(options.output_dir)
     assert (record["outputs"], record["maps"]) == (["masks", "entropy"], "full")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/results", "memory://results"])
+def test_a_url_as_output_of_one_input_is_refused_with_the_way_out(options: InferOptions, tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, told = told_of(options, "--output-dir", url)
+    assert code == ExitCode.BAD_INPUT
+    assert f"--output-dir must be a path of this machine, got the URL {url}: one INPUT is written to a folder" in told
+    assert "--input-dir and --manifest write to URLs" in told
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_url_and_a_tilde_are_folders(options: InferOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for typed, folder in ((f"file://{tmp_path}/url", tmp_path / "url"), ("~/res", tmp_path / "home" / "res")):
+        code, told = told_of(options, "--output-dir", typed, "--json")
+        assert (code, json.loads(told)["output"]) == (ExitCode.DONE, str(folder))
+        assert (folder / "summary.csv").is_file()
 
 
 def test_a_case_without_a_map_names_it_and_the_option_that_writes_it(options: InferOptions):
