@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose_med.errors import DataError
-from mose_med.files.csv_files import csv_text, read_csv
+from mose_med.files.csv_files import csv_text
+from mose_med.files.tables import read_table
 from mose_med.files.whole_files import written_whole
 
 if TYPE_CHECKING:
@@ -119,16 +120,37 @@ def add_to_case_map(output_dir: Path, rows: Iterable[tuple[str, ...]], suffix: s
         output_dir: that has ``private/``.
         rows: of the ``CASE_MAP_COLUMNS``.
         suffix: of the map's name, where a run writes one of its own.
+
+    Raises:
+        DataError: if the map that is there cannot be read.
     """
     file = private_folder(output_dir) / f"case_map{suffix}.csv"
     new = list(rows)
     cases, sources = {row[0] for row in new}, {row[1] for row in new}
     kept = [
         row
-        for row in (tuple(row[name] for name in CASE_MAP_COLUMNS) for row in read_csv(file))
+        for row in _read_case_map(file)
         if row[0] not in cases and not (row[0].startswith(_UNREAD) and row[1] in sources)
     ]
     write_private(file, csv_text(CASE_MAP_COLUMNS, sorted(kept + new)))
+
+
+def _read_case_map(file: Path) -> list[tuple[str, ...]]:
+    """Rows of the map, also where a spreadsheet saved it; none if there is no file, or nothing in it.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    if not file.is_file():
+        return []
+    try:
+        table = read_table(file, "case map", DataError, CASE_MAP_COLUMNS)
+        missing = next((name for name in CASE_MAP_COLUMNS if name not in table.columns), None)
+        if missing is not None and table.columns:
+            raise DataError(f"case map {file} must have the column {missing}, got {', '.join(table.columns)}")
+    except DataError as error:
+        raise DataError(f"{error}: restore it, or move it away and run again") from error
+    return [tuple(row.text(name) for name in CASE_MAP_COLUMNS) for row in table.rows]
 
 
 def private_folder(output_dir: Path) -> Path:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.errors import ConfigError
+from mose_med.files.whole_files import remove_left_over, written_whole
 from pipelines.infer.run import InferOptions, infer
 
-__all__ = ["FolderOptions", "process_folder"]
+__all__ = ["FolderOptions", "process_folder", "remove_results"]
 
 _LOGGER = logging.getLogger(__name__)
 #: Of a case: what is taken away, where it was written.
@@ -51,7 +54,7 @@ class FolderOptions:
 
 
 def process_folder(options: FolderOptions) -> list[Path]:
-    """Infer the series of a folder; the output folder gets all files or none.
+    """Infer the series of a folder; the output folder gets all files or none, and keeps none of an earlier study.
 
     Returns:
         The files that were written.
@@ -81,6 +84,27 @@ def process_folder(options: FolderOptions) -> list[Path]:
         )
         options.output_dir.mkdir(parents=True, exist_ok=True)
         made = [result.folder / name for name in _TAKEN if (result.folder / name).is_file()]
-        written = [Path(shutil.copyfile(file, options.output_dir / file.name)) for file in made]
+        written = _put(made, options.output_dir)
     _LOGGER.info("%d files were written", len(written))
     return written
+
+
+def _put(made: Sequence[Path], folder: Path) -> list[Path]:
+    """Copy files into a folder in place of earlier results; if one cannot be copied, the earlier ones stay.
+
+    Whatever ends the process, the folder never holds files of two studies.
+    """
+    targets = [folder / file.name for file in made]
+    for name in _TAKEN:
+        remove_left_over(folder / name)
+    with ExitStack() as copies:
+        for file, target in zip(made, targets, strict=True):
+            shutil.copyfile(file, copies.enter_context(written_whole(target)))
+        remove_results(folder)
+    return targets
+
+
+def remove_results(folder: Path) -> None:
+    """Remove what a run has put into a folder; other files stay."""
+    for name in _TAKEN:
+        (folder / name).unlink(missing_ok=True)

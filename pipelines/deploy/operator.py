@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mose_med.errors import DataError, MissingDependencyError
-from pipelines.deploy.folders import FolderOptions, process_folder
+from pipelines.deploy.folders import FolderOptions, process_folder, remove_results
 
 try:
     from monai.deploy.core import Operator
@@ -24,7 +24,8 @@ INPUT_NAME = "study_selected_series_list"
 class MoseOperator(Operator):  # type: ignore[misc]
     """Distribution of segmentations of each selected CT series: SEG, fractional SEG, TID 1500 report and review page.
 
-    Its output is files: one series goes into ``output_folder``, several into a numbered folder each.
+    Its output is files: one series goes into ``output_folder``, several into a numbered folder each. Results of an
+    earlier study are removed before.
 
     Args:
         fragment: the application.
@@ -61,6 +62,8 @@ class MoseOperator(Operator):  # type: ignore[misc]
         selected = list(_series_of(op_input.receive(INPUT_NAME)))
         if not selected:
             raise DataError("no CT series was selected")
+        for folder in (self._output, *self._output.glob("series-*")):
+            remove_results(folder)
         for number, series in enumerate(selected, start=1):
             target = self._output if len(selected) == 1 else self._output / f"series-{number}"
             self._infer(series, target)

@@ -7,8 +7,8 @@ Ray cluster. Given the same request, weights, device and threads it writes the s
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -18,12 +18,13 @@ from mose_med.api.model import Model
 from mose_med.api.reading import CaseInput, CaseRequest
 from mose_med.api.stages import Stages
 from mose_med.api.writers import RUN_MARK, RUN_NAME
-from mose_med.case_contents.maps import PROVENANCE_NAME
-from mose_med.errors import ConfigError
+from mose_med.case_contents.maps import PROVENANCE_NAME, class_marks, maps_of_kind
+from mose_med.errors import ConfigError, DataError
 from mose_med.io import Source
 from pipelines.common.case_names import case_name
 from pipelines.common.memory import named_memory_errors
 from pipelines.common.runs.run_folder import differing_option, options_record
+from pipelines.infer.case_records import case_lesions, case_record, faulty
 from pipelines.infer.store import Destination, ResultStore
 
 __all__ = ["CaseOutcome", "finish_case", "run_case"]
@@ -69,10 +70,12 @@ def finish_case(
 
     Raises:
         ConfigError: if the case is there with another request and may not be replaced.
+        DataError: if the case is there and damaged, and may not be replaced.
     """
     case = stages.case = request.case or case_name(destination.key, read.identity)
     store = destination.store()
-    wanted = {"request": read.request(), "options": request.options.folder_options(model.weights_sha256)}
+    options = request.options.folder_options(model.weights_sha256)
+    wanted = {"request": read.request(), "options": options, "maps": _maps(model, options["outputs"])}
     resumed = not _may_replace(store, case, destination) and _is_done(store, case, wanted, destination.mark)
     if resumed:
         _LOGGER.info("%s is already done", case)
@@ -85,34 +88,60 @@ def finish_case(
     return CaseOutcome(case, read.study.source, resumed, stages.seconds, hashlib.sha256(provenance).hexdigest())
 
 
+def _maps(model: Model, outputs: Iterable[str]) -> list[str]:
+    """Files of the maps that a case of this model has."""
+    experts, marks = model.network.num_experts, class_marks(model.classes[1:])
+    return [f"{name}.nii.gz" for kind in outputs for name in maps_of_kind(kind, experts, marks)]
+
+
 def _may_replace(store: ResultStore, case: str, destination: Destination) -> bool:
     """Whether a case that is there is replaced: never one that this run itself wrote, of a study that comes twice."""
     return destination.overwrite and not _is_of_run(store, case, destination.mark)
 
 
 def _is_of_run(store: ResultStore, case: str, mark: str) -> bool:
-    content = store.read(f"{case}/{RUN_NAME}") if mark else None
-    return content is not None and json.loads(content).get(RUN_MARK) == mark
+    """Whether this run wrote the case; not if that cannot be read, since a run writes whole files."""
+    if not mark:
+        return False
+    try:
+        return case_record(store, case, RUN_NAME).get(RUN_MARK) == mark
+    except DataError:
+        return False
 
 
 def _is_done(store: ResultStore, case: str, wanted: dict[str, Any], mark: str) -> bool:
-    """Whether the case exists as requested: the same request, options and weights; another is refused."""
-    record = store.read(f"{case}/{PROVENANCE_NAME}")
-    if record is None:
+    """Whether the case exists as requested: the same request, options and weights; another is refused.
+
+    Raises:
+        ConfigError: if it is another.
+        DataError: if its files are damaged or missing.
+    """
+    files = store.files(case)
+    if PROVENANCE_NAME not in files:
         return False
-    differs = _difference(json.loads(record), wanted)
+    record = case_record(store, case, PROVENANCE_NAME)
+    try:
+        made_by = record["versions"]["mose-med"]
+        differs = _difference(record, made_by, wanted)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise faulty(case, PROVENANCE_NAME) from error
     if differs is not None and _is_of_run(store, case, mark):
         raise ConfigError(
             f"{case} {differs} by this run: the study comes twice, give each a name in the column case of a manifest"
         )
     if differs is not None:
         raise ConfigError(f"{case} {differs}: name another output folder or add --overwrite")
+    # Other versions may have written other maps.
+    missing = [name for name in wanted["maps"] if name not in files] if made_by == __version__ else []
+    if missing:
+        raise faulty(case, missing[0], "is missing")
+    case_lesions(store, case)
     return True
 
 
-def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str | None:
+def _difference(found: dict[str, Any], made_by: str, wanted: dict[str, Any]) -> str | None:
     """How a case differs from what is wanted; for an accepted case of another version, only in what both record."""
-    made_by, request = found["versions"]["mose-med"], wanted["request"]
+    request = wanted["request"]
     for name in request if made_by == __version__ else request.keys() & found["request"]:
         if found["request"].get(name) != request[name]:
             return f"was made with different {name}"

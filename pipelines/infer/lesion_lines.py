@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mose_med.case_contents.lesion_rules import LESIONS_NAME
+from pipelines.infer.case_records import case_lesions
+from pipelines.infer.store import FolderStore
 
 __all__ = ["lesion_line", "say_lesions"]
 
@@ -19,7 +20,7 @@ _MOST_LINES = 10
 
 def say_lesions(folder: Path, *, searched: bool) -> None:
     """Log the lesions of a finished case, and last its folder, with a warning of what a search finds."""
-    lesions = json.loads((folder / LESIONS_NAME).read_text(encoding="utf-8"))["lesions"]
+    lesions = case_lesions(FolderStore(folder.parent), folder.name)
     for lesion in lesions[:_MOST_LINES]:
         _LOGGER.info("%s", lesion_line(lesion))
     if len(lesions) > _MOST_LINES:

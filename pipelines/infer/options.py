@@ -21,6 +21,7 @@ from pipelines.common.options import (
     ShippedOrCheckpoint,
     Threads,
 )
+from pipelines.common.typed_paths import local_path
 
 __all__ = ["InferOptions", "ListSeriesOptions", "Source"]
 
@@ -32,6 +33,11 @@ Source = Annotated[
 ]
 
 
+def _folder(typed: str) -> Path:
+    way_out = "one INPUT is written to a folder, --input-dir and --manifest write to URLs"
+    return local_path(typed, "--output-dir", way_out)
+
+
 @dataclass(frozen=True)
 class InferOptions(ResultOptions):
     """What to infer, and how: without ``source``, a study of an archive; without ``nodules``, the whole region."""
@@ -39,7 +45,7 @@ class InferOptions(ResultOptions):
     source: Source
     output_dir: Annotated[
         Path,
-        Option("Folder for all output.", typed=str, parse=Path, metavar="FOLDER or URL"),
+        Option("Folder for all output.", typed=str, parse=_folder, metavar="FOLDER or URL"),
     ]
     checkpoint: ShippedOrCheckpoint = None
     nodules: Annotated[

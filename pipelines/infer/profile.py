@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rich.table import Table
 
 from mose_med.api.writers import RUN_NAME
 from pipelines.common.command_line.console import stderr
+from pipelines.infer.case_records import case_record
+from pipelines.infer.store import FolderStore
 
 __all__ = ["profile_table", "say_profile"]
 
@@ -23,7 +24,7 @@ _STAGES = {
 
 def profile_table(folder: Path) -> Table:
     """Stages of a finished case with their seconds and shares; stages that were not timed are left out."""
-    run = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+    run = case_record(FolderStore(folder.parent), folder.name, RUN_NAME)
     seconds = {name: float(run[name]) for name in _STAGES if name in run}
     total = sum(seconds.values())
     table = Table("stage", "seconds", "share", box=None, pad_edge=False)

@@ -27,7 +27,7 @@ from pipelines.common.runs.run_folder import (
     EMPTYING,
     OPTIONS_NAME,
     claim_folder,
-    differing_option,
+    conflict_of,
     options_record,
     remedy_for,
 )
@@ -97,7 +97,9 @@ class ResultStore(ABC):
     def conflict(self, options: Mapping[str, Any], *, accept_version: bool = False) -> str | None:
         """How the options of the run that made this differ from others; None if they do not, or no run made it."""
         record = self.read(OPTIONS_NAME)
-        return None if record is None else _conflict(record, options, accept_version=accept_version)
+        if record is None:
+            return None
+        return conflict_of(record, options_record(options), accept_version=accept_version)
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -110,6 +112,10 @@ class ResultStore(ABC):
     @abstractmethod
     def cases(self) -> list[str]:
         """Names of the cases that are there whole, sorted."""
+
+    @abstractmethod
+    def files(self, case: str) -> set[str]:
+        """Names of the files of a case, without those in its folders; none if it is not there."""
 
     @abstractmethod
     def remove(self, case: str) -> None:
@@ -126,13 +132,6 @@ class ResultStore(ABC):
     @abstractmethod
     def clean(self, mark: str = "") -> None:
         """Remove what was left half done: by any run if no other may be writing, else by the run of a mark."""
-
-
-def _conflict(record: bytes, options: Mapping[str, Any], *, accept_version: bool) -> str | None:
-    try:
-        return differing_option(json.loads(record), options_record(options), accept_version=accept_version)
-    except ValueError:
-        return f"has an unreadable {OPTIONS_NAME}"
 
 
 class FolderStore(ResultStore):
@@ -177,6 +176,14 @@ class FolderStore(ResultStore):
         if not is_folder(entry):
             return False
         return not entry.is_symlink() or Path(entry.path).resolve().parent != self.folder.resolve()
+
+    def files(self, case: str) -> set[str]:
+        """See :class:`ResultStore`."""
+        try:
+            with os.scandir(self.folder / case) as entries:
+                return {entry.name for entry in entries if entry.is_file()}
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
 
     def remove(self, case: str) -> None:
         """See :class:`ResultStore`."""
@@ -239,7 +246,7 @@ class UrlStore(ResultStore):
         self._files.invalidate_cache()
         record = self.read(OPTIONS_NAME)
         if record is not None:
-            conflict = _conflict(record, options, accept_version=accept_version)
+            conflict = conflict_of(record, wanted, accept_version=accept_version)
             if conflict is None:
                 return True
             if not overwrite:
@@ -272,6 +279,15 @@ class UrlStore(ResultStore):
         """See :class:`ResultStore`."""
         self._files.invalidate_cache()
         return sorted(path.split("/")[-2] for path in self._files.glob(f"{self._root}/*/{PROVENANCE_NAME}"))
+
+    def files(self, case: str) -> set[str]:
+        """See :class:`ResultStore`."""
+        self._files.invalidate_cache()
+        try:
+            found = self._files.ls(f"{self._root}/{case}", detail=True)
+        except FileNotFoundError:
+            return set()
+        return {entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file"}
 
     def remove(self, case: str) -> None:
         """See :class:`ResultStore`."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, NamedTuple
 
-from mose_med.case_contents.lesion_rules import LESIONS_NAME
 from mose_med.case_contents.maps import PROVENANCE_NAME
+from mose_med.errors import DataError
 from mose_med.files.csv_files import csv_text
 from pipelines.common.case_names import CASE_MAP_COLUMNS
 from pipelines.common.runs.run_folder import OPTIONS_NAME
+from pipelines.infer.case_records import case_lesions, case_record, faulty
 from pipelines.infer.store import ResultStore
 
 __all__ = ["FAILED_COLUMNS", "FailedCase", "lesion_uncertainty", "write_tables"]
 
+_LOGGER = logging.getLogger(__name__)
 FAILED_COLUMNS = ("case", "stage", "reason", "advice")
 _LESION_COLUMNS = ("lesion", "nodule_id", "in_consensus", "p_empty")
 _SOURCE_COLUMNS = CASE_MAP_COLUMNS[1:]
@@ -78,7 +82,8 @@ def write_tables(
     The summary identifies the patient only where the provenance does.
 
     ``summary.csv`` has a row per lesion, sorted by case and lesion. ``queue.csv`` has a row per case, the most
-    uncertain first; a case is as uncertain as its most uncertain lesion.
+    uncertain first; a case is as uncertain as its most uncertain lesion. A case whose files are damaged has no rows,
+    and is warned of.
 
     Args:
         store: that has the cases.
@@ -87,12 +92,12 @@ def write_tables(
         suffix: of the names of the tables, if a run writes its own.
     """
     names = [case for case in store.cases() if cases is None or case in cases]
-    sources = _sources(store, names)
+    sources = _sources(store, names) if _keep_identity(store) else None
     entries: list[_QueueEntry] = []
-    rows = _summary_rows(store, names, sources, entries)
+    rows = _summary_rows(store, names if sources is None else list(sources), sources or {}, entries)
     first = next(rows, None)
     columns = _summary_columns(first or {})
-    if sources:
+    if sources is not None:
         columns[1:1] = _SOURCE_COLUMNS
     _write_csv(store, f"summary{suffix}.csv", columns, chain([first] if first else [], rows))
     _write_csv(store, f"queue{suffix}.csv", _QUEUE_COLUMNS, _queue_rows(entries))
@@ -112,17 +117,32 @@ def _summary_rows(
 
 def _lesions(store: ResultStore, names: list[str]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     for case in names:
-        content = store.read(f"{case}/{LESIONS_NAME}")
-        yield case, json.loads(content)["lesions"] if content else []
+        with _left_out_if_damaged(case):
+            yield case, case_lesions(store, case)
+
+
+def _keep_identity(store: ResultStore) -> bool:
+    return bool(json.loads(store.read(OPTIONS_NAME) or b"{}").get("keep_identity"))
 
 
 def _sources(store: ResultStore, names: list[str]) -> dict[str, dict[str, str]]:
-    """The patients of the cases; nothing unless the options ask for them."""
-    options = json.loads(store.read(OPTIONS_NAME) or b"{}")
-    if not options.get("keep_identity"):
-        return {}
-    records = {case: json.loads(store.read(f"{case}/{PROVENANCE_NAME}") or b"{}") for case in names}
-    return {case: record["source"] for case, record in records.items()}
+    """The patients of the cases that tell them."""
+    sources: dict[str, dict[str, str]] = {}
+    for case in names:
+        with _left_out_if_damaged(case):
+            source = case_record(store, case, PROVENANCE_NAME).get("source")
+            if not isinstance(source, dict):
+                raise faulty(case, PROVENANCE_NAME)
+            sources[case] = source
+    return sources
+
+
+@contextmanager
+def _left_out_if_damaged(case: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError as error:
+        _LOGGER.warning("%s has no rows in the tables: %s", case, error)
 
 
 def _summary_columns(lesion: Mapping[str, Any]) -> list[str]:

@@ -26,6 +26,7 @@ from pipelines.common.command_result import Outcome, result_document
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.common.options import RUN_PANEL
 from pipelines.common.processes import rank_and_count
+from pipelines.common.typed_paths import expanded
 
 __all__ = [
     "JSON_FLAG",
@@ -87,15 +88,16 @@ def command(
 
         @functools.wraps(function)
         def run(**typed: Any) -> None:
-            common: CommonOptions = built(CommonOptions, _given(typed, own=False))
-            given = _given(typed, own=True)
+            common, given = (_given(typed, own=own) for own in (False, True))
+            debug, as_json = common.get("debug", False), common.get("json", False)
 
             def work() -> Any:
                 calm_mlflow()
-                configure_logging(quiet=given.get("quiet", False), log_file=common.log_file, debug=common.debug)
+                log_file = built(CommonOptions, common).log_file
+                configure_logging(quiet=given.get("quiet", False), log_file=log_file, debug=debug)
                 return function(built(kinds[0] if choose is None else choose(given), given))
 
-            raise typer.Exit(_run(work, given, debug=common.debug, as_json=common.json))
+            raise typer.Exit(_run(work, given, debug=debug, as_json=as_json))
 
         signature = [*parameters(kinds), *parameters((CommonOptions,))]
         run.kinds = kinds  # type: ignore[attr-defined]
@@ -145,7 +147,7 @@ def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_j
             stack.enter_context(redirect_stdout(sys.stderr))
         code = run_command(finish, debug=debug, overwrite=given.get("overwrite", False), on_error=errors.append)
     if as_json:
-        output = next((given[name] for name in _OUTPUTS if name in given), None)
+        output = next((expanded(given[name]) for name in _OUTPUTS if name in given), None)
         error = errors[0] if errors else None
         result = None if errors else outcome.result or {}
         print_document(result_document(_running.get(), code, error=error, result=result, output=output), stdout)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
 from mose_med.options import Declared, Limits, Option, declared_options, without_none
 from pipelines.common.options import RUN_PANEL
+from pipelines.common.typed_paths import local_path
 
 __all__ = ["built", "parameters", "typed_options"]
 
@@ -45,7 +47,16 @@ def _value(declared: Declared, typed: Any) -> Any:
     parse = None if declared.option is None else declared.option.parse
     if parse is not None:
         return parse(typed)
-    return tuple(typed) if isinstance(typed, list) else typed
+    return tuple(_local(declared, one) for one in typed) if isinstance(typed, list) else _local(declared, typed)
+
+
+def _local(declared: Declared, value: Any) -> Any:
+    """A value; of a path, the one that is meant."""
+    if not isinstance(value, Path):
+        return value
+    is_argument = declared.option is not None and declared.option.is_argument
+    shown = (declared.option and declared.option.metavar) or declared.name.upper()
+    return local_path(value, shown if is_argument else f"--{declared.name.replace('_', '-')}")
 
 
 def parameters(kinds: Sequence[type]) -> list[inspect.Parameter]:

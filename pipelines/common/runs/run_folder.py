@@ -24,6 +24,7 @@ __all__ = [
     "KEY_ID",
     "OPTIONS_NAME",
     "claim_folder",
+    "conflict_of",
     "differing_option",
     "options_record",
     "other_version",
@@ -77,7 +78,7 @@ def claim_folder(
     if folder.is_dir() and any(not _is_allowed_in_new_folder(entry.name) for entry in folder.iterdir()):
         if not record.is_file():
             raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
-        conflict = _conflict(record, wanted, accept_version=bool(accept_version))
+        conflict = conflict_of(record.read_bytes(), wanted, accept_version=bool(accept_version))
         if conflict is None and not overwrite:
             return True
         if conflict is not None and not (overwrite or replace_other):
@@ -103,10 +104,13 @@ def _empty(folder: Path) -> None:
             entry.unlink()
 
 
-def _conflict(record: Path, wanted: dict[str, Any], *, accept_version: bool) -> str | None:
+def conflict_of(record: bytes, wanted: Mapping[str, Any], *, accept_version: bool) -> str | None:
+    """How the record of a folder differs from wanted options; None if it does not."""
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
+        found = json.loads(record)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
         return f"has an unreadable {OPTIONS_NAME}"
     return differing_option(found, wanted, accept_version=accept_version)
 

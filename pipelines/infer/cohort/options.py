@@ -21,6 +21,7 @@ from pipelines.common.options import (
     ShippedOrCheckpoint,
     WorkerThreads,
 )
+from pipelines.common.typed_paths import expanded
 from pipelines.infer.store import is_url
 
 __all__ = ["CohortOptions"]
@@ -32,7 +33,7 @@ _Option = functools.partial(Option, panel="Many cases")
 class CohortOptions(ResultOptions):
     """Which cases to infer, where, and who works on them; ``threads`` are those of each worker."""
 
-    output_dir: Annotated[str, Option("Folder for all output.", metavar="FOLDER or URL")]
+    output_dir: Annotated[str, Option("Folder for all output.", parse=expanded, metavar="FOLDER or URL")]
     checkpoint: ShippedOrCheckpoint = None
     input_dir: Annotated[Path | None, _Option("Folder to search for cases: DICOM folders, zips, NIfTI files.")] = None
     manifest: Annotated[Path | None, _Option("CSV of cases: path; case, series, nodules, lung_mask are optional.")] = (

@@ -57,3 +57,44 @@ def test_the_map_keeps_what_other_runs_entered(tmp_path: Path):
     add_to_case_map(tmp_path, [("case-b", *unread[1:])])
     with (tmp_path / "private" / "case_map.csv").open(newline="") as stream:
         assert [row["case"] for row in csv.DictReader(stream)] == ["case-a", "case-b"]
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding"), [(";", "utf-8-sig"), (",", "utf-8-sig"), (";", "latin-1"), ("\t", "utf-16")]
+)
+def test_a_map_that_a_spreadsheet_saved_is_gone_on_with(tmp_path: Path, delimiter: str, encoding: str):
+    record_case(tmp_path, "case-a", "/data/Müller", Source("dicom", "patient", "9", "1"))
+    file = tmp_path / "private" / "case_map.csv"
+    before = file.read_text(encoding="utf-8")
+    file.write_bytes(before.replace(",", delimiter).replace("\n", "\r\n").encode(encoding))
+    record_case(tmp_path, "case-b", "/data/b", Source("dicom", "patient", "9", "2"))
+    assert file.read_text(encoding="utf-8") == before + "case-b,/data/b,patient,9,2\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"a,b\n1,2\n", "must have the column case, got a, b"),
+        (b"case,source,patient_id,study_uid\nx,y\n", "must have the column series_uid, got case, source"),
+        (b"PK\x03\x04\xff\x00\x01", "is not a CSV file"),
+        (b"case,case\n", "must name each column once"),
+    ],
+)
+def test_a_map_that_cannot_be_read_is_named_with_the_way_out(tmp_path: Path, content: bytes, fault: str):
+    case_key(tmp_path)
+    file = tmp_path / "private" / "case_map.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        record_case(tmp_path, "case-a", "/data/a", Source("dicom", "patient", "9", "1"))
+    told = str(caught.value)
+    assert told.startswith(f"case map {file} {fault}")
+    assert told.endswith(": restore it, or move it away and run again")
+    assert "\n" not in told
+    assert file.read_bytes() == content
+
+
+def test_an_empty_map_is_begun_again(tmp_path: Path):
+    case_key(tmp_path)
+    (tmp_path / "private" / "case_map.csv").write_bytes(b"")
+    record_case(tmp_path, "case-a", "/data/a", Source("dicom", "patient", "9", "1"))
+    assert "case-a" in (tmp_path / "private" / "case_map.csv").read_text()

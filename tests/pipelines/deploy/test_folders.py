@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +16,10 @@ import yaml
 from monai.data import MetaTensor
 
 from mose_med.errors import ConfigError, DataError
+from pipelines.deploy import folders as deploy_folders
 from pipelines.deploy.__main__ import folders, main
 from pipelines.deploy.folders import FolderOptions, process_folder
+from pipelines.infer.run import InferResult
 
 ALL = ["lesions.json", "probability_seg.dcm", "report.html", "report_sr.dcm", "seg.dcm"]
 
@@ -53,6 +57,50 @@ def test_a_series_that_cannot_be_used_leaves_nothing(series: Path, bright_checkp
     with pytest.raises(DataError):
         process_folder(FolderOptions(series, tmp_path / "output", bright_checkpoint, device="cpu"))
     assert not (tmp_path / "output").exists()
+
+
+@pytest.fixture
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[str]], None]:
+    """Function that processes a study whose case has these files, each with the name of the study."""
+
+    def run(study: str, made: list[str]) -> None:
+        case = tmp_path / study
+        case.mkdir()
+        for name in made:
+            (case / name).write_text(study)
+        monkeypatch.setattr(deploy_folders, "infer", lambda options: InferResult("case", case, resumed=False))
+        process_folder(FolderOptions(tmp_path, tmp_path / "output"))
+
+    return run
+
+
+def test_a_study_without_objects_leaves_none_of_the_study_before_it(process, tmp_path: Path):
+    process("a", ALL)
+    (tmp_path / "output" / "task.json").write_text("of the platform")
+    process("b", ["lesions.json", "report.html"])
+    found = {path.name: path.read_text() for path in (tmp_path / "output").iterdir()}
+    assert found == {"lesions.json": "b", "report.html": "b", "task.json": "of the platform"}
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    process("a", ALL)
+
+    def copy(source: Path, target: Path) -> None:
+        target.write_text("cut")
+        if "report_sr.dcm" in target.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", copy)
+    with pytest.raises(OSError, match="No space left"):
+        process("b", ALL)
+    assert {path.name: path.read_text() for path in (tmp_path / "output").iterdir()} == dict.fromkeys(ALL, "a")
+
+
+def test_what_a_killed_run_left_half_copied_goes(process, tmp_path: Path):
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / ".seg.dcm.0a1b2c3d.tmp").write_text("cut")
+    process("a", ["lesions.json"])
+    assert names(tmp_path / "output") == ["lesions.json"]
 
 
 def test_the_contract_of_mercure(series: Path, bright_checkpoint: Path, tmp_path: Path):

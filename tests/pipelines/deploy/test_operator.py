@@ -102,6 +102,19 @@ def test_every_selected_series_gets_its_objects(
     assert written.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
 
 
+@pytest.mark.parametrize(("before", "now"), [(1, 2), (2, 1)])
+def test_results_of_a_study_before_do_not_stay_beside_those_of_this_one(
+    operator, select, bright_checkpoint: Path, tmp_path: Path, before: int, now: int
+):
+    made = operator(None, output_folder=tmp_path / "out", checkpoint=bright_checkpoint, device="cpu")
+    made.compute(select(before), None, None)
+    (tmp_path / "out" / "series-1").mkdir(exist_ok=True)
+    (tmp_path / "out" / "series-1" / "notes.txt").write_text("of a user")
+    made.compute(select(now), None, None)
+    assert len(list((tmp_path / "out").rglob("lesions.json"))) == now
+    assert (tmp_path / "out" / "series-1" / "notes.txt").is_file()
+
+
 def test_no_series_is_told(operator, tmp_path: Path):
     with pytest.raises(DataError, match="no CT series was selected"):
         operator(None, output_folder=tmp_path).compute(Input([]), None, None)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import gzip
+import io
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +38,14 @@ def options(tmp_path: Path, write_ct_series: Callable[..., list[Path]], ball_hu,
     nodules = tmp_path / "nodules.csv"
     nodules.write_text("nodule_id,x_ras_mm,y_ras_mm,z_ras_mm\nball,{},{},{}\n".format(*centre[:3]))
     return InferOptions(tmp_path / "study", tmp_path / "out", infer_checkpoint, nodules, quiet=True)
+
+
+def told_of(options: InferOptions, *arguments: str) -> tuple[int, str]:
+    """Exit code of the command, and what it tells on either stream, in one line."""
+    command = ["infer", str(options.source), "--checkpoint", str(options.checkpoint), "--quiet"]
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+        code = invoke([*command, "--nodules", str(options.nodules), *arguments])
+    return code, " ".join((out.getvalue() or err.getvalue()).split())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -75,6 +86,25 @@ def test_the_command_takes_outputs_and_refuses_what_is_none(options: InferOption
     assert invoke([*command, "--outputs", "entropy, masks", "--maps", "full"]) == ExitCode.DONE
     record = read_options(options.output_dir)
     assert (record["outputs"], record["maps"]) == (["masks", "entropy"], "full")
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/results", "memory://results"])
+def test_a_url_as_output_of_one_input_is_refused_with_the_way_out(options: InferOptions, tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code, told = told_of(options, "--output-dir", url)
+    assert code == ExitCode.BAD_INPUT
+    assert f"--output-dir must be a path of this machine, got the URL {url}: one INPUT is written to a folder" in told
+    assert "--input-dir and --manifest write to URLs" in told
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_url_and_a_tilde_are_folders(options: InferOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for typed, folder in ((f"file://{tmp_path}/url", tmp_path / "url"), ("~/res", tmp_path / "home" / "res")):
+        code, told = told_of(options, "--output-dir", typed, "--json")
+        assert (code, json.loads(told)["output"]) == (ExitCode.DONE, str(folder))
+        assert (folder / "summary.csv").is_file()
 
 
 def test_a_case_without_a_map_names_it_and_the_option_that_writes_it(options: InferOptions):
@@ -230,6 +260,54 @@ def test_another_study_joins_the_folder(options: InferOptions, write_ct_series, 
     second = infer(dataclasses.replace(options, source=options.source.parent / "second"))
     with (options.output_dir / "summary.csv").open(newline="") as stream:
         assert [row["case"] for row in csv.DictReader(stream)] == sorted([first.case, second.case])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        ("provenance.json", "{", "is damaged"),
+        ("provenance.json", "[]", "is damaged"),
+        ("provenance.json", "{}", "is damaged"),
+        ("lesions.json", "", "is damaged"),
+        ("lesions.json", "{}", "is damaged"),
+        ("lesions.json", None, "is missing"),
+        ("expert-2_samples.nii.gz", None, "is missing"),
+    ],
+)
+def test_a_damaged_case_is_not_taken_for_done_and_can_be_replaced(options: InferOptions, name, content, fault):
+    done = infer(options)
+    if content is None:
+        (done.folder / name).unlink()
+    else:
+        (done.folder / name).write_text(content)
+    advice = "remove the folder of the case and infer it again, or add --overwrite"
+    with pytest.raises(DataError, match=re.escape(f"{done.case}/{name} {fault}: {advice}")):
+        infer(options)
+    again = infer(dataclasses.replace(options, overwrite=True))
+    assert {path.name for path in again.folder.iterdir()} == DEFAULT_MAPS | RECORDS
+
+
+def test_a_run_json_that_is_cut_does_not_hold_up_overwriting(options: InferOptions):
+    done = infer(options)
+    (done.folder / "run.json").write_text("{")
+    assert not infer(dataclasses.replace(options, overwrite=True)).resumed
+    (done.folder / "run.json").unlink()
+    with pytest.raises(DataError, match=r"run\.json is missing: remove the folder"):
+        infer(dataclasses.replace(options, profile=True))
+
+
+@pytest.mark.parametrize("content", ["", '{"lesions": [{"les'])
+def test_a_damaged_case_does_not_hold_up_another_study(
+    options: InferOptions, write_ct_series, ball_hu, content: str, caplog: pytest.LogCaptureFixture
+):
+    damaged = infer(options)
+    (damaged.folder / "lesions.json").write_text(content)
+    write_ct_series(options.source.parent / "second", ball_hu)
+    second = infer(dataclasses.replace(options, source=options.source.parent / "second"))
+    for table in ("summary.csv", "queue.csv"):
+        with (options.output_dir / table).open(newline="") as stream:
+            assert [row["case"] for row in csv.DictReader(stream)] == [second.case]
+    assert f"{damaged.case} has no rows in the tables: {damaged.case}/lesions.json is damaged" in caplog.text
 
 
 @pytest.mark.parametrize(

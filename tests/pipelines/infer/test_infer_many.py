@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mose_med.files.hashes import file_sha256
+from mose_med.options import declared_options
 from pipelines.cli import invoke
 from pipelines.common.command_line.console import ExitCode
 from pipelines.common.runs.run_folder import claim_folder
@@ -82,3 +83,15 @@ def test_a_failed_case_ends_with_exit_code_1(infer, cohort: CohortOptions, spoil
     spoil(next(cohort.input_dir.glob("*/*")))
     code, _ = infer("--input-dir", cohort.input_dir, "--workers", 1)
     assert code == ExitCode.SOME_CASES_FAILED
+
+
+def test_a_tilde_is_the_home_of_the_user_and_a_url_stays(infer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (kind,) = (each for each in declared_options(CohortOptions) if each.field == "output_dir")
+    parse = kind.option.parse
+    assert [parse("~/res"), parse("s3://b/res"), parse("file:///res"), parse("res")] == [
+        str(tmp_path / "home" / "res"),
+        "s3://b/res",
+        "/res",
+        "res",
+    ]

@@ -63,6 +63,12 @@ def test_a_case_is_published_whole(store: ResultStore):
     assert store.read("case-1/lesion-1/maps.nii.gz") == b"own maps"
 
 
+def test_the_files_of_a_case_are_listed_without_its_folders(store: ResultStore):
+    assert store.files("case-1") == set()
+    publish(store, "case-1")
+    assert store.files("case-1") == {"provenance.json", "maps.nii.gz"}
+
+
 def test_a_case_that_fails_while_it_is_written_leaves_nothing(store: ResultStore):
     def fail_half_way() -> None:
         with store.publish("case-1", overwrite=False) as folder:
@@ -124,3 +130,12 @@ def test_what_a_killed_run_left_half_done_is_removed(tmp_path: Path):
     (store.folder / ".summary.csv.0123.tmp").write_bytes(b"half")
     store.clean()
     assert sorted(path.name for path in store.folder.iterdir()) == ["case-1", "options.json"]
+
+
+@pytest.mark.parametrize("record", [b"[]", b"{", b"\xff"])
+def test_an_output_whose_record_is_damaged_is_refused_unless_it_may_be_emptied(store: ResultStore, record: bytes):
+    store.write("options.json", record)
+    with pytest.raises(ConfigError, match=r"has an unreadable options\.json: name another or add --overwrite"):
+        store.claim({"seed": 0}, overwrite=False)
+    assert store.conflict({"seed": 0}) == "has an unreadable options.json"
+    assert not store.claim({"seed": 0}, overwrite=True)

@@ -84,3 +84,9 @@ def test_failures_are_sorted_by_case(tables):
 
 def test_a_lesion_that_no_sample_sees_is_sure_of_its_volume():
     assert lesion_uncertainty(lesion(0.0, 0.0, p_empty=1.0, probs=(1.0, 0.0))) == (0.0, 0.0, 0.3)
+
+
+def test_a_case_whose_patient_cannot_be_read_has_no_rows(tables, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / "options.json").write_text(json.dumps({"keep_identity": True}))
+    assert tables({"a": [lesion(1.0, 2.0)]}, "summary.csv") == []
+    assert "a has no rows in the tables: a/provenance.json is damaged" in caplog.text
