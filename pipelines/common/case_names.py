@@ -81,7 +81,7 @@ def case_name(key: bytes, identity: str) -> str:
         >>> case_name(bytes(32), "1.2.3")
         'case-f45c672e859f'
     """
-    return f"case-{hmac.digest(key, identity.encode(), 'sha256').hex()[:12]}"
+    return f"case-{hmac.digest(key, identity.encode('utf-8', 'surrogateescape'), 'sha256').hex()[:12]}"
 
 
 def record_case(output_dir: Path, case: str, origin: str, source: Source) -> None:
@@ -120,5 +120,5 @@ def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner may read, atomically."""
     with written_whole(file) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             stream.write(text)

@@ -3,13 +3,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import hmac
+import os
 from pathlib import Path
 
 import pytest
 
 from mose_med.errors import DataError
 from mose_med.io import Source
-from pipelines.common.case_names import add_to_case_map, case_key, case_name, record_case
+from pipelines.common.case_names import add_to_case_map, case_key, case_name, record_case, unreadable_case_name
 
 
 def mode(path: Path) -> int:
@@ -57,3 +58,11 @@ def test_the_map_keeps_what_other_runs_entered(tmp_path: Path):
     add_to_case_map(tmp_path, [("case-b", *unread[1:])])
     with (tmp_path / "private" / "case_map.csv").open(newline="") as stream:
         assert [row["case"] for row in csv.DictReader(stream)] == ["case-a", "case-b"]
+
+
+def test_the_map_takes_a_folder_name_that_is_not_utf8(tmp_path: Path):
+    folder = os.fsdecode(b"M\xfcller")
+    for case in ("case-a", "case-b"):
+        record_case(tmp_path, case, folder, Source("dicom", "patient", "9", "1"))
+    assert (tmp_path / "private" / "case_map.csv").read_bytes().count(b",M\xfcller,") == 2
+    assert unreadable_case_name(bytes(32), folder).startswith("unread-")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -84,3 +85,9 @@ def test_failures_are_sorted_by_case(tables):
 
 def test_a_lesion_that_no_sample_sees_is_sure_of_its_volume():
     assert lesion_uncertainty(lesion(0.0, 0.0, p_empty=1.0, probs=(1.0, 0.0))) == (0.0, 0.0, 0.3)
+
+
+def test_a_reason_may_name_a_file_that_is_not_utf8(tmp_path: Path):
+    name = os.fsdecode(b"M\xfcller.nii")
+    write_tables(FolderStore(tmp_path), [FailedCase("case-a", "read", f"{name} is cut short", "")])
+    assert b",M\xfcller.nii is cut short," in (tmp_path / "failed.csv").read_bytes()

@@ -61,6 +61,12 @@ def test_the_log_of_libraries_goes_to_the_file_alone(log_file: Path, capsys: pyt
     assert "WARNING monai.data [MainThread]: a remark" in log_file.read_text()
 
 
+def test_a_file_name_that_is_not_utf8_is_logged(log_file: Path, capsys: pytest.CaptureFixture[str]):
+    logging.getLogger("pipelines.infer.run").info("results are in %s", os.fsdecode(b"M\xfcller"))
+    assert capsys.readouterr().err == ""
+    assert log_file.read_bytes().endswith(b"results are in M\xfcller\n")
+
+
 def test_errors_stand_in_the_log_file_ours_with_their_traceback(log_file: Path, capsys: pytest.CaptureFixture[str]):
     def fault() -> None:
         raise DataError("two\nlines")
