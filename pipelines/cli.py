@@ -9,10 +9,10 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines.calibrate import command as calibrate
-from pipelines.common.command_line.command import JSON_FLAG, forget_running, print_document, running
+from pipelines.common.command_line.command import forget_running, running
 from pipelines.common.command_line.console import ExitCode, stderr
 from pipelines.common.command_line.usage_errors import usage_line
-from pipelines.common.command_result import result_document
+from pipelines.common.command_result import JSON_FLAG, print_document, result_document
 from pipelines.common.processes import keep_current_folder_out, wait_without_spinning
 from pipelines.config import command as config
 from pipelines.demo import command as demo
