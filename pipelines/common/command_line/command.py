@@ -134,12 +134,13 @@ def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_j
         return ExitCode(outcome.exit_code)
 
     stdout = sys.stdout
+    output = next((given[name] for name in _OUTPUTS if name in given), None)
+    overwrite = given.get("overwrite", False)
     with ExitStack() as stack:
         if as_json:
             stack.enter_context(redirect_stdout(sys.stderr))
-        code = run_command(finish, debug=debug, overwrite=given.get("overwrite", False), on_error=errors.append)
+        code = run_command(finish, debug=debug, overwrite=overwrite, output=output, on_error=errors.append)
     if as_json:
-        output = next((given[name] for name in _OUTPUTS if name in given), None)
         error = errors[0] if errors else None
         result = None if errors else outcome.result or {}
         print_document(result_document(_running.get(), code, error=error, result=result, output=output), stdout)
