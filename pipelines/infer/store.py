@@ -112,6 +112,14 @@ class ResultStore(ABC):
         """Names of the cases that are there whole, sorted."""
 
     @abstractmethod
+    def require_no_link(self, case: str) -> None:
+        """Refuse a case that is a link, which no folder can replace.
+
+        Raises:
+            ConfigError: naming the link.
+        """
+
+    @abstractmethod
     def remove(self, case: str) -> None:
         """Remove a case, if it is there whole."""
 
@@ -177,6 +185,11 @@ class FolderStore(ResultStore):
         if not is_folder(entry):
             return False
         return not entry.is_symlink() or Path(entry.path).resolve().parent != self.folder.resolve()
+
+    def require_no_link(self, case: str) -> None:
+        """See :class:`ResultStore`."""
+        if (self.folder / case).is_symlink():
+            raise ConfigError(f"{self.folder / case} is a link: put the folder itself there, or remove the link")
 
     def remove(self, case: str) -> None:
         """See :class:`ResultStore`."""
@@ -272,6 +285,9 @@ class UrlStore(ResultStore):
         """See :class:`ResultStore`."""
         self._files.invalidate_cache()
         return sorted(path.split("/")[-2] for path in self._files.glob(f"{self._root}/*/{PROVENANCE_NAME}"))
+
+    def require_no_link(self, case: str) -> None:
+        """See :class:`ResultStore`; object storage has no links."""
 
     def remove(self, case: str) -> None:
         """See :class:`ResultStore`."""
