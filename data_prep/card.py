@@ -61,7 +61,7 @@ def write_card(
     write_json(folder / f"{CARD_NAME}.json", card)
     with_montage = (folder / MONTAGE_NAME).is_file()
     text = "\n".join(_markdown(card, with_montage)) + "\n"
-    (folder / f"{CARD_NAME}.md").write_text(text, encoding="utf-8")
+    (folder / f"{CARD_NAME}.md").write_text(text, encoding="utf-8", errors="surrogateescape")
     return card
 
 

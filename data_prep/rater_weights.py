@@ -36,6 +36,6 @@ def rater_weights(
     """
     counted = num_marked if missing == "drop" and num_marked else num_raters
     if labels == "one":
-        drawn = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % counted
+        drawn = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()[:8], "big") % counted
         return [float(rater == drawn) for rater in range(num_raters)]
     return [1 / counted] * counted + [0.0] * (num_raters - counted)

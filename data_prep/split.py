@@ -41,7 +41,7 @@ def split_by_hash(patients: Iterable[str], salt: str, fractions: tuple[float, fl
 
 
 def _part_of(patient: str, salt: str, fractions: tuple[float, float, float]) -> str:
-    digest = hashlib.sha256(f"{salt}{patient}".encode()).digest()
+    digest = hashlib.sha256(f"{salt}{patient}".encode("utf-8", "surrogateescape")).digest()
     position = int.from_bytes(digest[:8], "big") / 2**64
     training, validation, _ = fractions
     if position < training:

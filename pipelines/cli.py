@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -9,10 +10,10 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines.calibrate import command as calibrate
-from pipelines.common.command_line.command import JSON_FLAG, forget_running, print_document, running
+from pipelines.common.command_line.command import forget_running, running
 from pipelines.common.command_line.console import ExitCode, stderr
 from pipelines.common.command_line.usage_errors import usage_line
-from pipelines.common.command_result import result_document
+from pipelines.common.command_result import JSON_FLAG, print_document, result_document
 from pipelines.common.processes import keep_current_folder_out, wait_without_spinning
 from pipelines.config import command as config
 from pipelines.demo import command as demo
@@ -73,6 +74,8 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names that are not UTF-8 are printed with their bytes
     keep_current_folder_out()
     wait_without_spinning()
     sys.exit(invoke(sys.argv[1:]))

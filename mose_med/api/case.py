@@ -180,7 +180,7 @@ class Case:
             The folder.
 
         Raises:
-            ConfigError: if the folder exists, or an option is invalid.
+            ConfigError: if the folder exists or is a link, or an option is invalid.
             DataError: if DICOM objects are wanted and cannot be made.
         """
         target = Path(folder)
@@ -276,6 +276,8 @@ def _values(image: PlacedImage) -> NDArray[Any]:
 
 
 def _require_room(folder: Path, *, overwrite: bool) -> None:
+    if folder.is_symlink():
+        raise ConfigError(f"{folder} is a link: name the folder itself, or remove the link")
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / PROVENANCE_NAME).is_file():

@@ -25,7 +25,8 @@ def learnt_from(entries: Sequence[DatalistEntry]) -> dict[str, Any]:
     """
     patients = sorted({entry.patient_id for entry in entries})
     series = sorted({entry.series_uid for entry in entries} - {""})
-    key = hashlib.blake2b("\n".join([*patients, "", *series]).encode(), digest_size=16).digest()
+    identities = "\n".join([*patients, "", *series])
+    key = hashlib.blake2b(identities.encode("utf-8", "surrogateescape"), digest_size=16).digest()
     return {
         "key": key.hex(),
         "patients": sorted(_hash("patient", name, key) for name in patients),
@@ -51,4 +52,5 @@ def patients_trained_on(records: Iterable[Mapping[str, Any]], entries: Sequence[
 
 
 def _hash(kind: str, name: str, key: bytes) -> str:
-    return hashlib.blake2b(f"{kind} {name}".encode(), key=key, digest_size=_BYTES).hexdigest()
+    identity = f"{kind} {name}".encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(identity, key=key, digest_size=_BYTES).hexdigest()

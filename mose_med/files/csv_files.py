@@ -1,4 +1,7 @@
-"""CSV files of this project's own: written in one form, and read again as it was written."""
+"""CSV files of this project's own: written in one form, and read again as it was written.
+
+They are UTF-8. A file name of other bytes keeps them, which Python holds as surrogates.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
     """Write rows under their column names, atomically."""
     with written_whole(path) as temporary:
-        temporary.write_text(csv_text(columns, rows), encoding="utf-8", newline="")
+        temporary.write_text(csv_text(columns, rows), encoding="utf-8", errors="surrogateescape", newline="")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -40,5 +43,5 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as stream:
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as stream:
         return list(csv.DictReader(stream))

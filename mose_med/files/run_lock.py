@@ -145,6 +145,8 @@ class RunLock:
                 self._descriptor = create_sign(joining)
                 self._sign = joining
                 break
+        else:
+            raise ConfigError(f"{self._named} cannot be made: name another")
         self._try_lock(self._place / f".{token}.try")
         with self.locked():
             others = self.others()

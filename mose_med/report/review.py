@@ -58,7 +58,7 @@ def write_review(folder: Path, case: ReviewedCase, image_hu: NDArray[np.floating
     volumes = read_lesion_volumes(case, image_hu, lesions)
     by_number = {lesion.number: of_lesion for lesion, of_lesion in zip(lesions, volumes, strict=True)}
     page = folder / PAGE_NAME
-    page.write_text(review_page(case, by_number), encoding="utf-8")
+    page.write_text(review_page(case, by_number), encoding="utf-8", errors="surrogateescape")
     figures = [
         lesion_figure(lesion, of_lesion, case=case.name, label=class_if_several(case, lesion))
         for lesion, of_lesion in zip(lesions, volumes, strict=True)

@@ -30,7 +30,7 @@ def patient_folds(patients: Sequence[str], folds: int) -> Tensor:
         >>> patient_folds(["a", "b", "a"], 2).tolist()
         [1, 0, 1]
     """
-    names = sorted(set(patients), key=lambda name: hashlib.sha256(name.encode()).digest())
+    names = sorted(set(patients), key=lambda name: hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest())
     if not 2 <= folds <= len(names):
         raise ConfigError(f"folds must be from 2 to the {len(names)} patients of the part, got {folds}")
     fold_of = {name: rank % folds for rank, name in enumerate(names)}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mose_med.errors import DataError
-from mose_med.files.csv_files import csv_text
+from mose_med.files.csv_files import csv_text, read_csv
 from mose_med.files.tables import read_table
 from mose_med.files.whole_files import written_whole
 
@@ -105,7 +105,7 @@ def case_name(key: bytes, identity: str) -> str:
         >>> case_name(bytes(32), "1.2.3")
         'case-f45c672e859f'
     """
-    return f"case-{hmac.digest(key, identity.encode(), 'sha256').hex()[:12]}"
+    return f"case-{hmac.digest(key, identity.encode('utf-8', 'surrogateescape'), 'sha256').hex()[:12]}"
 
 
 def record_case(output_dir: Path, case: str, origin: str, source: Source) -> None:
@@ -143,6 +143,10 @@ def _read_case_map(file: Path) -> list[tuple[str, ...]]:
     """
     if not file.is_file():
         return []
+    with file.open("rb") as stream:
+        as_written = stream.readline() == csv_text(CASE_MAP_COLUMNS, ()).encode()
+    if as_written:  # a file name of other bytes than UTF-8 keeps them
+        return [tuple(row[name] for name in CASE_MAP_COLUMNS) for row in read_csv(file)]
     try:
         table = read_table(file, "case map", DataError, CASE_MAP_COLUMNS)
         missing = next((name for name in CASE_MAP_COLUMNS if name not in table.columns), None)
@@ -165,5 +169,5 @@ def write_private(file: Path, text: str) -> None:
     """Write a file that only its owner may read, atomically."""
     with written_whole(file) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             stream.write(text)

@@ -1,6 +1,7 @@
 """The result of a command for programs: one JSON object on standard output, the same on success and on failure.
 
-The object follows :data:`SCHEMA_NAME`, beside this file; ``docs/json.md`` explains it.
+Light to import: a command that is stopped while it starts prints it, too. The object follows :data:`SCHEMA_NAME`,
+beside this file; ``docs/json.md`` explains it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from mose_med import __version__
+from pipelines.common.processes import rank_and_count
 
-__all__ = ["SCHEMA_NAME", "Outcome", "advice_in", "plain", "result_document"]
+__all__ = ["JSON_FLAG", "SCHEMA_NAME", "Outcome", "advice_in", "plain", "print_document", "result_document"]
 
+#: Switch of every command.
+JSON_FLAG = "--json"
 #: The JSON Schema of the object.
 SCHEMA_NAME = "command_result.schema.json"
 #: Changes when a key is renamed or removed; new keys may come at any time.
@@ -61,6 +65,13 @@ def result_document(
         "result": plain(result),
     }
     return json.dumps(content, allow_nan=False)
+
+
+def print_document(document: str, stdout: TextIO) -> None:
+    """Print the object of ``--json``; of several processes that torchrun started, the first does."""
+    if rank_and_count()[0] == 0:
+        stdout.write(document + "\n")
+        stdout.flush()
 
 
 def advice_in(error: str) -> str | None:

@@ -13,8 +13,6 @@ import tempfile
 import threading
 from pathlib import Path
 
-from pipelines.common.command_line.console import ExitCode, configure_logging
-
 __all__ = ["begin_process", "keep_current_folder_out", "rank_and_count", "spawn_context", "wait_without_spinning"]
 
 #: How long a thread of OpenMP looks for work before it sleeps, by the variable that each of its libraries reads: GNU's,
@@ -62,6 +60,8 @@ def begin_process(scratch: str | None = None, log_file: Path | None = None) -> N
         scratch: folder for temporary files; who made it removes it, also after this process was killed.
         log_file: that this process also writes to, with others.
     """
+    from pipelines.common.command_line.console import ExitCode, configure_logging  # here: it takes long to import
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_LAST_S, os._exit, (ExitCode.TERMINATED,)).start())
     if scratch is not None:

@@ -106,7 +106,7 @@ class Evaluation:
 
 def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
     """Write ``scores.md`` and, last of all files, ``metrics.json``."""
-    (folder / TABLE_NAME).write_text(markdown_table(evaluation), encoding="utf-8")
+    (folder / TABLE_NAME).write_text(markdown_table(evaluation), encoding="utf-8", errors="surrogateescape")
     write_json(folder / METRICS_NAME, evaluation.to_dict())
 
 

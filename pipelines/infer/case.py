@@ -69,7 +69,7 @@ def finish_case(
     """Infer and write a case that was read, unless it exists and may stay.
 
     Raises:
-        ConfigError: if the case is there with another request and may not be replaced.
+        ConfigError: if the case is there with another request and may not be replaced, or is a link.
         DataError: if the case is there and damaged, and may not be replaced.
     """
     case = stages.case = request.case or case_name(destination.key, read.identity)
@@ -80,6 +80,7 @@ def finish_case(
     if resumed:
         _LOGGER.info("%s is already done", case)
     else:
+        store.require_no_link(case)
         with stages.enter("infer"), _named_memory_errors(request):
             inferred = model.infer_input(request, read, stages)
         with stages.enter("write"):

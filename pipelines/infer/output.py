@@ -50,6 +50,7 @@ def claimed_output(
     overwrite: bool,
     accept_version: bool = False,
     keep_claim: bool = True,
+    many: bool = True,
 ) -> Iterator[Output]:
     """Take part in an output; what killed runs left half done is removed when no other run is there.
 
@@ -60,6 +61,7 @@ def claimed_output(
         overwrite: empty an output that was made with other options; one of the same options stays.
         accept_version: continue in an output that another version made.
         keep_claim: keep the claim of a new output if this run fails before anything was done there.
+        many: the run is of many cases, and can have its private folder elsewhere.
 
     Raises:
         ConfigError: if the output holds results of other options or of another key, or may not be emptied now.
@@ -72,7 +74,9 @@ def claimed_output(
         resumed, mark = True, secrets.token_hex(4)
         try:
             with runs.locked() as alone:
-                resumed = _claim(store, home, options, runs, overwrite=overwrite, accept_version=accept_version)
+                resumed = _claim(
+                    store, home, options, runs, overwrite=overwrite, accept_version=accept_version, many=many
+                )
                 output = Output(store, case_key(home), mark, runs, map_runs)
                 _record_key(store, output.key)
                 if alone:
@@ -87,8 +91,13 @@ def claimed_output(
                 store.clean("" if alone else mark)
 
 
-def require_key(store: ResultStore, home: Path) -> None:
+def require_key(store: ResultStore, home: Path, *, many: bool = True) -> None:
     """Refuse a private folder without the key that names the cases of an output.
+
+    Args:
+        store: of the cases.
+        home: folder that has ``private/``.
+        many: the run can have its private folder elsewhere.
 
     Raises:
         ConfigError: if the output has cases, or has had, of another key.
@@ -98,9 +107,10 @@ def require_key(store: ResultStore, home: Path) -> None:
     known = _recorded(store).get(KEY_ID)
     same = known in (None, key_id(case_key(home))) if has_case_key(home) else known is None and not store.cases()
     if not same:
+        back = f"put back {PRIVATE_NAME}/{KEY_NAME} of that folder"
         raise ConfigError(
-            f"output {store} names its cases with a key that {home / PRIVATE_NAME} does not have: pass the "
-            "--private-dir of earlier runs, or name another output"
+            f"output {store} names its cases with a key that {home / PRIVATE_NAME} does not have: "
+            f"{'pass the --private-dir of earlier runs' if many else back}, or name another output"
         )
 
 
@@ -112,10 +122,11 @@ def _claim(
     *,
     overwrite: bool,
     accept_version: bool,
+    many: bool,
 ) -> bool:
     """Claim the output; whether it was so before."""
     if store.conflict(options, accept_version=accept_version) is None:
-        require_key(store, home)
+        require_key(store, home, many=many)
     elif overwrite and (others := runs.others()):
         raise ConfigError(f"output {store} cannot be overwritten: it is in use by {others[0]}")
     return store.claim(options, overwrite=overwrite, accept_version=accept_version)

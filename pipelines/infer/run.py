@@ -81,6 +81,7 @@ def infer(options: InferOptions) -> InferResult:
         overwrite=options.overwrite,
         accept_version=options.accept_version,
         keep_claim=False,
+        many=False,
     ) as output:
         destination = Destination(str(out), output.key, options.overwrite, output.mark)
         outcome = finish_case(model, request, read, destination, stages)

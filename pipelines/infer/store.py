@@ -118,6 +118,14 @@ class ResultStore(ABC):
         """Names of the files of a case, without those in its folders; none if it is not there."""
 
     @abstractmethod
+    def require_no_link(self, case: str) -> None:
+        """Refuse a case that is a link, which no folder can replace.
+
+        Raises:
+            ConfigError: naming the link.
+        """
+
+    @abstractmethod
     def remove(self, case: str) -> None:
         """Remove a case, if it is there whole."""
 
@@ -184,6 +192,11 @@ class FolderStore(ResultStore):
                 return {entry.name for entry in entries if entry.is_file()}
         except (FileNotFoundError, NotADirectoryError):
             return set()
+
+    def require_no_link(self, case: str) -> None:
+        """See :class:`ResultStore`."""
+        if (self.folder / case).is_symlink():
+            raise ConfigError(f"{self.folder / case} is a link: put the folder itself there, or remove the link")
 
     def remove(self, case: str) -> None:
         """See :class:`ResultStore`."""
@@ -288,6 +301,9 @@ class UrlStore(ResultStore):
         except FileNotFoundError:
             return set()
         return {entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file"}
+
+    def require_no_link(self, case: str) -> None:
+        """See :class:`ResultStore`; object storage has no links."""
 
     def remove(self, case: str) -> None:
         """See :class:`ResultStore`."""

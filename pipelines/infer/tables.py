@@ -180,4 +180,5 @@ def _queue_rows(entries: Iterable[_QueueEntry]) -> Iterator[dict[str, Any]]:
 
 
 def _write_csv(store: ResultStore, name: str, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
-    store.write(name, csv_text(columns, ([row.get(column, "") for column in columns] for row in rows)).encode())
+    text = csv_text(columns, ([row.get(column, "") for column in columns] for row in rows))
+    store.write(name, text.encode("utf-8", "surrogateescape"))

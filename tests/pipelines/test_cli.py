@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,16 @@ def test_help_loads_nothing_heavy():
     code = LOADED + "print(sorted({'torch', 'monai', 'mlflow', 'numpy', 'matplotlib'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_file_name_that_is_not_utf8_is_printed(tmp_path: Path):
+    folder = os.fsencode(tmp_path) + b"/M\xfcller"
+    os.mkdir(folder)  # noqa: PTH102
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", "doctor", "--data", folder]
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}  # as where the locale is UTF-8
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert done.returncode == ExitCode.BAD_INPUT
+    assert b"/M\xfcller: 2 wrong, " in done.stdout
 
 
 @pytest.mark.parametrize("command", ["demo", "prepare", "train", "calibrate", "evaluate", "infer", "export"])

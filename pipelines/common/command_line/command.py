@@ -11,7 +11,7 @@ from contextlib import ExitStack, redirect_stdout
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -22,25 +22,19 @@ from pipelines.common.command_line.console import ExitCode, configure_logging, r
 from pipelines.common.command_line.help_page import write_examples, write_options
 from pipelines.common.command_line.signature import built, parameters, typed_options
 from pipelines.common.command_line.usage_errors import PARSED
-from pipelines.common.command_result import Outcome, result_document
+from pipelines.common.command_result import Outcome, print_document, result_document
 from pipelines.common.mlflow_settings import calm_mlflow
 from pipelines.common.options import RUN_PANEL
-from pipelines.common.processes import rank_and_count
 from pipelines.common.typed_paths import expanded
 
 __all__ = [
-    "JSON_FLAG",
     "CommonOptions",
     "command",
     "forget_running",
     "options_of",
-    "print_document",
     "refuse_others",
     "running",
 ]
-
-#: Switch of every command.
-JSON_FLAG = "--json"
 
 
 @dataclass(frozen=True)
@@ -142,23 +136,17 @@ def _run(work: Callable[[], Any], given: Mapping[str, Any], *, debug: bool, as_j
         return ExitCode(outcome.exit_code)
 
     stdout = sys.stdout
+    output = next((expanded(given[name]) for name in _OUTPUTS if name in given), None)
+    overwrite = given.get("overwrite", False)
     with ExitStack() as stack:
         if as_json:
             stack.enter_context(redirect_stdout(sys.stderr))
-        code = run_command(finish, debug=debug, overwrite=given.get("overwrite", False), on_error=errors.append)
+        code = run_command(finish, debug=debug, overwrite=overwrite, output=output, on_error=errors.append)
     if as_json:
-        output = next((expanded(given[name]) for name in _OUTPUTS if name in given), None)
         error = errors[0] if errors else None
         result = None if errors else outcome.result or {}
         print_document(result_document(_running.get(), code, error=error, result=result, output=output), stdout)
     return code
-
-
-def print_document(document: str, stdout: TextIO) -> None:
-    """Print the object of ``--json``; of several processes that torchrun started, the first does."""
-    if rank_and_count()[0] == 0:
-        stdout.write(document + "\n")
-        stdout.flush()
 
 
 def refuse_others(given: Mapping[str, Any], options: type, reason: str) -> None:

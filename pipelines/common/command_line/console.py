@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import logging
@@ -38,7 +39,10 @@ _ADVICE = {
     errno.EROFS: "name a place that can be written",
     errno.ENOTDIR: "a part of the path is a file, name another place",
     errno.ENOSPC: "free some space, or name another place",
+    errno.EDQUOT: "free some space, or name another place",
 }
+#: Errors of a disk that has no room, which do not say where.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _LOST_PROCESS = "a worker process was killed, probably because memory ran out"
 
 
@@ -59,6 +63,29 @@ class _Terminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         style = "yellow" if record.levelno >= logging.WARNING else None
         stderr.print(self.format(record), style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that the command goes on without where it cannot be written, after one warning."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8", errors="surrogateescape")
+        self._warned = False
+
+    def handleError(self, _record: logging.LogRecord) -> None:  # noqa: N802 - a name of logging
+        """Warn of the first record that is not written."""
+        if self._warned:
+            return
+        self._warned = True
+        error = sys.exc_info()[1]
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        line = f"WARNING  log file {self.baseFilename} cannot be written ({reason}): the log goes on without it"
+        stderr.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Close the file; what it has no room for is lost."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 class _WithoutCredentials(logging.Filter):
@@ -114,7 +141,7 @@ def named_log_file() -> Path | None:
 def _file_handler(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path)
     except OSError as error:
         raise ConfigError(f"log file {path} cannot be written: {error.strerror}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(threadName)s]: %(message)s"))
@@ -150,6 +177,7 @@ def run_command(
     *,
     debug: bool = False,
     overwrite: bool = False,
+    output: Path | str | None = None,
     on_error: Callable[[str], None] | None = None,
 ) -> ExitCode:
     """Run ``command`` and turn whatever it raises into an exit code and, at most, one line on stderr.
@@ -160,6 +188,7 @@ def run_command(
         command: returns its exit code; None means done.
         debug: show tracebacks.
         overwrite: the command was called with ``--overwrite``.
+        output: folder or file that it writes.
         on_error: gets the line of an error.
     """
     report = functools.partial(_report, debug=debug, on_error=on_error)
@@ -173,7 +202,7 @@ def run_command(
         code = ExitCode.TERMINATED if isinstance(stop, Terminated) else ExitCode.INTERRUPTED
         return _report(f"{code.name.lower()}: {how_to_resume(overwrite)}", code, debug=False, on_error=on_error)
     except OSError as error:
-        return report(_describe_os_error(error), ExitCode.BAD_INPUT)
+        return report(_describe_os_error(error, output), ExitCode.BAD_INPUT)
     except Exception as error:
         if ran_out_of_memory(error):
             return report(_describe_memory(error), ExitCode.BAD_INPUT)
@@ -191,10 +220,13 @@ def _describe_memory(error: Exception) -> str:
     return f"memory ran out{f' ({reason})' if reason else ''}: free some, or process less at once"
 
 
-def _describe_os_error(error: OSError) -> str:
+def _describe_os_error(error: OSError, output: Path | str | None) -> str:
     where = f"{error.filename}: " if error.filename else ""
+    places = ""
+    if not where and output is not None and error.errno in _FULL:
+        places = f" (output {output}, or the folder of temporary files)"
     advice = _ADVICE.get(error.errno or 0, "")
-    return f"{where}{error.strerror or error}{f': {advice}' if advice else ''}"
+    return f"{where}{error.strerror or error}{places}{f': {advice}' if advice else ''}"
 
 
 def _report(message: str, code: ExitCode, *, debug: bool, on_error: Callable[[str], None] | None) -> ExitCode:

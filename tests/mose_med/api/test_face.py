@@ -285,6 +285,18 @@ def test_a_folder_that_is_no_case_is_never_replaced(case, tmp_path: Path):
     assert (tmp_path / "mine" / "thesis.txt").is_file()
 
 
+@pytest.mark.parametrize("leads_to", ["nowhere", "empty", "saved"])
+def test_a_link_in_the_way_is_refused_by_name(case, leads_to: str, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    case.save(tmp_path / "saved")
+    (tmp_path / "link").symlink_to(tmp_path / leads_to)
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match="link is a link: name the folder itself, or remove the link"):
+            case.save(tmp_path / "link", overwrite=overwrite)
+    assert (tmp_path / "saved" / "provenance.json").is_file()
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
 def test_what_decides_the_result_is_no_option_of_saving(case, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"save takes dicom, dicom_seg, .* got 'seed': pass it to infer"):
         case.save(tmp_path / "out", seed=1)

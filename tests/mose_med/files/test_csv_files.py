@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from mose_med.files.csv_files import read_csv, write_csv
@@ -17,3 +18,10 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path):
 
 def test_a_missing_table_has_no_rows(tmp_path: Path):
     assert read_csv(tmp_path / "t.csv") == []
+
+
+def test_a_file_name_that_is_not_utf8_keeps_its_bytes(tmp_path: Path):
+    name = os.fsdecode(b"M\xfcller")
+    write_csv(tmp_path / "t.csv", ["file"], [[name]])
+    assert (tmp_path / "t.csv").read_bytes() == b"file\nM\xfcller\n"
+    assert read_csv(tmp_path / "t.csv") == [{"file": name}]

@@ -244,3 +244,11 @@ def test_a_folder_that_may_only_be_read_needs_no_sign(monkeypatch: pytest.Monkey
     with taking_part(tmp_path) as part, part.locked():
         assert part.others() == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_is_named():
+    with (
+        pytest.raises(ConfigError, match="output folder /proc/x cannot be made: name another"),
+        taking_part(Path("/proc/x")),
+    ):
+        pass

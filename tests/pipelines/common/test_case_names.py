@@ -3,13 +3,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import hmac
+import os
 from pathlib import Path
 
 import pytest
 
 from mose_med.errors import DataError
 from mose_med.io import Source
-from pipelines.common.case_names import add_to_case_map, case_key, case_name, record_case
+from pipelines.common.case_names import add_to_case_map, case_key, case_name, record_case, unreadable_case_name
 
 
 def mode(path: Path) -> int:
@@ -98,3 +99,11 @@ def test_an_empty_map_is_begun_again(tmp_path: Path):
     (tmp_path / "private" / "case_map.csv").write_bytes(b"")
     record_case(tmp_path, "case-a", "/data/a", Source("dicom", "patient", "9", "1"))
     assert "case-a" in (tmp_path / "private" / "case_map.csv").read_text()
+
+
+def test_the_map_takes_a_folder_name_that_is_not_utf8(tmp_path: Path):
+    folder = os.fsdecode(b"M\xfcller")
+    for case in ("case-a", "case-b"):
+        record_case(tmp_path, case, folder, Source("dicom", "patient", "9", "1"))
+    assert (tmp_path / "private" / "case_map.csv").read_bytes().count(b",M\xfcller,") == 2
+    assert unreadable_case_name(bytes(32), folder).startswith("unread-")

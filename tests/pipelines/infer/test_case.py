@@ -55,3 +55,20 @@ def test_a_run_keeps_what_it_wrote_of_a_study_when_that_comes_again_with_another
     assert (tmp_path / "out" / case / "lesions.json").read_bytes() == before
     run_case(model, request_of(2), destination._replace(mark="later"), Stages())
     assert (tmp_path / "out" / case / "lesions.json").read_bytes() != before
+
+
+def test_a_case_that_was_moved_and_linked_back_is_refused_before_it_is_inferred(
+    model: Model, request_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "out"
+    out.mkdir()
+    case = run_case(model, request_of(1), Destination(str(out), b"key"), Stages()).case
+    (out / case).rename(tmp_path / "moved")
+    (out / case).symlink_to(tmp_path / "moved")
+    assert run_case(model, request_of(1), Destination(str(out), b"key"), Stages()).resumed
+    monkeypatch.setattr(Model, "infer_input", None)
+    with pytest.raises(ConfigError, match=f"{case} is a link: put the folder itself there, or remove the link"):
+        run_case(model, request_of(1), Destination(str(out), b"key", overwrite=True), Stages())
+    (tmp_path / "moved").rename(tmp_path / "moved again")
+    with pytest.raises(ConfigError, match=f"{case} is a link"):
+        run_case(model, request_of(1), Destination(str(out), b"key"), Stages())

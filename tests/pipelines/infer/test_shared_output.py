@@ -172,7 +172,7 @@ def test_a_forgotten_private_folder_of_an_earlier_version_is_refused_too(options
     assert infer(options).resumed
     as_earlier()
     (options.output_dir / "private").rename(tmp_path / "secret")
-    with pytest.raises(ConfigError, match="names its cases with a key that"):
+    with pytest.raises(ConfigError, match=r"that .* does not have: put back private/case\.key of that folder"):
         infer(options)
     assert not (options.output_dir / "private").exists()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -90,3 +91,9 @@ def test_a_case_whose_patient_cannot_be_read_has_no_rows(tables, tmp_path: Path,
     (tmp_path / "options.json").write_text(json.dumps({"keep_identity": True}))
     assert tables({"a": [lesion(1.0, 2.0)]}, "summary.csv") == []
     assert "a has no rows in the tables: a/provenance.json is damaged" in caplog.text
+
+
+def test_a_reason_may_name_a_file_that_is_not_utf8(tmp_path: Path):
+    name = os.fsdecode(b"M\xfcller.nii")
+    write_tables(FolderStore(tmp_path), [FailedCase("case-a", "read", f"{name} is cut short", "")])
+    assert b",M\xfcller.nii is cut short," in (tmp_path / "failed.csv").read_bytes()

@@ -61,6 +61,31 @@ def test_the_log_of_libraries_goes_to_the_file_alone(log_file: Path, capsys: pyt
     assert "WARNING monai.data [MainThread]: a remark" in log_file.read_text()
 
 
+def test_a_file_name_that_is_not_utf8_is_logged(log_file: Path, capsys: pytest.CaptureFixture[str]):
+    logging.getLogger("pipelines.infer.run").info("results are in %s", os.fsdecode(b"M\xfcller"))
+    assert capsys.readouterr().err == ""
+    assert log_file.read_bytes().endswith(b"results are in M\xfcller\n")
+
+
+def test_a_log_file_on_a_full_disk_is_told_once(capsys: pytest.CaptureFixture[str]):
+    configure_logging(quiet=True, log_file=Path("/dev/full"), debug=False)
+    for number in range(3):
+        logging.getLogger("pipelines.infer.run").info("step %d", number)
+    configure_logging(quiet=True, log_file=None, debug=False)
+    told = "WARNING  log file /dev/full cannot be written (No space left on device): the log goes on without it\n"
+    assert capsys.readouterr().err == told
+
+
+def test_a_full_disk_names_where_the_command_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def fail() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert run_command(fail, output=Path("out")) == ExitCode.BAD_INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    places = "output out, or the folder of temporary files"
+    assert line == f"mose-med: No space left on device ({places}): free some space, or name another place"
+
+
 def test_errors_stand_in_the_log_file_ours_with_their_traceback(log_file: Path, capsys: pytest.CaptureFixture[str]):
     def fault() -> None:
         raise DataError("two\nlines")
