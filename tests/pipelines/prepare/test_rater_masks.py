@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mose_med.data import MultiRaterDataset, load_datalist
-from mose_med.errors import ConfigError, GeometryError
+from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
 from pipelines.common.command_line.console import ExitCode
@@ -53,6 +53,17 @@ def test_overwrite_with_the_same_options_prepares_again(options: PrepareRaterMas
     again = prepare_rater_masks(replace(options, overwrite=True))
     assert again.datalist.stat().st_mtime_ns > before
     assert not list(options.output_dir.rglob("half.nii"))
+
+
+def test_what_there_is_stays_if_overwriting_it_fails(options: PrepareRaterMasksOptions, rater_masks_root: Path):
+    options = replace(options, keep_ids=False)
+    prepare_rater_masks(options)
+    before = {path: path.read_bytes() for path in options.output_dir.rglob("*") if path.is_file()}
+    (rater_masks_root / "case-3" / "rater-a.nii.gz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="case-3"):
+        prepare_rater_masks(replace(options, overwrite=True))
+    assert {path: path.read_bytes() for path in options.output_dir.rglob("*") if path.is_file()} == before
+    assert not list(options.output_dir.parent.glob(".*"))
 
 
 def test_windows_lie_at_their_place(options: PrepareRaterMasksOptions, rater_masks_root: Path):
