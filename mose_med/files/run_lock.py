@@ -23,6 +23,7 @@ from typing import Protocol, TypeVar
 
 from mose_med.errors import ConfigError
 from mose_med.files.signs_of_life import BEAT_S, OtherRun, create_sign, is_left_behind, owner_of
+from mose_med.files.whole_files import require_replaceable
 
 __all__ = ["PLACE_NAME", "RunLock", "alone_in", "only_run", "taking_part"]
 
@@ -284,11 +285,17 @@ _Result = TypeVar("_Result")
 
 
 def only_run(*, beside: bool = False) -> Callable[[Callable[[_Options], _Result]], Callable[[_Options], _Result]]:
-    """Decorate a command that must be the only run in the output folder of its options; see :func:`alone_in`."""
+    """Decorate a command that must be the only run in the output folder of its options; see :func:`alone_in`.
+
+    Args:
+        beside: the command builds another folder, which replaces this one.
+    """
 
     def decorate(command: Callable[[_Options], _Result]) -> Callable[[_Options], _Result]:
         @functools.wraps(command)
         def run(options: _Options) -> _Result:
+            if beside:
+                require_replaceable(options.output_dir)
             with alone_in(options.output_dir, beside=beside):
                 return command(options)
 

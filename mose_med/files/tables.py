@@ -136,11 +136,20 @@ def read_json(path: Path, what: str, error: type[MoseError]) -> Any:
         error: raised if the file is invalid.
 
     Raises:
-        MoseError: ``error``, if the file is missing or not JSON.
+        MoseError: ``error``, if the file is missing or not JSON, or an object has a name twice.
     """
     source = _Source(path, what, error)
+
+    def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise source.fault(f"must name {twice!r} once, got it twice: leave one")
+        return found
+
     try:
-        return json.loads(_text(source, "JSON"))
+        return json.loads(_text(source, "JSON"), object_pairs_hook=named_once)
     except json.JSONDecodeError as reason:
         raise source.fault(f"is not a JSON file: {reason}") from reason
 

@@ -12,7 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["folder_written_whole", "keep_as", "remove_left_over", "write_json", "written_whole"]
+from mose_med.errors import ConfigError
+
+__all__ = [
+    "folder_written_whole",
+    "keep_as",
+    "remove_left_over",
+    "require_replaceable",
+    "write_json",
+    "written_whole",
+]
 
 #: Errors of file systems that cannot sync a folder.
 _CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)
@@ -57,8 +66,10 @@ def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | Non
         temporary: to write to, in the folder of ``target``; a generated name if None.
 
     Raises:
+        ConfigError: if ``target`` is a mount point.
         FileExistsError: on leaving, if the folder is there and may not be overwritten.
     """
+    require_replaceable(target)
     temporary = temporary or _temporary_name(target)
     temporary.mkdir()
     try:
@@ -66,6 +77,19 @@ def folder_written_whole(target: Path, *, overwrite: bool, temporary: Path | Non
         _take_place(temporary, target, overwrite=overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_replaceable(folder: Path) -> None:
+    """Refuse a folder that no other can be renamed to.
+
+    Raises:
+        ConfigError: if it is a mount point.
+    """
+    if folder.resolve().is_mount():
+        raise ConfigError(
+            f"output folder {folder} is a mount point, which cannot be replaced by a finished folder: "
+            "name a folder inside it"
+        )
 
 
 def _take_place(temporary: Path, folder: Path, *, overwrite: bool) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from mose_med.errors import ConfigError
 from pipelines.calibrate.options import CalibrateOptions, UndoCalibrationOptions
-from pipelines.common.command_line.command import command
+from pipelines.common.command_line.command import command, refuse_others
 from pipelines.common.imports import loading
 
 __all__ = ["register"]
@@ -41,4 +41,7 @@ def _chosen(given: dict[str, Any]) -> type:
     undo = "undo" in given
     if ("datalist" in given) == undo:
         raise ConfigError(f"give either --datalist to fit on, or --undo, got {'both' if undo else 'neither'}")
-    return UndoCalibrationOptions if undo else CalibrateOptions
+    if undo:
+        refuse_others(given, UndoCalibrationOptions, "cannot be combined with --undo: leave it out")
+        return UndoCalibrationOptions
+    return CalibrateOptions

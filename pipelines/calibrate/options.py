@@ -57,3 +57,4 @@ class UndoCalibrationOptions:
     output_file: OutputFile
     undo: Annotated[bool, Option("Remove a calibration; needs no datalist.")] = False
     overwrite: Overwrite = False
+    quiet: Quiet = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from pipelines.common.command_line.command import command
@@ -24,4 +26,4 @@ def doctor(options: DoctorOptions) -> Outcome:
     """
     from pipelines.doctor.run import examine, examine_environment
 
-    return examine_environment(options.folder) if options.data is None else examine(options.data)
+    return examine_environment(options.folder or Path()) if options.data is None else examine(options.data)

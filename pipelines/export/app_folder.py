@@ -49,10 +49,13 @@ def _write_app(options: ExportAppOptions, package: str, weights: Path) -> None:
     folder, overwrite = options.output_dir, options.overwrite
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not overwrite:
         raise ConfigError(f"{folder} is not empty: name another folder or add --overwrite")
+    checkpoint = chosen_checkpoint(options.checkpoint)
+    if checkpoint.suffix == ".zip" and options.bundle is not None:
+        raise ConfigError(f"--bundle applies only to a checkpoint, {checkpoint} is a bundle already: leave it out")
     target, template = folder / weights, list((files(package) / "template").iterdir())
     _require_own(folder, target, [_name(file.name) for file in template])
     target.parent.mkdir(parents=True, exist_ok=True)
-    _write_weights(target, chosen_checkpoint(options.checkpoint), options.bundle)
+    _write_weights(target, checkpoint, options.bundle)
     for file in template:
         text = file.read_text(encoding="utf-8").replace("@PYTHON@", sys.executable).replace("@VERSION@", __version__)
         path = folder / _name(file.name)

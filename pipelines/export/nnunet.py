@@ -26,9 +26,9 @@ from mose_med.files.whole_files import write_json
 from mose_med.io.nifti.damaged import named_nifti_errors
 from mose_med.io.nifti.images import write_nifti
 from mose_med.io.volumes import Volume, read_volume
-from pipelines.common.runs.content import Content, claim_with_content
+from pipelines.common.runs.content import Content
 from pipelines.export.options import ExportNnunetOptions
-from pipelines.prepare.folder import progress_bar, written_whole
+from pipelines.prepare.folder import claim_to_replace, progress_bar, written_whole
 
 __all__ = ["ExportNnunetOptions", "export_nnunet"]
 
@@ -56,7 +56,7 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
     record = {"datalist": str(options.datalist.resolve()), "consensus": options.consensus, "channel": options.channel}
     record["datalist_sha256"] = file_sha256(options.datalist)
     content_of_input = Content.of_datalist(options.output_dir, {"": datalist}, PARTS)
-    claimed_before = claim_with_content(options.output_dir, record, content_of_input, overwrite=options.overwrite)
+    claimed_before = claim_to_replace(options.output_dir, record, content_of_input, overwrite=options.overwrite)
     if claimed_before and (options.output_dir / _CONTENT_NAME).is_file():
         logger.info("%s is already exported", options.output_dir)
         return options.output_dir

@@ -63,6 +63,7 @@ def infer(options: InferOptions | CohortOptions | ListSeriesOptions) -> Any:
 def _chosen(given: dict[str, Any]) -> type:
     """One study, many, or only a list of the series; options that do not apply are refused."""
     if "list_series" in given:
+        refuse_others(given, ListSeriesOptions, "cannot be combined with --list-series: leave it out")
         return ListSeriesOptions
     if "output_dir" not in given:
         raise ConfigError("infer needs a folder for its results: pass --output-dir DIR")

@@ -107,3 +107,4 @@ class ListSeriesOptions:
     list_series: Annotated[bool, Option("Only print the CT series of INPUT.", panel=READING_PANEL)] = False
     slice_spacing: SliceSpacing = "refuse"
     gantry_tilt: GantryTilt = "refuse"
+    quiet: Quiet = False

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from mose_med.errors import ConfigError
-from pipelines.common.command_line.command import command
+from pipelines.common.command_line.command import command, refuse_others
 from pipelines.prepare.options import (
     AuditLidcOptions,
     PrepareKnownPhantomOptions,
@@ -103,6 +103,7 @@ def cityscapes(options: PrepareCityscapesOptions) -> Any:
 
 def _lidc_options(given: dict[str, Any]) -> type:
     if "audit" in given:
+        refuse_others(given, AuditLidcOptions, "cannot be combined with --audit: leave it out")
         return AuditLidcOptions
     for name in ("lidc_root", "output_dir"):
         if name not in given:

@@ -68,6 +68,11 @@ class CaseOptions(FolderOptions):
     keep_going: KeepGoing = False
 
 
+def _require_one_split(split_csv: Path | None, split_salt: str) -> None:
+    if split_csv is not None and split_salt:
+        raise ConfigError("--split-salt applies only without --split, got both: give one of them")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitOptions(CaseOptions):
     """Sources that are split here; only patients in the CSV file are prepared.
@@ -79,6 +84,10 @@ class SplitOptions(CaseOptions):
     split_csv: SplitCsv = None
     split_salt: SplitSalt = ""
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_one_split(self.split_csv, self.split_salt)
 
     def split(self, patients: Iterable[str]) -> dict[str, str]:
         """Part of every patient that is to be prepared, sorted by patient.
@@ -158,6 +167,10 @@ class AuditLidcOptions:
     split_csv: SplitCsv = None
     split_salt: SplitSalt = ""
     audit: Annotated[bool, Option("Only print the counts for these options; no image is read.")] = False
+    quiet: Quiet = False
+
+    def __post_init__(self) -> None:
+        _require_one_split(self.split_csv, self.split_salt)
 
 
 def demo_patients(number: int | None = None) -> tuple[str, ...]:

@@ -19,10 +19,10 @@ from mose_med.data.datalist import Datalist
 from mose_med.errors import ConfigError, DataError
 from mose_med.files.hashes import file_sha256
 from pipelines.common.case_names import PRIVATE_NAME, private_folder, write_private
-from pipelines.common.runs.run_folder import claim_folder, differing_option, options_record, read_options
+from pipelines.common.runs.run_folder import claim_folder, differing_option, options_record, read_options, remedy_for
 from pipelines.infer.cohort.finding.fingerprint import file_lines
 
-__all__ = ["Content", "claim_with_content", "is_note", "remove_note", "require_same_files"]
+__all__ = ["CONTENT", "Content", "claim_with_content", "is_note", "remove_note", "require_same_files"]
 
 #: Option that stands for the content of all files.
 CONTENT = "content_sha256"
@@ -146,6 +146,7 @@ def claim_with_content(
     overwrite: bool,
     replace_other: bool = False,
     accept_version: bool | None = None,
+    built_beside: bool = False,
 ) -> bool:
     """:func:`~pipelines.common.runs.run_folder.claim_folder` for a run whose result its input's content decides, too.
 
@@ -158,9 +159,14 @@ def claim_with_content(
     if found is not None and change is not None and not (overwrite or replace_other):
         wanted[CONTENT] = found.get(CONTENT)  # other options are reported before other files
         if differing_option(found, options_record(wanted), accept_version=bool(accept_version)) is None:
-            raise _other_files(folder, change)
+            raise _other_files(folder, change, built_beside=built_beside)
     resumed = claim_folder(
-        folder, wanted, overwrite=overwrite, replace_other=replace_other, accept_version=accept_version
+        folder,
+        wanted,
+        overwrite=overwrite,
+        replace_other=replace_other,
+        accept_version=accept_version,
+        built_beside=built_beside,
     )
     content.note(folder)
     return resumed
@@ -177,10 +183,9 @@ def require_same_files(folder: Path, content: Content) -> None:
         raise _other_files(folder, change)
 
 
-def _other_files(folder: Path, change: str) -> ConfigError:
-    return ConfigError(
-        f"output folder {folder} was made from other files: {change}: name another or add --overwrite, which empties it"
-    )
+def _other_files(folder: Path, change: str, *, built_beside: bool = False) -> ConfigError:
+    remedy = remedy_for(change, built_beside=built_beside)
+    return ConfigError(f"output folder {folder} was made from other files: {change}: {remedy}")
 
 
 def is_note(path: Path) -> bool:

@@ -3,7 +3,8 @@
 A command that is run again with the same options resumes, or returns at once if it has finished. Other options in the
 same folder, or another version of this project, are refused with the first difference, unless the folder may be
 overwritten or the other version is accepted. A folder that may be overwritten is emptied, and the work is done again;
-if that run is stopped, the same command without ``--overwrite`` continues it.
+if that run is stopped, the same command without ``--overwrite`` continues it. Commands that build a folder beside it
+keep it until that one is whole: :mod:`pipelines.prepare.folder`.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def claim_folder(
     overwrite: bool = False,
     replace_other: bool = False,
     accept_version: bool | None = None,
+    built_beside: bool = False,
 ) -> bool:
     """Make ``folder`` the output of a run with these ``options``.
 
@@ -64,6 +66,7 @@ def claim_folder(
             no run of ours made is never emptied.
         replace_other: empty a folder only if it was made with other options, or if a stopped run was emptying it.
         accept_version: continue in a folder that another version made; None if the command has no option to say so.
+        built_beside: what the command says of ``--overwrite``: that it replaces the folder, not that it empties it.
 
     Returns:
         Whether the folder was there already with the same options, so that the run can resume.
@@ -82,7 +85,8 @@ def claim_folder(
         if conflict is None and not overwrite:
             return True
         if conflict is not None and not (overwrite or replace_other):
-            raise ConfigError(f"output folder {folder} {conflict}: {remedy_for(conflict, accept_version)}")
+            remedy = remedy_for(conflict, accept_version, built_beside)
+            raise ConfigError(f"output folder {folder} {conflict}: {remedy}")
         _empty(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_json(record, wanted)
@@ -175,13 +179,14 @@ def _single(options: Mapping[str, Any], without: Container[str] = ()) -> dict[st
     return single
 
 
-def remedy_for(conflict: str, accept_version: bool | None = None) -> str:
+def remedy_for(conflict: str, accept_version: bool | None = None, built_beside: bool = False) -> str:
     """What a user can do about a conflict.
 
     Args:
         conflict: as :func:`differing_option` says it.
         accept_version: None if the command cannot accept another version.
+        built_beside: whether ``--overwrite`` replaces the folder by one that is built beside it.
     """
     if accept_version is not None and conflict.startswith("was made by version"):
         return "name another, or add --accept-version to continue or --overwrite to empty it and start over"
-    return "name another or add --overwrite, which empties it"
+    return f"name another or add --overwrite, which {'replaces' if built_beside else 'empties'} it"

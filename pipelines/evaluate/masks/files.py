@@ -85,17 +85,27 @@ def read_weights(path: Path) -> dict[str, list[float]]:
     """Weights by case: JSON ``{"case": [0.5, 0.5]}``, or CSV lines ``case,0.5,0.5`` without a header.
 
     Raises:
-        ConfigError: if the file is missing or not of this form.
+        ConfigError: if the file is missing or not of this form, or names a case twice.
     """
     if not path.is_file():
         raise ConfigError(f"weights {path} do not exist")
     if path.suffix.lower() != ".json":
-        return {row.text("0"): _weights_of(row, path) for row in read_rows(path, "weights", ConfigError)}
+        return _weights_of_rows(path)
     content = read_json(path, "weights", ConfigError)
     try:
         return {case: [float(value) for value in values] for case, values in content.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"weights {path} must hold a list of numbers for each case: {error}") from error
+
+
+def _weights_of_rows(path: Path) -> dict[str, list[float]]:
+    weights: dict[str, list[float]] = {}
+    for row in read_rows(path, "weights", ConfigError):
+        case = row.text("0")
+        if case in weights:
+            raise ConfigError(f"weights {path}, line {row.line} must name {case!r} once, got it twice: leave one")
+        weights[case] = _weights_of(row, path)
+    return weights
 
 
 def _weights_of(row: Row, path: Path) -> list[float]:

@@ -11,8 +11,7 @@ from data_prep.phantom.dicom_series import write_series
 from data_prep.phantom.render import render_scan
 from mose_med.errors import ConfigError
 from mose_med.files.run_lock import only_run
-from pipelines.common.runs.run_folder import claim_folder
-from pipelines.prepare.folder import progress_bar, written_whole
+from pipelines.prepare.folder import claim_to_replace, progress_bar, written_whole
 from pipelines.prepare.options import PreparePhantomOptions, demo_patients
 
 __all__ = ["PreparePhantomOptions", "demo_patients", "prepare_phantom"]
@@ -44,7 +43,7 @@ def prepare_phantom(options: PreparePhantomOptions) -> Path:
         "noise_hu": options.noise_hu,
         "contrast_hu": options.contrast_hu,
     }
-    claimed_before = claim_folder(options.output_dir, record, overwrite=options.overwrite)
+    claimed_before = claim_to_replace(options.output_dir, record, None, overwrite=options.overwrite)
     if claimed_before and any(path.is_dir() for path in options.output_dir.iterdir()):
         logger.info("%s is already written", options.output_dir)
         return options.output_dir

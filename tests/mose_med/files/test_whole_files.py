@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mose_med.files.whole_files import keep_as, remove_left_over, written_whole
+from mose_med.errors import ConfigError
+from mose_med.files.whole_files import folder_written_whole, keep_as, remove_left_over, written_whole
 
 
 def test_a_file_takes_the_place_of_the_old_one_when_it_is_whole(tmp_path: Path):
@@ -38,6 +39,19 @@ def test_what_is_left_of_one_file_is_removed_and_nothing_of_another(tmp_path: Pa
         (tmp_path / name).touch()
     remove_left_over(tmp_path / "file")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.0a1b.tmp", "file"]
+
+
+def test_a_mount_point_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "mounted")
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "mounted")
+    for name in ("mounted", "link"):
+        with (
+            pytest.raises(ConfigError, match="is a mount point, which cannot be replaced by a finished folder: name"),
+            folder_written_whole(tmp_path / name, overwrite=True),
+        ):
+            pytest.fail("it was written")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "mounted"]
 
 
 @pytest.fixture

@@ -125,6 +125,16 @@ def test_a_weight_that_is_no_number_is_named_with_its_line(tmp_path: Path):
         read_weights(tmp_path / "w.csv")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("w.csv", "a,0.9,0.1\nb,1,0\na,0.1,0.9\n"), ("w.json", '{"a": [0.9, 0.1], "b": [1, 0], "a": [0.1, 0.9]}')],
+)
+def test_weights_that_name_a_case_twice_are_refused(tmp_path: Path, name: str, text: str):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=rf"{name}.* must name 'a' once, got it twice: leave one"):
+        read_weights(tmp_path / name)
+
+
 def test_a_case_without_a_partner_is_named(options: EvaluateMasksOptions):
     write_masks(options.predictions / "c.nii.gz", random_masks(4, 2))
     with pytest.raises(ConfigError, match="case c is not among the references"):

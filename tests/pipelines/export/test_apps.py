@@ -61,6 +61,12 @@ def test_a_folder_with_other_files_is_not_touched(infer_checkpoint: Path, tmp_pa
     assert (tmp_path / "app" / "mine").read_text() == "mine"
 
 
+def test_a_bundle_is_named_only_for_a_checkpoint(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"--bundle applies only to a checkpoint, lung\.zip is a bundle already"):
+        export_label_app(ExportAppOptions(tmp_path / "app", Path("lung.zip"), bundle="lidc"))
+    assert not (tmp_path / "app").exists()
+
+
 def test_files_of_others_are_not_overwritten(infer_checkpoint: Path, tmp_path: Path):
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "README.md").write_text("mine")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +34,8 @@ SECOND_VOLUME = ("nibabel", "", "save", "2")
 LATER_VOLUME = ("nibabel", "", "save", "7")
 CARD = ("pipelines.prepare.description", "", "write_card", "1")
 MANIFEST = ("pipelines.prepare.description", "", "write_manifest", "1")
-LAST_STEP = ("pathlib", "Path", "rename", "1")
+LAST_STEP = ("pathlib", "Path", "rename", "2")  # the first is the lock's
+BETWEEN_OLD_AND_NEW = ("pathlib", "Path", "rename", "3")
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -41,10 +43,9 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def killed(command: list[str], moment: tuple[str, ...], output: Path) -> None:
+def killed(command: list[str], moment: tuple[str, ...]) -> None:
     process = subprocess.run([sys.executable, "-c", DYING, *moment, *command], capture_output=True, text=True)
     assert process.returncode == -signal.SIGKILL, process.stderr
-    assert not (output / "dataset.json").exists()
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def command_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[str,
 def assert_ends_as_if_undisturbed(command_of, source: str, moments: list[tuple[str, ...]], tmp_path: Path) -> None:
     output = tmp_path / "results" / "out"
     for moment in moments:
-        killed(command_of(source, output), moment, output)
+        killed(command_of(source, output), moment)
+        assert not (output / "dataset.json").exists()
     assert invoke(command_of(source, output)) == ExitCode.DONE
     assert invoke(command_of(source, tmp_path / "undisturbed")) == ExitCode.DONE
     assert digests(output) == digests(tmp_path / "undisturbed")
@@ -95,13 +97,54 @@ def test_killed_again_and_again(source: str, command_of, tmp_path: Path):
     assert_ends_as_if_undisturbed(command_of, source, moments, tmp_path)
 
 
-@pytest.mark.parametrize("again", [[], ["--overwrite"]])
-def test_an_overwriting_that_was_killed_is_gone_on_with_or_repeated(again: list[str], command_of, tmp_path: Path):
-    output = tmp_path / "results" / "out"
-    command = command_of("rater-masks", output)
-    assert invoke(command) == ExitCode.DONE
+@pytest.fixture
+def phantom(tmp_path: Path) -> Callable[..., list[str]]:
+    """Function that gives a command into ``results/out`` that is soon done."""
+    output = str(tmp_path / "results" / "out")
+    known = ["prepare", "phantom", "--kind", "datalist", "--patients", "5", "--quiet"]
+    return lambda *more: [*known, "--output-dir", output, *more]
+
+
+@pytest.mark.parametrize(
+    ("moment", "again"),
+    [(LATER_VOLUME, []), (LATER_VOLUME, ["--overwrite"]), (LAST_STEP, []), (BETWEEN_OLD_AND_NEW, [])],
+)
+def test_an_overwriting_that_was_killed_is_gone_on_with_or_repeated(
+    moment: tuple[str, ...], again: list[str], phantom, tmp_path: Path
+):
+    output, other = tmp_path / "results" / "out", ("--seed", "1")
+    assert invoke(phantom()) == ExitCode.DONE
     before = digests(output)
-    killed([*command, "--overwrite"], LATER_VOLUME, output)
-    assert invoke([*command, *again]) == ExitCode.DONE
+    killed(phantom(*other, "--overwrite"), moment)
+    there = output.with_name(".out.replaced") if moment is BETWEEN_OLD_AND_NEW else output
+    assert digests(there) == before
+    assert invoke(phantom(*other, *again)) == ExitCode.DONE
+    after = digests(output)
+    assert [path.name for path in output.parent.iterdir()] == ["out"]
+    shutil.rmtree(output)
+    assert invoke(phantom(*other)) == ExitCode.DONE
+    assert digests(output) == after != before
+
+
+def test_an_overwriting_with_the_same_options_that_was_killed_is_gone_on_with(phantom, tmp_path: Path):
+    output = tmp_path / "results" / "out"
+    assert invoke(phantom()) == ExitCode.DONE
+    (output / "dataset.json").write_text("damaged")
+    killed(phantom("--overwrite"), LATER_VOLUME)
+    assert invoke(phantom()) == ExitCode.DONE
+    assert (output / "dataset.json").read_text() != "damaged"
+    assert [path.name for path in output.parent.iterdir()] == ["out"]
+
+
+def test_another_command_ends_what_an_overwriting_that_was_killed_has_begun(
+    phantom, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    output = tmp_path / "results" / "out"
+    assert invoke(phantom()) == ExitCode.DONE
+    before = digests(output)
+    killed(phantom("--seed", "1", "--overwrite"), LATER_VOLUME)
+    assert invoke(phantom()) == ExitCode.DONE
     assert digests(output) == before
+    assert invoke(phantom("--seed", "1")) == ExitCode.BAD_INPUT
+    assert "was made with seed=0, not 1: name another or add --overwrite, which replaces it" in capsys.readouterr().err
     assert [path.name for path in output.parent.iterdir()] == ["out"]

@@ -56,6 +56,17 @@ def test_overwrite_with_the_same_options_prepares_again(options: PrepareRaterMas
     assert not list(options.output_dir.rglob("half.nii"))
 
 
+def test_what_there_is_stays_if_overwriting_it_fails(options: PrepareRaterMasksOptions, rater_masks_root: Path):
+    options = replace(options, keep_ids=False)
+    prepare_rater_masks(options)
+    before = {path: path.read_bytes() for path in options.output_dir.rglob("*") if path.is_file()}
+    (rater_masks_root / "case-3" / "rater-a.nii.gz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match="case-3"):
+        prepare_rater_masks(replace(options, overwrite=True))
+    assert {path: path.read_bytes() for path in options.output_dir.rglob("*") if path.is_file()} == before
+    assert not list(options.output_dir.parent.glob(".*"))
+
+
 def test_windows_lie_at_their_place(options: PrepareRaterMasksOptions, rater_masks_root: Path):
     entry = load_datalist(prepare_rater_masks(options).datalist).part("training")[0]
     image, source = nib.load(entry.image), nib.load(rater_masks_root / entry.patient_id / "image.nii.gz")

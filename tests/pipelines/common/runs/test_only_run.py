@@ -68,3 +68,15 @@ def test_what_others_put_into_a_folder_that_is_prepared_stays(tmp_path: Path, mo
     with pytest.raises(ConfigError, match=r"out holds notes.txt, which this command did not put there: move it"):
         prepare_known_phantom(options)
     assert (tmp_path / "out" / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["prepare", "export"])
+def test_a_mount_point_is_refused_before_any_work_where_a_whole_folder_takes_its_place(
+    name: str, command_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    command, _, _ = command_of(name)
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "out")
+    assert invoke([*command, "--output-dir", str(tmp_path / "out"), "--overwrite", "--quiet"]) == 2
+    assert "cannot be replaced by a finished folder: name a folder inside it" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir()) + list(tmp_path.glob(".*"))
