@@ -1,8 +1,8 @@
 """How an option is declared: once, as a field of a dataclass, for the command line, Python and recorded files alike.
 
 A field is ``name: Annotated[type, Option(help, limits)] = default``. :func:`check_options`, called by the dataclass
-when it is built, keeps the limits and the choices of a ``Literal``; the command line makes a command of
-the same fields (``pipelines.common.command_line.command``). This module is light to import.
+when it is built, checks switches, numbers, limits and the choices of a ``Literal``; the command line makes a command
+of the same fields (``pipelines.common.command_line.command``). This module is light to import.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import inspect
 import math
+import numbers
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -128,17 +129,36 @@ class Declared:
         Raises:
             ConfigError: naming the field, the rule and the value.
         """
-        if value is None:
-            return
         kind = without_none(self.kind)
+        if value is None and kind is not self.kind:
+            return
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         if choices and value not in choices:
             listed = " or ".join(choices) if len(choices) == 2 else f"one of {', '.join(choices)}"
             raise ConfigError(f"{self.field} must be {listed}, got {value!r}")
         values = value if isinstance(value, tuple) else (value,)
-        numbers = [number for number in values if isinstance(number, int | float)]
-        if str(self.limits) and not all(map(self.limits.holds, numbers)):
+        single = get_args(kind)[0] if get_origin(kind) is tuple else kind
+        if single in _PLAIN and not all(_is_of(single, one) for one in values):
+            rule = _PLAIN[single] if single is kind else _PLAIN[single].removeprefix("a ") + "s"
+            raise ConfigError(f"{self.field} must be {rule} {self.limits}".rstrip() + f", got {value!r}")
+        if str(self.limits) and single in (int, float) and not all(map(self.limits.holds, values)):
             raise ConfigError(f"{self.field} must be {self.limits}, got {value}")
+
+    def plain(self, value: Any) -> Any:
+        """A checked value; a number of NumPy, or a whole one in place of a float, as Python's own of the kind."""
+        kind = without_none(self.kind)
+        return kind(value) if kind in (int, float) and value is not None else value
+
+
+#: Kinds whose values are checked, as messages name them.
+_PLAIN = {bool: "True or False", int: "a whole number", float: "a number"}
+
+
+def _is_of(kind: type, value: object) -> bool:
+    """Whether a value is of a plain kind: numbers of NumPy are, and True is no number."""
+    if kind is bool or isinstance(value, bool):
+        return kind is bool and isinstance(value, bool)
+    return isinstance(value, numbers.Integral if kind is int else numbers.Real)
 
 
 def without_none(kind: Any) -> Any:
@@ -170,7 +190,7 @@ def _declared(name: str, hint: Any, default: Any) -> Declared:
 
 
 def check_options(options: object) -> None:
-    """Check every field of a dataclass against its limits and choices.
+    """Check every field of a dataclass against its kind, limits and choices.
 
     Raises:
         ConfigError: naming the first invalid field, the rule and the value.

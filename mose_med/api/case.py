@@ -33,6 +33,7 @@ from mose_med.io.case.maps import CaseMaps, class_if_several
 from mose_med.io.channels import read_channels
 from mose_med.io.memory import study_in_memory
 from mose_med.io.study import ReadingOptions
+from mose_med.options import Declared, Limits
 
 if TYPE_CHECKING:
     from mose_med.report import LesionFigure
@@ -183,6 +184,7 @@ class Case:
             ConfigError: if the folder exists or is a link, or an option is invalid.
             DataError: if DICOM objects are wanted and cannot be made.
         """
+        Declared("overwrite", bool, Limits(), False).check(overwrite)
         target = Path(folder)
         case = self._with(options)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mose_med.io.channels import joined_channels
 from mose_med.io.memory import study_in_memory
 from mose_med.networks import StochasticNetwork
 from mose_med.networks.protocol import device_of
+from mose_med.options import Declared, Limits
 from mose_med.preprocessing import Preprocessing
 from mose_med.runtime.device import choose_device
 from mose_med.weights.files import weights_file
@@ -99,6 +100,7 @@ class Model:
         if nodules is not None and "region" in options:
             raise ConfigError("region applies only without nodules, got both: pass one of them")
         result = ResultOptions.of(options)
+        Declared("acquisition", int | None, Limits(at_least=0), None).check(acquisition)
         channels = list(image) if isinstance(image, list | tuple) else [image]
         paths = [Path(one) for one in channels if isinstance(one, str | os.PathLike)]
         study = None if channels and len(paths) == len(channels) else _study(channels, result)
@@ -154,7 +156,7 @@ class Model:
 
 def load_model(
     path: str | os.PathLike[str] | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     *,
     threads: int | None = None,
     tracking_uri: str | os.PathLike[str] | None = None,
@@ -164,7 +166,7 @@ def load_model(
     Args:
         path: checkpoint of ``mose-med train``, bundle folder or zip, or ``models:/name@alias`` (or ``models:/name/3``)
             for a version of a registry; None for the weights that are shipped.
-        device: ``auto``, ``cpu`` or ``cuda[:n]``.
+        device: ``auto``, ``cpu`` or ``cuda[:n]``, or a device of PyTorch.
         threads: of the CPU, for this process; as they are if None.
         tracking_uri: MLflow server, SQLite URI or folder of the registry.
 
@@ -173,11 +175,10 @@ def load_model(
         DataError: if the file is damaged, or the registry cannot be reached.
         MissingDependencyError: if a registry is named and MLflow is not installed.
     """
+    Declared("threads", int | None, Limits(at_least=1), None).check(threads)
     if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads must be >= 1, got {threads}")
-        torch.set_num_threads(threads)
-    where = choose_device(device)
+        torch.set_num_threads(int(threads))
+    where = choose_device(str(device) if isinstance(device, torch.device) else device)
     if path is not None and str(path).startswith(_REGISTERED):
         from mose_med.api.registry import registered_bundle
 
@@ -206,8 +207,10 @@ def _study(channels: Sequence[Any], options: ResultOptions) -> Study:
     return joined_channels(studies, [f"channel {number}" for number in range(1, len(studies) + 1)])
 
 
-def _positions(nodules: Sequence[Sequence[float]]) -> list[Nodule]:
+def _positions(nodules: Iterable[Sequence[float]]) -> list[Nodule]:
     """Positions of a list in memory, numbered from 1."""
+    if not isinstance(nodules, Iterable):
+        raise ConfigError(f"nodules must be positions (x, y, z) in RAS mm, or a path, got {nodules!r}")
     listed = []
     for number, position in enumerate(nodules, start=1):
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -11,7 +11,7 @@ from mose_med.case_contents.dicom_kinds import DICOM_KINDS, SEG_KINDS, dicom_kin
 from mose_med.case_contents.lesion_rules import DEPTH_MM, LESION_THRESHOLD, MIN_LESION_ML, MIN_SCORE, REACH_MM
 from mose_med.case_contents.maps import DEFAULT_OUTPUTS, OUTPUTS, MapStorage, outputs_in_order
 from mose_med.errors import ConfigError
-from mose_med.options import Limits, Option, check_options
+from mose_med.options import Limits, Option, check_options, declared_options
 
 __all__ = [
     "READING_PANEL",
@@ -69,6 +69,15 @@ def _dicom_kinds(text: str) -> tuple[str, ...]:
 
 def _kinds(text: str) -> tuple[str, ...]:
     return outputs_in_order(kind.strip() for kind in text.split(",") if kind.strip())
+
+
+def _names(option: str, value: Any) -> list[str]:
+    """The names that are given, one or several."""
+    names = [value] if isinstance(value, str) else value
+    listed: list[Any] = list(names) if isinstance(names, Iterable) else [None]
+    if not all(isinstance(name, str) for name in listed):
+        raise ConfigError(f"{option} must be a name or a list of names, got {value!r}")
+    return listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,15 +179,13 @@ class ResultOptions:
         if unknown is not None:
             raise ConfigError(f"option must be one of {', '.join(known)}, got {unknown!r}")
         given = dict(options)
-        if "outputs" in given:
-            kinds = given["outputs"]
-            given["outputs"] = outputs_in_order([kinds] if isinstance(kinds, str) else kinds)
-        if "dicom" in given:
-            kinds = given["dicom"]
-            given["dicom"] = dicom_kinds_in_order([kinds] if isinstance(kinds, str) else kinds)
+        for name, in_order in (("outputs", outputs_in_order), ("dicom", dicom_kinds_in_order)):
+            if name in given:
+                given[name] = in_order(_names(name, given[name]))
         made = dataclasses.replace(base or ResultOptions(), **given)
         made.check()
-        return made
+        plain = {each.field: each.plain(getattr(made, each.field)) for each in declared_options(ResultOptions)}
+        return dataclasses.replace(made, **plain)
 
     @property
     def dicom_kinds(self) -> tuple[str, ...]:

@@ -22,6 +22,8 @@ from mose_med.io.volumes import itk_content
 __all__ = ["study_in_memory"]
 
 _NAME = "the image"
+#: NumPy has no others, bfloat16 not either.
+_NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 _KINDS = "a path, a MetaTensor, a SimpleITK image or a nibabel image"
 
 
@@ -60,7 +62,10 @@ def study_in_memory(
 
 def _of_placed_tensor(image: PlacedImage) -> list[Study]:
     """A study for each channel."""
-    values = plain_tensor(image).detach().cpu().numpy()
+    tensor = plain_tensor(image).detach().cpu()
+    if tensor.is_floating_point() and tensor.dtype not in _NUMPY_FLOATS:
+        tensor = tensor.float()
+    values = tensor.numpy()
     channels = values[None] if values.ndim == 3 else values
     if channels.ndim != 4 or not len(channels):
         raise DataError(f"{_NAME} must have shape (1, i, j, k), got {tuple(image.shape)}")

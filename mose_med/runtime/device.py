@@ -23,7 +23,7 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ConfigError: if the name is another one or the device is not there.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+    if not (isinstance(name, str) and re.fullmatch(r"auto|cpu|cuda(:\d+)?", name)):
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, got {name!r}")
     wanted = ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
     device = torch.device(wanted)

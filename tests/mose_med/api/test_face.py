@@ -12,6 +12,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK
+import torch
+from monai.data import MetaTensor
 
 import mose_med
 from mose_med.ct_image import CtImage
@@ -250,6 +252,7 @@ def test_a_lesion_that_is_not_there_is_named(case, number: int):
         ({"samples": 0}, "samples must be >= 1, got 0"),
         ({"region": "full"}, "region applies only without nodules, got both"),
         ({"outputs": "mask"}, "outputs must be all, or some of masks, .* got 'mask'"),
+        ({"acquisition": "1"}, "acquisition must be a whole number >= 0, got '1'"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused(model, study, ball_mm, options, message: str):
@@ -262,6 +265,22 @@ def test_what_is_no_image_or_position_is_named(model, study):
         model.infer(np.zeros((4, 4, 4)))
     with pytest.raises(ConfigError, match=r"nodules must be positions \(x, y, z\) in RAS mm, got \(1, 2\)"):
         model.infer(study, nodules=[(1, 2)])
+    with pytest.raises(ConfigError, match=r"nodules must be positions \(x, y, z\) in RAS mm, or a path, got 5"):
+        model.infer(study, nodules=5)
+
+
+def test_whether_to_overwrite_is_said_with_true_or_false(case, tmp_path: Path):
+    case.save(tmp_path / "out")
+    with pytest.raises(ConfigError, match="overwrite must be True or False, got 'no'"):
+        case.save(tmp_path / "out", overwrite="no")
+
+
+def test_an_image_of_half_precision_is_inferred(model, ball_mm, study):
+    ct = read_ct(study)
+    image = MetaTensor(ct.as_tensor().to(torch.bfloat16), affine=ct.affine)
+    expected = model.infer(MetaTensor(image.as_tensor().float(), affine=ct.affine), nodules=[ball_mm])
+    found = model.infer(image, nodules=[ball_mm])
+    assert found.lesions[0].volume_ml.mean == expected.lesions[0].volume_ml.mean
 
 
 def test_a_folder_in_the_way_is_not_overwritten_unless_asked(case, tmp_path: Path):

@@ -57,9 +57,16 @@ def test_a_registered_model_is_loaded_by_alias_and_by_number(
         ("absent.pt", {}, "checkpoint absent.pt does not exist"),
         ("absent.pt", {"tracking_uri": "store"}, "tracking_uri applies only to models:/name@alias, got absent.pt"),
         ("absent.pt", {"device": "gpu"}, "device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        ("absent.pt", {"device": 0}, "device must be auto, cpu, cuda or cuda:N, got 0"),
         ("absent.pt", {"threads": 0}, "threads must be >= 1, got 0"),
+        ("absent.pt", {"threads": "2"}, "threads must be a whole number >= 1, got '2'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_loaded_is_named(path: str, options: dict[str, object], message: str):
     with pytest.raises(ConfigError, match=message):
         mose_med.load_model(path, **options)
+
+
+def test_a_device_of_torch_is_a_device(infer_checkpoint: Path):
+    by_name, by_device = (mose_med.load_model(infer_checkpoint, one) for one in ("cpu", torch.device("cpu")))
+    assert same(by_name, by_device)
