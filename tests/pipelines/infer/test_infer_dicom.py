@@ -87,7 +87,7 @@ def test_what_is_written_at_the_same_time_is_what_is_written_one_by_one(
 
 @pytest.mark.parametrize("kinds", [("pictures",), ("seg", "pictures")])
 def test_pictures_are_drawn_with_any_other_kinds(options: InferOptions, kinds: tuple[str, ...]):
-    folder = infer(dataclasses.replace(options, dicom_seg=None, dicom=kinds)).folder
+    folder = infer(dataclasses.replace(options, dicom_seg=False, dicom=kinds)).folder
     assert (folder / "lesion-1_picture.dcm").is_file()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
 from dataclasses import replace
@@ -246,7 +247,7 @@ def test_failures_name_neither_raters_nor_files_and_keep_their_numbers(rater_mas
     text = (tmp_path / "out" / "failed.csv").read_text()
     assert "mask of rater 1 must hold classes 0 to 1, got 11" in text
     assert "both belong to rater 1" in text
-    assert not [name for name in ("Mueller", "rater a", "rater-a", "case-3", "case-4") if name in text]
+    assert not re.findall(r"Mueller|rater[ -]a|\bcase-[34]\b", text)  # an id may begin with "case-4"
 
 
 def test_several_classes_and_a_silent_rater(rater_masks_root: Path, write_volume, tmp_path: Path):
