@@ -17,7 +17,7 @@ from mose_med.baselines.parts.evidence import EvidenceLowerBoundLoss, Variationa
 from mose_med.baselines.parts.latent_network import SeenMask
 from mose_med.baselines.probabilistic_unet import ProbabilisticUNet
 from mose_med.errors import ConfigError, require
-from mose_med.networks.head.tiled import at_least_float32
+from mose_med.networks.head.tiles import at_least_float32
 from mose_med.networks.registry import register
 from mose_med.overlap import class_indicators
 from mose_med.samples import RaterMasks

@@ -24,7 +24,7 @@ from mose_med.baselines.parts.gaussians import DiagonalGaussian, DrawnLatents, G
 from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
 from mose_med.networks.checks import check_channels
-from mose_med.networks.head.tiled import at_least_float32
+from mose_med.networks.head.tiles import at_least_float32
 from mose_med.networks.protocol import NoiseField
 from mose_med.networks.registry import register
 from mose_med.networks.temperature import Temperature

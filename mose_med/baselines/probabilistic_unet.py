@@ -16,7 +16,7 @@ from mose_med.baselines.parts.latent_network import LatentNetwork, SeenMask
 from mose_med.errors import require
 from mose_med.networks.checks import check_channels
 from mose_med.networks.head.heads import ExpertHead
-from mose_med.networks.head.tiled import Affine, at_least_float32
+from mose_med.networks.head.tiles import Affine, at_least_float32
 from mose_med.networks.noise import CodeMaps
 from mose_med.networks.registry import register
 

@@ -6,20 +6,28 @@ normalisation and all that follows the logits stay in float32.
 ``auto`` takes bfloat16 if, on a few windows, it is faster *and* agrees with float32: no foreground probability of a
 sample differs by more than :data:`TOLERANCE`, and no more than :data:`MASK_SHARE` of the voxels of the samples' masks
 change sides. Where no hardware multiplies bfloat16 matrices (a CPU without AMX, an old GPU), nothing is tried.
+
+How long something takes is never twice the same. A trial is therefore made once for a device and a network, and kept in
+the user's cache folder: later runs, and all workers of a cohort, take the same precision and give the same results.
 """
 
 from __future__ import annotations
 
 import copy
+import hashlib
+import platform
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal, NamedTuple, get_args
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError
+from mose_med.files.user_cache import kept_once
 from mose_med.networks.memory import lay_channels_last
 from mose_med.networks.protocol import StochasticNetwork, device_of, draw_fields, samples_of, standard_deviates
 from mose_med.preprocessing import Preprocessing
@@ -56,11 +64,13 @@ class Trial(NamedTuple):
         time_share: its time, as a share of float32's.
         largest_difference: of a sample's foreground probability.
         changed_share: of the voxels of the samples' masks.
+        date: of the trial.
     """
 
     time_share: float
     largest_difference: float
     changed_share: float
+    date: str = ""
 
     def is_good(self) -> bool:
         """Whether the shorter type is faster and agrees."""
@@ -102,8 +112,47 @@ def chosen_precision(
     device = device_of(network)
     if not multiplies_bfloat16(device):
         return PrecisionChoice("fp32", f"this {device.type} has no bfloat16 matrix units")
-    trial = tried(network, "bf16", preprocessing)
-    return PrecisionChoice("bf16" if trial.is_good() else "fp32", f"trial of bf16: {trial}")
+    trial = _tried_once(network, preprocessing)
+    return PrecisionChoice("bf16" if trial.is_good() else "fp32", f"trial of bf16 on {trial.date}: {trial}")
+
+
+def _tried_once(network: StochasticNetwork, preprocessing: Preprocessing) -> Trial:
+    """The trial of bfloat16 that was made first for a device and a network."""
+    name = f"precision/{_key(network, preprocessing)}"
+    kept = kept_once(name, lambda: _record(tried(network, "bf16", preprocessing)))
+    try:
+        return _trial(kept)
+    except (KeyError, TypeError, ValueError):  # a file of another version, or none of ours
+        return _trial(_record(tried(network, "bf16", preprocessing)))
+
+
+def _record(trial: Trial) -> dict[str, Any]:
+    return trial._replace(date=datetime.now(UTC).date().isoformat())._asdict()
+
+
+def _trial(record: dict[str, Any]) -> Trial:
+    time_share, largest_difference, changed_share = (float(record[name]) for name in Trial._fields[:3])
+    return Trial(time_share, largest_difference, changed_share, str(record["date"]))
+
+
+def _key(network: StochasticNetwork, preprocessing: Preprocessing) -> str:
+    """Hash of all that a trial depends on: processor or GPU, PyTorch, the kind of network, weights, size of windows."""
+    device = device_of(network)
+    told = (_device_name(device), torch.__version__, type(network).__name__, preprocessing.roi_size)
+    digest = hashlib.sha256(repr(told).encode())
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

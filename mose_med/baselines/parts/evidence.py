@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from mose_med.baselines.parts.gaussians import DiagonalGaussian, kl_divergence
 from mose_med.errors import require
 from mose_med.losses.targets import checked_raters, checked_samples
-from mose_med.networks.head.tiled import at_least_float32
+from mose_med.networks.head.tiles import at_least_float32
 from mose_med.samples import RaterMasks, WeightedSamples
 
 __all__ = [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mose_med.baselines.parts.blocks import convolution, repeated
-from mose_med.networks.head.tiled import at_least_float32
+from mose_med.networks.head.tiles import at_least_float32
 
 __all__ = [
     "DiagonalGaussian",

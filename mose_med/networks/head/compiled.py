@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits
+from mose_med.networks.head.tiled import tiled_logits
+from mose_med.networks.head.tiles import Affine, FirstLayer
 
 __all__ = ["can_compile", "compiled_logits"]
 

@@ -18,7 +18,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from mose_med.networks.head.tiled import Affine, FirstLayer, at_least_float32, tiled_moments
+from mose_med.networks.head.tiled import tiled_moments
+from mose_med.networks.head.tiles import Affine, FirstLayer, at_least_float32
 from mose_med.networks.noise import CodeMaps, code_matrices
 
 __all__ = ["can_fold", "folded_layers"]

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from mose_med.networks.backbones.unet import BATCH_NORM_EPS, BATCH_NORM_MOMENTUM
 from mose_med.networks.head.compiled import can_compile, compiled_logits
 from mose_med.networks.head.folding import can_fold, folded_layers
-from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits
+from mose_med.networks.head.tiled import tiled_logits
+from mose_med.networks.head.tiles import Affine, FirstLayer
 from mose_med.networks.noise import CodeMaps, code_matrices
 from mose_med.networks.temperature import Temperature
 

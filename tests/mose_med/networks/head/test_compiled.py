@@ -12,7 +12,8 @@ from torch import Tensor
 from mose_med.networks.head import compiled
 from mose_med.networks.head import heads as head
 from mose_med.networks.head.compiled import can_compile, compiled_logits
-from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits
+from mose_med.networks.head.tiled import tiled_logits
+from mose_med.networks.head.tiles import Affine, FirstLayer
 from mose_med.networks.mose.network import MoSE
 
 CPU = torch.device("cpu")

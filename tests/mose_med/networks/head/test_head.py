@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mose_med.networks import MoSE
-from mose_med.networks.head import tiled
+from mose_med.networks.head import chains, tiled, tiles
 from mose_med.networks.head.heads import ExpertHead, PaperHead, ReleaseHead
 from mose_med.networks.noise import NoiseInjection
 
@@ -55,6 +55,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(
+    chain=st.sampled_from([chains._SharedMaps, chains._OneProduct]),
     head=st.sampled_from(["paper", "release"]),
     training=st.booleans(),
     batch=st.integers(1, 3),
@@ -67,6 +68,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     seed=st.integers(0, 100),
 )
 def test_tiled_equals_plain_with_gradients(
+    chain: type[chains.Chain],
     head: str,
     training: bool,
     batch: int,
@@ -83,7 +85,8 @@ def test_tiled_equals_plain_with_gradients(
     dense = torch.randn(batch, channels, voxels, dtype=torch.float64).relu()
     latents = torch.randn(batch, samples, latent_dim, dtype=torch.float64)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiled, "_ROWS_CPU", rows)
+        patch.setattr(tiles, "_ROWS_CPU", rows)
+        patch.setattr(tiled, "chain_of", chain)
         found = outcome(decoder, dense, latents, "tiled")
     assert_same(found, outcome(decoder, dense, latents, "plain"))
 

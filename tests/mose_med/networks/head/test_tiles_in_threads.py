@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mose_med.networks.head import tiled
-from mose_med.networks.head.tiled import Affine, FirstLayer, tiled_logits, tiled_moments
+from mose_med.networks.head import tiles
+from mose_med.networks.head.tiled import tiled_logits, tiled_moments
+from mose_med.networks.head.tiles import Affine, FirstLayer
 
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(tiled, "_ROWS_CPU", 30)
+    monkeypatch.setattr(tiles, "_ROWS_CPU", 30)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
