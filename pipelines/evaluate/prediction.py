@@ -7,12 +7,14 @@ which other slices are evaluated. Quadrature codes of the compact form depend on
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mose_med.checkpoint import Checkpoint, build_network
+from mose_med.inferers.precision import Precision, computing_in
 from mose_med.networks.encoded import encoded
 from mose_med.networks.memory import lay_channels_last
 from mose_med.networks.priors import DEFAULT_CODES, Codes
@@ -60,14 +62,20 @@ class BatchPrediction:
         network: in eval mode.
         images: (B, in_channels, H, W), on the network's device.
         first: index of the first slice of the batch.
+        precision: of the network's products; what follows them is in float32.
     """
 
-    def __init__(self, network: StochasticNetwork, images: Tensor, first: int) -> None:
+    def __init__(self, network: StochasticNetwork, images: Tensor, first: int, precision: Precision = "fp32") -> None:
         self._network = network
         self._first = first
         self._images = images
-        self.encoded = encoded(network, images)
-        self.expert_probs: Tensor = self.encoded.expert_probs()
+        self._precision = precision
+        with self._computing():
+            self.encoded = encoded(network, images)
+            self.expert_probs: Tensor = self.encoded.expert_probs()
+
+    def _computing(self) -> AbstractContextManager[None]:
+        return computing_in(self._precision, self._images.device)
 
     def compact(self, num_samples: int, seed: int, codes: Codes = DEFAULT_CODES) -> SampleSet:
         """Compact form: as many samples of each expert as fit ``num_samples``, at least one."""
@@ -75,7 +83,8 @@ class BatchPrediction:
 
         def drawn(rows: slice) -> WeightedSamples:
             fields = self._fields("compact fields", seed, rows, deviates.shape[2])
-            return self.encoded.samples(deviates[rows], fields, members=rows).weighted()
+            with self._computing():
+                return self.encoded.samples(deviates[rows], fields, members=rows).weighted()
 
         number = deviates.shape[1] * deviates.shape[2]
         return self._sample_sets(drawn, number, [number])[number]
@@ -96,14 +105,18 @@ class BatchPrediction:
 
         def drawn(rows: slice) -> WeightedSamples:
             fields = self._fields("standard fields", seed, rows, num_samples)
-            return WeightedSamples(self.encoded.chosen(experts[rows], noise[rows], fields, members=rows), weights[rows])
+            with self._computing():
+                logits = self.encoded.chosen(experts[rows], noise[rows], fields, members=rows)
+            return WeightedSamples(logits, weights[rows])
 
         return self._sample_sets(drawn, num_samples, numbers)
 
     def experts(self, num_samples: int, seed: int, codes: Codes = DEFAULT_CODES) -> ExpertSamples:
         """The samples of :meth:`compact` as logits, by expert."""
         deviates, everyone = self._deviates(num_samples, seed, codes), slice(0, len(self._images))
-        return self.encoded.samples(deviates, self._fields("compact fields", seed, everyone, deviates.shape[2]))
+        fields = self._fields("compact fields", seed, everyone, deviates.shape[2])
+        with self._computing():
+            return self.encoded.samples(deviates, fields)
 
     def _deviates(self, num_samples: int, seed: int, codes: Codes) -> Tensor:
         """Of the compact form, (B, K, S, D)."""

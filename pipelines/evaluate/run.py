@@ -16,7 +16,7 @@ from mose_med.checkpoint import read_checkpoint
 from mose_med.data import load_datalist
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import only_run
-from mose_med.inferers.precision import chosen_precision, computing_in
+from mose_med.inferers.precision import chosen_precision
 from mose_med.report.reliability import write_reliability
 from mose_med.report.sample_grid import write_sample_grid
 from mose_med.runtime.device import choose_device
@@ -166,8 +166,7 @@ class _Run:
         """Score all slices and write the files."""
         with Progress(console=stderr, disable=self.options.quiet, transient=True) as progress:
             constant = self._constant(progress)
-            with computing_in(self.precision, self.device):
-                self._score_slices(progress, constant)
+            self._score_slices(progress, constant)
         usage = usage_from_probs(torch.cat(self.expert_probs))
         evaluation = Evaluation(
             datalist=self.datalist.name,
@@ -200,7 +199,7 @@ class _Run:
         first = 0
         for batch in self._batches(self.slices, progress, task):
             raters = RaterMasks(batch["label"].to(self.device), batch["rater_weights"].to(self.device))
-            prediction = BatchPrediction(self.network, batch["image"].to(self.device), first)
+            prediction = BatchPrediction(self.network, batch["image"].to(self.device), first, self.precision)
             self.expert_probs.append(prediction.expert_probs.cpu())
             for position in range(len(self.options.seeds)):
                 self._score_forms(prediction, raters, position)
@@ -279,7 +278,7 @@ class _Run:
         panels, picture = [], bool(self.datalist.flips)
         for index in example_indices(self.views):
             item = self.slices[index]
-            prediction = BatchPrediction(self.network, item["image"][None].to(self.device), index)
+            prediction = BatchPrediction(self.network, item["image"][None].to(self.device), index, self.precision)
             samples = prediction.experts(self.options.num_samples[0], self.options.seed, self.options.codes)
             ged = scores.slices[index].ged
             panels.append(sample_panel(self.slices.data[index], item, samples, ged, self.counted, picture=picture))

@@ -72,7 +72,8 @@ class GroupedGating(nn.Module):
     def forward(self, global_feature: Tensor) -> Tensor:
         r"""(B, in_channels, \*coarse) -> group probabilities in float32, rows summing to 1."""
         probs: Tensor = self.gating(global_feature)
-        return torch.matmul(probs, self.membership)
+        # Not a matrix product, which would be in bfloat16 under autocast: the rows would not sum to 1.
+        return (probs.unsqueeze(2) * self.membership).sum(dim=1)
 
     @torch.jit.unused
     def groups(self) -> Tensor:

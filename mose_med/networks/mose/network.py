@@ -3,6 +3,9 @@
 Axes: B batch, K experts, S samples per expert, N samples in all, C classes, L latent dimensions, F feature channels.
 """
 
+# torch.jit.is_scripting is not an explicit export, and TorchScript takes no "type: ignore" in scripted code.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -220,16 +223,27 @@ class MoSE(nn.Module):
 
     def decode(self, features: Features, latents: Tensor, spatial: list[int]) -> Tensor:
         r"""Logits (B, N, C, \*spatial) of an image's features and codes (B, N, L), cropped to ``spatial``."""
-        weight, bias = self.head.first_map()
         if self.noise_is_early:
             dense = cropped(self._finished(features, latents), spatial)
+            weight, bias = self.head.first_map()
             none = dense.new_zeros(dense.shape[0], 1, 0)
             maps = CodeMaps(weight.unsqueeze(0), none, bias.expand(dense.shape[0], 1, -1))
         else:
             dense = cropped(features.dense_feature, spatial)
-            maps = self.noise(latents, weight, bias)
+            maps = self._maps(latents) if torch.jit.is_scripting() else self._maps_in_float32(latents)
         logits: Tensor = self.head(dense.flatten(2), maps)
         return logits.view(latents.shape[:2] + logits.shape[2:3] + dense.shape[2:])
+
+    def _maps(self, latents: Tensor) -> CodeMaps:
+        weight, bias = self.head.first_map()
+        maps: CodeMaps = self.noise(latents, weight, bias)
+        return maps
+
+    @torch.jit.unused
+    def _maps_in_float32(self, latents: Tensor) -> CodeMaps:
+        """Also under autocast: the maps are small, and every sample inherits what they lose."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return self._maps(latents)
 
     def _finished(self, features: Features, latents: Tensor) -> Tensor:
         r"""Dense feature of every sample, (B N, F, \*spatial), where the noise enters before the last level."""

@@ -71,6 +71,14 @@ def test_groups_of_experts_are_tempered_one_expert_at_a_time():
     assert float(gating.temperature.value) == 2.0
 
 
+def test_probabilities_of_groups_sum_to_one_in_short_types():
+    grouped = GroupedGating(Gating(4, 3), torch.tensor([0, 0, 1]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        probs = grouped(torch.randn(20, 4))
+    assert probs.dtype == torch.float32
+    torch.testing.assert_close(probs.sum(dim=1), torch.ones(20), rtol=0, atol=1e-6)
+
+
 def test_a_network_without_a_learned_gating_has_nothing_to_temper_there():
     network = seeded(gating="uniform")
     temper(network.gating, 2.0)

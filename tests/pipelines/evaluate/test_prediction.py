@@ -108,3 +108,22 @@ def test_marginal_is_the_weighted_mean_of_the_soft_maps():
     found = sample_set(WeightedSamples(logits, torch.tensor([[0.25, 0.75]])))
     torch.testing.assert_close(found.probs, torch.tensor([[[0.375], [0.625]]]))
     assert found.masks.flatten().tolist() == [1, 0]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("form", ["compact", "standard"])
+def test_what_follows_short_products_is_computed_in_float32(network: MoSE, form: str, monkeypatch: pytest.MonkeyPatch):
+    given: list[WeightedSamples] = []
+
+    def noted(samples: WeightedSamples) -> module.SampleSet:
+        given.append(samples)
+        return sample_set(samples)
+
+    monkeypatch.setattr(module, "sample_set", noted)
+    images = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    found = getattr(BatchPrediction(network, images, 0, "bf16"), form)(6, 0)
+    (samples,) = given
+    assert samples.logits.dtype == torch.bfloat16
+    exact = (samples.weights.double()[..., None, None, None] * samples.logits.double().softmax(dim=2)).sum(dim=1)
+    torch.testing.assert_close(found.probs.double(), exact, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.weights.sum(dim=1), torch.ones(3))
