@@ -1,6 +1,6 @@
 """How many times faster than the authors' release: a training step, an evaluation of 16 samples, the metrics.
 
-    python -m benchmarks.speed.against_release [--threads 2] [--repeats 5] [--output against.json]
+    python -m benchmarks.speed.against_release [--threads 2] [--repeats 5] [--precision bf16] [--output against.json]
 
 Batch of 16 slices of 128 x 128 with four raters, as in the release's configuration for LIDC-IDRI: release head, four
 experts, full-size U-Net, optimal-transport loss. The release itself is not run here: its seconds were measured on 2
@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import machine
+from mose_med.inferers.precision import Precision, computing_in
 from mose_med.losses import OptimalTransportLoss
 from mose_med.metrics import generalized_energy_distance, matched_iou
 from mose_med.networks import MoSE
@@ -34,8 +35,9 @@ BATCH, SIDE, RATERS, SAMPLES = 16, 128, 4, 16
 class Ours:
     """The same work, ours."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: Precision) -> None:
         torch.manual_seed(0)
+        self.precision = precision
         self.network = MoSE(head="release").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer, self.loss = torch.optim.Adam(self.network.parameters()), OptimalTransportLoss()
         self.image = torch.randn(BATCH, 1, SIDE, SIDE)
@@ -48,14 +50,16 @@ class Ours:
         """Forward, loss, backward and update."""
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        self.loss(self.network(self.image), self.raters, None).backward()
+        with computing_in(self.precision, self.image.device):
+            samples = self.network(self.image)
+        self.loss(samples, self.raters, None).backward()
         self.optimizer.step()
 
     @torch.inference_mode()
     def predict(self) -> torch.Tensor:
         """Masks of 16 samples."""
         self.network.eval()
-        return BatchPrediction(self.network, self.image, 0).compact(SAMPLES, 0).masks
+        return BatchPrediction(self.network, self.image, 0, self.precision).compact(SAMPLES, 0).masks
 
     @torch.inference_mode()
     def metrics(self, masks: torch.Tensor) -> None:
@@ -79,10 +83,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the network's products")
     parser.add_argument("--output", type=Path, help="JSON file of the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    ours = Ours()
+    ours = Ours(options.precision)
     masks = ours.predict().clone()
     works = {
         "training step": ours.step,
@@ -101,7 +106,7 @@ def main() -> None:
         faster = "-" if low is None else f"{low / wall:.1f}"
         print(f"| {name} | {theirs} | {wall:.2f} | {processor:.2f} | {faster} |")
     if options.output:
-        content = {"machine": machine(), "threads": options.threads, "seconds": found}
+        content = {"machine": machine(), "threads": options.threads, "precision": options.precision, "seconds": found}
         options.output.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -3,6 +3,9 @@
 Levels run from 0 (full resolution) to ``len(channels) - 1`` (coarsest); each is half as large as the one before.
 """
 
+# torch.jit.is_scripting is not an explicit export, and TorchScript takes no "type: ignore" in scripted code.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 from itertools import pairwise
@@ -11,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from mose_med.networks.short_products import can_fuse, through
 
 __all__ = ["BATCH_NORM_EPS", "BATCH_NORM_MOMENTUM", "ConvLayer", "Features", "UNet"]
 
@@ -57,9 +62,27 @@ class ConvLayer(nn.Module):
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
-def _block(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Sequential:
-    sizes = [in_channels] + [out_channels] * _CONVS_PER_BLOCK
-    return nn.Sequential(*(ConvLayer(spatial_dims, *pair) for pair in pairwise(sizes)))
+class Block(nn.Sequential):
+    """Three such layers, the first of which changes the number of channels.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+    """
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
+        sizes = [in_channels] + [out_channels] * _CONVS_PER_BLOCK
+        super().__init__(*(ConvLayer(spatial_dims, *pair) for pair in pairwise(sizes)))
+
+    def forward(self, x: Tensor, fused: bool = False) -> Tensor:
+        r"""(B, in_channels, \*spatial) -> (B, out_channels, \*spatial), each layer in one operation if ``fused``."""
+        if not torch.jit.is_scripting():  # noqa: SIM102, TorchScript prunes this form only
+            if fused:
+                return through(self, x)
+        for layer in self:
+            x = layer(x)
+        return x
 
 
 class UNet(nn.Module):
@@ -93,23 +116,24 @@ class UNet(nn.Module):
         self.upsample_mode = "bilinear" if spatial_dims == 2 else "trilinear"
         self.pool = (nn.AvgPool2d if spatial_dims == 2 else nn.AvgPool3d)(kernel_size=2, stride=2, ceil_mode=True)
         falling = pairwise((in_channels, *channels))
-        self.encoder = nn.ModuleList(_block(spatial_dims, *pair) for pair in falling)
+        self.encoder = nn.ModuleList(Block(spatial_dims, *pair) for pair in falling)
         rising = pairwise(reversed(channels))
-        self.decoder = nn.ModuleList(_block(spatial_dims, below + skip, skip) for below, skip in rising)
+        self.decoder = nn.ModuleList(Block(spatial_dims, below + skip, skip) for below, skip in rising)
 
     def forward(self, image: Tensor) -> Features:
         r"""(B, in_channels, \*spatial) -> encoder map of the gating level, decoder map of the noise level."""
+        fused = False if torch.jit.is_scripting() else self._can_fuse(image)
         x = image
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             if level > 0:
                 x = self.pool(x)
-            x = block(x)
+            x = block(x, fused)
             skips.append(x)
         global_feature = skips[self.gating_level]
         for depth, block in enumerate(self.decoder):
             if depth <= self.noise_level:
-                x = block(self._joined(x, skips[len(skips) - 2 - depth]))
+                x = block(self._joined(x, skips[len(skips) - 2 - depth]), fused)
         return Features(global_feature, x, skips[: len(skips) - 2 - self.noise_level])
 
     def finish(self, dense: Tensor, skips: list[Tensor]) -> Tensor:
@@ -119,6 +143,10 @@ class UNet(nn.Module):
             if depth > self.noise_level:
                 x = block(self._joined(x, skips[len(self.decoder) - 1 - depth]))
         return x
+
+    @torch.jit.unused
+    def _can_fuse(self, image: Tensor) -> bool:
+        return can_fuse([layer for block in (*self.encoder, *self.decoder) for layer in block.children()], image)
 
     def _joined(self, x: Tensor, skip: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2.0, mode=self.upsample_mode, align_corners=False)

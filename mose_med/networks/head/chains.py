@@ -17,9 +17,9 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from mose_med.networks.head.tiles import Affine, Tile, Work
+from mose_med.networks.short_products import are_finite, linear, rectified
 
 __all__ = ["Chain", "chain_of"]
 
@@ -144,18 +144,18 @@ class _OneProduct(Chain):
             Affine(weight.flatten(0, 1), bias.flatten())
             for weight, bias in zip(matrices.to(first.dense.dtype), first.offsets, strict=True)
         ]
-        self._are_finite = all(_is_finite(tensor) for tensor in (first.offsets, matrices, *work.tensors[4:]))
+        self._are_finite = are_finite(first.offsets, matrices, *work.tensors[4:])
 
     def activations(self, tile: Tile) -> list[Tensor]:
         features, width = self.work.features(tile), self.work.widths[0]
-        rectified = _rectified if self._are_finite and _is_finite(features) else _rectified_with_nan
-        outputs = [rectified(features, self._first[tile.image]).view(-1, width)]
+        finite = self._are_finite and are_finite(features)
+        outputs = [rectified(features, *self._first[tile.image], finite=finite).view(-1, width)]
         for layer in self.work.hidden:
-            outputs.append(rectified(outputs[-1], layer))
+            outputs.append(rectified(outputs[-1], *layer, finite=finite))
         return outputs
 
     def logits(self, tile: Tile, last: Tensor, classify: Affine) -> Tensor:
-        of_tile = _linear(last, classify).view(tile.size, self.work.samples, -1)
+        of_tile = linear(last, *classify).view(tile.size, self.work.samples, -1)
         return of_tile.permute(1, 2, 0)
 
     def as_columns(self, values: Tensor) -> Tensor:
@@ -170,37 +170,3 @@ class _OneProduct(Chain):
         latents[tile.image].add_(torch.mm(of_matrices, work.first.basis[1:].flatten(1).t()))
         basis.add_(torch.mm(self._factors[tile.image], of_matrices).view_as(basis))
         torch.mm(of_voxel, self._first[tile.image].weight, out=of_dense)
-
-
-def _linear(rows: Tensor, layer: Affine) -> Tensor:
-    return _fused(rows, layer, "none") if _is_fused(rows.dtype) else F.linear(rows, *layer)
-
-
-def _rectified(rows: Tensor, layer: Affine) -> Tensor:
-    return _fused(rows, layer, "relu") if _is_fused(rows.dtype) else _rectified_with_nan(rows, layer)
-
-
-def _fused(rows: Tensor, layer: Affine, then: str) -> Tensor:
-    """Product, bias and what follows in one pass; with separate passes, a layer of 32 channels takes twice as long."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, layer.weight, layer.bias, then, [], "")
-    return result
-
-
-def _rectified_with_nan(rows: Tensor, layer: Affine) -> Tensor:
-    """The same where rows or layer are not finite: the fused ReLU makes 0 of NaN."""
-    return F.linear(rows, *layer).relu_()
-
-
-def _is_finite(values: Tensor) -> bool:
-    return math.isfinite(values.sum(dtype=torch.float32).item())
-
-
-@functools.cache
-def _is_fused(dtype: torch.dtype) -> bool:
-    """Whether PyTorch has the operation that its compiler uses on a CPU, and the processor its type."""
-    if dtype is not torch.bfloat16 or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return False
-    try:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported()) and callable(torch.ops.mkldnn._linear_pointwise)
-    except AttributeError:
-        return False

@@ -24,10 +24,11 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("trial", "good"),
     [
-        (Trial(0.5, 0.004, 0.0), True),
-        (Trial(0.95, 0.004, 0.0), False),
-        (Trial(0.5, 0.03, 0.0), False),
-        (Trial(0.5, 0.004, 2e-4), False),
+        (Trial(0.5, 0.004, 0.0, 0.0), True),
+        (Trial(0.5, 0.3, 9e-4, 9e-5), True),
+        (Trial(0.95, 0.004, 0.0, 0.0), False),
+        (Trial(0.5, 0.03, 2e-3, 0.0), False),
+        (Trial(0.5, 0.004, 0.0, 2e-4), False),
     ],
 )
 def test_a_shorter_type_must_be_faster_and_agree(trial: Trial, good: bool):
@@ -44,17 +45,17 @@ def test_a_device_without_units_for_it_is_not_tried(infer_network, monkeypatch: 
 @pytest.mark.parametrize(("time_share", "taken"), [(0.4, "bf16"), (1.3, "fp32")])
 def test_auto_takes_what_the_trial_says_and_tells_why(infer_network, monkeypatch, time_share: float, taken: str):
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
-    monkeypatch.setattr(precision, "tried", lambda *_: Trial(time_share, 0.001, 0.0))
+    monkeypatch.setattr(precision, "tried", lambda *_: Trial(time_share, 0.001, 0.0, 0.0))
     choice = chosen_precision(infer_network, "auto", SMALL)
     assert choice.precision == taken
-    told = re.escape(str(Trial(time_share, 0.001, 0.0)))
+    told = re.escape(str(Trial(time_share, 0.001, 0.0, 0.0)))
     assert re.fullmatch(rf"trial of bf16 on 20\d\d-\d\d-\d\d: {told}", choice.reason)
 
 
 def test_a_network_is_tried_once_on_a_device(infer_network, monkeypatch: pytest.MonkeyPatch):
     times = iter((0.4, 1.3, 1.3, 1.3, 1.3))
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
-    monkeypatch.setattr(precision, "tried", lambda *_: Trial(next(times), 0.001, 0.0))
+    monkeypatch.setattr(precision, "tried", lambda *_: Trial(next(times), 0.001, 0.0, 0.0))
     assert [chosen_precision(infer_network, "auto", SMALL).precision for _ in range(3)] == ["bf16"] * 3
     larger = Preprocessing(roi_size=(32, 32))
     assert chosen_precision(infer_network, "auto", larger).precision == "fp32"
@@ -69,7 +70,7 @@ def test_a_network_is_tried_once_on_a_device(infer_network, monkeypatch: pytest.
 
 def test_a_record_of_another_form_is_no_trial(infer_network, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device: True)
-    monkeypatch.setattr(precision, "tried", lambda *_: Trial(0.4, 0.001, 0.0))
+    monkeypatch.setattr(precision, "tried", lambda *_: Trial(0.4, 0.001, 0.0, 0.0))
     monkeypatch.setattr(precision, "kept_once", lambda *_: {"time_share": None})
     assert chosen_precision(infer_network, "auto", SMALL).precision == "bf16"
 
@@ -84,7 +85,7 @@ def test_a_trial_finds_the_difference_that_a_shorter_type_makes(infer_network):
     found = tried(infer_network, "bf16", SMALL)
     assert 0 < found.largest_difference < 0.05
     assert found.time_share > 0
-    assert tried(infer_network, "fp32", SMALL)[1:3] == (0, 0)
+    assert tried(infer_network, "fp32", SMALL)[1:4] == (0, 0, 0)
 
 
 def test_a_trial_finds_masks_that_change():

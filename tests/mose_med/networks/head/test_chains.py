@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from mose_med.networks import short_products
 from mose_med.networks.head import chains
 from mose_med.networks.head.tiled import tiled_logits
 from mose_med.networks.head.tiles import Affine, FirstLayer
@@ -37,7 +38,7 @@ def logits(given: dict[str, Tensor]) -> Tensor:
 @pytest.mark.parametrize("fused", [True, False])
 def test_products_of_16_bits_are_those_of_32(fused: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch):
     if not fused:
-        monkeypatch.setattr(chains, "_is_fused", lambda _: False)
+        monkeypatch.setattr(short_products, "has_fused", lambda _: False)
     exact = logits({name: value.float() for name, value in tensors(dtype).items()})
     found = logits(tensors(dtype))
     assert found.dtype == dtype

@@ -1,0 +1,104 @@
+"""The backbone in bfloat16, with normalisation and ReLU in the convolution, against layer by layer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mose_med.networks import MoSE, short_products
+from mose_med.networks.backbones.unet import UNet
+from mose_med.networks.memory import lay_channels_last
+
+needs_instructions = pytest.mark.skipif(
+    not short_products.has_fused(torch.bfloat16), reason="needs a processor with AVX-512"
+)
+
+
+@pytest.fixture
+def network() -> MoSE:
+    torch.manual_seed(0)
+    network = MoSE(channels=(8, 16, 16), num_experts=3).train()
+    with torch.no_grad():
+        for _ in range(3):  # running statistics that are not 0 and 1
+            network(2 * torch.randn(4, 1, 32, 32) + 1)
+    return network.eval()
+
+
+@pytest.fixture
+def image() -> Tensor:
+    return torch.randn(2, 1, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each layer that is one operation."""
+    found: list[int] = []
+    one = short_products._through
+    monkeypatch.setattr(short_products, "_through", lambda *given: (found.append(1), one(*given))[1])
+    return found
+
+
+def features(network: MoSE, image: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    with torch.inference_mode(), torch.autocast("cpu", dtype=dtype):
+        return network.features(image).dense_feature.float()
+
+
+@needs_instructions
+@pytest.mark.parametrize("last", [False, True])
+def test_one_operation_a_layer_is_no_worse_than_three(
+    network: MoSE, image: Tensor, calls: list[int], last: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if last:
+        lay_channels_last(network)
+    with torch.inference_mode():
+        exact = network.features(image).dense_feature
+    assert not calls
+    fused = features(network, image)
+    assert len(calls) == 15
+    monkeypatch.setattr(short_products, "has_fused", lambda _: False)
+    apart = features(network, image)
+    assert len(calls) == 15
+    errors = [float((found - exact).norm() / exact.norm()) for found in (fused, apart)]
+    assert errors[0] < 1.2 * errors[1]
+    assert errors[0] < 0.02
+
+
+@needs_instructions
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_image_that_is_not_finite_is_not_drawn(network: MoSE, image: Tensor, value: float):
+    image[1, 0, 5, 5] = value
+    assert features(network, image)[1].isnan().any()
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert network(image).logits[1].isnan().any()
+
+
+@needs_instructions
+@pytest.mark.parametrize("name", ["conv.weight", "conv.bias", "norm.weight", "norm.bias", "norm.running_mean"])
+def test_weights_that_are_not_finite_spoil_the_features(network: MoSE, image: Tensor, name: str):
+    state = network.backbone.decoder[-1][-1].state_dict()
+    state[name].view(-1)[0] = float("nan")
+    assert features(network, image)[:, 0].isnan().all()
+
+
+def test_trainings_and_other_types_take_layer_by_layer(network: MoSE, image: Tensor, calls: list[int]):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network.features(image).dense_feature.float().sum().backward()
+    features(network, image, torch.float16)
+    network.train()
+    features(network, image)
+    assert not calls
+
+
+def test_volumes_take_layer_by_layer(calls: list[int]):
+    network = UNet(3, 1, (4, 8)).eval()
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        network(torch.randn(1, 1, 8, 8, 8))
+    assert not calls
+
+
+def test_a_torch_without_the_operations_is_no_error(monkeypatch: pytest.MonkeyPatch):
+    short_products.has_fused.cache_clear()
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    assert not short_products.has_fused(torch.bfloat16)
+    short_products.has_fused.cache_clear()
