@@ -25,6 +25,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 __all__ = ["ConvNormRelu", "are_finite", "can_fuse", "has_fused", "linear", "rectified", "through"]
 
 
+#: Pixels of a batch from which on folding the normalisation into the weights takes less than the passes that it saves.
+_PIXELS = 2**15
+
+
 class ConvNormRelu(Protocol):
     """A convolution, its normalisation, and a ReLU."""
 
@@ -81,8 +85,10 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor, then: str) -> Tensor:
 
 
 def can_fuse(layers: Iterable[ConvNormRelu], x: Tensor) -> bool:
-    """Whether each of some layers is one operation here: in 2D, in bfloat16, without gradients, ``x`` finite."""
+    """Whether layers are best one operation each: in 2D, in bfloat16, without gradients, ``x`` large and finite."""
     if torch.is_grad_enabled() or x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    if x.numel() < _PIXELS * x.shape[1]:
         return False
     if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[no-untyped-call]
         return False

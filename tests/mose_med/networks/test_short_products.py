@@ -15,6 +15,11 @@ needs_instructions = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_products, "_PIXELS", 2 * 32 * 32)
+
+
 @pytest.fixture
 def network() -> MoSE:
     torch.manual_seed(0)
@@ -90,10 +95,15 @@ def test_trainings_and_other_types_take_layer_by_layer(network: MoSE, image: Ten
     assert not calls
 
 
+def test_for_few_pixels_folding_would_not_pay(network: MoSE, image: Tensor, calls: list[int]):
+    features(network, image[:1])
+    assert not calls
+
+
 def test_volumes_take_layer_by_layer(calls: list[int]):
     network = UNet(3, 1, (4, 8)).eval()
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        network(torch.randn(1, 1, 8, 8, 8))
+        network(torch.randn(1, 1, 16, 16, 16))
     assert not calls
 
 
