@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +19,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mose_med.errors import ConfigError, DataError, MoseError
+from mose_med.errors import ConfigError, DataError
 from mose_med.files.whole_files import keep_as, remove_left_over, written_whole
 from mose_med.model_config import ModelConfig
 from mose_med.networks.protocol import StochasticNetwork
 from mose_med.networks.registry import network_class
-from mose_med.runtime.memory_errors import ran_out_of_memory
+from mose_med.runtime.tensor_files import load_tensors
 from mose_med.weights.model_files import MODEL_CONFIG_NAME
 
 __all__ = [
@@ -121,17 +120,7 @@ def read_checkpoint(path: str | os.PathLike[str], map_location: str | torch.devi
         MoseError: if memory runs out.
     """
     source = Path(path)
-    if not source.is_file():
-        raise ConfigError(f"checkpoint {source} does not exist")
-    try:
-        content = torch.load(source, map_location=map_location, weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if ran_out_of_memory(error):
-            raise MoseError(f"memory ran out while checkpoint {source} was read ({reason}): free some") from error
-        # PyTorch's advice on other pickles, to load them unsafely, is not repeated.
-        why = "" if isinstance(error, pickle.UnpicklingError) else f" ({reason})"
-        raise DataError(f"checkpoint {source} cannot be read{why}: it is damaged or not a checkpoint") from error
+    content = load_tensors(source, "checkpoint", map_location)
     if isinstance(content, dict) and content and all(isinstance(value, Tensor) for value in content.values()):
         content = {"model": content} | _read_sidecar(source)
     _require_format(content, f"checkpoint {source}")

@@ -6,7 +6,18 @@ batch code catches :class:`DataError`, records the case and continues.
 
 from __future__ import annotations
 
-__all__ = ["ConfigError", "DataError", "GeometryError", "MissingDependencyError", "MoseError", "ShapeError", "require"]
+from pathlib import Path
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "GeometryError",
+    "MissingDependencyError",
+    "MoseError",
+    "ShapeError",
+    "no_file",
+    "require",
+]
 
 
 class MoseError(Exception):
@@ -49,3 +60,10 @@ def require(fits: bool, message: str) -> None:
     """
     if not fits:
         raise ConfigError(message)
+
+
+def no_file(path: Path) -> str:
+    """Why there is no file at a path, for a message: it does not exist, or is something else."""
+    if path.is_dir():
+        return f"{path} is a folder, not a file"
+    return f"{path} is a broken link" if path.is_symlink() else f"{path} does not exist"

@@ -188,11 +188,22 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
+#: Characters of a message of the schema that are shown.
+_LONGEST_MESSAGE = 200
+
+
 def _check_schema(content: Any, source: Path) -> None:
     error: ValidationError | None = best_match(_validator().iter_errors(content))
     if error is not None:
         place = error.json_path.removeprefix("$").removeprefix(".") or "the file"
-        raise ConfigError(f"datalist {source}: {place} does not fit: {error.message}")
+        raise ConfigError(f"datalist {source}: {place} does not fit: {_shortened(error.message)}")
+
+
+def _shortened(message: str) -> str:
+    """A message of the schema, which repeats the value before it says the rule, however long the value is."""
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    return f"{message[: _LONGEST_MESSAGE // 2]} .. {message[-_LONGEST_MESSAGE // 2 :]}"
 
 
 def _check_raters(entry: Mapping[str, Any], num_raters: int, place: str) -> None:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from mose_med.data.datalist import DatalistEntry
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.nifti.slices import OpenVolumes, read_slice, slice_spacing_mm
+from mose_med.io.nifti.slices import OpenVolumes, as_labels, read_slice, slice_spacing_mm
 from mose_med.preprocessing import Preprocessing
 from mose_med.runtime.seeds import numpy_stream, stream_seed
 
@@ -117,7 +117,7 @@ class MultiRaterDataset(Dataset[dict[str, Any]]):
     def _slice(self, index: int) -> tuple[Tensor, Tensor]:
         entry = self.data[index]
         image = torch.from_numpy(self._read_slice(entry.image, entry.slice_index).astype(np.float32))
-        label = torch.from_numpy(self._read_slice(entry.label, entry.slice_index).astype(np.uint8))
+        label = torch.from_numpy(as_labels(self._read_slice(entry.label, entry.slice_index), entry.label))
         size, raters = self.preprocessing.roi_size, len(entry.rater_weights)
         image = image[None] if image.ndim == 2 else image.permute(2, 0, 1)
         if tuple(image.shape[1:]) != size:

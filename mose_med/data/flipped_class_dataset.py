@@ -16,7 +16,7 @@ from mose_med.data.datalist import DatalistEntry
 from mose_med.data.dataset import EpochIndex, Transform, transformed
 from mose_med.data.pictures import standardised_colours
 from mose_med.errors import ConfigError, DataError
-from mose_med.io.nifti.slices import OpenVolumes, read_slice
+from mose_med.io.nifti.slices import OpenVolumes, as_labels, read_slice
 
 __all__ = ["FlippedClassDataset"]
 
@@ -96,7 +96,7 @@ class FlippedClassDataset(Dataset[dict[str, Any]]):
     def _read(self, entry: DatalistEntry) -> tuple[Tensor, NDArray[np.uint8]]:
         # Stored (i, j, channel) with i to the right and j down; a picture is (channel, row, column).
         picture = self._read_slice(entry.image, entry.slice_index).astype(np.float32).transpose(2, 1, 0)
-        label = self._read_slice(entry.label, entry.slice_index).astype(np.uint8)
+        label = as_labels(self._read_slice(entry.label, entry.slice_index), entry.label)
         if label.ndim != 3 or label.shape[2] != 1 or label.shape[1::-1] != picture.shape[1:]:
             raise DataError(f"{entry.label} must hold one label map of {picture.shape[1:]}, got shape {label.shape}")
         allowed = (3, 4) if self.channels is None else (self.channels,)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mose_med.errors import DataError, GeometryError
+from mose_med.errors import DataError, GeometryError, no_file
 from mose_med.geometry import LPS_TO_RAS, Affine, checked_affine
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti.file import read_nifti_volume
@@ -73,7 +73,7 @@ def read_volume(path: Path) -> Volume:
     if not is_volume(path):
         raise DataError(f"{path} must be one of {' '.join(VOLUME_SUFFIXES)}")
     if not path.is_file():
-        raise DataError(f"{path} does not exist")
+        raise DataError(no_file(path))
     volume = _read_with_nibabel(path) if is_nifti(path) else _read_with_simpleitk(path)
     if volume.array.ndim == 4 and volume.array.shape[3] == 1:
         volume = volume._replace(array=volume.array[..., 0])
@@ -147,7 +147,7 @@ def read_itk(path: Path) -> ItkContent:
     import SimpleITK  # here, since few inputs need it
 
     if not path.is_file():
-        raise DataError(f"{path} does not exist")
+        raise DataError(no_file(path))
     _require_own_kind(path)
     _require_values_file(path)
     try:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mose_med.checkpoint import (
     Checkpoint,
@@ -101,11 +103,25 @@ def test_missing_file_is_named(tmp_path: Path):
         read_checkpoint(tmp_path / "nothing.pt")
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 truncated"])
+@pytest.mark.parametrize("content", [b"", b"abc", b"not a checkpoint", b"PK\x03\x04 truncated"])
 def test_damaged_file_is_named(tmp_path: Path, content: bytes):
     (tmp_path / "bad.pt").write_bytes(content)
     with pytest.raises(DataError, match=r"checkpoint .*bad.pt cannot be read"):
         read_checkpoint(tmp_path / "bad.pt")
+
+
+@settings(max_examples=200)
+@given(content=st.binary(max_size=40))
+def test_no_bytes_are_an_internal_error(tmp_path_factory: pytest.TempPathFactory, content: bytes):
+    path = tmp_path_factory.getbasetemp() / "bytes.pt"
+    path.write_bytes(content)
+    with pytest.raises(MoseError):
+        read_checkpoint(path)
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path):
+    with pytest.raises(ConfigError, match="is a folder, not a file"):
+        read_checkpoint(tmp_path)
 
 
 def test_truncated_checkpoint_is_named(tmp_path: Path):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
 
-from mose_med.errors import DataError
+from mose_med.errors import DataError, no_file
 from mose_med.files.dicom_signature import HEAD_BYTES, begins_as_dicom
 from mose_med.files.file_tree import files_below
 from mose_med.files.zip_files import named_zip_errors
@@ -61,7 +61,7 @@ def open_files(path: Path) -> Iterator[list[DicomFile]]:
         elif path.exists():
             raise DataError(f"{path} is neither a folder nor a zip archive of DICOM files nor a volume (.nii.gz, ..)")
         else:
-            raise DataError(f"{path} is a broken link" if path.is_symlink() else f"{path} does not exist")
+            raise DataError(no_file(path))
         yield [inner for file in files for inner in _without_archive(file, stack)]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from mose_med.errors import DataError
+from mose_med.errors import DataError, no_file
 from mose_med.io.file_kinds import is_gzipped, unpacked
 from mose_med.io.nifti.damaged import named_nifti_errors
 from mose_med.io.nifti.header import NiftiHeader, read_header, scaled
@@ -42,7 +42,7 @@ def read_nifti_volume(path: Path) -> NiftiVolume:
         DataError: if it is missing or damaged.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist")
+        raise DataError(no_file(path))
     with named_nifti_errors(f"{path} cannot be read as NIfTI"):
         with unpacked(path) as stream:
             header = read_header(stream)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mose_med.errors import DataError
 from mose_med.io.nifti.damaged import named_nifti_errors
 
-__all__ = ["OpenVolumes", "read_slice", "slice_spacing_mm"]
+__all__ = ["OpenVolumes", "as_labels", "read_slice", "slice_spacing_mm"]
 
 
 def read_slice(path: Path, index: int) -> NDArray[np.generic]:
@@ -35,6 +35,25 @@ def read_slice(path: Path, index: int) -> NDArray[np.generic]:
         stored = nib.load(path).dataobj
         _require_slice(path, index, stored.shape)
         return np.asarray(stored[:, :, index])
+
+
+def as_labels(stored: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+    """The values of a label map as classes.
+
+    Args:
+        stored: values of any type.
+        path: of their file, for the message.
+
+    Raises:
+        DataError: if one is no whole number from 0 to 255: a cast would turn it into another class.
+    """
+    if stored.dtype == np.uint8:
+        return stored.astype(np.uint8)
+    labels: NDArray[np.uint8] = np.clip(np.nan_to_num(stored), 0, 255).astype(np.uint8)
+    others = stored[stored != labels]
+    if others.size:
+        raise DataError(f"labels of {path} must be whole numbers from 0 to 255, got {others[0]:g}: store the classes")
+    return labels
 
 
 class OpenVolumes:

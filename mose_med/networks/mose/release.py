@@ -7,17 +7,15 @@ convolutions are linear layers here, so trailing axes of length one go.
 from __future__ import annotations
 
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from mose_med.errors import ConfigError, DataError, MoseError
+from mose_med.errors import ConfigError
 from mose_med.networks.mose.network import MoSE
-from mose_med.runtime.memory_errors import ran_out_of_memory
+from mose_med.runtime.tensor_files import load_tensors
 
 __all__ = ["load_release_checkpoint", "translate_release_state"]
 
@@ -96,16 +94,7 @@ def _translate(name: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ConfigError(f"release checkpoint {path} does not exist")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if ran_out_of_memory(error):
-            what = f"memory ran out while release checkpoint {path} was read ({reason})"
-            raise MoseError(f"{what}: free some") from error
-        raise DataError(f"release checkpoint {path} cannot be read ({reason})") from error
+    state = load_tensors(path, "release checkpoint")
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"release checkpoint {path} must be a bare state dict of tensors, got {type(state).__name__}")
     return state

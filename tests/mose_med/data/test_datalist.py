@@ -40,6 +40,10 @@ def test_paths_are_absolute_and_exist(tiny_datalist: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            lambda c: c.update(training={str(number): entry for number, entry in enumerate(50 * c["training"])}),
+            r"training does not fit: .{90,110} \.\. .{60,100}is not of type 'array'$",
+        ),
         (lambda c: c["training"][1].pop("image"), r"training\[1\] does not fit: 'image' is a required property"),
         (lambda c: c["test"][0].update(slice=-1), r"test\[0\]\.slice does not fit: -1 is less than the minimum of 0"),
         (lambda c: c.update(num_raters="4"), r"num_raters does not fit: '4' is not of type 'integer'"),

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from mose_med.data import EpochIndex, EpochSampler, MultiRaterDataset, load_datalist
 from mose_med.errors import ConfigError, DataError
+from mose_med.io.nifti.slices import as_labels
 from mose_med.preprocessing import Preprocessing
 
 PREPROCESSING = Preprocessing(roi_size=(32, 32))
@@ -90,6 +91,29 @@ def test_another_size_is_refused(entries):
 def test_another_number_of_rater_masks_is_refused(entries):
     with pytest.raises(DataError, match=r"raters\.nii must have slices of \(32, 32, 2\), got \(32, 32, 4\)"):
         MultiRaterDataset([replace(entries[0], rater_weights=(0.5, 0.5))], PREPROCESSING)[0]
+
+
+@pytest.mark.parametrize("cache", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "value", "said"), [(np.int16, -1, "-1"), (np.int16, 257, "257"), (np.float32, 0.96, "0.96")]
+)
+def test_labels_that_a_cast_would_change_are_refused(
+    entries, tmp_path: Path, dtype: type, value: float, said: str, cache: bool
+):
+    slices, entry = np.zeros((32, 32, 2, 4), dtype), replace(entries[0], label=tmp_path / "raters.nii", slice_index=1)
+    slices[5, 5] = 1
+    nib.save(nib.Nifti1Image(slices, np.eye(4)), entry.label)
+    label = MultiRaterDataset([entry], PREPROCESSING)[0]["label"]
+    assert (label.dtype, int(label.sum())) == (torch.uint8, 4)
+    slices[3, 4, 1, 1] = value
+    nib.save(nib.Nifti1Image(slices, np.eye(4)), entry.label)
+    with pytest.raises(DataError, match=rf"labels of .*raters\.nii must be whole numbers from 0 to 255, got {said}: "):
+        MultiRaterDataset([entry], PREPROCESSING, cache=cache)[0]
+
+
+def test_labels_that_are_not_numbers_are_refused():
+    with pytest.raises(DataError, match="got nan"):
+        as_labels(np.array([0.0, np.nan]), Path("raters.nii"))
 
 
 def test_no_entries_are_refused():

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from mose_med.errors import DataError
+from mose_med.errors import DataError, no_file
 from mose_med.io.dicom.files import DicomFile, read_dataset
 
 __all__ = ["DrawnOn", "drawn_on", "read_object", "require_drawn_on"]
@@ -32,7 +32,7 @@ def read_object(path: Path, *, stop_before_pixels: bool = False) -> pydicom.Data
         DataError: if the file is missing, damaged or not DICOM.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist")
+        raise DataError(no_file(path))
     file = DicomFile(str(path), lambda: path.open("rb"))
     try:
         return read_dataset(file, stop_before_pixels=stop_before_pixels)
