@@ -11,7 +11,19 @@ from pipelines.models.comparison import Comparison, Scoring, SliceScores, compar
 from pipelines.models.options import CompareOptions
 from pipelines.models.registry import PROMOTED_OVER, ModelVersion, Registry
 
-__all__ = ["CompareOptions", "compare_versions", "register_bundle", "roll_back"]
+__all__ = ["CompareOptions", "compare_versions", "register_bundle", "require_bundle", "roll_back"]
+
+
+def require_bundle(bundle: Path) -> None:
+    """Refuse what is no bundle, before a store is made for it.
+
+    Raises:
+        ConfigError: if the file is not a bundle.
+        DataError: if it is damaged.
+    """
+    if bundle.suffix != ".zip" or not bundle.is_file():
+        raise ConfigError(f"bundle must be a zip file of `mose-med export bundle`, got {bundle}")
+    read_model_config(bundle)
 
 
 def register_bundle(registry: Registry, bundle: Path, *, champion: bool) -> ModelVersion:
@@ -21,9 +33,7 @@ def register_bundle(registry: Registry, bundle: Path, *, champion: bool) -> Mode
         ConfigError: if the file is not a bundle.
         DataError: if it is damaged, or the store refuses.
     """
-    if bundle.suffix != ".zip" or not bundle.is_file():
-        raise ConfigError(f"bundle must be a zip file of `mose-med export bundle`, got {bundle}")
-    read_model_config(bundle)
+    require_bundle(bundle)
     version = registry.register(bundle, {})
     with registry.promotion_lock():
         if not registry.has_champion():

@@ -38,9 +38,10 @@ def _examples(start: str, *ends: str) -> tuple[str, ...]:
 
 def register_version(options: RegisterOptions) -> Any:
     """Add a bundle as a version of a model; the first one becomes its champion."""
-    from pipelines.models.actions import register_bundle
+    from pipelines.models.actions import register_bundle, require_bundle
     from pipelines.models.registry import CHAMPION, Registry
 
+    require_bundle(options.bundle)
     registry = Registry(options.model, options.tracking_uri, create=True)
     version = register_bundle(registry, options.bundle, champion=options.champion)
     champion = ", the champion" if CHAMPION in version.aliases else ""

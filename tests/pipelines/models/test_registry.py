@@ -95,6 +95,13 @@ def test_what_is_not_there_is_named(store: Path, tiny_bundle: Path):
         register_bundle(Registry("lung", str(store)), Path("gone.zip"), champion=False)
 
 
+def test_no_store_is_made_for_what_is_no_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    store = tmp_path / "store"
+    assert invoke(["models", "register", str(tmp_path / "gone.zip"), "--tracking-uri", str(store)]) == 2
+    assert "bundle must be a zip file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_damaged_bundle_is_not_registered(store: Path, tiny_bundle: Path, tmp_path: Path):
     content = bytearray(tiny_bundle.read_bytes())
     content[len(content) // 2] ^= 1
