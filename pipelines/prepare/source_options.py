@@ -116,8 +116,11 @@ class PrepareRaterMasksOptions(SplitOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 2 <= len(self.classes) <= _MAX_CLASSES or len(set(self.classes)) < len(self.classes):
-            raise ConfigError(f"classes must be at least two different names, background first, got {self.classes}")
+        different = set(self.classes) - {""}
+        if not 2 <= len(self.classes) <= _MAX_CLASSES or len(different) < len(self.classes):
+            raise ConfigError(
+                f"classes must be at least two different names, background first, none empty, got {self.classes}"
+            )
         if self.keep_ids and self.case_key is not None:
             raise ConfigError("--keep-ids keeps the ids, and --case-key renames them: leave one out")
 

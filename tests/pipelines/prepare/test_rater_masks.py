@@ -277,7 +277,7 @@ def test_values_without_a_class_are_refused(rater_masks_root: Path, write_volume
     assert "rater-a.nrrd must hold classes 0 to 1, got 2: name more with --classes" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("classes", [("background",), ("a", "a")])
+@pytest.mark.parametrize("classes", [("background",), ("a", "a"), ("background", "lesion", "")])
 def test_classes_are_checked(classes: tuple[str, ...], options: PrepareRaterMasksOptions):
     with pytest.raises(ConfigError, match="classes must be at least two different names"):
         replace(options, classes=classes)
