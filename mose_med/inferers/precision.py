@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from mose_med import __version__
 from mose_med.errors import ConfigError
 from mose_med.files.user_cache import kept_once
 from mose_med.networks.memory import lay_channels_last
@@ -142,9 +143,9 @@ def _trial(record: dict[str, Any]) -> Trial:
 
 
 def _key(network: StochasticNetwork, preprocessing: Preprocessing) -> str:
-    """Hash of all that a trial depends on: processor or GPU, PyTorch, the kind of network, weights, size of windows."""
-    device = device_of(network)
-    told = (_device_name(device), torch.__version__, type(network).__name__, preprocessing.roi_size)
+    """Hash of all that a trial depends on: device, versions, the kind of network, its weights, the size of windows."""
+    versions = (__version__, torch.__version__)
+    told = (_device_name(device_of(network)), versions, type(network).__name__, preprocessing.roi_size)
     digest = hashlib.sha256(repr(told).encode())
     for name, tensor in network.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
