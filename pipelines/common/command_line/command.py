@@ -88,6 +88,7 @@ def command(
             def work() -> Any:
                 calm_mlflow()
                 log_file = built(CommonOptions, common).log_file
+                _require_outside(log_file, given.get("output_dir"))
                 configure_logging(quiet=given.get("quiet", False), log_file=log_file, debug=debug)
                 return function(built(kinds[0] if choose is None else choose(given), given))
 
@@ -101,6 +102,19 @@ def command(
         group.command(name, cls=_Command, context_settings={"max_content_width": _HELP_WIDTH})(run)
 
     return register
+
+
+def _require_outside(log_file: Path | None, output_dir: str | Path | None) -> None:
+    """Refuse a log file in the output folder: the command would find the folder in use, or replace it with the log.
+
+    Raises:
+        ConfigError: if it is there.
+    """
+    if log_file is None or output_dir is None or "://" in str(output_dir):
+        return
+    folder = Path(output_dir).resolve()
+    if log_file.resolve().is_relative_to(folder):
+        raise ConfigError(f"--log-file {log_file} lies in the output folder {output_dir}: name {folder}.log, say")
 
 
 def _given(typed: Mapping[str, Any], *, own: bool) -> dict[str, Any]:

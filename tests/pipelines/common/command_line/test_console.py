@@ -70,6 +70,25 @@ def test_a_file_name_that_is_not_utf8_is_logged(log_file: Path, capsys: pytest.C
     assert log_file.read_bytes().endswith(b"results are in M\xfcller\n")
 
 
+@pytest.mark.parametrize("folder", ["out", "out/", "."])
+def test_a_log_file_in_the_output_folder_is_refused_before_it_is_made(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    log_file = f"{folder.rstrip('/')}/logs/a.log"
+    assert invoke(["infer", "ct.nii.gz", "--output-dir", folder, "--log-file", log_file]) == ExitCode.BAD_INPUT
+    assert f"lies in the output folder {folder}: name " in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_file_beside_the_output_folder_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["infer", str(tmp_path / "ct.nii.gz"), "--output-dir", str(tmp_path / "out")]
+    assert invoke([*arguments, "--log-file", str(tmp_path / "out.log")]) == ExitCode.BAD_INPUT
+    assert "ct.nii.gz does not exist" in capsys.readouterr().err
+    assert (tmp_path / "out.log").is_file()
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_log_file_on_a_full_disk_is_told_once(capsys: pytest.CaptureFixture[str]):
     configure_logging(quiet=True, log_file=Path("/dev/full"), debug=False)
     for number in range(3):
