@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import secrets
@@ -143,5 +144,5 @@ def _sync_folder(folder: Path) -> None:
 
 def remove_left_over(target: Path) -> None:
     """Delete what killed processes left of ``target``; no process may be writing it now."""
-    for left_over in target.parent.glob(f".{target.name}.*.tmp"):
+    for left_over in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
         left_over.unlink()

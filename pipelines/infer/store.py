@@ -8,6 +8,7 @@ not there, and is uploaded again.
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import secrets
@@ -275,7 +276,7 @@ class UrlStore(ResultStore):
         self.write(OPTIONS_NAME, json.dumps(EMPTYING).encode())
         others = [path for path in self._files.find(self._root) if path != f"{self._root}/{OPTIONS_NAME}"]
         if others:
-            self._files.rm(others)
+            self._files.rm([glob.escape(path) for path in others])
 
     def read(self, name: str) -> bytes | None:
         """See :class:`ResultStore`."""
@@ -291,7 +292,9 @@ class UrlStore(ResultStore):
     def cases(self) -> list[str]:
         """See :class:`ResultStore`."""
         self._files.invalidate_cache()
-        return sorted(path.split("/")[-2] for path in self._files.glob(f"{self._root}/*/{PROVENANCE_NAME}"))
+        return sorted(
+            path.split("/")[-2] for path in self._files.glob(f"{glob.escape(self._root)}/*/{PROVENANCE_NAME}")
+        )
 
     def files(self, case: str) -> set[str]:
         """See :class:`ResultStore`."""
@@ -311,7 +314,7 @@ class UrlStore(ResultStore):
             self._files.rm_file(self._marker(case))
             others = self._files.find(f"{self._root}/{case}")
             if others:
-                self._files.rm(others)
+                self._files.rm([glob.escape(path) for path in others])
 
     def _marker(self, case: str) -> str:
         """The file without which a case is not there."""

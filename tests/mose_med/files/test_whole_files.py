@@ -99,3 +99,11 @@ def test_a_file_that_is_kept_is_there_under_both_names(tmp_path: Path):
     for _ in range(2):  # the second time, both are names of one file
         keep_as(tmp_path / "file", tmp_path / "older")
         assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"file": "new", "older": "new"}
+
+
+def test_what_is_left_of_a_name_with_brackets_is_its_own(tmp_path: Path):
+    own, other = tmp_path / ".best[1].pt.0a.tmp", tmp_path / ".best1.pt.0a.tmp"
+    own.touch()
+    other.touch()
+    remove_left_over(tmp_path / "best[1].pt")
+    assert list(tmp_path.iterdir()) == [other]

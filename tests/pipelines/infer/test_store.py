@@ -50,6 +50,19 @@ def test_a_link_to_a_case_is_no_second_case(tmp_path: Path):
     assert store.cases() == ["case-1", "case-2"]
 
 
+def test_a_location_with_brackets_has_its_own_cases(tmp_path: Path):
+    for location in ("memory://trial[1]/out", str(tmp_path / "trial[1]" / "out")):
+        store = open_store(location)
+        store.claim({"seed": 0}, overwrite=False)
+        publish(store, "case-1")
+        publish(store, "case-1", b'{"new": 1}', overwrite=True)
+        assert store.cases() == ["case-1"]
+        assert store.read("case-1/provenance.json") == b'{"new": 1}'
+        again = open_store(location)
+        again.claim({"seed": 1}, overwrite=True)
+        assert again.cases() == []
+
+
 def test_an_unknown_kind_of_url_is_refused():
     with pytest.raises(ConfigError, match=r"output nowhere://x cannot be reached: Protocol not known: nowhere"):
         open_store("nowhere://x")
