@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from platformdirs import user_cache_path
-
-from mose_med.files.whole_files import write_json
 
 __all__ = ["kept_once"]
 
@@ -45,14 +44,15 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
     """Write the file unless another process has; a file that cannot be read is replaced."""
     if path.exists() and _read(path) is None:
         path.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    write_json(temporary, found)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        temporary.replace(path)
+        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without hard links
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

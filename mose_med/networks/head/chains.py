@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from mose_med.networks.short_products import are_finite, linear, rectified
 __all__ = ["Chain", "chain_of"]
 
 
-class Chain:
+class Chain(ABC):
     """The layers applied to one tile at a time; what a tile gave may be overwritten by the next.
 
     The rows of an activation are the tile's voxels for every sample, in an order that the chain chooses; an activation
@@ -38,23 +39,19 @@ class Chain:
         """Room for the activations of one tile: fresh memory for each would cost more time than the arithmetic."""
         return [self.work.first.dense.new_empty(self.work.samples * self.work.tile_size, w) for w in self.work.widths]
 
+    @abstractmethod
     def activations(self, tile: Tile) -> list[Tensor]:
         """Output (N T, O) of every layer, rectified."""
-        raise NotImplementedError
 
+    @abstractmethod
     def logits(self, tile: Tile, last: Tensor, classify: Affine) -> Tensor:
         """Logits (N, C, T) from the last activation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def as_columns(self, values: Tensor) -> Tensor:
         """Values (N, C, T) with the rows of an activation as columns: (C, N T)."""
-        raise NotImplementedError
 
-    def rectify_gradient(self, grad: Tensor, output: Tensor) -> Tensor:
-        """Zero ``grad`` in place where ``output`` of a ReLU is 0."""
-        torch.ops.aten.threshold_backward(grad, output, 0, grad_input=grad)
-        return grad
-
+    @abstractmethod
     def add_first(self, tile: Tile, grad: Tensor, sums: list[Tensor], of_dense: Tensor) -> None:
         """Backward through the first layer.
 
@@ -64,7 +61,6 @@ class Chain:
             sums: gradients of basis, latents and offsets, which are added to.
             of_dense: gradient (T, F) of the dense feature, which is written.
         """
-        raise NotImplementedError
 
 
 def chain_of(work: Work) -> Chain:

@@ -147,10 +147,16 @@ def _sums(
         of_tile = [buffer[: work.samples * tile.size] for buffer in grads]
         last_gradient(chain, tile, activations[-1], of_behind, of_tile[-1])
         for index in range(len(work.hidden) - 1, -1, -1):
-            grad = chain.rectify_gradient(of_tile[index + 1], activations[index + 1])
+            grad = _relu_backward_(of_tile[index + 1], activations[index + 1])
             hidden[2 * index].add_(torch.mm(grad.t(), activations[index]))
             hidden[2 * index + 1].add_(grad.sum(dim=0))
             torch.mm(grad, work.hidden[index].weight, out=of_tile[index])
-        first = chain.rectify_gradient(of_tile[0], activations[0])
+        first = _relu_backward_(of_tile[0], activations[0])
         chain.add_first(tile, first, sums[:3], grad_dense[tile.image, tile.voxels])
     return sums
+
+
+def _relu_backward_(grad: Tensor, output: Tensor) -> Tensor:
+    """Zero ``grad`` in place where the ReLU's ``output`` is 0."""
+    torch.ops.aten.threshold_backward(grad, output, 0, grad_input=grad)
+    return grad
