@@ -22,8 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-__all__ = ["ConvNormRelu", "are_finite", "can_fuse", "has_fused", "linear", "rectified", "through"]
+__all__ = ["ConvNormRelu", "FewOutputs", "are_finite", "can_fuse", "has_fused", "linear", "rectified", "through"]
 
+
+#: Outputs that a product makes at once: those of a layer that has fewer take as long.
+_OUTPUTS = 16
 
 #: Pixels of a batch from which on folding the normalisation into the weights takes less than the passes that it saves.
 _PIXELS = 2**15
@@ -82,6 +85,39 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor, then: str) -> Tensor:
     """Product, bias and what follows in one pass; with separate passes, a layer of 32 channels takes twice as long."""
     result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, then, [], "")
     return result
+
+
+class FewOutputs:
+    """A layer of few outputs, several rows at a time: reading the rows is what it takes, and one row fills no product.
+
+    The layer stands in the product once for each of these rows, with zeros beside it. A row that is not finite would
+    spoil the others, since 0 times NaN is NaN: where a result is not finite, each row is taken by itself.
+
+    Args:
+        weight: (O, I).
+        bias: (O,).
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        self._outputs = len(weight)
+        self._single = weight, bias
+        # A power of two divides the rows of every tile but the last.
+        self._together = 2 ** int(math.log2(max(1, _OUTPUTS // self._outputs))) if has_fused(weight.dtype) else 1
+        self._several = _side_by_side(weight, self._together), bias.repeat(self._together)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(N, I) -> (N, O)."""
+        number, inputs = rows.shape
+        if self._together > 1 and number % self._together == 0:
+            found = linear(rows.view(number // self._together, self._together * inputs), *self._several)
+            if are_finite(found):
+                return found.view(number, self._outputs)
+        return linear(rows, *self._single)
+
+
+def _side_by_side(weight: Tensor, times: int) -> Tensor:
+    """A matrix as the blocks of a diagonal: (O, I) -> (times O, times I)."""
+    return torch.kron(torch.eye(times, dtype=weight.dtype, device=weight.device), weight)
 
 
 def can_fuse(layers: Iterable[ConvNormRelu], x: Tensor) -> bool:

@@ -15,14 +15,18 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from mose_med.networks.head.tiles import Affine, Tile, Work
-from mose_med.networks.short_products import are_finite, linear, rectified
+from mose_med.networks.short_products import FewOutputs, are_finite, rectified
 
 __all__ = ["Chain", "chain_of"]
+
+#: Logits (N, C, T) of a tile from its last activation (N T, O).
+Classifier = Callable[[Tensor], Tensor]
 
 
 class Chain(ABC):
@@ -44,8 +48,8 @@ class Chain(ABC):
         """Output (N T, O) of every layer, rectified."""
 
     @abstractmethod
-    def logits(self, tile: Tile, last: Tensor, classify: Affine) -> Tensor:
-        """Logits (N, C, T) from the last activation."""
+    def classifier(self, classify: Affine) -> Classifier:
+        """Makes logits (N, C, T) of a tile's last activation."""
 
     @abstractmethod
     def as_columns(self, values: Tensor) -> Tensor:
@@ -103,9 +107,12 @@ class _SharedMaps(Chain):
             torch.addmm(layer.bias, outputs[index], layer.weight.t(), out=outputs[index + 1]).relu_()
         return outputs
 
-    def logits(self, tile: Tile, last: Tensor, classify: Affine) -> Tensor:
-        of_tile = torch.mm(classify.weight, last.t()).add_(classify.bias.unsqueeze(1))
-        return of_tile.view(len(classify.weight), self.work.samples, -1).transpose(0, 1)
+    def classifier(self, classify: Affine) -> Classifier:
+        def logits(last: Tensor) -> Tensor:
+            of_tile = torch.mm(classify.weight, last.t()).add_(classify.bias.unsqueeze(1))
+            return of_tile.view(len(classify.weight), self.work.samples, -1).transpose(0, 1)
+
+        return logits
 
     def as_columns(self, values: Tensor) -> Tensor:
         return values.transpose(0, 1).reshape(values.shape[1], -1)
@@ -150,9 +157,9 @@ class _OneProduct(Chain):
             outputs.append(rectified(outputs[-1], *layer, finite=finite))
         return outputs
 
-    def logits(self, tile: Tile, last: Tensor, classify: Affine) -> Tensor:
-        of_tile = linear(last, *classify).view(tile.size, self.work.samples, -1)
-        return of_tile.permute(1, 2, 0)
+    def classifier(self, classify: Affine) -> Classifier:
+        layer = FewOutputs(*classify)
+        return lambda last: layer(last).view(-1, self.work.samples, len(classify.bias)).permute(1, 2, 0)
 
     def as_columns(self, values: Tensor) -> Tensor:
         return values.permute(1, 2, 0).reshape(values.shape[1], -1)

@@ -49,9 +49,9 @@ class _Logits(torch.autograd.Function):
 
         def write(runs: Iterator[Run]) -> None:
             chain = chain_of(work)
+            classified = chain.classifier(Affine(weight, bias))
             for tile in tiles_of(runs):
-                last = chain.activations(tile)[-1]
-                logits[tile.image, :, :, tile.voxels] = chain.logits(tile, last, Affine(weight, bias))
+                logits[tile.image, :, :, tile.voxels] = classified(chain.activations(tile)[-1])
 
         share(write, work.runs(), work.threads)
         ctx.save_for_backward(*tensors)

@@ -83,7 +83,9 @@ class Work:
         self.threads = torch.get_num_threads() if self.on_cpu else 1
         on_cpu = _ROWS_CPU_16_BITS if self.first.dense.dtype.itemsize == 2 else _ROWS_CPU
         rows, self.max_runs = (on_cpu, _RUNS_CPU) if self.on_cpu else (_ROWS_GPU, 1)
-        self.tile_size = min(max(1, rows // self.samples), self.first.dense.shape[1])
+        size = rows // self.samples
+        # A multiple of 16, so that whatever the number of samples, several rows fit into one product.
+        self.tile_size = min(max(1, size // 16 * 16 or size), self.first.dense.shape[1])
 
     def runs(self) -> list[Run]:
         """All tiles, in runs of about equal length; at least one run, be it empty."""

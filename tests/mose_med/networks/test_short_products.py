@@ -107,6 +107,30 @@ def test_volumes_take_layer_by_layer(calls: list[int]):
     assert not calls
 
 
+@pytest.mark.parametrize("outputs", [1, 2, 3, 7, 19])
+@pytest.mark.parametrize("rows", [0, 1, 12, 64, 100])
+def test_few_outputs_are_those_of_one_row_at_a_time(outputs: int, rows: int):
+    torch.manual_seed(0)
+    weight, bias, x = (torch.randn(*shape).bfloat16() for shape in ((outputs, 32), (outputs,), (rows, 32)))
+    found = short_products.FewOutputs(weight, bias)(x)
+    torch.testing.assert_close(found, short_products.linear(x, weight, bias), rtol=0.01, atol=0.05)
+
+
+@needs_instructions
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_row_that_is_not_finite_leaves_its_neighbours(value: float, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    weight, bias, x = (torch.randn(*shape).bfloat16() for shape in ((2, 32), (2,), (64, 32)))
+    x[9, 4] = value
+    made: list[torch.Size] = []
+    one = short_products.linear
+    monkeypatch.setattr(short_products, "linear", lambda x, *layer: (made.append(x.shape), one(x, *layer))[1])
+    finite = short_products.FewOutputs(weight, bias)(x).isfinite()
+    assert made == [(8, 256), (64, 32)]
+    assert not finite[9].any()
+    assert int(finite.sum()) == 2 * 63
+
+
 def test_a_torch_without_the_operations_is_no_error(monkeypatch: pytest.MonkeyPatch):
     short_products.has_fused.cache_clear()
     monkeypatch.setattr(torch.ops, "mkldnn", object())
