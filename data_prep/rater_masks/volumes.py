@@ -21,11 +21,11 @@ from mose_med.io.dicom.objects.seg.reading import read_segmentation
 from mose_med.io.mask_values import is_foreground_255, whole_values
 from mose_med.io.masks import mask_on_grid
 from mose_med.io.padding import without_padding
-from mose_med.io.slicer import read_drawn
+from mose_med.io.slicer import LAYERED_SUFFIXES, read_drawn
 from mose_med.io.study import Source
 from mose_med.io.volumes import VOLUME_SUFFIXES, Volume, read_volume
 
-__all__ = ["RatedVolume", "load_case"]
+__all__ = ["RatedVolume", "load_case", "may_have_layers"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -85,6 +85,11 @@ def load_case(
             mask = mask_on_grid(read_drawn(paths[0], layer), str(paths[0]), image, image_path.name)
         masks[..., raters.index(rater)] = _classes(mask, num_classes, paths[0])
     return RatedVolume(image.array, masks, np.asarray([rater in case.masks for rater in raters]), image.affine)
+
+
+def may_have_layers(mask: Path) -> bool:
+    """Whether a mask is of a kind from which one segment, layer or region can be chosen."""
+    return mask.name.lower().endswith((*LAYERED_SUFFIXES, OBJECT_SUFFIX))
 
 
 def _read_image(path: Path, acquisition: int | None) -> tuple[Volume, Source | None]:

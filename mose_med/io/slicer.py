@@ -17,9 +17,10 @@ from mose_med.errors import DataError
 from mose_med.geometry import Affine
 from mose_med.io.volumes import Volume, read_itk, read_volume
 
-__all__ = ["Layer", "read_drawn", "read_segments"]
+__all__ = ["LAYERED_SUFFIXES", "Layer", "read_drawn", "read_segments"]
 
-_SUFFIXES = (".nrrd", ".nhdr")
+#: Of files that may hold several segments, with their names.
+LAYERED_SUFFIXES = (".nrrd", ".nhdr")
 _FIELD = re.compile(r"Segment(\d+)_(Name|LabelValue|Layer)")
 _SLICERS = re.compile(r"Segment(\d+|ation)_")
 
@@ -47,7 +48,7 @@ def read_segments(path: Path) -> list[Layer]:
         DataError: if it cannot be read.
         GeometryError: if its affine is not invertible.
     """
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() not in LAYERED_SUFFIXES:
         volume = read_volume(path)
         return [Layer(volume.array, volume.affine, {})]
     content = read_itk(path)
@@ -78,7 +79,7 @@ def read_drawn(path: Path, layer: str | None = None, *, union: bool = False) -> 
         DataError: if it cannot be read, has several layers of which none is named, or lacks the one that is.
         GeometryError: if its affine is not invertible.
     """
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() not in LAYERED_SUFFIXES:
         return read_volume(path)
     content = read_itk(path)
     segments = _segments(content.metadata)

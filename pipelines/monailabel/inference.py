@@ -166,14 +166,18 @@ def _written(distribution: CaseDistribution, study: Study, choice: Choice) -> Pa
     """File of the chosen mask, on the image's grid; the caller removes it."""
     with tempfile.NamedTemporaryFile(prefix="mose-med-", suffix=".nii.gz", delete=False) as file:
         path = Path(file.name)
-    write_nifti(
-        path,
-        _mask(distribution, choice),
-        shape=distribution.shape,
-        dtype=np.uint8,
-        affine=distribution.affine,
-        transforms=study.transforms,
-    )
+    try:
+        write_nifti(
+            path,
+            _mask(distribution, choice),
+            shape=distribution.shape,
+            dtype=np.uint8,
+            affine=distribution.affine,
+            transforms=study.transforms,
+        )
+    except BaseException:
+        path.unlink()
+        raise
     return path
 
 

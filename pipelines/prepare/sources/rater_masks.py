@@ -21,13 +21,14 @@ from data_prep.rater_masks.agreement import CaseAgreement, case_agreement
 from data_prep.rater_masks.agreement_report import write_agreement_report
 from data_prep.rater_masks.cases import RaterCase, find_cases, rater_names
 from data_prep.rater_masks.lesions import LesionCrop, crop_lesions
-from data_prep.rater_masks.volumes import RatedVolume, load_case
+from data_prep.rater_masks.volumes import RatedVolume, load_case, may_have_layers
 from data_prep.split import require_training_and_validation
 from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError
 from mose_med.files.csv_files import csv_text
 from mose_med.files.file_tree import files_below
 from mose_med.files.run_lock import only_run
+from mose_med.io.volumes import is_volume
 from pipelines.common.case_names import (
     case_key,
     case_name,
@@ -108,6 +109,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         GeometryError: if a mask does not lie on its image's grid, unless ``keep_going``.
     """
     cases = find_cases(options.source)
+    _require_use(options, cases)
     if options.keep_ids:
         _require_plain_names(cases)
     raters = _filled_up(rater_names(cases), options.num_raters)
@@ -132,6 +134,22 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         not_in_split = {case.patient for case in cases} - split.keys()
         counts = _finish(folder, options, raters, tally, failures, len(not_in_split), ids.key_sha256)
     return newly_prepared(options.output_dir, counts, len(failures))
+
+
+def _require_use(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> None:
+    """Refuse what is named for a kind of file, if there is no such file."""
+    images = [path for case in cases for path in case.images]
+    if options.acquisition is not None and all(map(is_volume, images)):
+        raise ConfigError(
+            f"acquisition applies only to DICOM images, got {options.acquisition} for volumes in one file each: "
+            "leave it out"
+        )
+    masks = [path for case in cases for paths in case.masks.values() for path in paths]
+    if options.layer is not None and not any(map(may_have_layers, masks)):
+        raise ConfigError(
+            "layer applies only to masks of 3D Slicer (.nrrd, .nhdr) and structure sets (.dcm), "
+            f"got {options.layer!r} for other masks: leave it out"
+        )
 
 
 def _require_plain_names(cases: Sequence[RaterCase]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -75,9 +76,14 @@ def test_a_list_of_results_as_clients_send_it_means_its_first():
         ({"foreground": []}, "foreground must have the voxel i, j, k of a nodule: click on one"),
     ],
 )
-def test_what_does_not_fit_is_named(ask, request_, message: str):
+def test_what_does_not_fit_is_named_and_leaves_no_file(
+    ask, request_, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = sorted(tmp_path.iterdir())
     with pytest.raises(ConfigError, match=message):
         ask(**request_)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_click_outside_the_image_is_told(ask):

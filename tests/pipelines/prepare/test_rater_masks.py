@@ -45,6 +45,27 @@ def test_datalist_is_what_training_reads(options: PrepareRaterMasksOptions, rate
     assert item["label"].sum(dim=(1, 2)).tolist() == [16, 16]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "acquisition",
+            2,
+            "acquisition applies only to DICOM images, got 2 for volumes in one file each: leave it out",
+        ),
+        ("layer", "nodule", r"layer applies only to .*\.nrrd.*\.dcm.*, got 'nodule' for other masks: leave it out"),
+    ],
+)
+def test_an_option_that_no_file_can_follow_is_refused(
+    name: str, value: object, message: str, options: PrepareRaterMasksOptions
+):
+    for drawn in options.source.rglob("rater-*.nrrd"):
+        drawn.unlink()
+    with pytest.raises(ConfigError, match=message):
+        prepare_rater_masks(replace(options, **{name: value}))
+    assert not options.output_dir.exists()
+
+
 def test_overwrite_with_the_same_options_prepares_again(options: PrepareRaterMasksOptions):
     result = prepare_rater_masks(options)
     before = result.datalist.stat().st_mtime_ns
