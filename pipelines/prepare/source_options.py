@@ -97,7 +97,7 @@ class PrepareRaterMasksOptions(SplitOptions):
         Path | None,
         Option(
             "private/case.key of an earlier preparation, whose names of cases and patients are kept.",
-            default_text="a new key",
+            default_text="a new key, or with --overwrite that of the folder",
         ),
     ] = None
     name: Annotated[str, Option("Name of the data set.")] = "rater masks"

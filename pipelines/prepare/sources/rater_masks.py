@@ -30,9 +30,11 @@ from mose_med.files.file_tree import files_below
 from mose_med.files.run_lock import only_run
 from mose_med.io.volumes import is_volume
 from pipelines.common.case_names import (
+    KEY_NAME,
     case_key,
     case_name,
     give_case_key,
+    has_case_key,
     key_id,
     private_folder,
     read_case_key,
@@ -69,8 +71,11 @@ class _Ids:
     """Ids as they are written; the map from them to the original ones."""
 
     def __init__(self, folder: Path, options: PrepareRaterMasksOptions) -> None:
-        if options.case_key is not None:
-            give_case_key(folder, read_case_key(options.case_key))
+        known = options.case_key
+        if known is None and options.overwrite and has_case_key(options.output_dir) and not has_case_key(folder):
+            known = private_folder(options.output_dir) / KEY_NAME  # so that names stay what they were
+        if known is not None:
+            give_case_key(folder, read_case_key(known))
         self._key = None if options.keep_ids else case_key(folder)
         self._rows: list[tuple[str, str, str]] = []
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mose_med.data import MultiRaterDataset, load_datalist
+from mose_med.data.datalist import PARTS
 from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.preprocessing import Preprocessing
 from pipelines.cli import invoke
@@ -76,6 +77,18 @@ def test_overwrite_with_the_same_options_prepares_again(options: PrepareRaterMas
     again = prepare_rater_masks(replace(options, overwrite=True))
     assert again.datalist.stat().st_mtime_ns > before
     assert not list(options.output_dir.rglob("half.nii"))
+
+
+def test_overwriting_keeps_the_names_of_cases_and_patients(options: PrepareRaterMasksOptions):
+    options = replace(options, keep_ids=False)
+    before, after = (
+        json.loads(prepare_rater_masks(options).datalist.read_text())
+        for options in (options, replace(options, name="again", overwrite=True))
+    )
+    assert after["name"] == "again"
+    for name in ("nodule_id", "patient_id"):
+        ids = [{entry[name] for part in PARTS for entry in content[part]} for content in (before, after)]
+        assert ids[0] == ids[1]
 
 
 def test_what_there_is_stays_if_overwriting_it_fails(options: PrepareRaterMasksOptions, rater_masks_root: Path):
