@@ -28,6 +28,7 @@ from mose_med.networks.protocol import device_of
 from mose_med.options import Declared, Limits
 from mose_med.preprocessing import Preprocessing
 from mose_med.runtime.device import choose_device
+from mose_med.runtime.progress import Progress
 from mose_med.weights.files import weights_file
 from mose_med.weights.model_files import model_sha256
 from mose_med.weights.shipped import chosen_checkpoint
@@ -140,9 +141,9 @@ class Model:
         Args:
             request: what is asked for.
             read: of the request.
-            stages: the time of each stage.
+            stages: the time of each stage, and who is told how far it is.
         """
-        distribution = _distribution(self, request.options, read)
+        distribution = _distribution(self, request.options, read, stages.progress)
         if read.nodules is not None:
             distribution = distribution.named([nodule.nodule_id for nodule in read.nodules])
         environment = {
@@ -221,7 +222,7 @@ def _positions(nodules: Iterable[Sequence[float]]) -> list[Nodule]:
     return listed
 
 
-def _distribution(model: Model, options: ResultOptions, read: CaseInput) -> CaseDistribution:
+def _distribution(model: Model, options: ResultOptions, read: CaseInput, progress: Progress) -> CaseDistribution:
     return infer_case(
         model.network,
         read.study.image,
@@ -241,4 +242,5 @@ def _distribution(model: Model, options: ResultOptions, read: CaseInput) -> Case
         classes=model.classes[1:],
         precision=model.precision(options.precision),
         num_standard=model.network.num_experts * options.samples if options.form == "standard" else 0,
+        progress=progress,
     )

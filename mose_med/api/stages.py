@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Literal
 
+from mose_med.runtime.progress import Progress, progress_unseen
+
 __all__ = ["Stage", "Stages"]
 
 Stage = Literal["read", "infer", "write"]
@@ -20,13 +22,19 @@ class Stages:
 
     Args:
         around: makes the context of the work of a stage: a lock, a line on the terminal.
+        progress: is told within a stage what is counted, how many are done and how many there are.
     """
 
-    def __init__(self, around: Callable[[Stage], AbstractContextManager[object]] | None = None) -> None:
+    def __init__(
+        self,
+        around: Callable[[Stage], AbstractContextManager[object]] | None = None,
+        progress: Progress = progress_unseen,
+    ) -> None:
         self.started = datetime.now(UTC)
         self.current: Stage = "read"
         self.case: str | None = None
         self.seconds: dict[str, float] = {}
+        self.progress = progress
         self._around = around
         self._begun = time.perf_counter()
 

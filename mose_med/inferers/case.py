@@ -48,6 +48,7 @@ from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, require_stochastic
 from mose_med.preprocessing import Preprocessing
 from mose_med.runtime.ahead import ahead
+from mose_med.runtime.progress import Progress, progress_unseen, unseen
 
 __all__ = ["infer_case"]
 
@@ -73,6 +74,7 @@ def infer_case(
     classes: Sequence[str] | None = None,
     precision: Precision = "fp32",
     scratch_dir: Path | None = None,
+    progress: Progress = progress_unseen,
 ) -> CaseDistribution:
     """Infer the distribution of segmentations of one case.
 
@@ -106,6 +108,8 @@ def infer_case(
             on if None.
         precision: of the network's products; see :mod:`mose_med.inferers.precision`, which can choose it.
         scratch_dir: of the temporary file that a large region is kept in; the system's own if None.
+        progress: is told what is counted, how many are done and how many there are: slices of a search, then positions
+            or lesions.
 
     Returns:
         Masks, probabilities and lesions on the image's own grid.
@@ -155,11 +159,12 @@ def infer_case(
                 samples_per_expert=samples_per_expert,
                 seed=seed,
                 codes=codes,
+                tell=partial(progress, "slices"),
             )
             asked = listed_regions(volume, positions, roi_size, depth_mm)
         else:
             asked = _listed_regions(image, volume, [] if nodules is None else nodules, roi_size, depth_mm)
-        looked = _looked_at(sampler, asked, noise, rules, names, affine, shape)
+        looked = _looked_at(sampler, asked, noise, rules, names, affine, shape, progress)
     num_windows += sum(len(set(region.windows)) for region in asked)
     if where == "lungs":
         looked = looked.of_lesions(found_again(looked.lesions, rules, affine))
@@ -213,13 +218,15 @@ def _looked_at(
     names: tuple[str, ...],
     affine: NDArray[np.float64],
     shape: tuple[int, int, int],
+    progress: Progress,
 ) -> _Looked:
     """Sample regions, and measure their lesions; the next region is sampled while those of one are measured."""
     storage = sampler.storage((region.box for region in asked), noise)
     looked = _Looked([region.listed and region.listed.position_mm for region in asked], [], [], storage)
 
     def sample(wanted: AskedRegion) -> tuple[Region, ...]:
-        return sampler.regions(wanted.windows, wanted.box, noise, storage)
+        tell = partial(progress, "slices") if wanted.listed is None else unseen
+        return sampler.regions(wanted.windows, wanted.box, noise, storage, tell)
 
     with closing(_in_turn(sample, asked)) as sampled:
         for wanted, regions in zip(asked, sampled, strict=True):
@@ -229,12 +236,14 @@ def _looked_at(
                 LesionSource(region, affine, shape, numbers, storage, names[n], partial(further.around, class_index=n))
                 for n, region in enumerate(regions)
             ]
-            found = find_lesions(sources, rules, listed=wanted.listed)
+            found = find_lesions(sources, rules, listed=wanted.listed, tell=partial(progress, "lesions"))
             looked.lesions.extend(found)
             # All classes take the expert of a sample from the same lesions, so that a sample has one expert.
             looked.regions.append(
                 tuple(choose_standard_samples(one, found, affine, noise.uniforms, storage.release) for one in regions)
             )
+            if wanted.listed is not None:
+                progress("positions", len(looked.regions), len(asked))
     return looked
 
 

@@ -28,6 +28,7 @@ from mose_med.inferers.windows.predicting import predictions
 from mose_med.networks.protocol import StochasticNetwork
 from mose_med.preprocessing import Preprocessing
 from mose_med.resampling import box_on_grid, box_on_slice
+from mose_med.runtime.progress import Tell, unseen
 
 __all__ = ["RegionSampler", "box_on_volume_grid"]
 
@@ -67,7 +68,9 @@ class RegionSampler:
         bits, means, gating, standard = map(Storage.room, _shapes(_box_on_image(box, self.volume), noise), _DTYPES)
         return gating + self.num_classes * (bits + means + standard)
 
-    def regions(self, windows: Sequence[Window], box: Box, noise: CaseNoise, storage: Storage) -> tuple[Region, ...]:
+    def regions(
+        self, windows: Sequence[Window], box: Box, noise: CaseNoise, storage: Storage, tell: Tell = unseen
+    ) -> tuple[Region, ...]:
         """Run the network over the windows of a region.
 
         Args:
@@ -75,6 +78,7 @@ class RegionSampler:
             box: of the oriented grid.
             noise: of the case.
             storage: that has room left for the box.
+            tell: is told how many slices of the box are done.
 
         Returns:
             The region of every foreground class in the input's own grid; ``standard_bits`` holds, for each expert in
@@ -86,7 +90,7 @@ class RegionSampler:
         regions = _empty_regions(_box_on_image(box, self.volume), noise, storage, self.num_classes)
         oriented = [_oriented(region, self.volume) for region in regions]
         compact = noise.samples_per_expert
-        for blend in self._blended(self._predictions(windows, box, noise), box, SIGMA):
+        for blend in self._blended(self._predictions(windows, box, noise), box, SIGMA, tell):
             k = blend.slice_index - box.start[2]
             by_class = np.split(blend.foreground, self.num_classes, axis=1)
             for region, foreground, masks in zip(oriented, by_class, _masks(by_class), strict=True):
@@ -99,7 +103,7 @@ class RegionSampler:
         return regions
 
     def marginals(
-        self, windows: Sequence[Window], box: Box, noise: CaseNoise, sigma: float
+        self, windows: Sequence[Window], box: Box, noise: CaseNoise, sigma: float, tell: Tell = unseen
     ) -> tuple[Box, list[NDArray[np.float16]]]:
         """Run the network over the windows of a region, and keep no more than its marginal.
 
@@ -108,6 +112,7 @@ class RegionSampler:
             box: of the oriented grid.
             noise: of the case, without samples of the standard form.
             sigma: of the weights of a window where windows overlap, as a fraction of its sides.
+            tell: is told how many slices of the box are done.
 
         Returns:
             The box on the input's own grid, and there the marginal foreground probability (i, j, k) of every class.
@@ -119,7 +124,7 @@ class RegionSampler:
         marginals = [np.zeros(on_image.shape, dtype=np.float16, order="F") for _ in range(self.num_classes)]
         oriented = [np.asarray(self.volume.steps.apply(marginal)) for marginal in marginals]
         predicted = (_marginal(one, self.num_classes) for one in self._predictions(windows, box, noise))
-        for blend in self._blended(predicted, box, sigma):
+        for blend in self._blended(predicted, box, sigma, tell):
             for marginal, foreground in zip(oriented, blend.foreground[0], strict=True):
                 marginal[:, :, blend.slice_index - box.start[2]] = halved(foreground)
         return on_image, marginals
@@ -137,11 +142,12 @@ class RegionSampler:
             precision=self.precision,
         )
 
-    def _blended(self, predicted: Iterator[Prediction], box: Box, sigma: float) -> Iterator[BlendedSlice]:
+    def _blended(self, predicted: Iterator[Prediction], box: Box, sigma: float, tell: Tell) -> Iterator[BlendedSlice]:
         """Slices of a box, at the voxels of the volume itself."""
         seen = _box_on_volume(box, self.volume)
-        for blend in blended_slices(predicted, box, sigma):
+        for number, blend in enumerate(blended_slices(predicted, box, sigma), start=1):
             yield _on_volume(blend, box, seen, self.volume)
+            tell(number, box.shape[2])
 
 
 def _marginal(prediction: Prediction, num_classes: int) -> Prediction:

@@ -26,6 +26,7 @@ from mose_med.inferers.noise import draw_case_noise
 from mose_med.inferers.sampling import RegionSampler
 from mose_med.inferers.windows.asked_regions import AskedRegion
 from mose_med.networks.priors import Codes
+from mose_med.runtime.progress import Tell, unseen
 
 __all__ = ["found_again", "found_positions"]
 
@@ -47,6 +48,7 @@ def found_positions(
     samples_per_expert: int,
     seed: int,
     codes: Codes,
+    tell: Tell = unseen,
 ) -> NDArray[np.float64]:
     """Positions (M, 3), RAS mm, where a lesion may be.
 
@@ -59,10 +61,11 @@ def found_positions(
         samples_per_expert: S of the case.
         seed: of the case.
         codes: of the samples.
+        tell: is told how many slices are done.
     """
     samples = min(samples_per_expert, math.ceil(_SAMPLES / sampler.network.num_experts))
     noise = draw_case_noise(sampler.network, samples, 0, seed, codes)
-    box, marginals = sampler.marginals(asked.windows, asked.box, noise, _SIGMA)
+    box, marginals = sampler.marginals(asked.windows, asked.box, noise, _SIGMA, tell)
     positions = [
         _position(candidate.core, affine, rules.reach_mm)
         for marginal in marginals

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mose_med.api.model import load_model
 from mose_med.api.reading import CaseRequest
-from mose_med.api.stages import Stages
+from mose_med.api.stages import Stage, Stages
 from mose_med.case_contents.dicom_kinds import dicom_files
 from pipelines.common.case_names import record_case
 from pipelines.common.command_line.console import stderr
@@ -53,7 +53,7 @@ def infer(options: InferOptions) -> InferResult:
         GeometryError: if the geometry of the input is not supported.
     """
     start_s = round(time.process_time(), 3)
-    stages = Stages(None if options.quiet else lambda stage: stderr.status(f"infer: {stage}"))
+    stages = Stages() if options.quiet else _shown_stages()
     stages.seconds["start_s"] = start_s
     options.check()
     archive = None if options.dicomweb is None else open_archive(options.dicomweb, options.ca_bundle)
@@ -107,6 +107,17 @@ def _study(options: InferOptions, archive: Archive | None) -> Iterator[Path]:
         with _shown(options, "retrieve"):
             folder = stack.enter_context(retrieved_study(archive, options.study, options.series))
         yield folder
+
+
+def _shown_stages() -> Stages:
+    """Stages with a line on the terminal that says how far they are."""
+    line = stderr.status("infer")
+
+    def around(stage: Stage) -> AbstractContextManager[object]:
+        line.update(f"infer: {stage}")
+        return line
+
+    return Stages(around, lambda what, done, total: line.update(f"infer: {done:,} of {total:,} {what}"))
 
 
 def _shown(options: InferOptions, what: str) -> AbstractContextManager[object]:

@@ -35,6 +35,7 @@ from mose_med.inferers.lesions.touching import Touching, touching_components
 from mose_med.inferers.lesions.volumes import volume_distribution
 from mose_med.inferers.regions import Region, assembled, entropy, entropy_between_experts
 from mose_med.inferers.storage import Storage
+from mose_med.runtime.progress import Tell, unseen
 
 __all__ = ["LesionSource", "find_lesions", "same_lesions_told"]
 
@@ -73,6 +74,7 @@ def find_lesions(
     rules: LesionRules,
     *,
     listed: ListedPosition | None = None,
+    tell: Tell = unseen,
 ) -> list[Lesion]:
     """The lesions of one box where the network looked, in their order.
 
@@ -80,11 +82,16 @@ def find_lesions(
         sources: the region of every foreground class there.
         rules: what counts.
         listed: the position that the region is about; None searches it.
+        tell: is told how many lesions of a search are measured.
     """
     if listed is None:
         seen = [one for source in sources for one in _seen(source, _found(source, rules))]
         seen.sort(key=lambda one: -int(one.candidate.core.mask.sum()))
-        return [_measured(one, number) for number, one in enumerate(seen, start=1)]
+        lesions = []
+        for number, one in enumerate(seen, start=1):
+            lesions.append(_measured(one, number))
+            tell(number, len(seen))
+        return lesions
     of_classes = [(source, _listed(source, rules, listed)) for source in sources]
     source, candidate = of_classes[0] if len(of_classes) == 1 else min(of_classes, key=_likeliness)
     return [_measured(one, candidate.number) for one in _seen(source, [candidate])]

@@ -88,6 +88,19 @@ def test_the_lungs_are_searched_when_nothing_is_listed(network, bright_chest):
     assert all(lesion.position_mm == lesion.centroid_mm for lesion in result.lesions)
 
 
+@pytest.mark.parametrize("region", ["lungs", "full", "nodules"])
+def test_progress_counts_to_the_end(network, bright_chest, region: str):
+    told: list[tuple[str, int, int]] = []
+    listed = {"nodules": places_mm(bright_chest, *NODULES)} if region == "nodules" else {"region": region}
+    found = infer_case(network, bright_chest, preprocessing=RAW, progress=lambda *counts: told.append(counts), **listed)
+    kinds = {"lungs": ["slices", "positions"], "full": ["slices", "lesions"], "nodules": ["positions"]}[region]
+    assert list(dict.fromkeys(what for what, _, _ in told)) == kinds
+    for kind in kinds:
+        counts = [(done, total) for what, done, total in told if what == kind]
+        assert counts == [(number, len(counts)) for number in range(1, len(counts) + 1)]
+    assert len(counts) >= len(found.lesions) > 0
+
+
 @pytest.mark.parametrize("slices", [1, 2])
 def test_the_lungs_of_a_few_thin_slices_are_searched(network, bright_chest, slices: int):
     affine = bright_chest.affine @ torch.diag(torch.tensor([1, 1, 0.1, 1], dtype=torch.float64))

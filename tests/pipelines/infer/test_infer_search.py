@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.status import Status
 
 from mose_med.errors import GeometryError
 from pipelines.cli import invoke
 from pipelines.common.command_line.console import ExitCode
+from pipelines.infer import run
 from pipelines.infer.run import InferOptions, infer
 
 
@@ -22,6 +27,20 @@ from pipelines.infer.run import InferOptions, infer
 def options(tmp_path: Path, chest, infer_checkpoint) -> InferOptions:
     nib.save(nib.Nifti1Image(chest.numpy()[0], chest.affine.numpy()), tmp_path / "chest.nii.gz")
     return InferOptions(tmp_path / "chest.nii.gz", tmp_path / "out", infer_checkpoint, quiet=True, outputs=("all",))
+
+
+def test_the_terminal_says_how_far_a_search_is(options: InferOptions, monkeypatch: pytest.MonkeyPatch):
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, width=80)
+    monkeypatch.setattr(run, "stderr", terminal)
+    texts: list[str] = []
+    status = Status.update
+    monkeypatch.setattr(Status, "update", lambda line, text: (texts.append(text), status(line, text))[1])
+    infer(dataclasses.replace(options, quiet=False))
+    assert texts[:2] == ["infer: read", "infer: infer"]
+    assert any(re.fullmatch(r"infer: 1 of \d+ slices", text) for text in texts)
+    assert texts[-1] == "infer: write"
+    assert "infer: " in shown.getvalue()
 
 
 def looked(folder: Path) -> np.ndarray:

@@ -1,0 +1,20 @@
+"""How far long work is: what it tells to whoever shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+__all__ = ["Progress", "Tell", "progress_unseen", "unseen"]
+
+#: Is told how many are done, and of how many.
+Tell = Callable[[int, int], None]
+#: Is told what is counted (in the plural), how many are done, and of how many.
+Progress = Callable[[str, int, int], None]
+
+
+def unseen(done: int, total: int) -> None:
+    """For work whose progress nobody watches."""
+
+
+def progress_unseen(what: str, done: int, total: int) -> None:
+    """The same, of several kinds."""
