@@ -46,7 +46,7 @@ def find_frames(root: Path) -> list[Frame]:
     frames = [
         _frame(root, image)
         for split in ("train", "val")
-        for image in root.glob(f"leftImg8bit/{split}/*/*{_IMAGE_SUFFIX}")
+        for image in root.glob(f"leftImg8bit/{split}/*/[!.]*{_IMAGE_SUFFIX}")
     ]
     if not frames:
         raise ConfigError(f"cityscapes root {root} has no picture leftImg8bit/train/<city>/*{_IMAGE_SUFFIX}")

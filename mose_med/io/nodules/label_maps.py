@@ -59,7 +59,8 @@ def folder_nodules(folder: Path) -> list[Nodule]:
         DataError: if no file is, or one cannot be read.
         GeometryError: if an affine is not invertible.
     """
-    volumes = sorted(path for path in folder.iterdir() if path.is_file() and is_volume(path))
+    shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    volumes = [path for path in shown if path.is_file() and is_volume(path)]
     named = [path for path in volumes if _NAMED_AS_NODULES.search(path.name)]
     if not named:
         raise DataError(

@@ -43,12 +43,14 @@ class MaskSet(NamedTuple):
 def case_names(folder: Path) -> list[str]:
     """Cases of a folder: every ``<case>.nii[.gz]``, 3D or 4D, and every sub-folder ``<case>`` of 3D files.
 
+    Hidden files and folders, whose names begin with a dot, are none.
+
     Raises:
         ConfigError: if the folder is missing or holds no case, or a case twice.
     """
     if not folder.is_dir():
         raise ConfigError(f"folder {folder} does not exist")
-    names = [_stem(path) for path in sorted(folder.iterdir()) if path.is_dir() or path.name.endswith(_ENDINGS)]
+    names = [_stem(path) for path in _shown(folder) if path.is_dir() or path.name.endswith(_ENDINGS)]
     if not names:
         raise ConfigError(f"folder {folder} holds no case: it needs <case>.nii.gz files or <case> folders of them")
     twice = {name for name in names if names.count(name) > 1}
@@ -130,8 +132,13 @@ def _stem(path: Path) -> str:
 def _files(folder: Path, case: str) -> list[Path]:
     inside = folder / case
     if inside.is_dir():
-        return sorted(path for path in inside.iterdir() if path.name.endswith(_ENDINGS))
+        return [path for path in _shown(inside) if path.name.endswith(_ENDINGS)]
     return [path for path in (folder / f"{case}{ending}" for ending in _ENDINGS) if path.is_file()]
+
+
+def _shown(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden: file systems and programs leave files of their own beside masks."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _read(path: Path, case: str) -> MaskSet:

@@ -18,6 +18,12 @@ def test_cities_decide_the_part(cityscapes_root: Path):
     }
 
 
+def test_hidden_files_are_no_pictures(cityscapes_root: Path):
+    frames = find_frames(cityscapes_root)
+    frames[0].image.with_name(f"._{frames[0].image.name}").write_bytes(b"as macOS leaves it")
+    assert find_frames(cityscapes_root) == frames
+
+
 def test_annotation_is_named_after_its_picture(cityscapes_root: Path):
     assert all(frame.label.is_file() for frame in find_frames(cityscapes_root))
 

@@ -55,6 +55,15 @@ def test_files_of_both_kinds_give_the_functions_scores(options: EvaluateMasksOpt
         assert found[case]["matched_iou"] == pytest.approx(matched_iou(*pair).item())
 
 
+def test_hidden_files_are_no_masks(options: EvaluateMasksOptions):
+    expected = evaluate_masks(options).cases
+    for root in (options.predictions, options.references):
+        for hidden in (root / "._a.nii.gz", root / "b" / "._sample-0.nii.gz", root / ".cache" / "c.nii.gz"):
+            hidden.parent.mkdir(exist_ok=True)
+            hidden.write_bytes(b"as macOS leaves it")
+    assert evaluate_masks(replace(options, output_dir=options.output_dir.with_name("again"))).cases == expected
+
+
 def test_files_hold_cases_means_and_intervals(options: EvaluateMasksOptions):
     evaluation = evaluate_masks(options)
     content = json.loads((options.output_dir / "metrics.json").read_text())

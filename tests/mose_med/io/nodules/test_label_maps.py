@@ -89,6 +89,7 @@ def test_of_the_folder_of_totalsegmentator_only_nodules_count(tmp_path: Path, wr
     write_volume(folder / "lung_nodules.nii.gz", two_boxes())
     write_volume(folder / "lung.nii.gz", np.ones((20, 18, 10), dtype=np.uint8))
     write_volume(folder / "heart.nii.gz", two_boxes())
+    (folder / "._lung_nodules.nii.gz").write_bytes(b"as macOS leaves it")
     assert read_nodules(folder) == [("1", ras(3, 4, 2)), ("2", ras(12, 9.5, 6))]
 
 
