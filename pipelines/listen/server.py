@@ -89,8 +89,9 @@ def serving(inbox: Inbox, ae_title: str, address: tuple[str, int], allowed: Coll
 
 
 def _require_free(address: tuple[str, int]) -> None:
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
-        socket.create_server(address).close()
+        socket.create_server(address, family=family).close()
     except OSError as error:
         host, port = address
         raise ConfigError(

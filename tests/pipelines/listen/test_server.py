@@ -93,6 +93,26 @@ def test_a_port_that_is_taken_is_one_line(pynetdicom, tmp_path: Path):
             pass
 
 
+def _has_loopback_6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not _has_loopback_6(), reason="needs an IPv6 loopback address")
+def test_objects_come_over_ipv6(pynetdicom, slices: list[Path], tmp_path: Path):
+    from pipelines.listen.peer import Peer
+    from pipelines.listen.server import serving
+    from tests.pipelines.listen.test_inbox import GENEROUS, Completion, Inbox, Spool
+
+    inbox = Inbox(Spool(tmp_path / "queue"), Completion(1.0), GENEROUS)
+    with serving(inbox, "MOSE", ("::1", 0), ()) as port:
+        Peer("MOSE", "::1", port, "SCANNER").store(slices)
+    assert len(received(tmp_path)) == 3
+
+
 @pytest.mark.parametrize("options", [(), ("+xa",)], ids=["uncompressed alone", "all"])
 def test_a_peer_gets_objects_in_a_form_that_it_takes(pynetdicom, other_node, slices, tmp_path: Path, options):
     from pipelines.listen.peer import Peer
