@@ -13,7 +13,7 @@ __all__ = ["PlacedArray"]
 
 
 class PlacedArray(np.ndarray[Any, np.dtype[Any]]):
-    """An array whose last three axes are i, j, k; what is computed or cut from it is a plain array.
+    """An array whose last three axes are i, j, k. Copies keep its place; what is computed or cut from it has none.
 
     Attributes:
         affine: of i, j, k, RAS mm, (4, 4).
@@ -32,6 +32,23 @@ class PlacedArray(np.ndarray[Any, np.dtype[Any]]):
         placed = values.view(cls)
         placed.affine = affine
         return placed
+
+    def copy(self, order: Any = "C") -> PlacedArray:
+        """The same at the same place."""
+        return self.of(np.asarray(self).copy(order), self.affine)
+
+    def astype(self, dtype: Any, *args: Any, **options: Any) -> PlacedArray:
+        """Values of another type at the same place."""
+        return self.of(np.asarray(self).astype(dtype, *args, **options), self.affine)
+
+    def __copy__(self) -> PlacedArray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> PlacedArray:
+        return self.copy()
+
+    def __reduce__(self) -> Any:
+        return self.of, (np.asarray(self), self.affine)
 
     def __getitem__(self, key: Any) -> Any:
         return np.asarray(self)[key]
