@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BOTTOM = {"errors", "files", "geometry", "options", "samples", "overlap", "preprocessing", "resampling", "ct_image"}
 BOTTOM |= {f"case_contents.{name}" for name in ("dicom_kinds", "lesion_rules", "maps")}
 BOTTOM |= {
-    f"runtime.{name}" for name in ("ahead", "lazy_names", "memory_errors", "seeds", "single_threads", "tensor_files")
+    f"runtime.{name}"
+    for name in ("ahead", "lazy_names", "memory_errors", "progress", "seeds", "single_threads", "tensor_files")
 }
 MODEL = {"model_config", "weights.model_files"}
 #: The face of the library: it may import every room, and no room imports it.
@@ -41,6 +42,7 @@ ALLOWED = {
     "runtime.device": {"errors"},
     "runtime.lazy_names": set(),
     "runtime.memory_errors": set(),
+    "runtime.progress": set(),
     "runtime.seeds": set(),
     "runtime.single_threads": set(),
     "runtime.tensor_files": {"errors", "runtime.memory_errors"},
