@@ -56,6 +56,7 @@ def test_scores_are_those_of_an_evaluation(options: CalibrateOptions, tmp_path: 
     found = calibrate(replace(options, output_file=tmp_path / "out.pt", codes=codes))
     weights = options.checkpoint if stage == "before" else tmp_path / "out.pt"
     settings = {"part": "validation", "num_samples": (8,), "codes": codes, "device": "cpu", "quiet": True}
+    settings["precision"] = "fp32"  # as calibrate computes, whatever a trial would choose
     row = evaluate(EvaluateOptions(options.datalist, weights, tmp_path / "out", **settings)).row(COMPACT)
     scores = getattr(found, stage)
     assert found.codes == codes
