@@ -155,13 +155,10 @@ def _masks(
     one: _Slice, masks: NDArray[np.generic], datalist: Datalist, marked: defaultdict[str, list[bool]]
 ) -> Iterator[Finding]:
     """Masks (i, j, R) of one slice."""
-    greatest = len(datalist.classes) - 1
-    strange = masks[~np.isin(masks, range(greatest + 1))]
-    if strange.size and strange.max() in range(256):
-        yield Finding(one.place, f"has class {int(strange.max())} in its masks: there are {greatest + 1} classes")
-    elif strange.size:
-        found = f"has the value {strange.flat[0]:g} in its masks"
-        yield Finding(one.place, f"{found}: they hold classes from 0 to {greatest}")
+    strange = masks[~np.isin(masks, range(len(datalist.classes)))]
+    if strange.size:
+        found = f"has class {strange[0]:g} in its masks"
+        yield Finding(one.place, f"{found}: there are {len(datalist.classes)} classes")
     drawn = int(masks.any(axis=(0, 1)).sum())
     present = one.entry.raters_present
     if drawn > present:

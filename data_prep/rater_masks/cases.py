@@ -22,6 +22,7 @@ from pathlib import Path
 from data_prep.rater_masks.label_datastore import DATASTORE_NAME, datastore_cases
 from data_prep.rater_masks.rater_case import RaterCase
 from mose_med.errors import ConfigError
+from mose_med.files.file_tree import shown_in
 from mose_med.files.tables import read_table
 from mose_med.io.volumes import VOLUME_SUFFIXES
 
@@ -73,7 +74,7 @@ def rater_names(cases: Iterable[RaterCase]) -> tuple[str, ...]:
 
 def _case_folders(source: Path) -> list[Path]:
     """Folders of cases, sorted; of one and the links to it the folder itself, or else the first link."""
-    paths = sorted((path for path in source.iterdir() if not path.name.startswith(".")), key=Path.is_symlink)
+    paths = sorted(shown_in(source), key=Path.is_symlink)
     folders: dict[Path, Path] = {}
     for path in paths:
         if path.is_symlink() and not path.exists():
@@ -87,7 +88,7 @@ def _case_of_folder(folder: Path) -> RaterCase:
     images: list[Path] = []
     masks: dict[str, tuple[Path, ...]] = {}
     others = 0
-    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+    for path in shown_in(folder):
         stem = _stem(path)
         start = (stem or "").lower()
         if start == _IMAGE:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Literal
 
-from mose_med.runtime.progress import Progress, progress_unseen
+from mose_med.runtime.progress import Progress, unseen
 
 __all__ = ["Stage", "Stages"]
 
@@ -28,7 +28,7 @@ class Stages:
     def __init__(
         self,
         around: Callable[[Stage], AbstractContextManager[object]] | None = None,
-        progress: Progress = progress_unseen,
+        progress: Progress = unseen,
     ) -> None:
         self.started = datetime.now(UTC)
         self.current: Stage = "read"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Files", "Folder", "FolderWalk", "files_below", "is_folder"]
+__all__ = ["Files", "Folder", "FolderWalk", "files_below", "is_folder", "shown_in"]
 
 
 class Folder(NamedTuple):
@@ -99,6 +99,11 @@ class Files(NamedTuple):
 
     files: list[Path]
     broken_links: list[Path]
+
+
+def shown_in(folder: Path) -> list[Path]:
+    """What lies in a folder and is not hidden, sorted: file systems and programs leave files of their own there."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def files_below(folder: Path) -> Files:

@@ -48,7 +48,7 @@ from mose_med.networks.priors import DEFAULT_CODES, Codes
 from mose_med.networks.protocol import StochasticNetwork, require_stochastic
 from mose_med.preprocessing import Preprocessing
 from mose_med.runtime.ahead import ahead
-from mose_med.runtime.progress import Progress, progress_unseen, unseen
+from mose_med.runtime.progress import Progress, unseen
 
 __all__ = ["infer_case"]
 
@@ -74,7 +74,7 @@ def infer_case(
     classes: Sequence[str] | None = None,
     precision: Precision = "fp32",
     scratch_dir: Path | None = None,
-    progress: Progress = progress_unseen,
+    progress: Progress = unseen,
 ) -> CaseDistribution:
     """Infer the distribution of segmentations of one case.
 

@@ -25,7 +25,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 __all__ = ["ConvNormRelu", "FewOutputs", "are_finite", "can_fuse", "has_fused", "linear", "rectified", "through"]
 
 
-#: Outputs that a product makes at once: those of a layer that has fewer take as long.
+#: Outputs of a layer of few, all rows of one product together: the fastest of 2, 4, 8, 16 and 32 for two classes.
 _OUTPUTS = 16
 
 #: Pixels of a batch from which on folding the normalisation into the weights takes less than the passes that it saves.
@@ -88,7 +88,7 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor, then: str) -> Tensor:
 
 
 class FewOutputs:
-    """A layer of few outputs, several rows at a time: reading the rows is what it takes, and one row fills no product.
+    """A layer of few outputs, several rows in one product: row by row it takes nearly as long as a layer of many.
 
     The layer stands in the product once for each of these rows, with zeros beside it. A row that is not finite would
     spoil the others, since 0 times NaN is NaN: where a result is not finite, each row is taken by itself.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-__all__ = ["Progress", "Tell", "progress_unseen", "unseen"]
+__all__ = ["Progress", "Tell", "unseen"]
 
 #: Is told how many are done, and of how many.
 Tell = Callable[[int, int], None]
@@ -12,9 +12,5 @@ Tell = Callable[[int, int], None]
 Progress = Callable[[str, int, int], None]
 
 
-def unseen(done: int, total: int) -> None:
-    """For work whose progress nobody watches."""
-
-
-def progress_unseen(what: str, done: int, total: int) -> None:
-    """The same, of several kinds."""
+def unseen(*counts: object) -> None:
+    """Either of these, for work whose progress nobody watches."""

@@ -79,7 +79,7 @@ def test_missing_rater(folder: Path):
 @pytest.mark.parametrize(("value", "shown"), [(0.5, "0.5"), (-1.0, "-1"), (float("nan"), "nan")])
 def test_masks_of_other_values_than_classes(folder: Path, value: float, shown: str):
     change_volume(first_label(folder), lambda array, affine: (np.where(array > 0, np.float32(value), 0), affine))
-    assert any(f"has the value {shown} in its masks: they hold classes from 0 to 1" in line for line in wrong(folder))
+    assert any(f"has class {shown} in its masks: there are 2 classes" in line for line in wrong(folder))
 
 
 def test_unknown_class(folder: Path):

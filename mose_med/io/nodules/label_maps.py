@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from mose_med.errors import DataError
+from mose_med.files.file_tree import shown_in
 from mose_med.geometry import Affine, index_to_mm, translated
 from mose_med.inferers.lesions.components import labelled
 from mose_med.io.mask_values import whole_values
@@ -59,8 +60,7 @@ def folder_nodules(folder: Path) -> list[Nodule]:
         DataError: if no file is, or one cannot be read.
         GeometryError: if an affine is not invertible.
     """
-    shown = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    volumes = [path for path in shown if path.is_file() and is_volume(path)]
+    volumes = [path for path in shown_in(folder) if path.is_file() and is_volume(path)]
     named = [path for path in volumes if _NAMED_AS_NODULES.search(path.name)]
     if not named:
         raise DataError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError, GeometryError
+from mose_med.files.file_tree import shown_in
 from mose_med.files.tables import Row, read_json, read_rows
 from mose_med.geometry import grid_difference
 from mose_med.io.mask_values import whole_values
@@ -50,7 +51,7 @@ def case_names(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise ConfigError(f"folder {folder} does not exist")
-    names = [_stem(path) for path in _shown(folder) if path.is_dir() or path.name.endswith(_ENDINGS)]
+    names = [_stem(path) for path in shown_in(folder) if path.is_dir() or path.name.endswith(_ENDINGS)]
     if not names:
         raise ConfigError(f"folder {folder} holds no case: it needs <case>.nii.gz files or <case> folders of them")
     twice = {name for name in names if names.count(name) > 1}
@@ -132,13 +133,8 @@ def _stem(path: Path) -> str:
 def _files(folder: Path, case: str) -> list[Path]:
     inside = folder / case
     if inside.is_dir():
-        return [path for path in _shown(inside) if path.name.endswith(_ENDINGS)]
+        return [path for path in shown_in(inside) if path.name.endswith(_ENDINGS)]
     return [path for path in (folder / f"{case}{ending}" for ending in _ENDINGS) if path.is_file()]
-
-
-def _shown(folder: Path) -> list[Path]:
-    """What lies in a folder and is not hidden: file systems and programs leave files of their own beside masks."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _read(path: Path, case: str) -> MaskSet:

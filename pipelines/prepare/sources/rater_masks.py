@@ -74,7 +74,7 @@ class _Ids:
         known = options.case_key
         if known is None and options.overwrite and has_case_key(options.output_dir) and not has_case_key(folder):
             known = private_folder(options.output_dir) / KEY_NAME  # so that names stay what they were
-        if known is not None:
+        if known is not None and not options.keep_ids:
             give_case_key(folder, read_case_key(known))
         self._key = None if options.keep_ids else case_key(folder)
         self._rows: list[tuple[str, str, str]] = []
@@ -144,13 +144,13 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
 def _require_use(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> None:
     """Refuse what is named for a kind of file, if there is no such file."""
     images = [path for case in cases for path in case.images]
-    if options.acquisition is not None and all(map(is_volume, images)):
+    if options.acquisition is not None and images and all(map(is_volume, images)):
         raise ConfigError(
             f"acquisition applies only to DICOM images, got {options.acquisition} for volumes in one file each: "
             "leave it out"
         )
     masks = [path for case in cases for paths in case.masks.values() for path in paths]
-    if options.layer is not None and not any(map(may_have_layers, masks)):
+    if options.layer is not None and masks and not any(map(may_have_layers, masks)):
         raise ConfigError(
             "layer applies only to masks of 3D Slicer (.nrrd, .nhdr) and structure sets (.dcm), "
             f"got {options.layer!r} for other masks: leave it out"

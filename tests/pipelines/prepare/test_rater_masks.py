@@ -61,7 +61,7 @@ def test_an_option_that_no_file_can_follow_is_refused(
     name: str, value: object, message: str, options: PrepareRaterMasksOptions
 ):
     for drawn in options.source.rglob("rater-*.nrrd"):
-        drawn.unlink()
+        drawn.rename(drawn.with_suffix(".nii"))  # of one layer, whatever it holds
     with pytest.raises(ConfigError, match=message):
         prepare_rater_masks(replace(options, **{name: value}))
     assert not options.output_dir.exists()
@@ -89,6 +89,12 @@ def test_overwriting_keeps_the_names_of_cases_and_patients(options: PrepareRater
     for name in ("nodule_id", "patient_id"):
         ids = [{entry[name] for part in PARTS for entry in content[part]} for content in (before, after)]
         assert ids[0] == ids[1]
+
+
+def test_overwriting_with_plain_ids_leaves_no_key(options: PrepareRaterMasksOptions):
+    prepare_rater_masks(replace(options, keep_ids=False))
+    prepare_rater_masks(replace(options, overwrite=True))
+    assert not (options.output_dir / "private" / "case.key").exists()
 
 
 def test_what_there_is_stays_if_overwriting_it_fails(options: PrepareRaterMasksOptions, rater_masks_root: Path):
