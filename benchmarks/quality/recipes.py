@@ -125,6 +125,17 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
             ("cosine",),
             {**_SCHEDULE, **_SYMMETRIES, "kl_reduction": "mean"},
         ),
+        Recipe(
+            "base, HU of the window instead of standardised slices",
+            ("cosine",),
+            {**_SCHEDULE, **_SYMMETRIES, "preprocessing::standardise": False},
+        ),
+        # In bfloat16: every sample has a last level of its own.
+        Recipe(
+            "base, noise before the last level: three 3 x 3 layers a sample",
+            ("cosine", "amp"),
+            {**_SCHEDULE, **_SYMMETRIES, "network::noise_level": -2},
+        ),
     ),
     "ablations": (
         Recipe("MoSE as published", published=".218; .624; .064"),
