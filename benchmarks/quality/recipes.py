@@ -136,6 +136,12 @@ TABLES: Mapping[str, tuple[Recipe, ...]] = {
             ("cosine", "amp"),
             {**_SCHEDULE, **_SYMMETRIES, "network::noise_level": -2},
         ),
+        Recipe("base, a tenth of the central channels dropped", ("cosine", "dropout"), {**_SCHEDULE, **_SYMMETRIES}),
+        Recipe(
+            "base, residual blocks with group normalisation",
+            ("cosine", "backbone_segresnet"),
+            {**_SCHEDULE, **_SYMMETRIES},
+        ),
     ),
     "ablations": (
         Recipe("MoSE as published", published=".218; .624; .064"),

@@ -8,9 +8,13 @@ from torch import nn
 
 from mose_med.errors import ConfigError, require
 from mose_med.networks.backbones.deeplab import DeepLabV3Plus
+from mose_med.networks.backbones.segresnet import SegResNetBackbone
 from mose_med.networks.backbones.unet import UNet
 
-__all__ = ["Backbone", "choose_backbone"]
+__all__ = ["NAMES", "Backbone", "choose_backbone"]
+
+#: Of the backbones that are part of the package.
+NAMES = ("unet", "deeplabv3plus", "segresnet")
 
 
 class Backbone(Protocol):
@@ -34,16 +38,19 @@ def choose_backbone(
     *,
     gating_level: int,
     noise_level: int,
+    dropout: float,
 ) -> nn.Module:
     """A backbone by its name, or the given module if it says what it returns.
 
     Args:
-        backbone: ``"unet"``, ``"deeplabv3plus"`` (whose dense feature has ``channels[0]`` channels), or a module.
+        backbone: a name of :data:`NAMES`, or a module. ``"deeplabv3plus"`` and ``"segresnet"`` have a dense feature
+            of ``channels[0]`` channels.
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
         channels: of the levels of the U-Net, finest first.
         gating_level: of the U-Net, -1 for all others.
         noise_level: likewise.
+        dropout: of the U-Net, 0 for all others.
 
     Raises:
         ConfigError: if a setting does not fit.
@@ -51,13 +58,17 @@ def choose_backbone(
     if backbone == "unet":
         _require_level("gating_level", gating_level, len(channels))
         _require_level("noise_level", noise_level, len(channels) - 1)
-        return UNet(spatial_dims, in_channels, channels, gating_level, noise_level)
-    levels = (gating_level, noise_level)
-    require(levels == (-1, -1), f"gating_level and noise_level apply only to backbone='unet', got {levels}")
+        require(0 <= dropout < 1, f"dropout must be in [0, 1), got {dropout}")
+        return UNet(spatial_dims, in_channels, channels, gating_level, noise_level, dropout)
+    of_unet = {"gating_level": (gating_level, -1), "noise_level": (noise_level, -1), "dropout": (dropout, 0)}
+    for name, (value, default) in of_unet.items():
+        require(value == default, f"{name}={value} applies only to backbone='unet'")
     if backbone == "deeplabv3plus":
         return DeepLabV3Plus(spatial_dims, in_channels, channels[0])
+    if backbone == "segresnet":
+        return SegResNetBackbone(spatial_dims, in_channels, channels[0])
     if not isinstance(backbone, nn.Module):
-        raise ConfigError(f"backbone must be 'unet', 'deeplabv3plus' or a module, got {backbone!r}")
+        raise ConfigError(f"backbone must be {', '.join(map(repr, NAMES))} or a module, got {backbone!r}")
     for name in ("global_channels", "dense_channels"):
         require(hasattr(backbone, name), f"backbone {type(backbone).__name__} must have the attribute {name}")
     return backbone

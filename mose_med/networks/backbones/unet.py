@@ -96,6 +96,8 @@ class UNet(nn.Module):
         channels: channels of each level, finest first, at least two.
         gating_level: encoder level of the global feature, 0 finest; negative counts from the coarsest.
         noise_level: decoder block, 0 coarsest, whose output is the dense feature; negative counts from the last.
+        dropout: probability that training drops a channel of the centre: the last two blocks of the encoder and the
+            first two of the decoder.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class UNet(nn.Module):
         channels: tuple[int, ...],
         gating_level: int = -1,
         noise_level: int = -1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.stride = 2 ** (len(channels) - 1)
@@ -119,6 +122,10 @@ class UNet(nn.Module):
         self.encoder = nn.ModuleList(Block(spatial_dims, *pair) for pair in falling)
         rising = pairwise(reversed(channels))
         self.decoder = nn.ModuleList(Block(spatial_dims, below + skip, skip) for below, skip in rising)
+        self.central_blocks = 2  # of encoder and of decoder
+        self.dropout: nn.Module = nn.Identity()
+        if dropout > 0:
+            self.dropout = (nn.Dropout2d if spatial_dims == 2 else nn.Dropout3d)(dropout)
 
     def forward(self, image: Tensor) -> Features:
         r"""(B, in_channels, \*spatial) -> encoder map of the gating level, decoder map of the noise level."""
@@ -129,11 +136,15 @@ class UNet(nn.Module):
             if level > 0:
                 x = self.pool(x)
             x = block(x, fused)
+            if level >= len(self.encoder) - self.central_blocks:
+                x = self.dropout(x)
             skips.append(x)
         global_feature = skips[self.gating_level]
         for depth, block in enumerate(self.decoder):
             if depth <= self.noise_level:
                 x = block(self._joined(x, skips[len(skips) - 2 - depth]), fused)
+                if depth < self.central_blocks:
+                    x = self.dropout(x)
         return Features(global_feature, x, skips[: len(skips) - 2 - self.noise_level])
 
     def finish(self, dense: Tensor, skips: list[Tensor]) -> Tensor:
@@ -142,6 +153,8 @@ class UNet(nn.Module):
         for depth, block in enumerate(self.decoder):
             if depth > self.noise_level:
                 x = block(self._joined(x, skips[len(self.decoder) - 1 - depth]))
+                if depth < self.central_blocks:
+                    x = self.dropout(x)
         return x
 
     @torch.jit.unused

@@ -47,11 +47,13 @@ class MoSE(nn.Module):
         gating_level: encoder level that the gating looks at, 0 finest; -1 is the coarsest.
         noise_level: decoder level after which the noise enters, 0 coarsest; -1 is the last. Every level after it runs
             once per sample.
-        backbone: ``"unet"``, ``"deeplabv3plus"`` (whose dense feature has ``channels[0]`` channels), or a module as
-            :class:`~mose_med.networks.Backbone` describes; the levels are settings of the U-Net.
+        backbone: ``"unet"``, ``"deeplabv3plus"`` or ``"segresnet"`` (whose dense features have ``channels[0]``
+            channels), or a module as :class:`~mose_med.networks.Backbone` describes; levels and dropout are settings
+            of the U-Net.
         gating: ``"learned"`` from the image, or ``"uniform"``: every expert has probability 1/K.
         experts: ``"stochastic"``, or ``"deterministic"``: every code is the mean of its expert's prior, so that all
             samples of an expert are the same.
+        dropout: probability that training drops a channel of the U-Net's central blocks.
         expert_groups: of a network whose experts were merged, the expert that each output of the gating belongs to,
             numbered from 0; None if every output is its own expert.
 
@@ -66,6 +68,8 @@ class MoSE(nn.Module):
     """
 
     __jit_unused_properties__: ClassVar = ["is_deterministic"]
+    # TorchScript then leaves out what only the U-Net has.
+    __constants__: ClassVar = ["noise_is_early"]
 
     def __init__(
         self,
@@ -79,10 +83,11 @@ class MoSE(nn.Module):
         head: Literal["release", "paper"] = "release",
         gating_level: int = -1,
         noise_level: int = -1,
-        backbone: Literal["unet", "deeplabv3plus"] | nn.Module = "unet",
+        backbone: Literal["unet", "deeplabv3plus", "segresnet"] | nn.Module = "unet",
         *,
         gating: Literal["learned", "uniform"] = "learned",
         experts: Literal["stochastic", "deterministic"] = "stochastic",
+        dropout: float = 0.0,
         expert_groups: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
@@ -97,9 +102,9 @@ class MoSE(nn.Module):
         self.latent_dim = latent_dim
         self.noise_dim = latent_dim
         self.samples_per_expert = samples_per_expert
-        levels = {"gating_level": gating_level, "noise_level": noise_level}
+        of_unet = {"gating_level": gating_level, "noise_level": noise_level, "dropout": dropout}
         self.backbone: Any
-        self.backbone = choose_backbone(backbone, spatial_dims, in_channels, channels, **levels)
+        self.backbone = choose_backbone(backbone, spatial_dims, in_channels, channels, **of_unet)
         self.noise_is_early = backbone == "unet" and noise_level not in (-1, len(channels) - 2)
         self.stride = int(getattr(self.backbone, "stride", 1))
         dense_channels = int(self.backbone.dense_channels)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mose_med.errors import ConfigError
 from mose_med.networks import MoSE
 from mose_med.networks.backbones.deeplab import DeepLabV3Plus
+from mose_med.networks.backbones.segresnet import SegResNetBackbone
 
 
 class OneLayer(nn.Module):
@@ -48,6 +49,31 @@ def test_network_on_deeplab_trains():
     assert [name for name, value in network.named_parameters() if value.grad is None] == []
 
 
+@pytest.mark.parametrize("spatial", [(16, 40), (8, 16, 24)])
+def test_segresnet_has_stride_eight_and_a_dense_feature_at_full_size(spatial: tuple[int, ...]):
+    backbone = SegResNetBackbone(len(spatial), 1, 12).eval()
+    features = backbone(torch.randn(2, 1, *spatial))
+    assert features.global_feature.shape == (2, 8 * 12, *(side // 8 for side in spatial))
+    assert features.dense_feature.shape == (2, 12, *spatial)
+    assert backbone.global_channels == 8 * 12
+
+
+def test_images_of_segresnet_do_not_see_the_rest_of_their_batch():
+    torch.manual_seed(0)
+    backbone, image = SegResNetBackbone(2, 1, 12), torch.randn(3, 1, 16, 16)
+    for alone, together in zip(backbone(image[:1])[:2], backbone(image)[:2], strict=True):
+        torch.testing.assert_close(alone, together[:1])
+
+
+def test_network_on_segresnet_trains():
+    torch.manual_seed(0)
+    network = MoSE(channels=(8, 16), backbone="segresnet", num_experts=2)
+    samples = network(torch.randn(1, 1, 33, 20), samples_per_expert=2)
+    (samples.logits.square().mean() + samples.expert_probs.square().sum()).backward()
+    assert samples.logits.shape == (1, 2, 2, 2, 33, 20)
+    assert [name for name, value in network.named_parameters() if value.grad is None] == []
+
+
 def test_any_module_can_be_the_backbone():
     samples = MoSE(backbone=OneLayer(), num_experts=3)(torch.randn(2, 1, 7, 5))
     assert samples.logits.shape == (2, 3, 4, 2, 7, 5)
@@ -59,6 +85,10 @@ def test_backbone_without_widths_is_named():
         MoSE(backbone=nn.Conv2d(1, 6, 3))
 
 
-def test_levels_belong_to_the_unet():
-    with pytest.raises(ConfigError, match=r"gating_level and noise_level apply only to backbone='unet', got \(0, -1\)"):
-        MoSE(backbone="deeplabv3plus", gating_level=0)
+@pytest.mark.parametrize(
+    ("setting", "told"), [({"gating_level": 0}, "gating_level=0"), ({"dropout": 0.1}, "dropout=0.1")]
+)
+@pytest.mark.parametrize("backbone", ["deeplabv3plus", "segresnet"])
+def test_settings_of_the_unet_belong_to_it(backbone: str, setting: dict[str, float], told: str):
+    with pytest.raises(ConfigError, match=f"{told} applies only to backbone='unet'"):
+        MoSE(backbone=backbone, **setting)
