@@ -102,9 +102,9 @@ class MoSE(nn.Module):
         self.latent_dim = latent_dim
         self.noise_dim = latent_dim
         self.samples_per_expert = samples_per_expert
-        of_unet = {"gating_level": gating_level, "noise_level": noise_level, "dropout": dropout}
+        levels = {"gating_level": gating_level, "noise_level": noise_level}
         self.backbone: Any
-        self.backbone = choose_backbone(backbone, spatial_dims, in_channels, channels, **of_unet)
+        self.backbone = choose_backbone(backbone, spatial_dims, in_channels, channels, **levels, dropout=dropout)
         self.noise_is_early = backbone == "unet" and noise_level not in (-1, len(channels) - 2)
         self.stride = int(getattr(self.backbone, "stride", 1))
         dense_channels = int(self.backbone.dense_channels)
