@@ -65,5 +65,5 @@ def require(fits: bool, message: str) -> None:
 def no_file(path: Path) -> str:
     """Why there is no file at a path, for a message: it does not exist, or is something else."""
     if path.is_dir():
-        return f"{path} is a folder, not a file"
+        return f"{path} is a folder, not a file: give a file in it"
     return f"{path} is a broken link" if path.is_symlink() else f"{path} does not exist"
