@@ -21,9 +21,9 @@ _SOURCES = ROOT / "sources"
 _SETTING = re.compile(r"^( *)(\w+): ?(.*?)( #.*)?$")
 #: What a bundle's images are, which decides how they are read.
 _DATA = {"lidc": "slices", "lidc_small": "slices", "cityscapes": "pictures"}
-#: How a bundle's learning rate falls.
+#: How a bundle's learning rate falls, by the overlay of that name.
 _SCHEDULE = {"lidc": "linear", "lidc_small": "cosine", "cityscapes": "linear"}
-_TRAIN = ("knobs", "training", "{data}_knobs", "model", "model_config", "train", "{schedule}", "{data}")
+_TRAIN = ("knobs", "training", "{data}_knobs", "model", "model_config", "train", "../overlays/{schedule}", "{data}")
 _INFERENCE = ("inference_knobs", "model", "model_config", "{data}_inference", "inference")
 _SHARED = ("evaluate.yaml", "multi_gpu_train.yaml", "mlflow.yaml", "logging.conf")
 #: Volumes are preprocessed by transforms with the same settings.

@@ -63,7 +63,10 @@ def main() -> None:
     datalist = prepare_nodules(options.archive, options.work / "data")
     known = Ball(np.array(options.lesion), _LESION_RADIUS_MM, 1)
     lidc, chest = list(studies(options.lidc, [])), list(studies(None, [options.unannotated]))
-    learnt = {"chest": [(name, study, [known]) for name, study, _ in chest], "lidc": lidc}
+    learnt = {
+        "chest": [(name, study, [known]) for name, study, _ in chest],
+        "lidc": [(name, study, nodules or []) for name, study, nodules in lidc],
+    }
     folds = [Fold(place, datalist, options.work, options.threads) for place in learnt]
     searches = [fold.searched(learnt[fold.place], lidc if fold.place == "chest" else chest) for fold in folds]
     rows = [row for search in searches for row in search]
@@ -96,7 +99,9 @@ class Fold:
         self._threads = threads
 
     def searched(
-        self, learnt: Sequence[tuple[str, Path, Sequence[Ball]]], others: Iterable[tuple[str, Path, Sequence[Ball]]]
+        self,
+        learnt: Sequence[tuple[str, Path, Sequence[Ball]]],
+        others: Iterable[tuple[str, Path, Sequence[Ball] | None]],
     ) -> list[dict[str, Any]]:
         """Train with windows of some studies, and search the others."""
         file = self._folder / "search.json"

@@ -66,8 +66,9 @@ def main() -> None:
         options.output.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def searched(model: Any, name: str, study: Path, nodules: Sequence[Ball]) -> dict[str, Any]:
-    """Lesions of one study, with its litres of lung."""
+def searched(model: Any, name: str, study: Path, annotated: Sequence[Ball] | None) -> dict[str, Any]:
+    """Lesions of one study, with its litres of lung; ``annotated`` nodules, or None where nothing is known of them."""
+    nodules = annotated or ()
     image = read_ct(study)
     affine = np.asarray(image.affine, dtype=np.float64)
     lungs = lung_mask(np.asarray(image)[0], affine)
@@ -86,7 +87,7 @@ def searched(model: Any, name: str, study: Path, nodules: Sequence[Ball]) -> dic
         "slices": case.shape[2],
         "lung_litres": float(lungs.sum()) * voxel_ml / 1000,
         "nodules": [nodule.readers for nodule in nodules],
-        "annotated": bool(nodules),
+        "annotated": annotated is not None,
         "found": [one._asdict() for one in found],
     }
     print(f"{name}: {row['lung_litres']:.2f} litres of lung, {len(nodules)} nodules, {len(found)} lesions", flush=True)
@@ -149,7 +150,8 @@ def _hit(centroid_mm: NDArray[np.float64], nodules: Sequence[Ball]) -> int | Non
     return nearest if nearest >= 0 and distances[nearest] <= 0 else None
 
 
-def studies(lidc: Path | None, unannotated: Sequence[Path]) -> Iterator[tuple[str, Path, list[Ball]]]:
+def studies(lidc: Path | None, unannotated: Sequence[Path]) -> Iterator[tuple[str, Path, list[Ball] | None]]:
+    """Name, folder and nodules of each study; None instead of nodules where nothing is known."""
     patients = find_patients(lidc) if lidc else {}
     for scan in read_scans(list(patients)):
         series = find_series(scan.patient_id, patients[scan.patient_id], scan.series_uid)
@@ -158,7 +160,7 @@ def studies(lidc: Path | None, unannotated: Sequence[Path]) -> Iterator[tuple[st
         balls = [ball for nodule in find_nodules(scan).nodules if (ball := _ball(nodule, series)) is not None]
         yield scan.patient_id, patients[scan.patient_id][0], balls
     for number, study in enumerate(unannotated, start=1):
-        yield f"chest {number}", study, []
+        yield f"chest {number}", study, None
 
 
 def _ball(nodule: Nodule, series: Series) -> Ball | None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mose_med.errors import ConfigError
 from mose_med.runtime.seeds import stream_seed
 from mose_med.samples import RaterMasks
 
@@ -29,6 +30,9 @@ class MultiRaterBatch:
         codes: how they are drawn, see :class:`~mose_med.networks.MoSE`.
         augmentation: dictionary transform of the batch, on its device.
         with_target: also hand the target to the network, which some see in training.
+
+    Raises:
+        ConfigError: if ``samples_per_expert`` < 1.
     """
 
     def __init__(
@@ -42,6 +46,8 @@ class MultiRaterBatch:
         augmentation: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
         with_target: bool = False,
     ) -> None:
+        if samples_per_expert is not None and samples_per_expert < 1:
+            raise ConfigError(f"samples_per_expert must be >= 1, got {samples_per_expert}")
         self.seed = seed
         self.rank = rank
         self.samples_per_expert = samples_per_expert
@@ -69,7 +75,7 @@ class MultiRaterBatch:
         """Image, target, and positional and keyword arguments of the network.
 
         Args:
-            batchdata: ``image`` (B, 1, H, W), ``label`` (B, R, H, W), ``rater_weights`` (B, R), and what the
+            batchdata: ``image`` (B, C, H, W), ``label`` (B, R, H, W), ``rater_weights`` (B, R), and what the
                 augmentation asks for in addition.
             device: where to.
             non_blocking: passed to ``Tensor.to``.

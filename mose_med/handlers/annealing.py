@@ -1,4 +1,4 @@
-"""Settings that change over the epochs: gamma, merge_iou, samples per expert, the warm-up of the rater weights."""
+"""Settings that change over the epochs: gamma, merge_iou, energy, samples per expert, the warm-up of the weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Annealing:
     the trainer before anything that reads the metrics, and before the checkpoints.
 
     Args:
-        target: object whose attribute is set: the loss for ``"gamma"``, ``"merge_iou"`` and ``"rater_warmth"``, the
-            network for ``"samples_per_expert"``.
+        target: object whose attribute is set: the loss for ``"gamma"``, ``"merge_iou"``, ``"energy"`` and
+            ``"rater_warmth"``, the network for ``"samples_per_expert"``.
         attribute: its name.
         schedule: value in every epoch.
         integer: round the value to the nearest integer, for a count such as the samples per expert.
@@ -45,7 +45,17 @@ class Annealing:
     @property
     def value(self) -> float:
         """Value in the epoch that comes next or is under way."""
-        return round(self.schedule.value) if self.integer else self.schedule.value
+        return self._counted(self.schedule.value)
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """First and last value, as far as the schedule says which."""
+        first, last = getattr(self.schedule, "ends", (self.schedule.value, self.schedule.value))
+        return self._counted(first), self._counted(last)
+
+    def set(self, value: float) -> None:
+        """Give the attribute a value."""
+        setattr(self.target, self.attribute, value)
 
     def attach(self, engine: Engine) -> None:
         """Follow the epochs of a trainer."""
@@ -54,12 +64,15 @@ class Annealing:
 
     def begin_epoch(self) -> None:
         """Set the value of the epoch."""
-        setattr(self.target, self.attribute, self.value)
+        self.set(self.value)
 
     def end_epoch(self, engine: Engine) -> None:
         """Record the value of the epoch, and tell the schedule how the epoch went."""
         engine.state.metrics[self.attribute] = float(self.value)
         self.schedule.step(float(engine.state.metrics[self.loss]))
+
+    def _counted(self, value: float) -> float:
+        return round(value) if self.integer else value
 
     def state_dict(self) -> dict[str, Any]:
         """State of the schedule."""

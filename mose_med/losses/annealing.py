@@ -1,4 +1,4 @@
-"""Values that change over a training: gamma, merge_iou, S, a temperature, the warm-up of the rater weights.
+"""Values that change over a training: gamma, merge_iou, energy, S, a temperature, the warm-up of the rater weights.
 
 A schedule gets the mean training loss at the end of every epoch and gives the value of the next. It knows nothing of
 engines: a handler asks it. Its state is plain numbers, to be kept in checkpoints.
@@ -81,6 +81,11 @@ class LinearSchedule(_EpochSchedule):
             raise ConfigError(f"epochs must be >= 0, got {self.epochs}")
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """First and last value."""
+        return (self.start if self.epochs else self.end), self.end
+
+    @property
     def value(self) -> float:
         """Value in the epoch that comes next or is under way."""
         share = min(self.epoch / self.epochs, 1.0) if self.epochs else 1.0
@@ -109,6 +114,11 @@ class StepSchedule(_EpochSchedule):
             raise ConfigError(f"values must be one more than epochs, got {len(self.values)} and {len(self.epochs)}")
         if list(self.epochs) != sorted(set(self.epochs)):
             raise ConfigError(f"epochs must rise, got {tuple(self.epochs)}")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """First and last value."""
+        return self.values[0], self.values[-1]
 
     @property
     def value(self) -> float:
@@ -151,6 +161,11 @@ class PlateauSchedule:
             raise ConfigError(f"patience must be >= 0, got {self.patience}")
         if not 0.0 <= self.threshold < 1.0:
             raise ConfigError(f"threshold must be in [0, 1), got {self.threshold}")
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """First and last value."""
+        return self.values[0], self.values[-1]
 
     @property
     def value(self) -> float:

@@ -20,6 +20,13 @@ class Interval(NamedTuple):
     high: float
 
 
+def _check(level: float, resamples: int) -> None:
+    if not 0.0 < level < 1.0:
+        raise ConfigError(f"level must be in (0, 1), got {level}")
+    if resamples < 1:
+        raise ConfigError(f"resamples must be >= 1, got {resamples}")
+
+
 def patient_bootstrap(
     values: Sequence[float],
     patients: Sequence[Hashable],
@@ -50,10 +57,7 @@ def patient_bootstrap(
     """
     if len(values) != len(patients):
         raise ShapeError(f"patients must be as many as values, {len(values)}, got {len(patients)}")
-    if not 0.0 < level < 1.0:
-        raise ConfigError(f"level must be in (0, 1), got {level}")
-    if resamples < 1:
-        raise ConfigError(f"resamples must be >= 1, got {resamples}")
+    _check(level, resamples)
     kept = [(value, patient) for value, patient in zip(values, patients, strict=True) if value == value]
     if not kept:
         raise ShapeError("values must hold at least one number, got none")
@@ -91,6 +95,7 @@ def paired_bootstrap(
 
     Raises:
         ShapeError: if lengths differ or there is not an image.
+        ConfigError: if ``level`` or ``resamples`` is out of range.
 
     Example:
         >>> hits = np.array([[1.0, 1.0], [0.0, 1.0]])  # right, counted
@@ -100,6 +105,7 @@ def paired_bootstrap(
     if not len(first) == len(second) == len(patients) or not len(patients):
         lengths = (len(first), len(second), len(patients))
         raise ShapeError(f"first, second and patients must be as many, at least one, got {lengths}")
+    _check(level, resamples)
     names, whose = np.unique(np.array([str(patient) for patient in patients]), return_inverse=True)
     draws = np.random.default_rng(seed).integers(len(names), size=(resamples, len(names)))
     times = np.stack([np.bincount(draw, minlength=len(names)) for draw in draws]).astype(np.float64)

@@ -21,7 +21,7 @@ __all__ = ["CollectiveInsight", "collective_insight"]
 
 
 class CollectiveInsight(NamedTuple):
-    """The score and its parts, each ``(B,)`` in [0, 1].
+    """The score and its parts, each ``(B,)`` in [0, 1], or nan where no mask has any of several classes.
 
     Attributes:
         score: harmonic mean of the three.
@@ -53,7 +53,7 @@ def collective_insight(
         classes: class ids that count; for the sensitivity, any of them.
 
     Returns:
-        The score and its parts.
+        The score and its parts; the score is nan where no mask has any of several classes.
 
     Example:
         >>> masks = torch.tensor([[[1, 1, 0], [1, 0, 0]]])
@@ -69,7 +69,7 @@ def collective_insight(
     rater_least, rater_largest = _range(rater_masks, raters_present, classes)
     agreement = 1.0 - ((least - rater_least).abs() + (largest - rater_largest).abs()) / 2.0
     parts = torch.stack([sensitivity, best, agreement])
-    score = torch.where((parts > 0).all(dim=0), 3.0 / (1.0 / parts.clamp_min(1e-12)).sum(dim=0), 0.0)
+    score = torch.where((parts == 0).any(dim=0), 0.0, 3.0 / (1.0 / parts.clamp_min(1e-12)).sum(dim=0))
     return CollectiveInsight(score, sensitivity, best, agreement)
 
 

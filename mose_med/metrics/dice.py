@@ -2,8 +2,8 @@
 
 Papers after MoSE report them, under the names D_max, Dice_max, Dice_match and Dice_soft.
 
-Conventions are those of :mod:`mose_med.metrics.iou`: two empty masks agree, absent classes are left out. A mask of
-weight 0 is not there.
+Conventions are those of :mod:`mose_med.metrics.iou`: two empty masks agree, absent classes are left out (but by
+:func:`soft_dice`, for which two empty cuts of a class agree). A mask of weight 0 is not there.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from mose_med.handlers import TrainingRun
 from mose_med.runtime.device import choose_device
 from pipelines.common.runs.content import claim_with_content
 from pipelines.evaluate.scored_data import require_as_trained
-from pipelines.export.configs import model_settings, named_bundle
+from pipelines.export.configs import named_bundle
 from pipelines.models.comparison import (
     Comparison,
     Scoring,
@@ -38,6 +38,7 @@ from pipelines.models.promotion import Outcome, PromotionRule, promote
 from pipelines.models.registry import ModelVersion, Registry
 from pipelines.models.report import comparison_table
 from pipelines.retrain.data import RetrainData
+from pipelines.retrain.fine_tuning import fine_tuning_configs
 from pipelines.retrain.options import RetrainOptions
 from pipelines.retrain.result import RetrainResult, decision_tags, result_of, score_changes, version_name
 from pipelines.train.run import TrainOptions
@@ -50,7 +51,6 @@ RESULT_NAME = "result.json"
 REPORT_NAME = "report.md"
 
 _CHAMPION_NAME = "champion.json"
-_FINE_TUNING = {"max_epochs": 20, "learning_rate": 1e-4, "final_learning_rate": 1e-5, "gamma_start": 1.0}
 _logger = logging.getLogger(__name__)
 
 
@@ -143,14 +143,13 @@ class _Retraining:
     def _train(self) -> Path:
         options, folder = self.options, self.options.output_dir
         datalist = merge_datalists(folder / "dataset.json", self.data.learnt_from(), self.data.held_out_path)
-        settings = folder / "finetune.json"
-        write_json(settings, _FINE_TUNING | model_settings(read_model_config(self.start)))
+        bundle, model = _bundle_of_model(options, self.start), read_model_config(self.start)
         train_and_evaluate(
             TrainOptions(
                 datalist,
                 folder / "training",
-                configs=(str(settings), *options.configs),
-                bundle=_bundle_of_model(options, self.start),
+                configs=fine_tuning_configs(folder / "finetune.json", model, bundle, options.configs),
+                bundle=bundle,
                 max_epochs=options.max_epochs,
                 seed=options.seed,
                 device=options.device,

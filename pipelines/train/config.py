@@ -77,7 +77,7 @@ def config_files(
     for path in found:
         if path not in own:
             _check_names(path, known)
-    return base + found
+    return list(dict.fromkeys([*base, *found]))
 
 
 def compose(paths: list[Path], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from pipelines.train.options import TrainOptions
 from pipelines.train.precision import set_precision
 from pipelines.train.settings import data_settings, setting, typed_settings, with_settings
 from pipelines.train.torchrun import Process
+from pipelines.train.trial_step import try_step
 
 __all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
 
@@ -40,6 +41,19 @@ __all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
 CONFIG_NAME = "train.yaml"
 
 _TRACKING_URI = "tracking_uri"
+#: What is built before the folder is claimed: all that may refuse a setting, and writes nothing.
+_PARTS = (
+    "network_def",
+    "loss",
+    "lr_scheduler",
+    "batch_norm",
+    "annealing_handler",
+    "gradient_clipping",
+    "ema",
+    "time_limit",
+    "train::prepare_batch",
+    "validate::evaluator",
+)
 _T = TypeVar("_T")
 _logger = logging.getLogger(__name__)
 
@@ -101,7 +115,7 @@ def train(options: TrainOptions) -> TrainResult:
     start = options.initial_weights
     if start is not None:
         _named_errors(lambda: load_initial_weights(workflow.parser, start), batch_size, building=True)
-    _named_errors(lambda: _try_parts(workflow), batch_size, building=True)
+    _named_errors(lambda: _try_parts(workflow, alone=process.count == 1), batch_size, building=True)
     if options.precision is not None:
         config["amp"] = set_precision(workflow.parser, options.precision)
     with ExitStack() as folder:
@@ -197,12 +211,14 @@ def _workflow(paths: list[Path], values: dict[str, Any]) -> ConfigWorkflow:
     return workflow
 
 
-def _try_parts(workflow: ConfigWorkflow) -> None:
-    """Build what can be wrong before anything is written."""
-    for name in ("network_def", "loss", "lr_scheduler", "batch_norm", "annealing_handler", "time_limit"):
+def _try_parts(workflow: ConfigWorkflow, *, alone: bool) -> None:
+    """Build what can be wrong before anything is written, and try a step."""
+    for name in _PARTS:
         workflow.parser.get_parsed_content(name)
     for part in ("train", "validate"):
         workflow.parser.get_parsed_content(f"{part}::dataset")[0]
+    if alone:
+        try_step(*map(workflow.parser.get_parsed_content, ("network_def", "loss", "annealing", "train::dataset")))
 
 
 def _run(workflow: ConfigWorkflow, options: TrainOptions, max_epochs: int, process: Process) -> TrainResult:

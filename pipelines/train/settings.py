@@ -70,11 +70,12 @@ def _typed(name: str, text: str, before: Any) -> Any:
         raise ConfigError(f"--set {name}={text} is not valid YAML: {' '.join(str(error).split())}") from error
     if isinstance(value, str) and value.startswith(_EVALUATED):
         raise ConfigError(f"--set {name} must be a plain value, got {text!r}: put an expression into a file, --config")
-    if isinstance(value, str) and isinstance(before, float | int):
+    if isinstance(value, str) and (before is None or isinstance(before, float | int)):
         try:
             return float(value)  # 1e-4, which YAML 1.1 takes for text
         except ValueError:
-            raise ConfigError(f"--set {name} must be a number, got {text!r}") from None
+            if before is not None:
+                raise ConfigError(f"--set {name} must be a number, got {text!r}") from None
     return value
 
 

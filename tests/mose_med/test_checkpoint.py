@@ -120,7 +120,7 @@ def test_no_bytes_are_an_internal_error(tmp_path_factory: pytest.TempPathFactory
 
 
 def test_a_folder_is_no_checkpoint(tmp_path: Path):
-    with pytest.raises(ConfigError, match="is a folder, not a file: give a file in it$"):
+    with pytest.raises(ConfigError, match=r"is a folder, not a file: give a file in it$"):
         read_checkpoint(tmp_path)
 
 

@@ -45,3 +45,9 @@ def test_a_member_of_weight_zero_is_not_there():
     found = collective_insight(masks, raters, weights, weights)
     for part, expected in zip(found, collective_insight(masks[:, :2], raters[:, :2]), strict=True):
         torch.testing.assert_close(part, expected)
+
+
+def test_an_image_without_any_of_several_classes_has_no_score():
+    masks = torch.tensor([[[1, 2, 0]], [[0, 0, 0]]])
+    found = collective_insight(masks, masks, classes=(1, 2)).score
+    torch.testing.assert_close(found, torch.tensor([1.0, float("nan")]), equal_nan=True)

@@ -7,6 +7,7 @@ from scipy.stats import norm
 
 from mose_med.errors import ConfigError, ShapeError
 from mose_med.metrics import mode_ratio, patient_bootstrap, pixel_flip_ratio
+from mose_med.metrics.bootstrap import paired_bootstrap
 
 
 def test_mode_ratio_of_the_modes_themselves_is_their_weights():
@@ -65,3 +66,13 @@ def test_images_without_a_score_are_left_out():
 def test_bootstrap_names_what_does_not_fit(arguments, options: dict[str, float], message: str):
     with pytest.raises((ShapeError, ConfigError), match=message):
         patient_bootstrap(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"level": 2.0}, r"level must be in \(0, 1\), got 2.0"), ({"resamples": 0}, "resamples must be >= 1, got 0")],
+)
+def test_paired_bootstrap_names_what_does_not_fit(options: dict[str, float], message: str):
+    sums = np.ones((2, 2))
+    with pytest.raises(ConfigError, match=message):
+        paired_bootstrap(sums, sums, ["a", "b"], lambda found: found[:, 0] / found[:, 1], **options)

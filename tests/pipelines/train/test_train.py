@@ -274,6 +274,12 @@ def test_a_named_store_without_mlflow_names_the_remedy_before_anything_is_writte
         ({"classes": ["background", "cyst"]}, r"the config says \['background', 'cyst'\]"),
         ({"val_interval": 9}, "val_interval must be <= max_epochs = 2, got 9: .*; --set val_interval=1 validates"),
         ({"max_minutes": -1}, "max_minutes must be > 0, got -1"),
+        ({"ema_decay": 2}, "decay must be .*, got 2"),
+        ({"max_gradient_norm": -1}, "max_gradient_norm must be > 0, got -1"),
+        ({"val_samples_per_expert": 0}, "samples_per_expert must be >= 1, got 0"),
+        ({"network::samples_per_expert": 0}, "samples_per_expert must be >= 1, got 0"),
+        ({"gamma_start": 0.1}, r"gamma must be >= 0\.25 \(one over 4 samples\), got 0.1"),
+        ({"gamma_epochs": 0, "ignore_index": 0, "energy": 0.5}, "energy must be 0 with ignore_index=0, got 0.5"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named_and_nothing_written(
@@ -282,6 +288,21 @@ def test_a_setting_that_does_not_fit_is_named_and_nothing_written(
     with pytest.raises(ConfigError, match=message):
         tiny_train(overlay=overlay)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_would_be_refused_in_the_middle_of_a_training_is_refused_before_it(
+    tiny_train: Train, tiny_overlay: Path, tmp_path: Path
+):
+    configs = (str(tiny_overlay), "energy_distance")
+    with pytest.raises(ConfigError, match=r"energy must be 0 with ignore_index=0, got 0\.7"):
+        tiny_train(configs=configs, settings=("ignore_index=0",))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["1e-2", "0.01"])
+def test_a_typed_number_takes_the_place_of_none(tiny_train: Train, text: str):
+    result = tiny_train(settings=(f"max_gradient_norm={text}",), max_epochs=1)
+    assert "max_gradient_norm: 0.01" in (result.output_dir / "train.yaml").read_text()
 
 
 @pytest.mark.parametrize(
