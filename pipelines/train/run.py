@@ -26,7 +26,8 @@ from mose_med.weights.model_files import model_sha256
 from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import causes_of, lost_process, ran_out_of_memory
 from pipelines.common.runs.content import Content, claim_with_content
-from pipelines.train.config import compose, config_files
+from pipelines.train.config import bundle_configs, compose, config_files, setting_names
+from pipelines.train.effect import without_effect
 from pipelines.train.extension import allow_more_epochs
 from pipelines.train.initial_weights import load_initial_weights
 from pipelines.train.options import TrainOptions
@@ -112,6 +113,8 @@ def train(options: TrainOptions) -> TrainResult:
         )
     batch_size = config["batch_size"]
     workflow = _named_errors(lambda: _workflow(paths, values), batch_size, building=True)
+    if process.is_first:
+        _warn_of_settings(workflow, options, paths)
     start = options.initial_weights
     if start is not None:
         _named_errors(lambda: load_initial_weights(workflow.parser, start), batch_size, building=True)
@@ -186,6 +189,17 @@ def _settings(options: TrainOptions, paths: list[Path], datalist: Datalist) -> d
     config = compose(paths, {})
     typed = typed_settings(options.settings, config)
     return typed | data_settings(datalist, compose(paths[:1], {}), with_settings(config, typed))
+
+
+def _warn_of_settings(workflow: ConfigWorkflow, options: TrainOptions, paths: list[Path]) -> None:
+    """Say which of the settings that were chosen have no effect, beside another network or loss for instance."""
+    own = bundle_configs(options.bundle)
+    added = [ConfigParser.load_config_file(str(path)) for path in paths if path.parent != own]
+    names = [name for content in added for name in setting_names(content)]
+    names += [text.partition("=")[0].strip().replace("#", "::") for text in options.settings]
+    without = without_effect(workflow.parser, names)
+    if without:
+        _logger.warning("without effect in this training, where nothing refers to them: %s", ", ".join(without))
 
 
 def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> dict[str, Any]:
