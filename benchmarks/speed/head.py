@@ -121,6 +121,7 @@ def training_memory(kind: str, options: argparse.Namespace) -> float:
 
 
 def _growth(kind: str, options: argparse.Namespace) -> float:
+    heads.COMPILED_ON_ACCELERATORS = options.compiled
     torch.set_num_threads(options.threads)
     workload = Workload(kind, options)
     if options.device == "cuda":

@@ -66,7 +66,7 @@ def main() -> None:
     vars(options).update(size=128, device="cpu", channels_last=True, clock="wall")
     torch.set_num_threads(options.threads)
     rows = [row for head in options.heads for row in rows_of(head, options)]
-    table = Table("head", "what", "s", "of its float32", "target")
+    table = Table("head", "what", "s", "of the first row", "target")
     for row in rows:
         target = f"<= {row['target']}" if row["target"] else ""
         table.add_row(row["head"], row["what"], f"{row['s']:.3f}", f"{row['ratio']:.2f}", target)

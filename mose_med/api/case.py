@@ -142,8 +142,9 @@ class Case:
 
         Args:
             lesion: its number.
-            image: the CT below the outlines, of any kind that :meth:`Model.infer` takes. A case that was inferred has
-                its own; one from a folder shows the marginal probability instead.
+            image: the CT below the outlines: one image of any kind that :meth:`Model.infer` takes, or a folder with its
+                series alone. A case that was inferred has its own; one from a folder shows the marginal probability
+                instead.
         """
         from mose_med.report import lesion_figure, read_lesion_volumes  # here: they take long to import
 

@@ -97,8 +97,8 @@ def infer_case(
             the same for every case; ``"random"`` draws them. The standard form is random.
         sw_batch_size: windows per call of the network. On a CPU every thread has its own call, and all together no more
             than twice as many windows. While a lesion is measured, the next listed position has a call of its own.
-        overlap: of neighbouring windows of a slice in a search, as a fraction of a window; three
-            quarters over the lungs and one over everything if None.
+        overlap: of neighbouring windows of a slice in a search, as a fraction of a window; 0.75 over the
+            lungs and 0.25 over everything if None.
         depth_mm: how far above and below a position to look.
         reach_mm: how far from a position its lesion may begin.
         lesion_threshold: marginal probability above which voxels are of a lesion.

@@ -16,13 +16,9 @@ from torch import Tensor
 
 from mose_med.errors import ConfigError, ShapeError
 
-__all__ = ["Binning", "CalibrationError", "CalibrationMode", "CalibrationSummary", "Reliability", "expected_errors"]
+__all__ = ["CalibrationError", "CalibrationMode", "CalibrationSummary", "Reliability", "expected_errors"]
 
 CalibrationMode = Literal["foreground", "confidence"]
-Binning = Literal["equal", "adaptive"]
-
-#: Equal bins that adaptive ones are put together from, for each bin asked for.
-_FINE_BINS = 1000
 
 
 class CalibrationSummary(NamedTuple):
@@ -65,8 +61,6 @@ class CalibrationError:
         mode: "foreground" compares the probability of all classes but the first; "confidence" that of the most likely
             class.
         classes: in "confidence" mode, only voxels whose most likely class is one of these enter bins; None for all.
-        binning: "equal" bins of probability, as published; or "adaptive" ones that hold about equally many voxels each,
-            put together from a thousand times as many equal ones so that memory stays constant.
 
     Raises:
         ConfigError: if an argument is out of range.
@@ -83,14 +77,11 @@ class CalibrationError:
         num_bins: int = 10,
         mode: CalibrationMode = "foreground",
         classes: Sequence[int] | None = None,
-        binning: Binning = "equal",
     ) -> None:
         if num_bins < 1:
             raise ConfigError(f"num_bins must be >= 1, got {num_bins}")
         if mode not in get_args(CalibrationMode):
             raise ConfigError(f"mode must be one of {', '.join(get_args(CalibrationMode))}, got {mode!r}")
-        if binning not in get_args(Binning):
-            raise ConfigError(f"binning must be one of {', '.join(get_args(Binning))}, got {binning!r}")
         if classes is not None and mode == "foreground":
             raise ConfigError("classes belong to mode 'confidence': leave them out in mode 'foreground'")
         if classes is not None and (not classes or min(classes) < 0):
@@ -98,13 +89,11 @@ class CalibrationError:
         self.num_bins = num_bins
         self.mode = mode
         self.classes = None if classes is None else tuple(classes)
-        self.binning = binning
-        self._fine = num_bins * (_FINE_BINS if binning == "adaptive" else 1)
         self.reset()
 
     def reset(self) -> None:
         """Forget all voxels."""
-        self._sums = torch.zeros(3, self._fine, dtype=torch.float64)
+        self._sums = torch.zeros(3, self.num_bins, dtype=torch.float64)
         self._voxels = 0
 
     def update(self, probs: Tensor, rater_probs: Tensor) -> None:
@@ -177,29 +166,18 @@ class CalibrationError:
         """
         if self._voxels == 0:
             raise ConfigError("calibration needs voxels: call update before compute")
-        edges, sums = self._edges(torch.float64), self._sums
-        if self.binning == "adaptive":
-            edges, sums = self._merged(edges, sums)
-        counts, predicted, observed = sums
-        return Reliability(edges, predicted / counts, observed / counts, counts / self._voxels)
+        counts, predicted, observed = self._sums
+        return Reliability(self._edges(torch.float64), predicted / counts, observed / counts, counts / self._voxels)
 
     def _edges(self, dtype: torch.dtype) -> Tensor:
-        return torch.tensor([index / self._fine for index in range(self._fine + 1)], dtype=dtype)
-
-    def _merged(self, edges: Tensor, sums: Tensor) -> tuple[Tensor, Tensor]:
-        """Runs of fine bins with about equally many voxels."""
-        running = sums[0].cumsum(dim=0)
-        wanted = running[-1] * torch.arange(1, self.num_bins, dtype=torch.float64) / self.num_bins
-        ends = torch.cat([torch.searchsorted(running, wanted) + 1, torch.tensor([self._fine])])
-        totals = torch.cat([torch.zeros(3, 1, dtype=torch.float64), sums.cumsum(dim=1)], dim=1)[:, ends]
-        return torch.cat([edges[:1], edges[ends]]), totals.diff(dim=1, prepend=torch.zeros(3, 1, dtype=torch.float64))
+        return torch.tensor([index / self.num_bins for index in range(self.num_bins + 1)], dtype=dtype)
 
     def _add(self, predicted: Tensor, observed: Tensor, voxels: int) -> None:
         # Edges in the precision of the probabilities: 0.1 belongs to the first of ten bins in single precision, too.
         inner = self._edges(predicted.dtype)[:-1].to(predicted.device)
         bins = torch.bucketize(predicted, inner)
         rows = (torch.ones_like(predicted), predicted, observed)
-        sums = [torch.bincount(bins, row.double(), minlength=self._fine + 1) for row in rows]
+        sums = [torch.bincount(bins, row.double(), minlength=self.num_bins + 1) for row in rows]
         self._sums += torch.stack(sums)[:, 1:].cpu()
         self._voxels += voxels
 

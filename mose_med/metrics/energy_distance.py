@@ -142,7 +142,7 @@ def sample_diversity(
         include_self_pairs: see :func:`generalized_energy_distance`.
 
     Returns:
-        Diversity in [0, 1], shape ``(B,)``.
+        Diversity in [0, 1], shape ``(B,)``; nan where no mask has any of several classes.
 
     Raises:
         ShapeError: if masks are not integers or weights do not fit.

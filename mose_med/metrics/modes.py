@@ -27,7 +27,7 @@ def mode_ratio(
 
     Returns:
         Shares, shape ``(B, R)``, to compare with the modes' true probabilities; rows sum to 1. Ties go to the first
-        mode.
+        mode, so that where no mask has any of several classes the first mode has all.
 
     Example:
         >>> modes = torch.tensor([[[1, 1, 0, 0], [0, 0, 1, 1]]])

@@ -18,11 +18,10 @@ from mose_med.errors import ConfigError
 
 __all__ = [
     "DEFAULT_CODES",
-    "DEFAULT_QUADRATURE",
     "CodeChoice",
     "Codes",
     "ExpertPriors",
-    "Quadrature",
+    "chosen_deviates",
     "quadrature_deviates",
     "stratified_deviates",
 ]
@@ -36,12 +35,24 @@ Codes = Literal["quadrature", "random"]
 DEFAULT_CODES: Codes = "quadrature"
 #: How a call of the network chooses them: independent draws, one draw in every S-th part of the prior, or fixed points.
 CodeChoice = Literal["random", "stratified", "quadrature"]
-#: Which points stand for a Gaussian.
-Quadrature = Literal["mid-quantiles", "scaled-quantiles"]
-DEFAULT_QUADRATURE: Quadrature = "mid-quantiles"
 
 
-def quadrature_deviates(samples: int, latent_dim: int, kind: Quadrature = DEFAULT_QUADRATURE) -> Tensor:
+def chosen_deviates(
+    shape: tuple[int, int, int, int], choice: CodeChoice, generator: torch.Generator | None = None
+) -> Tensor:
+    """Standard normal deviates (B, K, S, L), on the CPU, so that a seed gives the same codes on every device.
+
+    Raises:
+        ConfigError: if there is no such choice.
+    """
+    if choice not in get_args(CodeChoice):
+        raise ConfigError(f"codes must be one of {', '.join(get_args(CodeChoice))}, got {choice!r}")
+    if choice == "quadrature":
+        return quadrature_deviates(shape[2], shape[3]).expand(shape)
+    return stratified_deviates(shape, generator) if choice == "stratified" else torch.randn(shape, generator=generator)
+
+
+def quadrature_deviates(samples: int, latent_dim: int) -> Tensor:
     """Points of equal weight that stand for a standard Gaussian: shape (S, L), float32, always the same.
 
     In one dimension ``z_s = F^-1((s + 1/2) / S)``, F being the distribution function, in ascending order. In more, S
@@ -53,8 +64,6 @@ def quadrature_deviates(samples: int, latent_dim: int, kind: Quadrature = DEFAUL
     Args:
         samples: S.
         latent_dim: L.
-        kind: ``"mid-quantiles"``, or ``"scaled-quantiles"``, which are the same times what makes their variance 1; one
-            sample alone stays at 0.
 
     Example:
         >>> [round(value, 3) for value in quadrature_deviates(4, 1)[:, 0].tolist()]
@@ -62,8 +71,6 @@ def quadrature_deviates(samples: int, latent_dim: int, kind: Quadrature = DEFAUL
     """
     middles = (torch.arange(samples, dtype=torch.float64) + 0.5) / samples
     values: Tensor = (torch.special.ndtri(middles) - torch.special.ndtri(middles.flip(0))) / 2
-    if kind == "scaled-quantiles" and samples > 1:
-        values = values / values.square().mean().sqrt()
     return values[_ranks(samples, latent_dim)].float()
 
 
@@ -116,21 +123,11 @@ class ExpertPriors(nn.Module):
     ) -> Tensor:
         """Codes of every expert: shape (B, K, S, L), differentiable in means and deviations.
 
-        Normal deviates are drawn on the CPU and moved, so that a seed gives the same codes on every device.
-
         Raises:
             ConfigError: if there is no such choice.
         """
-        if choice not in get_args(CodeChoice):
-            raise ConfigError(f"codes must be one of {', '.join(get_args(CodeChoice))}, got {choice!r}")
         shape = (batch, self.mean.shape[0], samples, self.mean.shape[1])
-        if choice == "quadrature":
-            deviates = quadrature_deviates(samples, shape[-1]).expand(shape)
-        elif choice == "stratified":
-            deviates = stratified_deviates(shape, generator)
-        else:
-            deviates = torch.randn(shape, generator=generator)
-        return self.mean[:, None] + self.std()[:, None] * deviates.to(self.mean)
+        return self.at(chosen_deviates(shape, choice, generator))
 
     def draw_from(self, experts: Tensor, generator: torch.Generator | None = None) -> Tensor:
         r"""Draw one code from the expert that each entry of ``experts`` (\*shape) names: shape (\*shape, L)."""

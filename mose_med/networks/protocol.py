@@ -19,13 +19,13 @@ Members that a network may have besides those of :class:`StochasticNetwork`, eac
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mose_med.errors import ConfigError, ShapeError
-from mose_med.networks.priors import CodeChoice, quadrature_deviates, stratified_deviates
+from mose_med.networks.priors import CodeChoice, chosen_deviates
 from mose_med.samples import ExpertSamples, RaterMasks
 
 __all__ = [
@@ -183,12 +183,7 @@ def standard_deviates(
     """
     if samples < 1:
         raise ConfigError(f"samples_per_expert must be >= 1, got {samples}")
-    if choice not in get_args(CodeChoice):
-        raise ConfigError(f"codes must be one of {', '.join(get_args(CodeChoice))}, got {choice!r}")
-    shape = (batch, network.num_experts, samples, network.noise_dim)
-    if choice == "quadrature":
-        return quadrature_deviates(samples, network.noise_dim).expand(shape)
-    return stratified_deviates(shape, generator) if choice == "stratified" else torch.randn(shape, generator=generator)
+    return chosen_deviates((batch, network.num_experts, samples, network.noise_dim), choice, generator)
 
 
 def checked_deviates(network: StochasticNetwork, deviates: Tensor, batch: int) -> Tensor:

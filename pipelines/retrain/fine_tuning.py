@@ -31,7 +31,8 @@ def fine_tuning_configs(file: Path, champion: ModelConfig, bundle: str, further:
         ConfigError: if the champion is a network whose loss no overlay has, and nothing was added that may have it.
     """
     settings: dict[str, Any] = _FINE_TUNING | model_settings(champion)
-    name, overlays = champion.network_name, ()
+    name = champion.network_name
+    overlays: tuple[str, ...] = ()
     if name != DEFAULT_NETWORK:
         known = name in overlay_names(bundle)
         if not known and not further:

@@ -1,1 +1,1 @@
-"""Backbones: an image in, a dense feature for every level out."""
+"""Backbones: an image in, a global feature for the gating and a dense one for the head out."""

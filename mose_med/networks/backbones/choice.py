@@ -21,8 +21,8 @@ class Backbone(Protocol):
     r"""What MoSE requires of a backbone: a module that returns (global feature, dense feature).
 
     The global feature is (B, global_channels, \*any) or (B, global_channels), the dense feature (B, dense_channels,
-    \*spatial). Sides of the image are padded to multiples of ``stride`` before the call, and the dense feature is
-    cropped back.
+    \*spatial). Before the call, sides of the image are padded to multiples of ``stride``, 1 where there is none, and
+    the dense feature is cropped back.
     """
 
     global_channels: int

@@ -89,22 +89,6 @@ def test_average_and_maximum_are_over_the_bins_that_hold_voxels():
     assert error.summary() == pytest.approx((10.0, 20.0, 40.0), rel=1e-5)
 
 
-def test_adaptive_bins_hold_equally_many_voxels():
-    probs, rater_probs = random_probs(5)
-    error = CalibrationError(num_bins=4, binning="adaptive")
-    error.update(probs, rater_probs)
-    table = error.reliability()
-    torch.testing.assert_close(table.share, torch.full((4,), 0.25, dtype=torch.float64), atol=0.02, rtol=0)
-    edges = torch.quantile(probs[:, 1].double(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
-    torch.testing.assert_close(table.edges[1:-1], edges, atol=0.02, rtol=0)
-
-
-def test_adaptive_bins_of_one_value_are_one_bin():
-    error = CalibrationError(binning="adaptive")
-    error.update(torch.full((1, 2, 6), 0.5), torch.tensor([0.6, 0.4])[None, :, None].expand(1, 2, 6))
-    assert error.compute() == pytest.approx(10.0)
-
-
 def test_reset_forgets():
     error = CalibrationError()
     error.update(*random_probs(4))
@@ -118,7 +102,6 @@ def test_reset_forgets():
     [
         ({"num_bins": 0}, "num_bins must be >= 1, got 0"),
         ({"mode": "other"}, "mode must be one of foreground, confidence, got 'other'"),
-        ({"binning": "odd"}, "binning must be one of equal, adaptive, got 'odd'"),
         ({"classes": (1,)}, "classes belong to mode 'confidence'"),
     ],
 )

@@ -88,7 +88,7 @@ def random_probs(seed: int, size: int) -> Tensor:
 
 
 @pytest.mark.parametrize("error", ["expected", "average", "maximum"])
-@pytest.mark.parametrize("settings", [{}, {"mode": "confidence", "num_bins": 5}, {"binning": "adaptive"}])
+@pytest.mark.parametrize("settings", [{}, {"mode": "confidence", "num_bins": 5}])
 def test_calibration_is_pooled_over_all_batches(error: str, settings: dict[str, object]):
     metric, whole = CalibrationMetric(error, **settings), CalibrationError(**settings)
     for seed in range(2):

@@ -82,13 +82,6 @@ def test_points_lie_in_the_middle_of_intervals_of_equal_probability():
     torch.testing.assert_close(shares, (torch.arange(8, dtype=torch.float64) + 0.5) / 8, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("samples", [2, 4, 7, 25])
-def test_scaled_quantiles_have_unit_variance(samples: int):
-    points = quadrature_deviates(samples, 2, "scaled-quantiles")
-    torch.testing.assert_close(points.square().mean(dim=0), torch.ones(2))
-    assert quadrature_deviates(1, 2, "scaled-quantiles").tolist() == [[0.0, 0.0]]
-
-
 def test_points_of_several_dimensions_fill_the_space():
     points = quadrature_deviates(64, 2)
     quadrants = torch.bincount(2 * (points[:, 0] > 0).long() + (points[:, 1] > 0).long(), minlength=4)
