@@ -5,8 +5,8 @@ A folder holds one folder per case, which is also the patient: ``<case>/image.ni
 ``rater-<name>.dcm``, and 3D Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM slices, or
 ``image.zip`` with them.
 
-A CSV file has a row per mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
-cases; paths are relative to the file.
+A CSV file has a row per mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` (or ``patient``) if a
+patient has several cases; case, blanks and marks in these names do not count. Paths are relative to the file.
 
 The folder of a MONAI Label server is one, too (:mod:`data_prep.rater_masks.label_datastore`).
 
@@ -16,7 +16,8 @@ A mask without any voxel says that the rater saw nothing; no mask says that the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data_prep.rater_masks.label_datastore import DATASTORE_NAME, datastore_cases
@@ -36,6 +37,8 @@ _IMAGE = "image"
 _SLICERS = ".seg"
 _RATER_PREFIX = "rater-"
 _COLUMNS = ("case", "image", "rater", "mask")
+_PATIENT = "patient_id"
+_OTHER_NAMES = {"patientid": _PATIENT, "patient": _PATIENT}
 
 
 def find_cases(source: Path) -> list[RaterCase]:
@@ -118,26 +121,47 @@ def _stem(path: Path) -> str | None:
 
 
 def _cases_of_csv(source: Path) -> list[RaterCase]:
-    columns, rows = read_table(source, "source", ConfigError, _COLUMNS)
-    missing = [column for column in _COLUMNS if column not in columns]
+    columns, rows = read_table(source, "source", ConfigError, (*_COLUMNS, _PATIENT))
+    named = _named_columns(columns)
+    missing = [column for column in _COLUMNS if column not in named]
     if missing:
         raise ConfigError(f"source {source} must have the columns {','.join(_COLUMNS)}, lacks {missing[0]}")
     cases: dict[str, RaterCase] = {}
+    without_patient: set[str] = set()
     for row in rows:
-        empty = next((column for column in _COLUMNS if not row.text(column)), None)
+        values = {column: row.text(own_name) for column, own_name in named.items()}
+        empty = next((column for column in _COLUMNS if not values[column]), None)
         if empty is not None:
             raise ConfigError(f"source {source}, line {row.line}: needs a value in the column {empty}")
-        cases[row.text("case")] = _with_row(cases.get(row.text("case")), row.values, source, row.line)
+        if not values.get(_PATIENT):
+            values[_PATIENT] = values["case"]
+            without_patient.add(values["case"])
+        cases[values["case"]] = _with_row(cases.get(values["case"]), values, source, row.line)
+    if without_patient:
+        _LOGGER.info("cases without a %s, each taken as a patient: %d", _PATIENT, len(without_patient))
     return [cases[name] for name in sorted(cases)]
 
 
+def _named_columns(columns: Sequence[str]) -> dict[str, str]:
+    """Names in the table of the columns that are read, by our own; a column of exactly our name comes first."""
+    named = {column: column for column in (*_COLUMNS, _PATIENT) if column in columns}
+    for column in columns:
+        plain = re.sub(r"[\W_]", "", column)
+        known = _OTHER_NAMES.get(plain, plain)
+        if known in (*_COLUMNS, _PATIENT):
+            named.setdefault(known, column)
+    others = [column for column in columns if column and column not in named.values()]
+    if others:
+        _LOGGER.warning("columns of the source that are not read: %s", ", ".join(others))
+    return named
+
+
 def _with_row(case: RaterCase | None, row: Mapping[str, str], source: Path, line: int) -> RaterCase:
-    patient = row.get("patient_id") or row["case"]
     image, mask = source.parent / row["image"], source.parent / row["mask"]
     if case is None:
-        return RaterCase(row["case"], patient, (image,), {row["rater"]: (mask,)})
-    if case.patient != patient:
+        return RaterCase(row["case"], row[_PATIENT], (image,), {row["rater"]: (mask,)})
+    if case.patient != row[_PATIENT]:
         raise ConfigError(f"source {source}, line {line}: case {case.case} has a different patient_id above")
     images = case.images if image in case.images else (*case.images, image)
     of_rater = (*case.masks.get(row["rater"], ()), mask)
-    return RaterCase(case.case, patient, images, {**case.masks, row["rater"]: of_rater})
+    return RaterCase(case.case, case.patient, images, {**case.masks, row["rater"]: of_rater})

@@ -57,6 +57,32 @@ def test_csv_may_give_a_patient_several_cases(tmp_path: Path):
     assert cases[1].masks == {"b": (tmp_path / "m1.nii",), "a": (tmp_path / "m2.nii",)}
 
 
+@pytest.mark.parametrize("column", ["patient_id", "Patient ID", "PatientID", "patient", "PATIENT-ID"])
+def test_the_column_of_patients_may_be_spelt_in_any_way(column: str, tmp_path: Path, caplog):
+    rows = [f"Case,{column},image,rater_,mask", "x,p,i.nii,a,m.nii", "w,p,j.nii,a,n.nii"]
+    (tmp_path / "s.csv").write_text("\n".join(rows))
+    assert [case.patient for case in find_cases(tmp_path / "s.csv")] == ["p", "p"]
+    assert not caplog.messages
+
+
+def test_columns_that_are_not_read_and_cases_without_a_patient_are_told(tmp_path: Path, caplog):
+    rows = ["case,image,rater,mask,subject,site", "x,i.nii,a,m.nii,p,s", "w,j.nii,a,n.nii,p,s"]
+    (tmp_path / "s.csv").write_text("\n".join(rows))
+    with caplog.at_level("INFO"):
+        find_cases(tmp_path / "s.csv")
+    assert "columns of the source that are not read: subject, site" in caplog.text
+    assert "cases without a patient_id, each taken as a patient: 2" in caplog.text
+
+
+def test_a_column_of_exactly_our_name_is_the_one_that_is_read(tmp_path: Path, caplog):
+    rows = ["case,patient,patient_id,image,rater,mask", "x,Jane,p,i.nii,a,m.nii", "w,Jane,,j.nii,a,n.nii"]
+    (tmp_path / "s.csv").write_text("\n".join(rows))
+    with caplog.at_level("INFO"):
+        assert [case.patient for case in find_cases(tmp_path / "s.csv")] == ["w", "p"]
+    assert "columns of the source that are not read: patient" in caplog.text
+    assert "cases without a patient_id, each taken as a patient: 1" in caplog.text
+
+
 @pytest.mark.parametrize(
     "text",
     [
