@@ -36,6 +36,12 @@ _IMAGE = "image"
 #: Before the suffix of a segmentation of 3D Slicer; no part of the rater's name.
 _SLICERS = ".seg"
 _RATER_PREFIX = "rater-"
+#: What looks like a volume, wherever it stands in a name: ``.nii.gz.bak``.
+_LIKE_VOLUMES = {*VOLUME_SUFFIXES, OBJECT_SUFFIX, ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".tif", ".tiff"}
+#: Their values are in files of their own.
+_DETACHED_HEADERS = (".mhd", ".nhdr")
+_VALUES_SUFFIXES = (".raw", ".zraw", ".raw.gz", ".raw.bz2")
+_MOST_NAMES = 10
 _COLUMNS = ("case", "image", "rater", "mask")
 _PATIENT = "patient_id"
 _OTHER_NAMES = {"patientid": _PATIENT, "patient": _PATIENT}
@@ -51,9 +57,7 @@ def find_cases(source: Path) -> list[RaterCase]:
         cases = datastore_cases(source)
     elif source.is_dir():
         cases = [_case_of_folder(folder) for folder in _case_folders(source)]
-        others = sum(case.others for case in cases)
-        if others:
-            _LOGGER.warning("volumes that are neither image nor %s<name> are not read: %d", _RATER_PREFIX, others)
+        _name_others(source, [*_loose_volumes(source), *(path for case in cases for path in case.others)])
     elif source.is_file():
         cases = _cases_of_csv(source)
     else:
@@ -90,8 +94,10 @@ def _case_folders(source: Path) -> list[Path]:
 def _case_of_folder(folder: Path) -> RaterCase:
     images: list[Path] = []
     masks: dict[str, tuple[Path, ...]] = {}
-    others = 0
-    for path in shown_in(folder):
+    others: list[Path] = []
+    entries = shown_in(folder)
+    has_detached_header = any(path.name.lower().endswith(_DETACHED_HEADERS) for path in entries)
+    for path in entries:
         stem = _stem(path)
         start = (stem or "").lower()
         if start == _IMAGE:
@@ -103,9 +109,33 @@ def _case_of_folder(folder: Path) -> RaterCase:
             raise ConfigError(
                 f"{path} must be named {_RATER_PREFIX}<name> to be the mask of a rater: rename it, or move it away"
             )
-        else:
-            others += stem is not None
-    return RaterCase(folder.name, folder.name, tuple(images), masks, others)
+        elif _may_be_meant(path) and not (has_detached_header and path.name.lower().endswith(_VALUES_SUFFIXES)):
+            others.append(path)
+    return RaterCase(folder.name, folder.name, tuple(images), masks, tuple(others))
+
+
+def _may_be_meant(path: Path) -> bool:
+    """Whether what is not read begins like the mask of a rater, or looks like a volume."""
+    begins = path.name.lower().startswith(_RATER_PREFIX[:-1])
+    return begins or any(suffix.lower() in _LIKE_VOLUMES for suffix in path.suffixes)
+
+
+def _loose_volumes(source: Path) -> list[Path]:
+    """What lies beside the folders of cases, as if it were in one."""
+    return [path for path in shown_in(source) if not path.is_dir() and (_stem(path) or _may_be_meant(path))]
+
+
+def _name_others(source: Path, others: Sequence[Path]) -> None:
+    if not others:
+        return
+    names = [path.relative_to(source).as_posix() for path in others]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    _LOGGER.warning(
+        "not read, being neither image nor %s<name> in a format that is read: %s%s",
+        _RATER_PREFIX,
+        ", ".join(names[:_MOST_NAMES]),
+        more,
+    )
 
 
 def _stem(path: Path) -> str | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from data_prep.rater_masks.cases import find_cases, rater_names
@@ -24,10 +25,49 @@ def test_a_volume_with_another_name_is_not_passed_over_without_a_word(rater_mask
     (case / "lungs.nii.gz").touch()
     (case / "._rater-b.nii.gz").touch()
     assert sorted(find_cases(rater_masks_root)[0].masks) == ["a", "b"]
-    assert "volumes that are neither image nor rater-<name> are not read: 1" in caplog.text
+    assert "not read, being neither image nor rater-<name> in a format that is read: case-0/lungs.nii.gz" in caplog.text
     (case / "Rater-b.NII.GZ").rename(case / "rater_b.nii.gz")
     with pytest.raises(ConfigError, match=r"rater_b.nii.gz must be named rater-<name> to be the mask of a rater"):
         find_cases(rater_masks_root)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("rater-carl/mask.nii.gz", "rater-emil.hdr", "rater-fritz.tif", "rater-gina.mgz", "rater-dora.nii.gz.bak"),
+        *("image.hdr", "lungs.nii.gz", "rater-hans.raw"),
+    ],
+)
+def test_what_looks_like_a_mask_or_volume_and_is_not_read_is_named(name: str, rater_masks_root: Path, caplog):
+    path = rater_masks_root / "case-0" / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert sorted(find_cases(rater_masks_root)[0].masks) == ["a", "b"]
+    (line,) = caplog.messages
+    assert line.endswith(f"in a format that is read: case-0/{name.split('/')[0]}")
+
+
+def test_volumes_beside_the_folders_of_cases_are_named(rater_masks_root: Path, caplog):
+    for name in ("ct.nii.gz", "image.zip", "rater-a.nrrd", "notes.txt", ".hidden.nii"):
+        (rater_masks_root / name).touch()
+    find_cases(rater_masks_root)
+    (line,) = caplog.messages
+    assert line.endswith("in a format that is read: ct.nii.gz, image.zip, rater-a.nrrd")
+
+
+def test_files_of_values_belong_to_their_header(rater_masks_root: Path, write_volume, caplog):
+    write_volume(rater_masks_root / "case-0" / "rater-c.mhd", np.zeros((2, 2, 2), np.uint8))
+    assert sorted(find_cases(rater_masks_root)[0].masks) == ["a", "b", "c"]
+    assert (rater_masks_root / "case-0" / "rater-c.raw").is_file()
+    assert not caplog.messages
+
+
+def test_of_many_files_that_are_not_read_ten_are_named(rater_masks_root: Path, caplog):
+    for number in range(12):
+        (rater_masks_root / "case-0" / f"rater-{number:02}.tif").touch()
+    find_cases(rater_masks_root)
+    (line,) = caplog.messages
+    assert line.endswith("case-0/rater-08.tif, case-0/rater-09.tif and 2 more")
 
 
 @pytest.mark.parametrize("name", ["rater-a.seg.nrrd", "rater-a.seg.nhdr", "rater-a.SEG.NRRD", "rater-a.nrrd"])
