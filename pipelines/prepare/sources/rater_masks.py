@@ -120,6 +120,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     raters = _filled_up(rater_names(cases), options.num_raters)
     split = options.split({case.patient for case in cases})
     content = _content(options, cases)
+    _require_own_images([case for case in cases if case.patient in split], content, options)
     done = earlier_result(options.output_dir, options.record(split), content, overwrite=options.overwrite)
     if done is not None:
         return done
@@ -179,11 +180,29 @@ def _content(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> C
     """What all files of the cases hold, and whose they are."""
     named = [path for case in cases for paths in (case.images, *case.masks.values()) for path in paths]
     files = [Path(file) for path in named for file in _files(path)]
-    root = options.source if options.source.is_dir() else options.source.parent
     names = json.dumps([(case.case, case.patient, sorted(case.masks)) for case in cases])
     listing = {"the list of cases": hashlib.sha256(names.encode()).hexdigest()}
-    named_files = {os.path.relpath(file, root): file for file in files}
+    named_files = {_content_name(file, options): file for file in files}
     return Content.of_files(options.output_dir, named_files, beside=listing)
+
+
+def _content_name(file: Path | str, options: PrepareRaterMasksOptions) -> str:
+    root = options.source if options.source.is_dir() else options.source.parent
+    return os.path.relpath(file, root)
+
+
+def _require_own_images(cases: Sequence[RaterCase], content: Content, options: PrepareRaterMasksOptions) -> None:
+    """Refuse an image that two patients have: one of them might be learnt from, and the other measured on."""
+    owners: dict[tuple[str, ...], RaterCase] = {}
+    for case in cases:
+        names = [_content_name(file, options) for path in case.images for file in _files(path)]
+        image = tuple(sorted(content.sha256_of(name) for name in names))
+        owner = owners.setdefault(image, case) if image else case
+        if owner.patient != case.patient:
+            raise ConfigError(
+                f"cases {owner.case} and {case.case} have the same image, but are of two patients, {owner.patient} and "
+                f"{case.patient}: remove one, or name one patient_id for both in a CSV file"
+            )
 
 
 def _files(path: Path) -> Iterable[Path | str]:

@@ -135,6 +135,17 @@ def test_patients_that_only_one_side_names_are_told(options: PrepareRaterMasksOp
     assert "1 that it names are not there: are names written alike" in caplog.text
 
 
+def test_an_image_of_two_patients_is_refused(options: PrepareRaterMasksOptions, tmp_path: Path):
+    shutil.copy(options.source / "case-1" / "image.nii.gz", options.source / "case-4" / "image.nii.gz")
+    with pytest.raises(ConfigError, match="cases case-1 and case-4 have the same image, but are of two patients"):
+        prepare_rater_masks(options)
+    assert not options.output_dir.exists()
+    rows = [f"case-{n},cases/case-{n}/image.nii.gz,a,cases/case-{n}/rater-a.nrrd,p{n % 3}" for n in range(6)]
+    (tmp_path / "cases.csv").write_text("\n".join(["case,image,rater,mask,patient", *rows]))
+    options = replace(options, source=tmp_path / "cases.csv", split_salt="1")
+    assert prepare_rater_masks(options).counts["cases"] == 6
+
+
 @pytest.mark.parametrize("name", ["../escaped", "site/p1", ".."])
 def test_names_that_lead_elsewhere_are_not_kept(options: PrepareRaterMasksOptions, tmp_path: Path, name: str):
     image, mask = (options.source / "case-0" / f"{file}.nii.gz" for file in ("image", "rater-a"))
