@@ -64,7 +64,21 @@ def find_cases(source: Path) -> list[RaterCase]:
         raise ConfigError(f"source {source} does not exist: name a folder of cases or a CSV file")
     if not cases:
         raise ConfigError(f"source {source} has no case: expected <case>/image.nii.gz and <case>/rater-<name>.nii.gz")
+    for case in cases:
+        _require_own_masks(case)
     return cases
+
+
+def _require_own_masks(case: RaterCase) -> None:
+    """Refuse a file that is the mask of two raters: they would agree in full."""
+    owners: dict[Path, str] = {}
+    for rater, paths in case.masks.items():
+        for path in paths:
+            owner = owners.setdefault(path.resolve(), rater)
+            if owner != rater:
+                raise ConfigError(
+                    f"case {case.case} has one mask for two raters, {owner} and {rater}: {path}: name the file of each"
+                )
 
 
 def rater_names(cases: Iterable[RaterCase]) -> tuple[str, ...]:
@@ -192,6 +206,7 @@ def _with_row(case: RaterCase | None, row: Mapping[str, str], source: Path, line
         return RaterCase(row["case"], row[_PATIENT], (image,), {row["rater"]: (mask,)})
     if case.patient != row[_PATIENT]:
         raise ConfigError(f"source {source}, line {line}: case {case.case} has a different patient_id above")
-    images = case.images if image in case.images else (*case.images, image)
+    is_known = image.resolve() in [known.resolve() for known in case.images]
+    images = case.images if is_known else (*case.images, image)
     of_rater = (*case.masks.get(row["rater"], ()), mask)
     return RaterCase(case.case, case.patient, images, {**case.masks, row["rater"]: of_rater})

@@ -152,6 +152,20 @@ def test_wrong_csv_is_named(text: str, reason: str, tmp_path: Path):
         find_cases(tmp_path / "s.csv")
 
 
+@pytest.mark.parametrize("mask", ["m.nii", "./A/../m.nii", "link.nii"])
+def test_one_mask_of_two_raters_is_refused(mask: str, tmp_path: Path):
+    (tmp_path / "link.nii").symlink_to(tmp_path / "m.nii")
+    (tmp_path / "s.csv").write_text(f"case,image,rater,mask\nx,i.nii,a,m.nii\nx,i.nii,b,{mask}\n")
+    with pytest.raises(ConfigError, match="case x has one mask for two raters, a and b: .*nii: name the file of each"):
+        find_cases(tmp_path / "s.csv")
+
+
+def test_an_image_spelt_in_two_ways_is_one(tmp_path: Path):
+    (tmp_path / "s.csv").write_text("case,image,rater,mask\nx,A/i.nii,a,m.nii\nx,./A/../A/i.nii,b,n.nii\n")
+    (case,) = find_cases(tmp_path / "s.csv")
+    assert case.images == (tmp_path / "A" / "i.nii",)
+
+
 def test_missing_source_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match="no does not exist: name a folder of cases or a CSV file"):
         find_cases(tmp_path / "no")
