@@ -18,10 +18,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.rater_masks.label_datastore import DATASTORE_NAME, datastore_cases
 from data_prep.rater_masks.rater_case import RaterCase
+from data_prep.split import composed
 from mose_med.errors import ConfigError
 from mose_med.files.file_tree import shown_in
 from mose_med.files.tables import read_table
@@ -66,7 +68,22 @@ def find_cases(source: Path) -> list[RaterCase]:
         raise ConfigError(f"source {source} has no case: expected <case>/image.nii.gz and <case>/rater-<name>.nii.gz")
     for case in cases:
         _require_own_masks(case)
-    return cases
+    return _with_one_spelling(cases)
+
+
+def _with_one_spelling(cases: Sequence[RaterCase]) -> list[RaterCase]:
+    """The cases with the first spelling of every rater: ``Anna`` is ``anna``, with accents in one form or in two."""
+    spellings: dict[str, str] = {}
+    for name in sorted({rater for case in cases for rater in case.masks}):
+        spellings.setdefault(composed(name).casefold(), name)
+    respelt = []
+    for case in cases:
+        masks: dict[str, tuple[Path, ...]] = {}
+        for name, paths in case.masks.items():
+            spelling = spellings[composed(name).casefold()]
+            masks[spelling] = (*masks.get(spelling, ()), *paths)
+        respelt.append(replace(case, masks=masks))
+    return respelt
 
 
 def _require_own_masks(case: RaterCase) -> None:

@@ -78,6 +78,23 @@ def test_a_rater_is_one_whether_slicer_wrote_the_mask_or_not(tmp_path: Path, nam
     assert rater_names(find_cases(tmp_path)) == ("a",)
 
 
+def test_a_rater_is_one_however_the_name_is_spelt(tmp_path: Path):
+    names = {"w": "rater-anna.nii", "x": "rater-Anna.nii", "y": "rater-J\u00fcrgen.nii", "z": "rater-Ju\u0308rgen.nii"}
+    for case, mask in names.items():
+        (tmp_path / case).mkdir()
+        (tmp_path / case / mask).touch()
+    cases = find_cases(tmp_path)
+    assert rater_names(cases) == ("Anna", "Ju\u0308rgen")
+    assert [path.name for case in cases for (path,) in case.masks.values()] == list(names.values())
+
+
+def test_two_spellings_of_a_rater_in_a_case_are_two_masks_of_one(tmp_path: Path):
+    rows = ["case,image,rater,mask", "x,i.nii,anna,m.nii", "x,i.nii,Anna,n.nii"]
+    (tmp_path / "s.csv").write_text("\n".join(rows))
+    (case,) = find_cases(tmp_path / "s.csv")
+    assert case.masks == {"Anna": (tmp_path / "m.nii", tmp_path / "n.nii")}
+
+
 def test_a_case_and_links_to_it_are_one_case(rater_masks_root: Path):
     (rater_masks_root / "alias").symlink_to(rater_masks_root / "case-0")
     assert [case.case for case in find_cases(rater_masks_root)] == [f"case-{n}" for n in range(6)]
@@ -156,7 +173,7 @@ def test_wrong_csv_is_named(text: str, reason: str, tmp_path: Path):
 def test_one_mask_of_two_raters_is_refused(mask: str, tmp_path: Path):
     (tmp_path / "link.nii").symlink_to(tmp_path / "m.nii")
     (tmp_path / "s.csv").write_text(f"case,image,rater,mask\nx,i.nii,a,m.nii\nx,i.nii,b,{mask}\n")
-    with pytest.raises(ConfigError, match="case x has one mask for two raters, a and b: .*nii: name the file of each"):
+    with pytest.raises(ConfigError, match=r"case x has one mask for two raters, a and b: .*nii: name the file of each"):
         find_cases(tmp_path / "s.csv")
 
 
