@@ -130,5 +130,7 @@ def _classes(array: NDArray[np.generic], num_classes: int, path: Path) -> NDArra
     if wrong is None and strange.size:
         wrong = float(strange[0])
     if wrong is not None:
-        raise DataError(f"{path} must hold classes 0 to {num_classes - 1}, got {wrong:g}: name more with --classes")
+        may_be_class = wrong.is_integer() and wrong >= num_classes
+        remedy = "name more with --classes" if may_be_class else "save it with whole numbers, 0 for background"
+        raise DataError(f"{path} must hold classes 0 to {num_classes - 1}, got {wrong:g}: {remedy}")
     return whole.astype(np.uint8)

@@ -69,12 +69,18 @@ def test_another_grid_is_named(shape: Any, geometry: Any, reason: str, case: Rat
         load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 2)
 
 
-@pytest.mark.parametrize("value", [2, -1, 0.5])
-def test_other_values_than_the_classes_are_named(value: float, case: RaterCase, write_volume, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (2, "name more with --classes"),
+        *((value, "save it with whole numbers, 0 for") for value in (-1, 0.5, 1.5, np.nan)),
+    ],
+)
+def test_other_values_than_the_classes_are_named(
+    value: float, remedy: str, case: RaterCase, write_volume, tmp_path: Path
+):
     path = write_volume(tmp_path / "rater-a.nii.gz", np.full(SHAPE, value, dtype=np.float32))
-    with pytest.raises(
-        DataError, match=rf"rater-a.nii.gz must hold classes 0 to 1, got {value:g}: name more with --cla"
-    ):
+    with pytest.raises(DataError, match=rf"rater-a.nii.gz must hold classes 0 to 1, got {value:g}: {remedy}"):
         load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 2)
 
 

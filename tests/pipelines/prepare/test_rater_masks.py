@@ -171,6 +171,31 @@ def test_objects_that_no_mask_has_after_resampling_are_left_out(
     assert "3 objects are left out, no mask has a voxel of them in the window" in caplog.text
 
 
+def test_a_part_whose_objects_are_lost_in_the_window_is_refused_with_the_cause(options: PrepareRaterMasksOptions):
+    with pytest.raises(
+        ConfigError, match="training part has no annotated slice, .* its . objects .*: use a finer --spac"
+    ):
+        prepare_rater_masks(replace(options, spacing_mm=40.0))
+
+
+def test_cases_and_parts_without_an_outline_are_told(
+    options: PrepareRaterMasksOptions, write_volume, tmp_path: Path, caplog
+):
+    for mask in (options.source / "case-2").glob("rater-*"):
+        write_volume(mask, np.zeros((24, 20, 6), np.uint8))
+    rows = ["case-0,training", "case-1,validation", "case-2,test"]
+    (tmp_path / "split.csv").write_text("\n".join(["patient_id,part", *rows]))
+    with caplog.at_level("INFO"):
+        prepare_rater_masks(replace(options, split_csv=tmp_path / "split.csv"))
+    assert "cases in which no rater drew anything are left out: 1" in caplog.text
+    assert "the test part has no annotated slice: another --split-salt or --split may give it some" in caplog.text
+
+
+def test_a_part_that_nobody_asked_for_may_be_empty(options: PrepareRaterMasksOptions, caplog):
+    prepare_rater_masks(options)
+    assert "no annotated slice" not in caplog.text
+
+
 def test_report_of_agreement_is_written(options: PrepareRaterMasksOptions):
     result = prepare_rater_masks(options)
     names = {path.name for path in options.output_dir.iterdir()}
