@@ -172,9 +172,7 @@ def test_objects_that_no_mask_has_after_resampling_are_left_out(
 
 
 def test_a_part_whose_objects_are_lost_in_the_window_is_refused_with_the_cause(options: PrepareRaterMasksOptions):
-    with pytest.raises(
-        ConfigError, match="training part has no annotated slice, .* its . objects .*: use a finer --spac"
-    ):
+    with pytest.raises(ConfigError, match=r"training part has no annotated slice, .* its . objects .*: use a finer"):
         prepare_rater_masks(replace(options, spacing_mm=40.0))
 
 
