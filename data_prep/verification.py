@@ -71,8 +71,8 @@ def verify(folder: Path) -> Iterator[Finding]:
 
 def _files(folder: Path) -> Iterator[Finding]:
     try:
-        hashes = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["sha256"]
-    except (OSError, ValueError, KeyError) as error:
+        hashes = dict(json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["sha256"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Finding(MANIFEST_NAME, f"is missing or damaged ({type(error).__name__}): files cannot be verified")
         return
     for name, expected in hashes.items():

@@ -5,8 +5,8 @@ A folder holds one folder per case, which is also the patient: ``<case>/image.ni
 ``rater-<name>.dcm``, and 3D Slicer's ``rater-<name>.seg.nrrd``). ``image`` may also be a folder of DICOM slices, or
 ``image.zip`` with them.
 
-A CSV file has a row per mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` if a patient has several
-cases; paths are relative to the file.
+A CSV file has a row per mask: ``case``, ``image``, ``rater``, ``mask``, and ``patient_id`` (or ``patient``) if a
+patient has several cases; case, blanks and marks in these names do not count. Paths are relative to the file.
 
 The folder of a MONAI Label server is one, too (:mod:`data_prep.rater_masks.label_datastore`).
 
@@ -16,11 +16,14 @@ A mask without any voxel says that the rater saw nothing; no mask says that the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.rater_masks.label_datastore import DATASTORE_NAME, datastore_cases
 from data_prep.rater_masks.rater_case import RaterCase
+from data_prep.split import composed
 from mose_med.errors import ConfigError
 from mose_med.files.file_tree import shown_in
 from mose_med.files.tables import read_table
@@ -35,7 +38,15 @@ _IMAGE = "image"
 #: Before the suffix of a segmentation of 3D Slicer; no part of the rater's name.
 _SLICERS = ".seg"
 _RATER_PREFIX = "rater-"
+#: What looks like a volume, wherever it stands in a name: ``.nii.gz.bak``.
+_LIKE_VOLUMES = {*VOLUME_SUFFIXES, OBJECT_SUFFIX, ".hdr", ".img", ".mgh", ".mgz", ".mnc", ".tif", ".tiff"}
+#: Their values are in files of their own.
+_DETACHED_HEADERS = (".mhd", ".nhdr")
+_VALUES_SUFFIXES = (".raw", ".zraw", ".raw.gz", ".raw.bz2")
+_MOST_NAMES = 10
 _COLUMNS = ("case", "image", "rater", "mask")
+_PATIENT = "patient_id"
+_OTHER_NAMES = {"patientid": _PATIENT, "patient": _PATIENT}
 
 
 def find_cases(source: Path) -> list[RaterCase]:
@@ -48,16 +59,43 @@ def find_cases(source: Path) -> list[RaterCase]:
         cases = datastore_cases(source)
     elif source.is_dir():
         cases = [_case_of_folder(folder) for folder in _case_folders(source)]
-        others = sum(case.others for case in cases)
-        if others:
-            _LOGGER.warning("volumes that are neither image nor %s<name> are not read: %d", _RATER_PREFIX, others)
+        _name_others(source, [*_loose_volumes(source), *(path for case in cases for path in case.others)])
     elif source.is_file():
         cases = _cases_of_csv(source)
     else:
         raise ConfigError(f"source {source} does not exist: name a folder of cases or a CSV file")
     if not cases:
         raise ConfigError(f"source {source} has no case: expected <case>/image.nii.gz and <case>/rater-<name>.nii.gz")
-    return cases
+    for case in cases:
+        _require_own_masks(case)
+    return _with_one_spelling(cases)
+
+
+def _with_one_spelling(cases: Sequence[RaterCase]) -> list[RaterCase]:
+    """The cases with the first spelling of every rater: ``Anna`` is ``anna``, with accents in one form or in two."""
+    spellings: dict[str, str] = {}
+    for name in sorted({rater for case in cases for rater in case.masks}):
+        spellings.setdefault(composed(name).casefold(), name)
+    respelt = []
+    for case in cases:
+        masks: dict[str, tuple[Path, ...]] = {}
+        for name, paths in case.masks.items():
+            spelling = spellings[composed(name).casefold()]
+            masks[spelling] = (*masks.get(spelling, ()), *paths)
+        respelt.append(replace(case, masks=masks))
+    return respelt
+
+
+def _require_own_masks(case: RaterCase) -> None:
+    """Refuse a file that is the mask of two raters: they would agree in full."""
+    owners: dict[Path, str] = {}
+    for rater, paths in case.masks.items():
+        for path in paths:
+            owner = owners.setdefault(path.resolve(), rater)
+            if owner != rater:
+                raise ConfigError(
+                    f"case {case.case} has one mask for two raters, {owner} and {rater}: {path}: name the file of each"
+                )
 
 
 def rater_names(cases: Iterable[RaterCase]) -> tuple[str, ...]:
@@ -87,8 +125,10 @@ def _case_folders(source: Path) -> list[Path]:
 def _case_of_folder(folder: Path) -> RaterCase:
     images: list[Path] = []
     masks: dict[str, tuple[Path, ...]] = {}
-    others = 0
-    for path in shown_in(folder):
+    others: list[Path] = []
+    entries = shown_in(folder)
+    has_detached_header = any(path.name.lower().endswith(_DETACHED_HEADERS) for path in entries)
+    for path in entries:
         stem = _stem(path)
         start = (stem or "").lower()
         if start == _IMAGE:
@@ -100,9 +140,33 @@ def _case_of_folder(folder: Path) -> RaterCase:
             raise ConfigError(
                 f"{path} must be named {_RATER_PREFIX}<name> to be the mask of a rater: rename it, or move it away"
             )
-        else:
-            others += stem is not None
-    return RaterCase(folder.name, folder.name, tuple(images), masks, others)
+        elif _may_be_meant(path) and not (has_detached_header and path.name.lower().endswith(_VALUES_SUFFIXES)):
+            others.append(path)
+    return RaterCase(folder.name, folder.name, tuple(images), masks, tuple(others))
+
+
+def _may_be_meant(path: Path) -> bool:
+    """Whether what is not read begins like the mask of a rater, or looks like a volume."""
+    begins = path.name.lower().startswith(_RATER_PREFIX[:-1])
+    return begins or any(suffix.lower() in _LIKE_VOLUMES for suffix in path.suffixes)
+
+
+def _loose_volumes(source: Path) -> list[Path]:
+    """What lies beside the folders of cases, as if it were in one."""
+    return [path for path in shown_in(source) if not path.is_dir() and (_stem(path) or _may_be_meant(path))]
+
+
+def _name_others(source: Path, others: Sequence[Path]) -> None:
+    if not others:
+        return
+    names = [path.relative_to(source).as_posix() for path in others]
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    _LOGGER.warning(
+        "not read, being neither image nor %s<name> in a format that is read: %s%s",
+        _RATER_PREFIX,
+        ", ".join(names[:_MOST_NAMES]),
+        more,
+    )
 
 
 def _stem(path: Path) -> str | None:
@@ -118,26 +182,48 @@ def _stem(path: Path) -> str | None:
 
 
 def _cases_of_csv(source: Path) -> list[RaterCase]:
-    columns, rows = read_table(source, "source", ConfigError, _COLUMNS)
-    missing = [column for column in _COLUMNS if column not in columns]
+    columns, rows = read_table(source, "source", ConfigError, (*_COLUMNS, _PATIENT))
+    named = _named_columns(columns)
+    missing = [column for column in _COLUMNS if column not in named]
     if missing:
         raise ConfigError(f"source {source} must have the columns {','.join(_COLUMNS)}, lacks {missing[0]}")
     cases: dict[str, RaterCase] = {}
+    without_patient: set[str] = set()
     for row in rows:
-        empty = next((column for column in _COLUMNS if not row.text(column)), None)
+        values = {column: row.text(own_name) for column, own_name in named.items()}
+        empty = next((column for column in _COLUMNS if not values[column]), None)
         if empty is not None:
             raise ConfigError(f"source {source}, line {row.line}: needs a value in the column {empty}")
-        cases[row.text("case")] = _with_row(cases.get(row.text("case")), row.values, source, row.line)
+        if not values.get(_PATIENT):
+            values[_PATIENT] = values["case"]
+            without_patient.add(values["case"])
+        cases[values["case"]] = _with_row(cases.get(values["case"]), values, source, row.line)
+    if without_patient:
+        _LOGGER.info("cases without a %s, each taken as a patient: %d", _PATIENT, len(without_patient))
     return [cases[name] for name in sorted(cases)]
 
 
+def _named_columns(columns: Sequence[str]) -> dict[str, str]:
+    """Names in the table of the columns that are read, by our own; a column of exactly our name comes first."""
+    named = {column: column for column in (*_COLUMNS, _PATIENT) if column in columns}
+    for column in columns:
+        plain = re.sub(r"[\W_]", "", column)
+        known = _OTHER_NAMES.get(plain, plain)
+        if known in (*_COLUMNS, _PATIENT):
+            named.setdefault(known, column)
+    others = [column for column in columns if column and column not in named.values()]
+    if others:
+        _LOGGER.warning("columns of the source that are not read: %s", ", ".join(others))
+    return named
+
+
 def _with_row(case: RaterCase | None, row: Mapping[str, str], source: Path, line: int) -> RaterCase:
-    patient = row.get("patient_id") or row["case"]
     image, mask = source.parent / row["image"], source.parent / row["mask"]
     if case is None:
-        return RaterCase(row["case"], patient, (image,), {row["rater"]: (mask,)})
-    if case.patient != patient:
+        return RaterCase(row["case"], row[_PATIENT], (image,), {row["rater"]: (mask,)})
+    if case.patient != row[_PATIENT]:
         raise ConfigError(f"source {source}, line {line}: case {case.case} has a different patient_id above")
-    images = case.images if image in case.images else (*case.images, image)
+    is_known = image.resolve() in [known.resolve() for known in case.images]
+    images = case.images if is_known else (*case.images, image)
     of_rater = (*case.masks.get(row["rater"], ()), mask)
-    return RaterCase(case.case, patient, images, {**case.masks, row["rater"]: of_rater})
+    return RaterCase(case.case, case.patient, images, {**case.masks, row["rater"]: of_rater})

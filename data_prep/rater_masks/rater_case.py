@@ -16,11 +16,11 @@ class RaterCase:
     Attributes:
         images: one, if all is well.
         masks: of every rater, by name; several of one rater, if all is not well.
-        others: number of volumes beside them that are neither.
+        others: beside them, what looks like one of them and is not read.
     """
 
     case: str
     patient: str
     images: tuple[Path, ...]
     masks: Mapping[str, tuple[Path, ...]]
-    others: int = 0
+    others: tuple[Path, ...] = ()

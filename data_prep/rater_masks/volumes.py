@@ -12,22 +12,23 @@ from numpy.typing import NDArray
 from pydicom.uid import RTStructureSetStorage
 
 from data_prep.rater_masks.cases import OBJECT_SUFFIX, RaterCase
-from mose_med.errors import DataError
+from mose_med.errors import DataError, GeometryError
 from mose_med.geometry import Affine, reorientation
 from mose_med.io import ReadingOptions, read_study
 from mose_med.io.dicom.objects.object_files import read_object, require_drawn_on
 from mose_med.io.dicom.objects.rtstruct.masks import read_structures
 from mose_med.io.dicom.objects.seg.reading import read_segmentation
+from mose_med.io.dicom.stacking.stack import TILT_REMEDY
 from mose_med.io.mask_values import is_foreground_255, whole_values
 from mose_med.io.masks import mask_on_grid
-from mose_med.io.padding import without_padding
 from mose_med.io.slicer import LAYERED_SUFFIXES, read_drawn
 from mose_med.io.study import Source
-from mose_med.io.volumes import VOLUME_SUFFIXES, Volume, read_volume
+from mose_med.io.volumes import Volume, is_volume
 
 __all__ = ["RatedVolume", "load_case", "may_have_layers"]
 
 _LOGGER = logging.getLogger(__name__)
+_TILT_REMEDY_WITH_MASKS = ": resample it and its masks on one right-angled grid"
 
 
 class RatedVolume(NamedTuple):
@@ -64,7 +65,7 @@ def load_case(
 
     Raises:
         DataError: if a file is missing, named twice, cannot be read, or holds other values than the classes.
-        GeometryError: if a mask does not lie on the image's grid.
+        GeometryError: if the geometry of the image does not fit, or a mask does not lie on its grid.
     """
     if len(case.images) != 1:
         remedy = "keep one" if case.images else "name it image.nii.gz, image.nrrd or image/"
@@ -93,20 +94,14 @@ def may_have_layers(mask: Path) -> bool:
 
 
 def _read_image(path: Path, acquisition: int | None) -> tuple[Volume, Source | None]:
-    """An image, and where it is from if it is a study."""
-    source = None
-    if path.name.lower().endswith(VOLUME_SUFFIXES):
-        volume = read_volume(path)
-    else:
-        study = read_study(path, ReadingOptions(acquisition=acquisition))
-        volume = Volume(study.image.tensor[0].numpy(), np.asarray(study.image.affine, dtype=np.float64))
-        source = study.source
-    if not np.isfinite(volume.array).all():
-        raise DataError(f"{path} must have finite values, got NaN or infinity")
-    values, outside = without_padding(volume.array)
-    if outside:
-        _LOGGER.warning("%d voxels of an image below -1024 HU are outside the field of view: read as air", outside)
-    return volume._replace(array=values), source
+    """An image, read and checked as for inference, and where it is from if it is DICOM."""
+    try:
+        study = read_study(path, ReadingOptions(acquisition=None if is_volume(path) else acquisition))
+    except GeometryError as error:
+        # The masks lie on the slices as they are, so that the image alone cannot be corrected.
+        raise GeometryError(str(error).replace(TILT_REMEDY, _TILT_REMEDY_WITH_MASKS)) from error
+    volume = Volume(study.image.tensor[0].numpy(), np.asarray(study.image.affine, dtype=np.float64))
+    return volume, study.source if study.source.format == "dicom" else None
 
 
 def _read_object(
@@ -135,5 +130,7 @@ def _classes(array: NDArray[np.generic], num_classes: int, path: Path) -> NDArra
     if wrong is None and strange.size:
         wrong = float(strange[0])
     if wrong is not None:
-        raise DataError(f"{path} must hold classes 0 to {num_classes - 1}, got {wrong:g}: name more with --classes")
+        may_be_class = wrong.is_integer() and wrong >= num_classes
+        remedy = "name more with --classes" if may_be_class else "save it with whole numbers, 0 for background"
+        raise DataError(f"{path} must hold classes 0 to {num_classes - 1}, got {wrong:g}: {remedy}")
     return whole.astype(np.uint8)

@@ -60,6 +60,14 @@ def test_changed_missing_and_strange_files_are_named(folder: Path, capsys):
     assert lines[-1].endswith("2 wrong, 1 to know of")
 
 
+@pytest.mark.parametrize("text", ['{"sha256": [1, 2]}', "[]", '{"sha256": "a"}', "{}", "null", "no JSON"])
+def test_a_manifest_of_another_form_is_damaged(folder: Path, text: str):
+    (folder / "manifest.json").write_text(text)
+    (found,) = verify(folder)
+    assert found.place == "manifest.json"
+    assert found.what.startswith("is missing or damaged (")
+
+
 def test_masks_elsewhere_than_their_image(folder: Path):
     def shift(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         affine[0, 3] += 1

@@ -17,7 +17,7 @@ from mose_med.ct_image import CtImage
 from mose_med.errors import GeometryError
 from mose_med.geometry import Affine, reorientation, spacing_mm
 from mose_med.io.dicom.stacking.resampling import planes_on_grid
-from mose_med.io.dicom.stacking.stack import GantryTilt, Grid
+from mose_med.io.dicom.stacking.stack import TILT_REMEDY, GantryTilt, Grid
 from mose_med.io.hu_volume import stacked_hu
 from mose_med.io.study import Study
 
@@ -56,7 +56,7 @@ def upright(study: Study, name: str, gantry_tilt: GantryTilt) -> Study:
     if gantry_tilt == "refuse":
         raise GeometryError(
             f"{name}: its slices are shifted in their plane by up to {shift:.2f} mm, as by a gantry tilted by "
-            f"{degrees:.1f} degrees (gantry_tilt 'correct' lays them on a right-angled grid)"
+            f"{degrees:.1f} degrees{TILT_REMEDY}"
         )
     correction = f"slices are shifted in their plane by up to {shift:.2f} mm: gantry tilt of {degrees:.1f} degrees"
     _LOGGER.warning("corrected: %s", correction)

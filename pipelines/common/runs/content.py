@@ -119,6 +119,10 @@ class Content:
         content = [(name, seen.sha256) for name, seen in self._seen.items()]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
+    def sha256_of(self, name: str) -> str:
+        """Hash of one file."""
+        return self._seen[name].sha256
+
     def change(self) -> str | None:
         """Difference from an earlier run, in words; None if there is none, or no earlier run left a note."""
         if not self._earlier:

@@ -9,7 +9,8 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class _Tally:
     agreement: dict[str, CaseAgreement] = field(default_factory=dict)
     num_cut: int = 0
     num_without_annotation: int = 0
-    num_lost: int = 0
+    num_lost: Counter[str] = field(default_factory=Counter)  # by part
 
 
 class _Ids:
@@ -120,6 +121,7 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
     raters = _filled_up(rater_names(cases), options.num_raters)
     split = options.split({case.patient for case in cases})
     content = _content(options, cases)
+    _require_own_images([case for case in cases if case.patient in split], content, options)
     done = earlier_result(options.output_dir, options.record(split), content, overwrite=options.overwrite)
     if done is not None:
         return done
@@ -137,7 +139,8 @@ def prepare_rater_masks(options: PrepareRaterMasksOptions) -> PreparedDatalist:
         ids.write(folder, raters)
         content.note(folder)
         not_in_split = {case.patient for case in cases} - split.keys()
-        counts = _finish(folder, options, raters, tally, failures, len(not_in_split), ids.key_sha256)
+        parts = _wanted_parts(options, split)
+        counts = _finish(folder, options, raters, tally, failures, len(not_in_split), ids.key_sha256, parts)
     return newly_prepared(options.output_dir, counts, len(failures))
 
 
@@ -179,11 +182,29 @@ def _content(options: PrepareRaterMasksOptions, cases: Sequence[RaterCase]) -> C
     """What all files of the cases hold, and whose they are."""
     named = [path for case in cases for paths in (case.images, *case.masks.values()) for path in paths]
     files = [Path(file) for path in named for file in _files(path)]
-    root = options.source if options.source.is_dir() else options.source.parent
     names = json.dumps([(case.case, case.patient, sorted(case.masks)) for case in cases])
     listing = {"the list of cases": hashlib.sha256(names.encode()).hexdigest()}
-    named_files = {os.path.relpath(file, root): file for file in files}
+    named_files = {_content_name(file, options): file for file in files}
     return Content.of_files(options.output_dir, named_files, beside=listing)
+
+
+def _content_name(file: Path | str, options: PrepareRaterMasksOptions) -> str:
+    root = options.source if options.source.is_dir() else options.source.parent
+    return os.path.relpath(file, root)
+
+
+def _require_own_images(cases: Sequence[RaterCase], content: Content, options: PrepareRaterMasksOptions) -> None:
+    """Refuse an image that two patients have: one of them might be learnt from, and the other measured on."""
+    owners: dict[tuple[str, ...], RaterCase] = {}
+    for case in cases:
+        names = [_content_name(file, options) for path in case.images for file in _files(path)]
+        image = tuple(sorted(content.sha256_of(name) for name in names))
+        owner = owners.setdefault(image, case) if image else case
+        if owner.patient != case.patient:
+            raise ConfigError(
+                f"cases {owner.case} and {case.case} have the same image, but are of two patients, {owner.patient} and "
+                f"{case.patient}: remove one, or name one patient_id for both in a CSV file"
+            )
 
 
 def _files(path: Path) -> Iterable[Path | str]:
@@ -224,7 +245,7 @@ def _write_case(
     tally.num_without_annotation += not crops
     for crop in crops:
         if not crop.raters:
-            tally.num_lost += 1
+            tally.num_lost[part] += 1
             continue
         nodule_id = f"{case}_lesion-{crop.number}"
         paths = write_run(folder, nodule_id, crop.image, crop.masks, crop.affine)
@@ -242,6 +263,27 @@ def _row(nodule_id: str, patient: str, case: str, part: str, crop: LesionCrop) -
     return NoduleRow(nodule_id, patient, case, part, crop.raters, len(crop.z_mm), x, y, z)
 
 
+def _wanted_parts(options: PrepareRaterMasksOptions, split: Mapping[str, str]) -> list[str]:
+    """Parts that a patient belongs to, or that a split by hash has a share for."""
+    shares = options.fractions if options.split_csv is None else (0.0,) * len(PARTS)
+    return [part for part, share in zip(PARTS, shares, strict=True) if share or part in split.values()]
+
+
+def _remedy_for_lost(options: PrepareRaterMasksOptions) -> str:
+    return "a larger --crop" if options.spacing_mm is None else "a finer --spacing"
+
+
+def _require_slices(sizes: Mapping[str, int], tally: _Tally, options: PrepareRaterMasksOptions) -> None:
+    """Refuse a part without slices, saying whether there were objects of which the window has no voxel."""
+    for part in PARTS[:2]:
+        if not sizes[part] and tally.num_lost[part]:
+            raise ConfigError(
+                f"{part} part has no annotated slice, no mask has a voxel of its {tally.num_lost[part]} objects in the "
+                f"window: use {_remedy_for_lost(options)}"
+            )
+    require_training_and_validation(sizes, "annotated slice")
+
+
 def _finish(
     folder: Path,
     options: PrepareRaterMasksOptions,
@@ -250,10 +292,13 @@ def _finish(
     failures: Failures,
     num_not_in_split: int,
     key_sha256: str | None,
+    wanted_parts: Collection[str],
 ) -> dict[str, Any]:
     sizes = {part: len(entries) for part, entries in tally.entries.items()}
     failures.require_some_left(len(tally.agreement))
-    require_training_and_validation(sizes, "annotated slice")
+    if tally.num_without_annotation:
+        logger.info("cases in which no rater drew anything are left out: %d", tally.num_without_annotation)
+    _require_slices(sizes, tally, options)
     write_datalist(
         folder,
         name=options.name,
@@ -270,9 +315,13 @@ def _finish(
     failures.write(folder)
     if tally.num_cut:
         logger.warning("%d objects are larger than the window %s and are cut", tally.num_cut, options.roi_size)
-    if tally.num_lost:
-        why = "a finer --spacing may keep them"
-        logger.warning("%d objects are left out, no mask has a voxel of them in the window: %s", tally.num_lost, why)
+    num_lost = tally.num_lost.total()
+    if num_lost:
+        why = f"{_remedy_for_lost(options)} may keep them"
+        logger.warning("%d objects are left out, no mask has a voxel of them in the window: %s", num_lost, why)
+    for part in wanted_parts:
+        if not sizes[part]:
+            logger.warning("the %s part has no annotated slice: another --split-salt or --split may give it some", part)
     counts = {
         "patients": len({entry["patient_id"] for entry in entries}),
         "cases": len(tally.agreement),
@@ -286,7 +335,7 @@ def _finish(
         "left_out": {
             "cases_failed": len(failures),
             "patients_not_in_split": num_not_in_split,
-            "objects_without_a_voxel": tally.num_lost,
+            "objects_without_a_voxel": num_lost,
         },
     }
     record = json.loads((folder / OPTIONS_NAME).read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from scipy.spatial.transform import Rotation
 
 from data_prep.rater_masks.cases import RaterCase
 from data_prep.rater_masks.volumes import load_case
@@ -68,12 +69,18 @@ def test_another_grid_is_named(shape: Any, geometry: Any, reason: str, case: Rat
         load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 2)
 
 
-@pytest.mark.parametrize("value", [2, -1, 0.5])
-def test_other_values_than_the_classes_are_named(value: float, case: RaterCase, write_volume, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (2, "name more with --classes"),
+        *((value, "save it with whole numbers, 0 for") for value in (-1, 0.5, 1.5, np.nan)),
+    ],
+)
+def test_other_values_than_the_classes_are_named(
+    value: float, remedy: str, case: RaterCase, write_volume, tmp_path: Path
+):
     path = write_volume(tmp_path / "rater-a.nii.gz", np.full(SHAPE, value, dtype=np.float32))
-    with pytest.raises(
-        DataError, match=rf"rater-a.nii.gz must hold classes 0 to 1, got {value:g}: name more with --cla"
-    ):
+    with pytest.raises(DataError, match=rf"rater-a.nii.gz must hold classes 0 to 1, got {value:g}: {remedy}"):
         load_case(RaterCase("c", "c", case.images, {"a": (path,)}), ("a",), 2)
 
 
@@ -110,7 +117,7 @@ def test_images_have_air_outside_the_field_of_view(case: RaterCase, write_volume
     )
     volume = load_case(RaterCase("c", "c", (image,), case.masks), ("b",), 2)
     assert np.unique(volume.image).tolist() == [-1024, 40]
-    assert "40 voxels of an image below -1024 HU are outside the field of view" in caplog.text
+    assert "40 voxels below -1024 HU are outside the field of view" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["rater-a.nii.gz", "rater-a.mha", "rater-a.nrrd"])
@@ -183,14 +190,38 @@ def test_one_of_several_segments_of_a_layer_is_class_1(case: RaterCase, write_sl
     np.testing.assert_array_equal(np.argwhere(volume.masks), [[1, 2, 3, 0], [1, 2, 3, 1]])
 
 
-def test_masks_lie_on_sheared_and_oblique_images(tmp_path: Path):
-    turn = np.array([[0.7, 0.71, 0.08], [-0.71, 0.7, 0.05], [0.02, -0.09, 0.99]])
-    affine = np.eye(4)
-    affine[:3, :3] = turn @ np.diag([0.8, 0.7, 2.0]) @ np.array([[1, 0, 0], [0, 1, 0.3], [0, 0, 1]])
+def rated_nifti(folder: Path, affine: np.ndarray | None) -> RaterCase:
+    """A case whose image and mask are the same and lie alike; without an affine they have no place."""
     for name, dtype in (("image.nii", np.int16), ("rater-a.nii", np.uint8)):
-        nib.save(nib.Nifti1Image((np.arange(120) % 7 == 0).reshape(SHAPE).astype(dtype), affine), tmp_path / name)
-    volume = load_case(RaterCase("c", "c", (tmp_path / "image.nii",), {"a": (tmp_path / "rater-a.nii",)}), ("a",), 2)
+        nib.save(nib.Nifti1Image((np.arange(120) % 7 == 0).reshape(SHAPE).astype(dtype), affine), folder / name)
+    return RaterCase("c", "c", (folder / "image.nii",), {"a": (folder / "rater-a.nii",)})
+
+
+def test_masks_lie_on_oblique_images(tmp_path: Path):
+    affine = np.eye(4)
+    turn = Rotation.from_euler("xyz", (5, -7, 44), degrees=True).as_matrix()
+    affine[:3, :3] = turn @ np.diag([0.8, 0.7, 2.0]) @ np.array([[1, 0, 0], [0, 1, 0.02], [0, 0, 1]])
+    volume = load_case(rated_nifti(tmp_path, affine), ("a",), 2)
     np.testing.assert_array_equal(volume.masks[..., 0], volume.image)
+
+
+def test_an_image_of_a_tilted_gantry_is_refused_as_by_inference(tmp_path: Path):
+    tilted = np.array([[-0.7, 0, 0, 0], [0, -0.8, 0.53, 0], [0, 0, 2.5, 0], [0, 0, 0, 1]])
+    remedy = r"by a gantry tilted by 12\.0 degrees: resample it and its masks on one right-angled grid$"
+    with pytest.raises(GeometryError, match=rf"image\.nii: its slices are shifted in their plane .* {remedy}"):
+        load_case(rated_nifti(tmp_path, tilted), ("a",), 2)
+
+
+def test_an_image_of_uncertain_place_is_told_as_by_inference(tmp_path: Path, caplog):
+    load_case(rated_nifti(tmp_path, None), ("a",), 2)
+    assert "the NIfTI file has no position in the patient (its sform and qform codes are 0)" in caplog.text
+    caplog.clear()
+    case = rated_nifti(tmp_path, np.diag([-1.0, -1, 2, 1]))
+    image = nib.load(case.images[0])
+    image.set_qform(np.diag([-1.0, -1, 3, 1]), code=1)
+    nib.save(image, case.images[0])
+    load_case(case, ("a",), 2)
+    assert "the sform and the qform of the NIfTI file lie up to 3.0 mm apart: the sform is taken" in caplog.text
 
 
 def test_structure_sets_are_read_and_must_be_of_the_image(tmp_path: Path, write_ct_series, write_rtstruct):

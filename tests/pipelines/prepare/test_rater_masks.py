@@ -135,6 +135,17 @@ def test_patients_that_only_one_side_names_are_told(options: PrepareRaterMasksOp
     assert "1 that it names are not there: are names written alike" in caplog.text
 
 
+def test_an_image_of_two_patients_is_refused(options: PrepareRaterMasksOptions, tmp_path: Path):
+    shutil.copy(options.source / "case-1" / "image.nii.gz", options.source / "case-4" / "image.nii.gz")
+    with pytest.raises(ConfigError, match="cases case-1 and case-4 have the same image, but are of two patients"):
+        prepare_rater_masks(options)
+    assert not options.output_dir.exists()
+    rows = [f"case-{n},cases/case-{n}/image.nii.gz,a,cases/case-{n}/rater-a.nrrd,p{n % 3}" for n in range(6)]
+    (tmp_path / "cases.csv").write_text("\n".join(["case,image,rater,mask,patient", *rows]))
+    options = replace(options, source=tmp_path / "cases.csv", split_salt="1")
+    assert prepare_rater_masks(options).counts["cases"] == 6
+
+
 @pytest.mark.parametrize("name", ["../escaped", "site/p1", ".."])
 def test_names_that_lead_elsewhere_are_not_kept(options: PrepareRaterMasksOptions, tmp_path: Path, name: str):
     image, mask = (options.source / "case-0" / f"{file}.nii.gz" for file in ("image", "rater-a"))
@@ -158,6 +169,29 @@ def test_objects_that_no_mask_has_after_resampling_are_left_out(
     result = prepare_rater_masks(replace(options, spacing_mm=2.4, split_csv=tmp_path / "split.csv"))
     assert (result.counts["objects"], result.counts["left_out"]["objects_without_a_voxel"]) == (2, 3)
     assert "3 objects are left out, no mask has a voxel of them in the window" in caplog.text
+
+
+def test_a_part_whose_objects_are_lost_in_the_window_is_refused_with_the_cause(options: PrepareRaterMasksOptions):
+    with pytest.raises(ConfigError, match=r"training part has no annotated slice, .* its . objects .*: use a finer"):
+        prepare_rater_masks(replace(options, spacing_mm=40.0))
+
+
+def test_cases_and_parts_without_an_outline_are_told(
+    options: PrepareRaterMasksOptions, write_volume, tmp_path: Path, caplog
+):
+    for mask in (options.source / "case-2").glob("rater-*"):
+        write_volume(mask, np.zeros((24, 20, 6), np.uint8))
+    rows = ["case-0,training", "case-1,validation", "case-2,test"]
+    (tmp_path / "split.csv").write_text("\n".join(["patient_id,part", *rows]))
+    with caplog.at_level("INFO"):
+        prepare_rater_masks(replace(options, split_csv=tmp_path / "split.csv"))
+    assert "cases in which no rater drew anything are left out: 1" in caplog.text
+    assert "the test part has no annotated slice: another --split-salt or --split may give it some" in caplog.text
+
+
+def test_a_part_that_nobody_asked_for_may_be_empty(options: PrepareRaterMasksOptions, caplog):
+    prepare_rater_masks(options)
+    assert "no annotated slice" not in caplog.text
 
 
 def test_report_of_agreement_is_written(options: PrepareRaterMasksOptions):

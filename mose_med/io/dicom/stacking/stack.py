@@ -21,10 +21,21 @@ from mose_med.io.dicom.stacking.acquisitions import named_acquisitions
 if TYPE_CHECKING:
     from mose_med.io.dicom.headers import SliceHeader
 
-__all__ = ["GantryTilt", "Grid", "SliceSpacing", "Stack", "check_gantry_tilt", "ordered_stack", "plane_normal"]
+__all__ = [
+    "TILT_REMEDY",
+    "GantryTilt",
+    "Grid",
+    "SliceSpacing",
+    "Stack",
+    "check_gantry_tilt",
+    "ordered_stack",
+    "plane_normal",
+]
 
 SliceSpacing = Literal["refuse", "resample"]
 GantryTilt = Literal["refuse", "correct"]
+#: Ends a refusal of shifted slices.
+TILT_REMEDY = " (gantry_tilt 'correct' lays them on a right-angled grid)"
 
 #: How far a slice may lie from its place in an equally spaced stack, in slice spacings.
 _MAX_SPACING_ERROR = 0.1
@@ -171,7 +182,7 @@ def _tilt_fault(
     if refused:
         raise GeometryError(
             f"{slices[worst].name} is shifted in its plane by {lengths[worst]:.2f} mm against the first slice, as "
-            f"by a gantry tilted by {degrees:.1f} degrees (gantry_tilt 'correct' lays them on a right-angled grid)"
+            f"by a gantry tilted by {degrees:.1f} degrees{TILT_REMEDY}"
         )
     return [f"slices are shifted in their plane by up to {lengths[worst]:.2f} mm: gantry tilt of {degrees:.1f} degrees"]
 
