@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +15,13 @@ from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.files.file_tree import shown_in
 from mose_med.files.tables import Row, read_json, read_rows
 from mose_med.geometry import grid_difference
-from mose_med.io.mask_values import whole_values
+from mose_med.io.mask_values import is_foreground_255, whole_values
 from mose_med.io.nifti.file import read_nifti_volume
 from mose_med.io.nifti.transforms import chosen_transform
 
 __all__ = ["MaskSet", "case_names", "mask_fingerprint", "read_mask_set", "read_weights"]
 
+_logger = logging.getLogger(__name__)
 _ENDINGS = (".nii.gz", ".nii")
 
 
@@ -60,8 +62,13 @@ def case_names(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def read_mask_set(folder: Path, case: str) -> MaskSet:
+def read_mask_set(folder: Path, case: str, *, foreground_255: bool = False) -> MaskSet:
     """Masks of a case, files of a sub-folder in the order of their names.
+
+    Args:
+        folder: of all cases.
+        case: its name.
+        foreground_255: in a file that holds 255 alone, as programs for pictures write foreground, it is class 1.
 
     Raises:
         DataError: if a file cannot be read, a mask is not of integers, or grids differ.
@@ -74,7 +81,10 @@ def read_mask_set(folder: Path, case: str) -> MaskSet:
         difference = found.grid_difference(sets[0], whose="the other's")
         if difference is not None:
             raise DataError(f"case {case}: {path.name} must lie on the grid of {files[0].name}: {difference}")
-    return MaskSet(torch.cat([found.masks for found in sets], dim=1), sets[0].affine)
+    masks = [found.masks for found in sets]
+    if foreground_255:
+        masks = _without_255(masks, f"{folder.name} of case {case}")
+    return MaskSet(torch.cat(masks, dim=1), sets[0].affine)
 
 
 def mask_fingerprint(folder: Path, case: str) -> str:
@@ -135,6 +145,15 @@ def _files(folder: Path, case: str) -> list[Path]:
     if inside.is_dir():
         return [path for path in shown_in(inside) if path.name.endswith(_ENDINGS)]
     return [path for path in (folder / f"{case}{ending}" for ending in _ENDINGS) if path.is_file()]
+
+
+def _without_255(files: list[Tensor], whose: str) -> list[Tensor]:
+    """Masks of files, in which 255 alone is class 1; says so."""
+    held = [is_foreground_255(masks.numpy()) for masks in files]
+    if any(held):
+        where = f" in {sum(held)} of {len(files)} files" if len(files) > 1 else ""
+        _logger.warning("%s hold 255 and no other class%s: read as class 1", whose, where)
+    return [(masks != 0).to(masks.dtype) if found else masks for masks, found in zip(files, held, strict=True)]
 
 
 def _read(path: Path, case: str) -> MaskSet:

@@ -19,7 +19,6 @@ from mose_med.files.csv_files import write_csv
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
-from mose_med.io.mask_values import is_foreground_255
 from mose_med.metrics import (
     CalibrationError,
     class_shares,
@@ -135,7 +134,9 @@ def _scored(
     found = known.find(case, fingerprint)
     if found is not None:
         return found
-    predicted, references = (_read_set(folder, case, options.classes) for folder in folders)
+    # 255 is a class of its own where it may be one that counts.
+    foreground_255 = options.classes == (1,)
+    predicted, references = (read_mask_set(folder, case, foreground_255=foreground_255) for folder in folders)
     _check_grids(case, predicted, references)
     pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
     scores, calibration = _score(case, pair, options.classes), _calibration(options.classes)
@@ -150,15 +151,6 @@ def _scored(
     return scored
 
 
-def _read_set(folder: Path, case: str, classes: tuple[int, ...]) -> MaskSet:
-    """Masks of a case; 255 alone is foreground, as programs for pictures write it, unless it is a class that counts."""
-    read = read_mask_set(folder, case)
-    if classes != (1,) or not is_foreground_255(read.masks.numpy()):
-        return read
-    _logger.warning("%s of case %s hold 255 and no other class: read as class 1", folder.name, case)
-    return read._replace(masks=(read.masks != 0).to(read.masks.dtype))
-
-
 def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationError:
     calibration = _calibration(classes)
     for case in scored:
@@ -167,11 +159,20 @@ def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationEr
 
 
 def _check_classes(classes: tuple[int, ...], held: set[int]) -> None:
-    """Refuse a class that no mask of any case has, unless there is nothing but background."""
+    """Refuse a class that no mask of any case has, unless there is nothing but background; name what does not count."""
     strange = sorted(set(classes) - held)
     if strange and held != {0}:
         known = ", ".join(str(label) for label in sorted(held))
         raise ConfigError(f"class {strange[0]} is in none of the masks, which hold {known}: name one of these")
+    others = ", ".join(str(label) for label in sorted(held - {0, *classes}))
+    if others:
+        counted = " ".join(str(label) for label in classes)
+        _logger.warning(
+            "masks hold %s, which --class-values %s does not count: name them there, or give them the value of a class "
+            "that counts",
+            others,
+            counted,
+        )
 
 
 def _common_cases(options: EvaluateMasksOptions) -> list[str]:

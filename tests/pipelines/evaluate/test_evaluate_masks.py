@@ -111,6 +111,27 @@ def test_foreground_of_any_program_is_class_1(tmp_path: Path, value: float, name
     assert ("p of case c hold 255 and no other class: read as class 1" in caplog.text) == (value == 255)
 
 
+def test_255_is_class_1_in_each_file_of_a_case(tmp_path: Path, caplog):
+    masks = random_masks(0, 2)
+    write_masks(tmp_path / "p" / "c.nii.gz", masks)
+    for rater, value in enumerate((1, 255)):
+        write_masks(tmp_path / "r" / "c" / f"{rater}.nii.gz", masks[..., rater] * np.uint8(value))
+    found = evaluate_masks(EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True))
+    assert found.cases["c"]["matched_iou"] == 1
+    assert "r of case c hold 255 and no other class in 1 of 2 files: read as class 1" in caplog.text
+
+
+def test_values_that_do_not_count_are_named(tmp_path: Path, caplog):
+    masks = random_masks(0, 2)
+    write_masks(tmp_path / "p" / "c.nii.gz", masks)
+    write_masks(tmp_path / "r" / "c.nii.gz", masks * np.array([1, 2], np.uint8))
+    options = EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True)
+    for _ in ("first", "again"):
+        evaluate_masks(options)
+        assert "masks hold 2, which --class-values 1 does not count: name them there" in caplog.text
+        caplog.clear()
+
+
 @pytest.mark.parametrize("kind", ["json", "csv"])
 def test_weights_by_case_are_used(options: EvaluateMasksOptions, tmp_path: Path, kind: str):
     weights = {"a": [0.7, 0.1, 0.1, 0.1], "b": [0.25, 0.25, 0.25, 0.25]}
@@ -224,9 +245,9 @@ def test_a_taken_folder_is_refused_before_anything_is_scored(options: EvaluateMa
 def test_an_evaluation_goes_on_where_it_stopped_and_sees_changed_files(options: EvaluateMasksOptions, monkeypatch):
     read: list[str] = []
 
-    def noted(folder: Path, case: str) -> MaskSet:
+    def noted(folder: Path, case: str, *, foreground_255: bool) -> MaskSet:
         read.append(case)
-        return read_mask_set(folder, case)
+        return read_mask_set(folder, case, foreground_255=foreground_255)
 
     (options.references / "b" / "rater-1.nii.gz").write_bytes(b"")
     with pytest.raises(DataError, match="case b"):
