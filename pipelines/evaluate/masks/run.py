@@ -31,7 +31,8 @@ from mose_med.metrics import (
 )
 from mose_med.report.reliability import write_reliability
 from pipelines.common.command_line.console import stderr
-from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder
+from pipelines.common.runs.run_folder import COMMAND, OPTIONS_NAME, claim_folder
+from pipelines.evaluate.files import OWN_FILES
 from pipelines.evaluate.masks.files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
 from pipelines.evaluate.masks.scored import SCORED_NAME, ScoredCase, ScoredCases
 from pipelines.evaluate.options import EvaluateMasksOptions
@@ -91,7 +92,7 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
         torch.set_num_threads(options.threads)
     cases = _common_cases(options)
     weights = _weights(options.prediction_weights), _weights(options.reference_weights)
-    resumed = claim_folder(options.output_dir, _record(options), overwrite=options.overwrite)
+    resumed = claim_folder(options.output_dir, _record(options), overwrite=options.overwrite, own=OWN_FILES)
     known = ScoredCases(options.output_dir)
     scored: list[ScoredCase] = []
     try:
@@ -114,7 +115,7 @@ def _record(options: EvaluateMasksOptions) -> dict[str, Any]:
     folders = {name: str(getattr(options, name).resolve()) for name in ("predictions", "references")}
     files = {name: getattr(options, name) for name in ("prediction_weights", "reference_weights")}
     hashes = {f"{name}_sha256": None if file is None else file_sha256(file) for name, file in files.items()}
-    return folders | hashes | {"classes": options.classes}
+    return folders | hashes | {COMMAND: "evaluate", "classes": options.classes}
 
 
 def _withdraw(folder: Path) -> None:

@@ -307,3 +307,21 @@ def test_missing_and_empty_folders_are_named(options: EvaluateMasksOptions, tmp_
         evaluate_masks(replace(options, references=tmp_path / "empty"))
     with pytest.raises(ConfigError, match="missing does not exist"):
         evaluate_masks(replace(options, references=tmp_path / "missing"))
+
+
+def test_a_data_set_is_not_overwritten_by_scores(options: EvaluateMasksOptions):
+    options.output_dir.mkdir()
+    (options.output_dir / "options.json").write_text('{"source": "rater-masks"}')
+    (options.output_dir / "dataset.json").touch()
+    with pytest.raises(ConfigError, match="was made by mose-med prepare rater-masks, not by mose-med evaluate: name"):
+        evaluate_masks(replace(options, overwrite=True))
+    assert (options.output_dir / "dataset.json").exists()
+
+
+def test_scores_beside_a_file_of_the_users_are_not_overwritten(options: EvaluateMasksOptions):
+    evaluate_masks(options)
+    evaluate_masks(replace(options, overwrite=True))
+    (options.output_dir / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"holds notes\.txt, which this command did not put there: move it"):
+        evaluate_masks(replace(options, overwrite=True))
+    assert (options.output_dir / "metrics.json").exists()
