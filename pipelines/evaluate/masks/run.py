@@ -33,7 +33,14 @@ from mose_med.report.reliability import write_reliability
 from pipelines.common.command_line.console import stderr
 from pipelines.common.runs.run_folder import COMMAND, OPTIONS_NAME, claim_folder
 from pipelines.evaluate.files import OWN_FILES
-from pipelines.evaluate.masks.files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
+from pipelines.evaluate.masks.files import (
+    MaskSet,
+    case_places,
+    mask_fingerprint,
+    read_mask_set,
+    read_weights,
+    warn_of_unread,
+)
 from pipelines.evaluate.masks.scored import SCORED_NAME, ScoredCase, ScoredCases
 from pipelines.evaluate.options import EvaluateMasksOptions
 
@@ -97,7 +104,7 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
     scored: list[ScoredCase] = []
     try:
         for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
-            scored.append(_scored(case, options, weights, known))
+            scored.append(_scored(case, cases[case], options.classes, weights, known))
         _check_classes(options.classes, {label for case in scored for label in case.labels})
     except MoseError as error:
         if not resumed and (not scored or isinstance(error, ConfigError)):
@@ -127,23 +134,26 @@ def _withdraw(folder: Path) -> None:
 
 
 def _scored(
-    case: str, options: EvaluateMasksOptions, weights: tuple[_Weights, _Weights], known: ScoredCases
+    case: str,
+    places: tuple[Path, Path],
+    classes: tuple[int, ...],
+    weights: tuple[_Weights, _Weights],
+    known: ScoredCases,
 ) -> ScoredCase:
     """Scores of a case, computed unless they are known."""
-    folders = (options.predictions, options.references)
-    fingerprint = " ".join(mask_fingerprint(folder, case) for folder in folders)
+    fingerprint = " ".join(mask_fingerprint(place) for place in places)
     found = known.find(case, fingerprint)
     if found is not None:
         return found
     # 255 is a class of its own where it may be one that counts.
-    foreground_255 = options.classes == (1,)
-    predicted, references = (read_mask_set(folder, case, foreground_255=foreground_255) for folder in folders)
+    foreground_255 = classes == (1,)
+    predicted, references = (read_mask_set(place, case, foreground_255=foreground_255) for place in places)
     _check_grids(case, predicted, references)
     pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
-    scores, calibration = _score(case, pair, options.classes), _calibration(options.classes)
+    scores, calibration = _score(case, pair, classes), _calibration(classes)
     calibration.update(
-        class_shares(pair.masks, pair.weights, options.classes),
-        class_shares(pair.references, pair.rater_weights, options.classes),
+        class_shares(pair.masks, pair.weights, classes),
+        class_shares(pair.references, pair.rater_weights, classes),
     )
     labels = sorted({int(label) for masks in pair[:2] for label in np.unique(masks.numpy())})
     scores["ece_percent"] = calibration.compute()
@@ -176,12 +186,16 @@ def _check_classes(classes: tuple[int, ...], held: set[int]) -> None:
         )
 
 
-def _common_cases(options: EvaluateMasksOptions) -> list[str]:
-    cases, references = case_names(options.predictions), set(case_names(options.references))
-    for missing, folder in ((set(cases) - references, "references"), (references - set(cases), "predictions")):
+def _common_cases(options: EvaluateMasksOptions) -> dict[str, tuple[Path, Path]]:
+    """Where the masks of every case lie, predictions first."""
+    folders = (options.predictions, options.references)
+    cases, references = (case_places(folder) for folder in folders)
+    for folder, places in zip(folders, (cases, references), strict=True):
+        warn_of_unread(folder, places)
+    for missing, whose in ((cases.keys() - references, "references"), (references.keys() - cases, "predictions")):
         if missing:
-            raise ConfigError(f"case {min(missing)} is not among the {folder}: both folders need the same cases")
-    return cases
+            raise ConfigError(f"case {min(missing)} is not among the {whose}: both folders need the same cases")
+    return {case: (place, references[case]) for case, place in cases.items()}
 
 
 def _weights(path: Path | None) -> _Weights:

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import struct
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,10 +59,43 @@ def test_files_of_both_kinds_give_the_functions_scores(options: EvaluateMasksOpt
 def test_hidden_files_are_no_masks(options: EvaluateMasksOptions):
     expected = evaluate_masks(options).cases
     for root in (options.predictions, options.references):
-        for hidden in (root / "._a.nii.gz", root / "b" / "._sample-0.nii.gz", root / ".cache" / "c.nii.gz"):
+        for hidden in (
+            root / "._a.nii.gz",
+            root / "b" / "._sample-0.nii.gz",
+            root / ".cache" / "c.nii.gz",
+            root / "__MACOSX" / "d.nii.gz",
+        ):
             hidden.parent.mkdir(exist_ok=True)
             hidden.write_bytes(b"as macOS leaves it")
     assert evaluate_masks(replace(options, output_dir=options.output_dir.with_name("again"))).cases == expected
+
+
+def test_endings_are_read_in_any_case(options: EvaluateMasksOptions):
+    expected = evaluate_masks(options).cases
+    for root in (options.predictions, options.references):
+        for path in [path for path in root.rglob("*") if path.is_file()]:
+            path.rename(path.with_name(path.name.replace(".nii", ".NII").replace(".gz", ".GZ")))
+    assert evaluate_masks(replace(options, output_dir=options.output_dir.with_name("again"))).cases == expected
+
+
+def test_volumes_that_are_not_read_are_named(options: EvaluateMasksOptions, caplog):
+    for name in ("d.nrrd", "b/e.mha", "b/more/b.nii.gz"):
+        (options.predictions / name).parent.mkdir(exist_ok=True)
+        (options.predictions / name).touch()
+    evaluate_masks(options)
+    assert caplog.messages[:2] == [
+        "predictions: d.nrrd is not read: masks are .nii or .nii.gz files, not in further folders",
+        "predictions of case b: e.mha and 1 more are not read: masks are .nii or .nii.gz files, not in further folders",
+    ]
+
+
+def test_names_are_compared_as_they_look(tmp_path: Path):
+    composed, apart = (unicodedata.normalize(form, "Müller 1") for form in ("NFC", "NFD"))
+    write_masks(tmp_path / "p" / f"{apart}.nii.gz", random_masks(0, 2))
+    write_masks(tmp_path / "r" / composed / "a.nii.gz", random_masks(1, 2)[..., 0])
+    (tmp_path / "w.csv").write_text(f"{apart},1,0\n", encoding="utf-8")
+    options = EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True)
+    assert list(evaluate_masks(replace(options, prediction_weights=tmp_path / "w.csv")).cases) == [composed]
 
 
 def test_files_hold_cases_means_and_intervals(options: EvaluateMasksOptions):
@@ -180,6 +214,11 @@ def test_a_case_without_a_partner_is_named(options: EvaluateMasksOptions):
         (random_masks(5, 3), AFFINE + 30 * np.eye(4, k=3), "the grid of the references: it lies 30 mm away"),
         (random_masks(5, 3), AFFINE @ np.diag([-1, 1, 1, 1]), "its axes are rotated by 180.0 degrees"),
         (random_masks(5, 3) * 0.5, AFFINE, r"a\.nii must hold integer classes, got 0\.5: take the argmax first"),
+        (
+            random_masks(5, 3) * np.int32(70000),
+            AFFINE,
+            r"a\.nii must hold classes -32768 to 32767, got 70000: number them anew",
+        ),
         (random_masks(5, 3)[..., 0, 0], AFFINE, r"a\.nii must be 3D or 4D, got shape \(5, 4\)"),
     ],
 )
@@ -245,9 +284,9 @@ def test_a_taken_folder_is_refused_before_anything_is_scored(options: EvaluateMa
 def test_an_evaluation_goes_on_where_it_stopped_and_sees_changed_files(options: EvaluateMasksOptions, monkeypatch):
     read: list[str] = []
 
-    def noted(folder: Path, case: str, *, foreground_255: bool) -> MaskSet:
+    def noted(place: Path, case: str, *, foreground_255: bool) -> MaskSet:
         read.append(case)
-        return read_mask_set(folder, case, foreground_255=foreground_255)
+        return read_mask_set(place, case, foreground_255=foreground_255)
 
     (options.references / "b" / "rater-1.nii.gz").write_bytes(b"")
     with pytest.raises(DataError, match="case b"):
