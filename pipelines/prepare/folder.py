@@ -31,14 +31,10 @@ from pipelines.common.runs.content import CONTENT, Content, claim_with_content, 
 from pipelines.common.runs.run_folder import (
     OPTIONS_NAME,
     claim_folder,
-    differing_option,
-    files_of,
-    may_be_emptied,
     options_record,
     other_version,
     read_options,
-    remedy_for,
-    require_own_files,
+    require_replaceable,
 )
 from pipelines.prepare.failures import FAILED_NAME
 
@@ -130,7 +126,8 @@ def claim_to_replace(
     wanted = options_record(options if content is None else {**options, CONTENT: content.sha256})
     if (folder / OPTIONS_NAME).is_file():
         if overwrite or read_options(replacement) == wanted:
-            _require_replaceable(folder, wanted, own)
+            listed = (glob.escape(name) for name in _manifest(folder).get("sha256", ()))
+            require_replaceable(folder, wanted, (*_UNLISTED, *listed, *own))
         if overwrite:
             shutil.rmtree(_beside(folder, _PARTIAL), ignore_errors=True)
             _begin(replacement, wanted)
@@ -145,16 +142,6 @@ def claim_to_replace(
         resumed = claim_with_content(folder, options, content, **how)
     shutil.rmtree(replacement, ignore_errors=True)
     return resumed
-
-
-def _require_replaceable(folder: Path, wanted: Mapping[str, Any], own: Iterable[str]) -> None:
-    """Refuse to replace what another command or the user has put there."""
-    found = read_options(folder)
-    conflict = None if found is None else differing_option(found, wanted)
-    if conflict is not None and not may_be_emptied(conflict, overwrite=True):
-        raise ConfigError(f"output folder {folder} {conflict}: {remedy_for(conflict)}")
-    listed = (glob.escape(name) for name in _manifest(folder).get("sha256", ()))
-    require_own_files(f"output folder {folder}", files_of(folder), (*_UNLISTED, *listed, *own))
 
 
 def newly_prepared(folder: Path, counts: Mapping[str, Any], num_failed: int = 0) -> PreparedDatalist:

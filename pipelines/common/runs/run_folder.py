@@ -42,6 +42,7 @@ __all__ = [
     "read_options",
     "remedy_for",
     "require_own_files",
+    "require_replaceable",
 ]
 
 #: Name of the file, inside the folder, that holds the options.
@@ -101,25 +102,54 @@ def claim_folder(
     Raises:
         ConfigError: if the folder holds something else and may not be overwritten.
     """
-    wanted = options_record(options)
-    record = folder / OPTIONS_NAME
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"output folder {folder} is a file: name another")
-    if folder.is_dir() and any(not _is_allowed_in_new_folder(entry.name) for entry in folder.iterdir()):
-        if not record.is_file():
-            raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
-        conflict = conflict_of(record.read_bytes(), wanted, accept_version=bool(accept_version))
+    wanted, own = options_record(options), tuple(own)
+    if _is_taken(folder):
+        conflict = conflict_of(_record_of(folder), wanted, accept_version=bool(accept_version))
         if conflict is None and not overwrite:
             return True
         if conflict is not None and not may_be_emptied(conflict, overwrite=overwrite or replace_other):
             remedy = remedy_for(conflict, accept_version, built_beside)
             raise ConfigError(f"output folder {folder} {conflict}: {remedy}")
-        if not is_emptying(record.read_bytes()):
-            require_own_files(f"output folder {folder}", files_of(folder), own)
+        require_replaceable(folder, options, own)
         _empty(folder, wanted)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(record, wanted)
+    write_json(folder / OPTIONS_NAME, wanted)
     return False
+
+
+def require_replaceable(folder: Path, options: Mapping[str, Any], own: Iterable[str]) -> None:
+    """Refuse a folder that a run with these options may not empty; nothing is changed.
+
+    Args:
+        folder: as in :func:`claim_folder`.
+        options: what decides the result.
+        own: patterns of the files that the command writes.
+
+    Raises:
+        ConfigError: if it is no folder of the command, or holds another file.
+    """
+    if not _is_taken(folder):
+        return
+    record = _record_of(folder)
+    conflict = conflict_of(record, options_record(options), accept_version=True)
+    if conflict is not None and not may_be_emptied(conflict, overwrite=True):
+        raise ConfigError(f"output folder {folder} {conflict}: {remedy_for(conflict)}")
+    if not is_emptying(record):
+        require_own_files(f"output folder {folder}", files_of(folder), own)
+
+
+def _is_taken(folder: Path) -> bool:
+    """Whether a folder holds more than the signs of runs."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"output folder {folder} is a file: name another")
+    return folder.is_dir() and any(not _is_allowed_in_new_folder(entry.name) for entry in folder.iterdir())
+
+
+def _record_of(folder: Path) -> bytes:
+    record = folder / OPTIONS_NAME
+    if not record.is_file():
+        raise ConfigError(f"output folder {folder} is not empty and has no {OPTIONS_NAME}: name another")
+    return record.read_bytes()
 
 
 def _is_allowed_in_new_folder(name: str) -> bool:

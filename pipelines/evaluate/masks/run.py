@@ -31,7 +31,7 @@ from mose_med.metrics import (
 )
 from mose_med.report.reliability import write_reliability
 from pipelines.common.command_line.console import stderr
-from pipelines.common.runs.run_folder import COMMAND, OPTIONS_NAME, claim_folder
+from pipelines.common.runs.run_folder import COMMAND, OPTIONS_NAME, claim_folder, require_replaceable
 from pipelines.evaluate.files import OWN_FILES
 from pipelines.evaluate.masks.files import (
     MaskSet,
@@ -47,6 +47,7 @@ from pipelines.evaluate.options import EvaluateMasksOptions
 __all__ = ["EvaluateMasksOptions", "MaskEvaluation", "evaluate_masks"]
 
 _logger = logging.getLogger(__name__)
+_TABLES = ("per_case.csv", "metrics.json", "reliability.png")
 _METRICS = {
     "ged": generalized_energy_distance,
     "matched_iou": matched_iou,
@@ -75,6 +76,10 @@ class MaskEvaluation:
 
 #: Weights by case; None for equal ones.
 _Weights = dict[str, list[float]] | None
+#: Those of the predictions and of the references.
+_WeightsOfBoth = tuple[_Weights, _Weights]
+#: By case, where its predictions and its references lie.
+_Places = dict[str, tuple[Path, Path]]
 
 
 class _Pair(NamedTuple):
@@ -89,7 +94,7 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
     """Score predicted against reference masks; writes ``per_case.csv``, ``metrics.json`` and ``reliability.png``.
 
     The folder is claimed before anything is scored. Run again with the same options, cases whose files are as they
-    were are not scored again.
+    were are not scored again. Earlier scores that may be overwritten stay until the new ones are there.
 
     Raises:
         ConfigError: if folders, their cases or the weights do not fit each other, or the output folder is taken.
@@ -99,22 +104,55 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
         torch.set_num_threads(options.threads)
     cases = _common_cases(options)
     weights = _weights(options.prediction_weights), _weights(options.reference_weights)
-    resumed = claim_folder(options.output_dir, _record(options), overwrite=options.overwrite, own=OWN_FILES)
-    known = ScoredCases(options.output_dir)
-    scored: list[ScoredCase] = []
-    try:
-        for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
-            scored.append(_scored(case, cases[case], options.classes, weights, known))
-        _check_classes(options.classes, {label for case in scored for label in case.labels})
-    except MoseError as error:
-        if not resumed and (not scored or isinstance(error, ConfigError)):
-            _withdraw(options.output_dir)
-        raise
+    scored = (_scored_anew if options.overwrite else _scored_on)(options, cases, weights)
     evaluation = MaskEvaluation({case.case: case.scores for case in scored}, _pooled(options.classes, scored))
     _write(evaluation, options)
     _logger.info("%d cases: %s", len(scored), ", ".join(f"{name} {evaluation.mean(name):.4f}" for name in _METRICS))
     _logger.info("scores are in %s", options.output_dir)
     return evaluation
+
+
+def _scored_anew(options: EvaluateMasksOptions, cases: _Places, weights: _WeightsOfBoth) -> list[ScoredCase]:
+    """Scores of all cases, in a folder that is emptied once they are known."""
+    record, own = _record(options), OWN_FILES
+    require_replaceable(options.output_dir, record, own)
+    scored: list[ScoredCase] = []
+    _score_all(options, cases, weights, ScoredCases(None), scored)
+    claim_folder(options.output_dir, record, overwrite=True, own=own)
+    kept = ScoredCases(options.output_dir)
+    for case in scored:
+        kept.add(case)
+    return scored
+
+
+def _scored_on(options: EvaluateMasksOptions, cases: _Places, weights: _WeightsOfBoth) -> list[ScoredCase]:
+    """Scores of all cases; those that are in the folder are not computed again."""
+    resumed = claim_folder(options.output_dir, _record(options), own=OWN_FILES)
+    known = ScoredCases(options.output_dir)
+    if known.fingerprints != {case: _fingerprint(places) for case, places in cases.items()}:
+        for name in _TABLES:  # of other files
+            (options.output_dir / name).unlink(missing_ok=True)
+    scored: list[ScoredCase] = []
+    try:
+        _score_all(options, cases, weights, known, scored)
+    except MoseError as error:
+        if not resumed and (not scored or isinstance(error, ConfigError)):
+            _withdraw(options.output_dir)
+        raise
+    return scored
+
+
+def _score_all(
+    options: EvaluateMasksOptions,
+    cases: _Places,
+    weights: _WeightsOfBoth,
+    known: ScoredCases,
+    scored: list[ScoredCase],
+) -> None:
+    """Add the scores of all cases, one by one."""
+    for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
+        scored.append(_scored(case, cases[case], options.classes, weights, known))
+    _check_classes(options.classes, {label for case in scored for label in case.labels})
 
 
 def _record(options: EvaluateMasksOptions) -> dict[str, Any]:
@@ -137,11 +175,11 @@ def _scored(
     case: str,
     places: tuple[Path, Path],
     classes: tuple[int, ...],
-    weights: tuple[_Weights, _Weights],
+    weights: _WeightsOfBoth,
     known: ScoredCases,
 ) -> ScoredCase:
     """Scores of a case, computed unless they are known."""
-    fingerprint = " ".join(mask_fingerprint(place) for place in places)
+    fingerprint = _fingerprint(places)
     found = known.find(case, fingerprint)
     if found is not None:
         return found
@@ -160,6 +198,10 @@ def _scored(
     scored = ScoredCase(case, fingerprint, scores, calibration.totals.tolist(), labels)
     known.add(scored)
     return scored
+
+
+def _fingerprint(places: tuple[Path, Path]) -> str:
+    return " ".join(mask_fingerprint(place) for place in places)
 
 
 def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationError:
@@ -186,7 +228,7 @@ def _check_classes(classes: tuple[int, ...], held: set[int]) -> None:
         )
 
 
-def _common_cases(options: EvaluateMasksOptions) -> dict[str, tuple[Path, Path]]:
+def _common_cases(options: EvaluateMasksOptions) -> _Places:
     """Where the masks of every case lie, predictions first."""
     folders = (options.predictions, options.references)
     cases, references = (case_places(folder) for folder in folders)

@@ -364,3 +364,23 @@ def test_scores_beside_a_file_of_the_users_are_not_overwritten(options: Evaluate
     with pytest.raises(ConfigError, match=r"holds notes\.txt, which this command did not put there: move it"):
         evaluate_masks(replace(options, overwrite=True))
     assert (options.output_dir / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"classes": (7,)}, {"prediction_weights": Path("none.csv")}, {"references": Path()}])
+def test_overwriting_with_a_wrong_option_keeps_the_scores(options: EvaluateMasksOptions, wrong: dict[str, object]):
+    evaluate_masks(options)
+    before = {path: path.read_bytes() for path in options.output_dir.iterdir()}
+    with pytest.raises(ConfigError):
+        evaluate_masks(replace(options, overwrite=True, **wrong))
+    assert {path: path.read_bytes() for path in options.output_dir.iterdir()} == before
+    evaluate_masks(replace(options, overwrite=True, classes=(0, 1)))
+    assert json.loads((options.output_dir / "options.json").read_text())["classes"] == [0, 1]
+    assert (options.output_dir / "scored_cases.jsonl").read_text().count('{"case": ') == 2
+
+
+def test_scores_of_files_that_have_changed_do_not_stay(options: EvaluateMasksOptions):
+    evaluate_masks(options)
+    (options.predictions / "b" / "sample-0.nii.gz").write_bytes(b"")
+    with pytest.raises(DataError, match="case b"):
+        evaluate_masks(options)
+    assert sorted(path.name for path in options.output_dir.iterdir()) == ["options.json", "scored_cases.jsonl"]
