@@ -15,6 +15,9 @@ from typing import NamedTuple
 __all__ = ["Files", "Folder", "FolderWalk", "files_below", "is_folder", "shown_in"]
 
 
+_MACOS_NAME = "__MACOSX"
+
+
 class Folder(NamedTuple):
     """A folder to list.
 
@@ -102,8 +105,11 @@ class Files(NamedTuple):
 
 
 def shown_in(folder: Path) -> list[Path]:
-    """What lies in a folder and is not hidden, sorted: file systems and programs leave files of their own there."""
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    """What lies in a folder and is not hidden, sorted: file systems and programs leave files of their own there.
+
+    The folder in which macOS puts such files into an archive is hidden, too.
+    """
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != _MACOS_NAME)
 
 
 def files_below(folder: Path) -> Files:

@@ -48,7 +48,8 @@ def calibrate(options: CalibrateOptions) -> Calibration:
     An earlier calibration of the checkpoint has no influence: the fit begins at temperature 1.
 
     Raises:
-        ConfigError: if an option is invalid, the part is empty, or datalist and checkpoint do not belong together.
+        ConfigError: if an option is invalid, a file to write exists, the part is empty, or datalist and checkpoint do
+            not belong together.
         DataError: if a slice or the checkpoint cannot be read.
         MoseError: if memory runs out.
     """
@@ -76,22 +77,34 @@ def _calibrate(options: CalibrateOptions) -> Calibration:
 def undo_calibration(checkpoint: Path, output_file: Path, *, overwrite: bool = False) -> None:
     """Write a checkpoint at temperature 1: the weights as they were before any calibration.
 
+    Reports of a calibration whose checkpoint is overwritten are removed.
+
     Raises:
-        ConfigError: if the checkpoint is missing or the file to write exists.
+        ConfigError: if the checkpoint is missing or the file to write, or a report beside it, exists.
         DataError: if the checkpoint cannot be read.
     """
     with alone_in(output_file, beside=True, kind="output file"):
         _check_output(output_file, overwrite)
         found, _ = _read(checkpoint)
         write_checkpoint(output_file, replace(_tempered(found, Temperatures(), checkpoint), calibration=None))
+        for report in _reports(output_file):
+            report.unlink(missing_ok=True)
     _logger.info("%s is not calibrated", output_file)
 
 
 def _check_output(path: Path, overwrite: bool) -> None:
     if path.suffix != ".pt":
         raise ConfigError(f"output file must end in .pt, got {path}")
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists: name another output file or add --overwrite")
+    for file in (path, *_reports(path)):
+        if file.is_dir():
+            raise ConfigError(f"output file {file} is a folder: name another")
+        if file.exists() and not overwrite:
+            raise ConfigError(f"{file} exists: name another output file or add --overwrite")
+
+
+def _reports(output_file: Path) -> tuple[Path, Path]:
+    """Where a calibration's numbers and its diagram are written."""
+    return output_file.with_suffix(".calibration.json"), output_file.with_suffix(".reliability.png")
 
 
 def _read(path: Path) -> tuple[Checkpoint, str]:
@@ -141,12 +154,13 @@ def _tempered(checkpoint: Checkpoint, temperatures: Temperatures, source: Path) 
 
 def _write_reports(output_file: Path, found: Calibration, fit: CalibrationFit) -> None:
     output_file.parent.mkdir(parents=True, exist_ok=True)
+    numbers, diagram = _reports(output_file)
     tables = {name: fit.reliability(name) for name in _STAGES}
     curves = {name.replace("_", "-"): table for name, table in tables.items()}
-    write_reliability(output_file.with_suffix(".reliability.png"), curves, title=f"{found.datalist}, {found.part}")
+    write_reliability(diagram, curves, title=f"{found.datalist}, {found.part}")
     bins = {name: plain_reliability(table) for name, table in tables.items()}
     content = found.to_dict() | {"curves": fit.curves(), "reliability": bins, "versions": tool_versions()}
-    write_json(output_file.with_suffix(".calibration.json"), content)
+    write_json(numbers, content)
 
 
 def _log_scores(found: Calibration, output_file: Path) -> None:

@@ -17,6 +17,7 @@ from pipelines.evaluate.scores import MethodScores, ScoreRow, SliceScore, Spread
 
 __all__ = [
     "METRICS_NAME",
+    "OWN_FILES",
     "TABLE_NAME",
     "Evaluation",
     "markdown_table",
@@ -34,6 +35,19 @@ TABLE_NAME = "scores.md"
 SLICES_NAME = "per_slice.csv"
 #: Means over the slices and seeds of every nodule.
 CASES_NAME = "per_case.csv"
+
+#: All files of an evaluation of either kind.
+OWN_FILES = (
+    METRICS_NAME,
+    TABLE_NAME,
+    SLICES_NAME,
+    CASES_NAME,
+    "reliability.png",
+    "samples.png",
+    "modes.json",
+    "modes.png",
+    "scored_cases.jsonl",
+)
 
 _CONVENTIONS = (
     "GED is the squared distance with self-pairs, on masks after the argmax; without self-pairs it is unbiased, and "

@@ -26,10 +26,12 @@ from mose_med.weights.model_files import model_sha256
 from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import named_memory_errors
 from pipelines.common.runs.content import Content, claim_with_content
+from pipelines.common.runs.run_folder import COMMAND
 from pipelines.evaluate.baselines import ConstantPrediction, best_constant_prediction, rater_probs
 from pipelines.evaluate.examples import RaterView, example_indices, rater_views, sample_panel
 from pipelines.evaluate.files import (
     METRICS_NAME,
+    OWN_FILES,
     TABLE_NAME,
     Evaluation,
     read_evaluation,
@@ -88,6 +90,7 @@ def evaluate(options: EvaluateOptions) -> Evaluation:
         content,
         overwrite=options.overwrite,
         replace_other=options.replace_other,
+        own=OWN_FILES,
     ):
         finished = read_evaluation(options.output_dir)
         if finished is not None:
@@ -151,6 +154,7 @@ class _Run:
     def record(self) -> dict[str, Any]:
         """What decides the result."""
         return {
+            COMMAND: "evaluate",
             "datalist": str(self.options.datalist.resolve()),
             "datalist_sha256": file_sha256(self.options.datalist),
             "checkpoint_sha256": self.checkpoint_sha256,

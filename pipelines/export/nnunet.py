@@ -27,6 +27,7 @@ from mose_med.io.nifti.damaged import named_nifti_errors
 from mose_med.io.nifti.images import write_nifti
 from mose_med.io.volumes import Volume, read_volume
 from pipelines.common.runs.content import Content
+from pipelines.common.runs.run_folder import COMMAND
 from pipelines.export.options import ExportNnunetOptions
 from pipelines.prepare.folder import claim_to_replace, progress_bar, written_whole
 
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _CONTENT_NAME = "dataset.json"
 _ENDING = ".nii.gz"
+_OWN = (_CONTENT_NAME, "splits_final.json", *(f"{kind}T?/*{_ENDING}" for kind in ("images", "labels")))
 _FOLDERS = {"training": "Tr", "validation": "Tr", "test": "Ts"}
 
 
@@ -54,9 +56,12 @@ def export_nnunet(options: ExportNnunetOptions) -> Path:
     if datalist.flips:
         raise ConfigError(f"datalist {datalist.name} has class flips for raters: there is no consensus to export")
     record = {"datalist": str(options.datalist.resolve()), "consensus": options.consensus, "channel": options.channel}
+    record[COMMAND] = "export nnunet"
     record["datalist_sha256"] = file_sha256(options.datalist)
     content_of_input = Content.of_datalist(options.output_dir, {"": datalist}, PARTS)
-    claimed_before = claim_to_replace(options.output_dir, record, content_of_input, overwrite=options.overwrite)
+    claimed_before = claim_to_replace(
+        options.output_dir, record, content_of_input, overwrite=options.overwrite, own=_OWN
+    )
     if claimed_before and (options.output_dir / _CONTENT_NAME).is_file():
         logger.info("%s is already exported", options.output_dir)
         return options.output_dir

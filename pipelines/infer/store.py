@@ -15,7 +15,7 @@ import secrets
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,13 +24,17 @@ from mose_med.case_contents.maps import PROVENANCE_NAME
 from mose_med.errors import ConfigError, MissingDependencyError
 from mose_med.files.file_tree import is_folder
 from mose_med.files.whole_files import folder_written_whole
+from pipelines.common.case_names import PRIVATE_NAME
 from pipelines.common.runs.run_folder import (
-    EMPTYING,
     OPTIONS_NAME,
     claim_folder,
     conflict_of,
+    emptying_record,
+    is_emptying,
+    may_be_emptied,
     options_record,
     remedy_for,
+    require_own_files,
 )
 
 __all__ = ["Destination", "FolderStore", "ResultStore", "UrlStore", "is_url", "open_store"]
@@ -156,7 +160,8 @@ class FolderStore(ResultStore):
 
     def claim(self, options: Mapping[str, Any], *, overwrite: bool, accept_version: bool = False) -> bool:
         """See :class:`ResultStore`."""
-        return claim_folder(self.folder, options, replace_other=overwrite, accept_version=accept_version)
+        own = _own_files(self.cases()) if overwrite and self.folder.is_dir() else ()
+        return claim_folder(self.folder, options, replace_other=overwrite, accept_version=accept_version, own=own)
 
     def read(self, name: str) -> bytes | None:
         """See :class:`ResultStore`."""
@@ -223,6 +228,13 @@ class FolderStore(ResultStore):
         return self.folder / f".{name}.{self._mark}{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
 
 
+def _own_files(cases: Iterable[str]) -> list[str]:
+    """Patterns of the files of an output with these cases."""
+    names = (glob.escape(case) for case in cases)
+    tables = (f"{table}*.csv" for table in ("summary", "queue", "failed"))
+    return [*tables, f"{PRIVATE_NAME}/*", *(pattern for name in names for pattern in (name, f"{name}/*"))]
+
+
 def _delete(path: Path) -> None:
     """Remove a file or a folder; of a link, not what it leads to."""
     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
@@ -263,18 +275,21 @@ class UrlStore(ResultStore):
             conflict = conflict_of(record, wanted, accept_version=accept_version)
             if conflict is None:
                 return True
-            if not overwrite:
+            if not may_be_emptied(conflict, overwrite=overwrite):
                 raise ConfigError(f"output {self._url} {conflict}: {remedy_for(conflict, accept_version)}")
-            self._empty()
+            self._empty(record, wanted)
         elif self._files.exists(self._root) and self._files.ls(self._root):
             raise ConfigError(f"output {self._url} is not empty and has no {OPTIONS_NAME}: name another")
         self.write(OPTIONS_NAME, (json.dumps(wanted, indent=2) + "\n").encode())
         return False
 
-    def _empty(self) -> None:
+    def _empty(self, record: bytes, wanted: Mapping[str, Any]) -> None:
         """Remove all but the record, which meanwhile marks the output as incomplete."""
-        self.write(OPTIONS_NAME, json.dumps(EMPTYING).encode())
         others = [path for path in self._files.find(self._root) if path != f"{self._root}/{OPTIONS_NAME}"]
+        if not is_emptying(record):
+            files = (path.removeprefix(f"{self._root}/") for path in others)
+            require_own_files(f"output {self._url}", files, _own_files(self.cases()))
+        self.write(OPTIONS_NAME, json.dumps(emptying_record(wanted)).encode())
         if others:
             self._files.rm([glob.escape(path) for path in others])
 

@@ -10,10 +10,11 @@ stopped, the same command without ``--overwrite`` goes on with it; any other com
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,20 @@ from typing import Any
 
 from rich.progress import Progress
 
-from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME
+from data_prep.datalist import DATALIST_NAME, MANIFEST_NAME, PRIVATE_NAME
 from mose_med.errors import ConfigError, MoseError
 from mose_med.files.csv_files import read_csv
 from mose_med.files.whole_files import write_json
 from pipelines.common.command_line.console import ExitCode, stderr
 from pipelines.common.runs.content import CONTENT, Content, claim_with_content, is_note, remove_note
-from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder, options_record, other_version, read_options
+from pipelines.common.runs.run_folder import (
+    OPTIONS_NAME,
+    claim_folder,
+    options_record,
+    other_version,
+    read_options,
+    require_replaceable,
+)
 from pipelines.prepare.failures import FAILED_NAME
 
 __all__ = [
@@ -42,6 +50,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+#: Files of a result that its manifest does not list.
+_UNLISTED = (MANIFEST_NAME, f"{PRIVATE_NAME}/*")
 #: Hidden folders beside the wanted one: a first result, one that will replace an earlier one, and that earlier one.
 _PARTIAL, _REPLACEMENT, _REPLACED = "partial", "replacement", "replaced"
 
@@ -93,6 +103,7 @@ def claim_to_replace(
     *,
     overwrite: bool,
     accept_version: bool | None = None,
+    own: Iterable[str] = (),
 ) -> bool:
     """Claim a folder for :func:`written_whole`; an earlier result stays there until the new one is whole.
 
@@ -102,6 +113,7 @@ def claim_to_replace(
         content: of the input; None if the options alone decide.
         overwrite: do the work again.
         accept_version: leave a result of another version as it is.
+        own: patterns of the files that the command writes, beside those that a manifest lists.
 
     Returns:
         Whether the folder was there with the same options; never if its result is to be replaced.
@@ -113,6 +125,9 @@ def claim_to_replace(
     replacement = _beside(folder, _REPLACEMENT)
     wanted = options_record(options if content is None else {**options, CONTENT: content.sha256})
     if (folder / OPTIONS_NAME).is_file():
+        if overwrite or read_options(replacement) == wanted:
+            listed = (glob.escape(name) for name in _manifest(folder).get("sha256", ()))
+            require_replaceable(folder, wanted, (*_UNLISTED, *listed, *own))
         if overwrite:
             shutil.rmtree(_beside(folder, _PARTIAL), ignore_errors=True)
             _begin(replacement, wanted)
@@ -145,8 +160,14 @@ def finished(folder: Path) -> PreparedDatalist | None:
     datalist = folder / DATALIST_NAME
     if not datalist.is_file():
         return None
-    counts = json.loads((folder / MANIFEST_NAME).read_text(encoding="utf-8"))["counts"]
-    return PreparedDatalist(datalist, counts, len(read_csv(folder / FAILED_NAME)))
+    return PreparedDatalist(datalist, _manifest(folder)["counts"], len(read_csv(folder / FAILED_NAME)))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a result; empty if it has none."""
+    file = folder / MANIFEST_NAME
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return content
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from mose_med.data import Datalist, load_datalist
 from mose_med.data.datalist import PARTS
 from mose_med.files.hashes import file_sha256
 from pipelines.common.runs.content import Content
+from pipelines.common.runs.run_folder import COMMAND
 from pipelines.models.held_out import require_held_out
 from pipelines.retrain.options import RetrainOptions
 
@@ -51,7 +52,11 @@ class RetrainData:
         """Options that determine the result, except the champion: a retraining may move it itself."""
         names = ("model", "merge", "bundle", "max_epochs", "promote", "margin", "ece_margin")
         settings = {name: getattr(self.options, name) for name in (*names, "num_samples", "seed", "threads")}
-        return settings | {"configs_sha256": [_config_identity(name) for name in self.options.configs]} | self.hashes()
+        return (
+            settings
+            | {COMMAND: "retrain", "configs_sha256": [_config_identity(name) for name in self.options.configs]}
+            | self.hashes()
+        )
 
     @cached_property
     def content(self) -> Content:

@@ -51,6 +51,15 @@ RESULT_NAME = "result.json"
 REPORT_NAME = "report.md"
 
 _CHAMPION_NAME = "champion.json"
+_OWN = (
+    _CHAMPION_NAME,
+    RESULT_NAME,
+    REPORT_NAME,
+    "version-*.zip",
+    "dataset.json",
+    "finetune.json",
+    "training/*",
+)
 _logger = logging.getLogger(__name__)
 
 
@@ -104,6 +113,7 @@ def _claim(options: RetrainOptions, data: RetrainData) -> bool:
         data.content,
         overwrite=options.overwrite,
         accept_version=options.accept_version,
+        own=_OWN,
     )
 
 

@@ -17,7 +17,7 @@ from mose_med.data import Datalist, load_datalist
 from mose_med.errors import ConfigError, MissingDependencyError, MoseError
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import alone_in
-from mose_med.handlers import BEST_NAME, LAST_NAME, TrainingProgress
+from mose_med.handlers import BEST_NAME, LAST_NAME, PREVIOUS_NAME, TrainingProgress
 from mose_med.handlers.tracking.store_uri import store_uri
 from mose_med.handlers.tracking.training_run import require_mlflow
 from mose_med.runtime.device import choose_device
@@ -26,6 +26,7 @@ from mose_med.weights.model_files import model_sha256
 from pipelines.common.command_line.console import stderr
 from pipelines.common.memory import causes_of, lost_process, ran_out_of_memory
 from pipelines.common.runs.content import Content, claim_with_content
+from pipelines.common.runs.run_folder import COMMAND
 from pipelines.train.config import bundle_configs, compose, config_files, setting_names
 from pipelines.train.effect import without_effect
 from pipelines.train.extension import allow_more_epochs
@@ -36,10 +37,24 @@ from pipelines.train.settings import data_settings, setting, typed_settings, wit
 from pipelines.train.torchrun import Process
 from pipelines.train.trial_step import try_step
 
-__all__ = ["CONFIG_NAME", "TrainOptions", "TrainResult", "train"]
+__all__ = ["CONFIG_NAME", "OWN_FILES", "TrainOptions", "TrainResult", "train"]
 
 #: The merged configuration of the training, in its folder.
 CONFIG_NAME = "train.yaml"
+#: All files of a training, also if it is tracked and evaluated.
+OWN_FILES = (
+    CONFIG_NAME,
+    BEST_NAME,
+    LAST_NAME,
+    PREVIOUS_NAME,
+    "bad_step_*.pt",
+    "mlflow.db*",
+    "mlflow_run.json",
+    "packages.txt",
+    "mlruns/*",
+    "evaluation/*",
+    "bundle.zip",
+)
 
 _TRACKING_URI = "tracking_uri"
 #: What is built before the folder is claimed: all that may refuse a setting, and writes nothing.
@@ -162,6 +177,7 @@ def _claimed(
         content,
         overwrite=options.overwrite,
         accept_version=options.accept_version,
+        own=OWN_FILES,
     ):
         result = _finished(options.output_dir, config["max_epochs"])
         if result is not None:
@@ -206,8 +222,8 @@ def _record(options: TrainOptions, config: dict[str, Any], processes: int) -> di
     """Options that decide the weights, for :func:`claim_with_content`."""
     elsewhere = ("datalist", "output_dir", "max_minutes", _TRACKING_URI)
     settings = {f"config {name}": value for name, value in config.items() if name not in elsewhere}
-    record = {"bundle": options.bundle, "datalist_sha256": file_sha256(options.datalist), "threads": options.threads}
-    record |= settings
+    record: dict[str, Any] = {COMMAND: "train", "bundle": options.bundle, "threads": options.threads}
+    record |= settings | {"datalist_sha256": file_sha256(options.datalist)}
     if options.initial_weights is not None:
         with weights_file(options.initial_weights) as weights:
             record["initial_weights_sha256"] = model_sha256(weights)

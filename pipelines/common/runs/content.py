@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,14 @@ from mose_med.data.datalist import Datalist
 from mose_med.errors import ConfigError, DataError
 from mose_med.files.hashes import file_sha256
 from pipelines.common.case_names import PRIVATE_NAME, private_folder, write_private
-from pipelines.common.runs.run_folder import claim_folder, differing_option, options_record, read_options, remedy_for
+from pipelines.common.runs.run_folder import (
+    ANY_FILE,
+    claim_folder,
+    differing_option,
+    options_record,
+    read_options,
+    remedy_for,
+)
 from pipelines.infer.cohort.finding.fingerprint import file_lines
 
 __all__ = ["CONTENT", "Content", "claim_with_content", "is_note", "remove_note", "require_same_files"]
@@ -151,6 +158,7 @@ def claim_with_content(
     replace_other: bool = False,
     accept_version: bool | None = None,
     built_beside: bool = False,
+    own: Iterable[str] = ANY_FILE,
 ) -> bool:
     """:func:`~pipelines.common.runs.run_folder.claim_folder` for a run whose result its input's content decides, too.
 
@@ -171,6 +179,7 @@ def claim_with_content(
         replace_other=replace_other,
         accept_version=accept_version,
         built_beside=built_beside,
+        own=(f"{PRIVATE_NAME}/{_NOTE_NAME}", *own),
     )
     content.note(folder)
     return resumed

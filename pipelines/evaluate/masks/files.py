@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,15 +14,17 @@ import torch
 from torch import Tensor
 
 from mose_med.errors import ConfigError, DataError, GeometryError
-from mose_med.files.file_tree import shown_in
+from mose_med.files.file_tree import files_below, shown_in
 from mose_med.files.tables import Row, read_json, read_rows
 from mose_med.geometry import grid_difference
-from mose_med.io.mask_values import whole_values
+from mose_med.io.mask_values import is_foreground_255, whole_values
 from mose_med.io.nifti.file import read_nifti_volume
 from mose_med.io.nifti.transforms import chosen_transform
+from mose_med.io.volumes import is_volume
 
-__all__ = ["MaskSet", "case_names", "mask_fingerprint", "read_mask_set", "read_weights"]
+__all__ = ["MaskSet", "case_places", "mask_fingerprint", "read_mask_set", "read_weights", "warn_of_unread"]
 
+_logger = logging.getLogger(__name__)
 _ENDINGS = (".nii.gz", ".nii")
 
 
@@ -41,45 +46,63 @@ class MaskSet(NamedTuple):
         )
 
 
-def case_names(folder: Path) -> list[str]:
+def case_places(folder: Path) -> dict[str, Path]:
     """Cases of a folder: every ``<case>.nii[.gz]``, 3D or 4D, and every sub-folder ``<case>`` of 3D files.
 
-    Hidden files and folders, whose names begin with a dot, are none.
+    Hidden files and folders, whose names begin with a dot, are none. Names are composed, as most systems write them:
+    macOS may take umlauts apart.
 
     Raises:
         ConfigError: if the folder is missing or holds no case, or a case twice.
     """
     if not folder.is_dir():
         raise ConfigError(f"folder {folder} does not exist")
-    names = [_stem(path) for path in shown_in(folder) if path.is_dir() or path.name.endswith(_ENDINGS)]
-    if not names:
+    found = [(_case_of(path), path) for path in shown_in(folder) if path.is_dir() or _is_nifti(path)]
+    if not found:
         raise ConfigError(f"folder {folder} holds no case: it needs <case>.nii.gz files or <case> folders of them")
+    names = [name for name, _ in found]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ConfigError(f"folder {folder} holds case {min(twice)} twice: keep the file or the folder")
-    return sorted(names)
+    return dict(sorted(found))
 
 
-def read_mask_set(folder: Path, case: str) -> MaskSet:
-    """Masks of a case, files of a sub-folder in the order of their names.
+def warn_of_unread(folder: Path, places: Mapping[str, Path]) -> None:
+    """Name the volumes that belong to no case, and in one line for each case those that are not read."""
+    beside = [path.name for path in shown_in(folder) if path.is_file() and is_volume(path) and not _is_nifti(path)]
+    _warn_of(beside, folder.name)
+    for case, place in places.items():
+        _warn_of(_unread(place) if place.is_dir() else [], f"{folder.name} of case {case}")
+
+
+def read_mask_set(place: Path, case: str, *, foreground_255: bool = False) -> MaskSet:
+    """Masks of a case, files of a folder in the order of their names.
+
+    Args:
+        place: its file or folder.
+        case: its name.
+        foreground_255: in a file that holds 255 alone, as programs for pictures write foreground, it is class 1.
 
     Raises:
         DataError: if a file cannot be read, a mask is not of integers, or grids differ.
     """
-    files = _files(folder, case)
+    files = _files(place)
     if not files:
-        raise DataError(f"case {case} has no NIfTI file in {folder}")
+        raise DataError(f"case {case} has no NIfTI file in {place}")
     sets = [_read(path, case) for path in files]
     for found, path in zip(sets, files, strict=True):
         difference = found.grid_difference(sets[0], whose="the other's")
         if difference is not None:
             raise DataError(f"case {case}: {path.name} must lie on the grid of {files[0].name}: {difference}")
-    return MaskSet(torch.cat([found.masks for found in sets], dim=1), sets[0].affine)
+    masks = [found.masks for found in sets]
+    if foreground_255:
+        masks = _without_255(masks, f"{place.parent.name} of case {case}")
+    return MaskSet(torch.cat(masks, dim=1), sets[0].affine)
 
 
-def mask_fingerprint(folder: Path, case: str) -> str:
+def mask_fingerprint(place: Path) -> str:
     """Hash of names, sizes and times of change of the files of a case."""
-    status = {path.name: path.stat() for path in _files(folder, case)}
+    status = {path.name: path.stat() for path in _files(place)}
     lines = [f"{name}\0{found.st_size}\0{found.st_mtime_ns}" for name, found in status.items()]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -96,7 +119,7 @@ def read_weights(path: Path) -> dict[str, list[float]]:
         return _weights_of_rows(path)
     content = read_json(path, "weights", ConfigError)
     try:
-        return {case: [float(value) for value in values] for case, values in content.items()}
+        return {_composed(case): [float(value) for value in values] for case, values in content.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"weights {path} must hold a list of numbers for each case: {error}") from error
 
@@ -104,7 +127,7 @@ def read_weights(path: Path) -> dict[str, list[float]]:
 def _weights_of_rows(path: Path) -> dict[str, list[float]]:
     weights: dict[str, list[float]] = {}
     for row in read_rows(path, "weights", ConfigError):
-        case = row.text("0")
+        case = _composed(row.text("0"))
         if case in weights:
             raise ConfigError(f"weights {path}, line {row.line} must name {case!r} once, got it twice: leave one")
         weights[case] = _weights_of(row, path)
@@ -123,18 +146,46 @@ def _weights_of(row: Row, path: Path) -> list[float]:
     return weights
 
 
-def _stem(path: Path) -> str:
-    name = path.name
-    for ending in _ENDINGS:
-        name = name.removesuffix(ending)
-    return name
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith(_ENDINGS)
 
 
-def _files(folder: Path, case: str) -> list[Path]:
-    inside = folder / case
-    if inside.is_dir():
-        return [path for path in shown_in(inside) if path.name.endswith(_ENDINGS)]
-    return [path for path in (folder / f"{case}{ending}" for ending in _ENDINGS) if path.is_file()]
+def _case_of(place: Path) -> str:
+    """Name of the case of a file or folder, composed."""
+    endings = () if place.is_dir() else _ENDINGS
+    cut = next((len(ending) for ending in endings if place.name.lower().endswith(ending)), 0)
+    return _composed(place.name[: len(place.name) - cut])
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _files(place: Path) -> list[Path]:
+    return [path for path in shown_in(place) if _is_nifti(path)] if place.is_dir() else [place]
+
+
+def _unread(folder: Path) -> list[str]:
+    """Volumes of a case's folder that are none of its masks."""
+    unread = [path.name for path in shown_in(folder) if path.is_file() and is_volume(path) and not _is_nifti(path)]
+    folders = (path for path in shown_in(folder) if path.is_dir() and not _is_nifti(path))
+    below = (path for inner in folders for path in files_below(inner).files)
+    return unread + [path.relative_to(folder).as_posix() for path in below if is_volume(path)]
+
+
+def _warn_of(unread: list[str], whose: str) -> None:
+    if unread:
+        names = f"{unread[0]} and {len(unread) - 1} more are" if len(unread) > 1 else f"{unread[0]} is"
+        _logger.warning("%s: %s not read: masks are .nii or .nii.gz files, not in further folders", whose, names)
+
+
+def _without_255(files: list[Tensor], whose: str) -> list[Tensor]:
+    """Masks of files, in which 255 alone is class 1; says so."""
+    held = [is_foreground_255(masks.numpy()) for masks in files]
+    if any(held):
+        where = f" in {sum(held)} of {len(files)} files" if len(files) > 1 else ""
+        _logger.warning("%s hold 255 and no other class%s: read as class 1", whose, where)
+    return [(masks != 0).to(masks.dtype) if found else masks for masks, found in zip(files, held, strict=True)]
 
 
 def _read(path: Path, case: str) -> MaskSet:
@@ -147,10 +198,13 @@ def _read(path: Path, case: str) -> MaskSet:
     if values.ndim not in (3, 4):
         raise DataError(f"case {case}: {path.name} must be 3D or 4D, got shape {values.shape}")
     whole, wrong = whole_values(values)
-    limits = np.iinfo(np.int16)
-    if wrong is None and not limits.min <= whole.min() <= whole.max() <= limits.max:
-        wrong = float(whole.max() if whole.max() > limits.max else whole.min())
     if wrong is not None:
         raise DataError(f"case {case}: {path.name} must hold integer classes, got {wrong}: take the argmax first")
+    limits = np.iinfo(np.int16)
+    if not limits.min <= whole.min() <= whole.max() <= limits.max:
+        beyond = int(whole.max() if whole.max() > limits.max else whole.min())
+        raise DataError(
+            f"case {case}: {path.name} must hold classes {limits.min} to {limits.max}, got {beyond}: number them anew"
+        )
     maps = whole.astype(np.int16)
     return MaskSet(torch.from_numpy((np.moveaxis(maps, -1, 0) if values.ndim == 4 else maps[None])[None]), affine)

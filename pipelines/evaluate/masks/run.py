@@ -19,7 +19,6 @@ from mose_med.files.csv_files import write_csv
 from mose_med.files.hashes import file_sha256
 from mose_med.files.run_lock import only_run
 from mose_med.files.whole_files import write_json
-from mose_med.io.mask_values import is_foreground_255
 from mose_med.metrics import (
     CalibrationError,
     class_shares,
@@ -32,14 +31,23 @@ from mose_med.metrics import (
 )
 from mose_med.report.reliability import write_reliability
 from pipelines.common.command_line.console import stderr
-from pipelines.common.runs.run_folder import OPTIONS_NAME, claim_folder
-from pipelines.evaluate.masks.files import MaskSet, case_names, mask_fingerprint, read_mask_set, read_weights
+from pipelines.common.runs.run_folder import COMMAND, OPTIONS_NAME, claim_folder, require_replaceable
+from pipelines.evaluate.files import OWN_FILES
+from pipelines.evaluate.masks.files import (
+    MaskSet,
+    case_places,
+    mask_fingerprint,
+    read_mask_set,
+    read_weights,
+    warn_of_unread,
+)
 from pipelines.evaluate.masks.scored import SCORED_NAME, ScoredCase, ScoredCases
 from pipelines.evaluate.options import EvaluateMasksOptions
 
 __all__ = ["EvaluateMasksOptions", "MaskEvaluation", "evaluate_masks"]
 
 _logger = logging.getLogger(__name__)
+_TABLES = ("per_case.csv", "metrics.json", "reliability.png")
 _METRICS = {
     "ged": generalized_energy_distance,
     "matched_iou": matched_iou,
@@ -68,6 +76,10 @@ class MaskEvaluation:
 
 #: Weights by case; None for equal ones.
 _Weights = dict[str, list[float]] | None
+#: Those of the predictions and of the references.
+_WeightsOfBoth = tuple[_Weights, _Weights]
+#: By case, where its predictions and its references lie.
+_Places = dict[str, tuple[Path, Path]]
 
 
 class _Pair(NamedTuple):
@@ -82,7 +94,7 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
     """Score predicted against reference masks; writes ``per_case.csv``, ``metrics.json`` and ``reliability.png``.
 
     The folder is claimed before anything is scored. Run again with the same options, cases whose files are as they
-    were are not scored again.
+    were are not scored again. Earlier scores that may be overwritten stay until the new ones are there.
 
     Raises:
         ConfigError: if folders, their cases or the weights do not fit each other, or the output folder is taken.
@@ -92,17 +104,7 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
         torch.set_num_threads(options.threads)
     cases = _common_cases(options)
     weights = _weights(options.prediction_weights), _weights(options.reference_weights)
-    resumed = claim_folder(options.output_dir, _record(options), overwrite=options.overwrite)
-    known = ScoredCases(options.output_dir)
-    scored: list[ScoredCase] = []
-    try:
-        for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
-            scored.append(_scored(case, options, weights, known))
-        _check_classes(options.classes, {label for case in scored for label in case.labels})
-    except MoseError as error:
-        if not resumed and (not scored or isinstance(error, ConfigError)):
-            _withdraw(options.output_dir)
-        raise
+    scored = (_scored_anew if options.overwrite else _scored_on)(options, cases, weights)
     evaluation = MaskEvaluation({case.case: case.scores for case in scored}, _pooled(options.classes, scored))
     _write(evaluation, options)
     _logger.info("%d cases: %s", len(scored), ", ".join(f"{name} {evaluation.mean(name):.4f}" for name in _METRICS))
@@ -110,12 +112,55 @@ def evaluate_masks(options: EvaluateMasksOptions) -> MaskEvaluation:
     return evaluation
 
 
+def _scored_anew(options: EvaluateMasksOptions, cases: _Places, weights: _WeightsOfBoth) -> list[ScoredCase]:
+    """Scores of all cases, in a folder that is emptied once they are known."""
+    record, own = _record(options), OWN_FILES
+    require_replaceable(options.output_dir, record, own)
+    scored: list[ScoredCase] = []
+    _score_all(options, cases, weights, ScoredCases(None), scored)
+    claim_folder(options.output_dir, record, overwrite=True, own=own)
+    kept = ScoredCases(options.output_dir)
+    for case in scored:
+        kept.add(case)
+    return scored
+
+
+def _scored_on(options: EvaluateMasksOptions, cases: _Places, weights: _WeightsOfBoth) -> list[ScoredCase]:
+    """Scores of all cases; those that are in the folder are not computed again."""
+    resumed = claim_folder(options.output_dir, _record(options), own=OWN_FILES)
+    known = ScoredCases(options.output_dir)
+    if known.fingerprints != {case: _fingerprint(places) for case, places in cases.items()}:
+        for name in _TABLES:  # of other files
+            (options.output_dir / name).unlink(missing_ok=True)
+    scored: list[ScoredCase] = []
+    try:
+        _score_all(options, cases, weights, known, scored)
+    except MoseError as error:
+        if not resumed and (not scored or isinstance(error, ConfigError)):
+            _withdraw(options.output_dir)
+        raise
+    return scored
+
+
+def _score_all(
+    options: EvaluateMasksOptions,
+    cases: _Places,
+    weights: _WeightsOfBoth,
+    known: ScoredCases,
+    scored: list[ScoredCase],
+) -> None:
+    """Add the scores of all cases, one by one."""
+    for case in track(cases, "evaluate", console=stderr, disable=options.quiet, transient=True):
+        scored.append(_scored(case, cases[case], options.classes, weights, known))
+    _check_classes(options.classes, {label for case in scored for label in case.labels})
+
+
 def _record(options: EvaluateMasksOptions) -> dict[str, Any]:
     """What decides the result, the masks themselves apart."""
     folders = {name: str(getattr(options, name).resolve()) for name in ("predictions", "references")}
     files = {name: getattr(options, name) for name in ("prediction_weights", "reference_weights")}
     hashes = {f"{name}_sha256": None if file is None else file_sha256(file) for name, file in files.items()}
-    return folders | hashes | {"classes": options.classes}
+    return folders | hashes | {COMMAND: "evaluate", "classes": options.classes}
 
 
 def _withdraw(folder: Path) -> None:
@@ -127,21 +172,26 @@ def _withdraw(folder: Path) -> None:
 
 
 def _scored(
-    case: str, options: EvaluateMasksOptions, weights: tuple[_Weights, _Weights], known: ScoredCases
+    case: str,
+    places: tuple[Path, Path],
+    classes: tuple[int, ...],
+    weights: _WeightsOfBoth,
+    known: ScoredCases,
 ) -> ScoredCase:
     """Scores of a case, computed unless they are known."""
-    folders = (options.predictions, options.references)
-    fingerprint = " ".join(mask_fingerprint(folder, case) for folder in folders)
+    fingerprint = _fingerprint(places)
     found = known.find(case, fingerprint)
     if found is not None:
         return found
-    predicted, references = (_read_set(folder, case, options.classes) for folder in folders)
+    # 255 is a class of its own where it may be one that counts.
+    foreground_255 = classes == (1,)
+    predicted, references = (read_mask_set(place, case, foreground_255=foreground_255) for place in places)
     _check_grids(case, predicted, references)
     pair = _Pair(predicted.masks, references.masks, *(_row(by_case, case) for by_case in weights))
-    scores, calibration = _score(case, pair, options.classes), _calibration(options.classes)
+    scores, calibration = _score(case, pair, classes), _calibration(classes)
     calibration.update(
-        class_shares(pair.masks, pair.weights, options.classes),
-        class_shares(pair.references, pair.rater_weights, options.classes),
+        class_shares(pair.masks, pair.weights, classes),
+        class_shares(pair.references, pair.rater_weights, classes),
     )
     labels = sorted({int(label) for masks in pair[:2] for label in np.unique(masks.numpy())})
     scores["ece_percent"] = calibration.compute()
@@ -150,13 +200,8 @@ def _scored(
     return scored
 
 
-def _read_set(folder: Path, case: str, classes: tuple[int, ...]) -> MaskSet:
-    """Masks of a case; 255 alone is foreground, as programs for pictures write it, unless it is a class that counts."""
-    read = read_mask_set(folder, case)
-    if classes != (1,) or not is_foreground_255(read.masks.numpy()):
-        return read
-    _logger.warning("%s of case %s hold 255 and no other class: read as class 1", folder.name, case)
-    return read._replace(masks=(read.masks != 0).to(read.masks.dtype))
+def _fingerprint(places: tuple[Path, Path]) -> str:
+    return " ".join(mask_fingerprint(place) for place in places)
 
 
 def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationError:
@@ -167,19 +212,32 @@ def _pooled(classes: tuple[int, ...], scored: list[ScoredCase]) -> CalibrationEr
 
 
 def _check_classes(classes: tuple[int, ...], held: set[int]) -> None:
-    """Refuse a class that no mask of any case has, unless there is nothing but background."""
+    """Refuse a class that no mask of any case has, unless there is nothing but background; name what does not count."""
     strange = sorted(set(classes) - held)
     if strange and held != {0}:
         known = ", ".join(str(label) for label in sorted(held))
         raise ConfigError(f"class {strange[0]} is in none of the masks, which hold {known}: name one of these")
+    others = ", ".join(str(label) for label in sorted(held - {0, *classes}))
+    if others:
+        counted = " ".join(str(label) for label in classes)
+        _logger.warning(
+            "masks hold %s, which --class-values %s does not count: name them there, or give them the value of a class "
+            "that counts",
+            others,
+            counted,
+        )
 
 
-def _common_cases(options: EvaluateMasksOptions) -> list[str]:
-    cases, references = case_names(options.predictions), set(case_names(options.references))
-    for missing, folder in ((set(cases) - references, "references"), (references - set(cases), "predictions")):
+def _common_cases(options: EvaluateMasksOptions) -> _Places:
+    """Where the masks of every case lie, predictions first."""
+    folders = (options.predictions, options.references)
+    cases, references = (case_places(folder) for folder in folders)
+    for folder, places in zip(folders, (cases, references), strict=True):
+        warn_of_unread(folder, places)
+    for missing, whose in ((cases.keys() - references, "references"), (references.keys() - cases, "predictions")):
         if missing:
-            raise ConfigError(f"case {min(missing)} is not among the {folder}: both folders need the same cases")
-    return cases
+            raise ConfigError(f"case {min(missing)} is not among the {whose}: both folders need the same cases")
+    return {case: (place, references[case]) for case, place in cases.items()}
 
 
 def _weights(path: Path | None) -> _Weights:

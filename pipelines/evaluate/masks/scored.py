@@ -32,11 +32,20 @@ class ScoredCase(NamedTuple):
 
 
 class ScoredCases:
-    """The scored cases of an evaluation's folder. A line that was cut short by a kill is skipped."""
+    """The scored cases of an evaluation's folder. A line that was cut short by a kill is skipped.
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / SCORED_NAME
+    Args:
+        folder: of the evaluation; None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._file = None if folder is None else folder / SCORED_NAME
         self._known = {case.case: case for case in self._lines()}
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the files that each case was scored from."""
+        return {name: case.fingerprint for name, case in self._known.items()}
 
     def find(self, case: str, fingerprint: str) -> ScoredCase | None:
         """The scores of a case whose files are as they were; None if they are not, or it has not been scored."""
@@ -45,11 +54,13 @@ class ScoredCases:
 
     def add(self, scored: ScoredCase) -> None:
         """Keep the scores of a case."""
+        if self._file is None:
+            return
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write("\n" + json.dumps(scored._asdict()))
 
     def _lines(self) -> Iterator[ScoredCase]:
-        if not self._file.is_file():
+        if self._file is None or not self._file.is_file():
             return
         for line in self._file.read_text(encoding="utf-8").splitlines():
             try:

@@ -43,7 +43,7 @@ def prepare_phantom(options: PreparePhantomOptions) -> Path:
         "noise_hu": options.noise_hu,
         "contrast_hu": options.contrast_hu,
     }
-    claimed_before = claim_to_replace(options.output_dir, record, None, overwrite=options.overwrite)
+    claimed_before = claim_to_replace(options.output_dir, record, None, overwrite=options.overwrite, own=("*.dcm",))
     if claimed_before and any(path.is_dir() for path in options.output_dir.iterdir()):
         logger.info("%s is already written", options.output_dir)
         return options.output_dir

@@ -187,6 +187,39 @@ def test_a_file_is_not_replaced_unasked(options: CalibrateOptions, calibration: 
         undo_calibration(options.output_file, options.output_file)
 
 
+@pytest.mark.parametrize("name", ["out.calibration.json", "out.reliability.png"])
+def test_a_report_is_not_replaced_unasked(options: CalibrateOptions, tmp_path: Path, name: str):
+    (tmp_path / name).write_text("mine")
+    wanted = replace(options, output_file=tmp_path / "out.pt")
+    for command in (lambda: calibrate(wanted), lambda: undo_calibration(options.checkpoint, wanted.output_file)):
+        with pytest.raises(ConfigError, match=rf"{name} exists: name another output file or add --overwrite"):
+            command()
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["out.pt", "out.calibration.json", "out.reliability.png"])
+def test_a_folder_in_the_way_is_named_before_the_fit(
+    options: CalibrateOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr("pipelines.calibrate.run._fitted", None)
+    with pytest.raises(ConfigError, match=rf"output file .*{name} is a folder: name another"):
+        calibrate(replace(options, output_file=tmp_path / "out.pt", overwrite=True))
+
+
+def test_undoing_in_place_removes_the_reports(options: CalibrateOptions, calibration: Calibration, tmp_path: Path):
+    for file in options.output_file.parent.glob("calibrated.*"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    undo_calibration(tmp_path / "calibrated.pt", tmp_path / "calibrated.pt", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["calibrated.pt"]
+    assert read_checkpoint(tmp_path / "calibrated.pt").calibration is None
+
+
+def test_the_help_promises_no_bundle(capsys: pytest.CaptureFixture[str]):
+    assert invoke(["calibrate", "--help"]) == 0
+    assert ".zip" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("extra", "found"), [([], "neither"), (["--undo", "--datalist", "d.json"], "both")])
 def test_the_command_fits_or_undoes(
     options: CalibrateOptions, capsys: pytest.CaptureFixture[str], extra: list[str], found: str

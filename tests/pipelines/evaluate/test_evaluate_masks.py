@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import struct
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,10 +59,43 @@ def test_files_of_both_kinds_give_the_functions_scores(options: EvaluateMasksOpt
 def test_hidden_files_are_no_masks(options: EvaluateMasksOptions):
     expected = evaluate_masks(options).cases
     for root in (options.predictions, options.references):
-        for hidden in (root / "._a.nii.gz", root / "b" / "._sample-0.nii.gz", root / ".cache" / "c.nii.gz"):
+        for hidden in (
+            root / "._a.nii.gz",
+            root / "b" / "._sample-0.nii.gz",
+            root / ".cache" / "c.nii.gz",
+            root / "__MACOSX" / "d.nii.gz",
+        ):
             hidden.parent.mkdir(exist_ok=True)
             hidden.write_bytes(b"as macOS leaves it")
     assert evaluate_masks(replace(options, output_dir=options.output_dir.with_name("again"))).cases == expected
+
+
+def test_endings_are_read_in_any_case(options: EvaluateMasksOptions):
+    expected = evaluate_masks(options).cases
+    for root in (options.predictions, options.references):
+        for path in [path for path in root.rglob("*") if path.is_file()]:
+            path.rename(path.with_name(path.name.replace(".nii", ".NII").replace(".gz", ".GZ")))
+    assert evaluate_masks(replace(options, output_dir=options.output_dir.with_name("again"))).cases == expected
+
+
+def test_volumes_that_are_not_read_are_named(options: EvaluateMasksOptions, caplog):
+    for name in ("d.nrrd", "b/e.mha", "b/more/b.nii.gz"):
+        (options.predictions / name).parent.mkdir(exist_ok=True)
+        (options.predictions / name).touch()
+    evaluate_masks(options)
+    assert caplog.messages[:2] == [
+        "predictions: d.nrrd is not read: masks are .nii or .nii.gz files, not in further folders",
+        "predictions of case b: e.mha and 1 more are not read: masks are .nii or .nii.gz files, not in further folders",
+    ]
+
+
+def test_names_are_compared_as_they_look(tmp_path: Path):
+    composed, apart = (unicodedata.normalize(form, "Müller 1") for form in ("NFC", "NFD"))
+    write_masks(tmp_path / "p" / f"{apart}.nii.gz", random_masks(0, 2))
+    write_masks(tmp_path / "r" / composed / "a.nii.gz", random_masks(1, 2)[..., 0])
+    (tmp_path / "w.csv").write_text(f"{apart},1,0\n", encoding="utf-8")
+    options = EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True)
+    assert list(evaluate_masks(replace(options, prediction_weights=tmp_path / "w.csv")).cases) == [composed]
 
 
 def test_files_hold_cases_means_and_intervals(options: EvaluateMasksOptions):
@@ -109,6 +143,27 @@ def test_foreground_of_any_program_is_class_1(tmp_path: Path, value: float, name
     found = evaluate_masks(EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True))
     assert found.cases["c"]["matched_iou"] == 1
     assert ("p of case c hold 255 and no other class: read as class 1" in caplog.text) == (value == 255)
+
+
+def test_255_is_class_1_in_each_file_of_a_case(tmp_path: Path, caplog):
+    masks = random_masks(0, 2)
+    write_masks(tmp_path / "p" / "c.nii.gz", masks)
+    for rater, value in enumerate((1, 255)):
+        write_masks(tmp_path / "r" / "c" / f"{rater}.nii.gz", masks[..., rater] * np.uint8(value))
+    found = evaluate_masks(EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True))
+    assert found.cases["c"]["matched_iou"] == 1
+    assert "r of case c hold 255 and no other class in 1 of 2 files: read as class 1" in caplog.text
+
+
+def test_values_that_do_not_count_are_named(tmp_path: Path, caplog):
+    masks = random_masks(0, 2)
+    write_masks(tmp_path / "p" / "c.nii.gz", masks)
+    write_masks(tmp_path / "r" / "c.nii.gz", masks * np.array([1, 2], np.uint8))
+    options = EvaluateMasksOptions(tmp_path / "p", tmp_path / "r", tmp_path / "out", quiet=True)
+    for _ in ("first", "again"):
+        evaluate_masks(options)
+        assert "masks hold 2, which --class-values 1 does not count: name them there" in caplog.text
+        caplog.clear()
 
 
 @pytest.mark.parametrize("kind", ["json", "csv"])
@@ -159,6 +214,11 @@ def test_a_case_without_a_partner_is_named(options: EvaluateMasksOptions):
         (random_masks(5, 3), AFFINE + 30 * np.eye(4, k=3), "the grid of the references: it lies 30 mm away"),
         (random_masks(5, 3), AFFINE @ np.diag([-1, 1, 1, 1]), "its axes are rotated by 180.0 degrees"),
         (random_masks(5, 3) * 0.5, AFFINE, r"a\.nii must hold integer classes, got 0\.5: take the argmax first"),
+        (
+            random_masks(5, 3) * np.int32(70000),
+            AFFINE,
+            r"a\.nii must hold classes -32768 to 32767, got 70000: number them anew",
+        ),
         (random_masks(5, 3)[..., 0, 0], AFFINE, r"a\.nii must be 3D or 4D, got shape \(5, 4\)"),
     ],
 )
@@ -224,9 +284,9 @@ def test_a_taken_folder_is_refused_before_anything_is_scored(options: EvaluateMa
 def test_an_evaluation_goes_on_where_it_stopped_and_sees_changed_files(options: EvaluateMasksOptions, monkeypatch):
     read: list[str] = []
 
-    def noted(folder: Path, case: str) -> MaskSet:
+    def noted(place: Path, case: str, *, foreground_255: bool) -> MaskSet:
         read.append(case)
-        return read_mask_set(folder, case)
+        return read_mask_set(place, case, foreground_255=foreground_255)
 
     (options.references / "b" / "rater-1.nii.gz").write_bytes(b"")
     with pytest.raises(DataError, match="case b"):
@@ -286,3 +346,41 @@ def test_missing_and_empty_folders_are_named(options: EvaluateMasksOptions, tmp_
         evaluate_masks(replace(options, references=tmp_path / "empty"))
     with pytest.raises(ConfigError, match="missing does not exist"):
         evaluate_masks(replace(options, references=tmp_path / "missing"))
+
+
+def test_a_data_set_is_not_overwritten_by_scores(options: EvaluateMasksOptions):
+    options.output_dir.mkdir()
+    (options.output_dir / "options.json").write_text('{"source": "rater-masks"}')
+    (options.output_dir / "dataset.json").touch()
+    with pytest.raises(ConfigError, match="was made by mose-med prepare rater-masks, not by mose-med evaluate: name"):
+        evaluate_masks(replace(options, overwrite=True))
+    assert (options.output_dir / "dataset.json").exists()
+
+
+def test_scores_beside_a_file_of_the_users_are_not_overwritten(options: EvaluateMasksOptions):
+    evaluate_masks(options)
+    evaluate_masks(replace(options, overwrite=True))
+    (options.output_dir / "notes.txt").touch()
+    with pytest.raises(ConfigError, match=r"holds notes\.txt, which this command did not put there: move it"):
+        evaluate_masks(replace(options, overwrite=True))
+    assert (options.output_dir / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"classes": (7,)}, {"prediction_weights": Path("none.csv")}, {"references": Path()}])
+def test_overwriting_with_a_wrong_option_keeps_the_scores(options: EvaluateMasksOptions, wrong: dict[str, object]):
+    evaluate_masks(options)
+    before = {path: path.read_bytes() for path in options.output_dir.iterdir()}
+    with pytest.raises(ConfigError):
+        evaluate_masks(replace(options, overwrite=True, **wrong))
+    assert {path: path.read_bytes() for path in options.output_dir.iterdir()} == before
+    evaluate_masks(replace(options, overwrite=True, classes=(0, 1)))
+    assert json.loads((options.output_dir / "options.json").read_text())["classes"] == [0, 1]
+    assert (options.output_dir / "scored_cases.jsonl").read_text().count('{"case": ') == 2
+
+
+def test_scores_of_files_that_have_changed_do_not_stay(options: EvaluateMasksOptions):
+    evaluate_masks(options)
+    (options.predictions / "b" / "sample-0.nii.gz").write_bytes(b"")
+    with pytest.raises(DataError, match="case b"):
+        evaluate_masks(options)
+    assert sorted(path.name for path in options.output_dir.iterdir()) == ["options.json", "scored_cases.jsonl"]

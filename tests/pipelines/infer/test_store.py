@@ -152,3 +152,17 @@ def test_an_output_whose_record_is_damaged_is_refused_unless_it_may_be_emptied(s
         store.claim({"seed": 0}, overwrite=False)
     assert store.conflict({"seed": 0}) == "has an unreadable options.json"
     assert not store.claim({"seed": 0}, overwrite=True)
+
+
+def test_a_file_that_no_run_wrote_is_kept(store: ResultStore, location: str):
+    publish(store, "case-1")
+    store.write("notes.txt", b"mine")
+    with pytest.raises(ConfigError, match=r"out holds notes\.txt, which this command did not put there: move it"):
+        open_store(location).claim({"seed": 1}, overwrite=True)
+    assert (store.read("notes.txt"), store.cases()) == (b"mine", ["case-1"])
+
+
+def test_an_output_of_another_command_is_never_emptied(store: ResultStore):
+    store.write("options.json", b'{"source": "lidc"}')
+    with pytest.raises(ConfigError, match="was made by mose-med prepare lidc, not by mose-med infer: name another"):
+        store.claim({"command": "infer"}, overwrite=True)

@@ -401,3 +401,21 @@ def test_a_table_that_gives_a_case_to_another_patient_is_seen(options: PrepareRa
     table.write_text(table.read_text().replace(",p5", ",p4"))
     with pytest.raises(ConfigError, match="was made from other files: the list of cases has changed: name another"):
         prepare_rater_masks(options)
+
+
+@pytest.mark.parametrize("name", ["training/best.pt", "nodules/notes.txt"])
+def test_overwriting_refuses_a_file_that_it_did_not_write(options: PrepareRaterMasksOptions, name: str):
+    prepare_rater_masks(options)
+    (options.output_dir / name).parent.mkdir(exist_ok=True)
+    (options.output_dir / name).touch()
+    with pytest.raises(ConfigError, match=f"out holds {name}, which this command did not put there: move it"):
+        prepare_rater_masks(replace(options, overwrite=True))
+    assert (options.output_dir / name).exists()
+
+
+def test_a_folder_of_another_command_is_not_replaced(options: PrepareRaterMasksOptions):
+    options.output_dir.mkdir()
+    (options.output_dir / "options.json").write_text('{"bundle": "lidc"}')
+    with pytest.raises(ConfigError, match="was made by mose-med train, not by mose-med prepare rater-masks: name"):
+        prepare_rater_masks(replace(options, overwrite=True))
+    assert (options.output_dir / "options.json").read_text() == '{"bundle": "lidc"}'

@@ -6,7 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,28 @@ def torchrun(*command: str, machines: str = "one machine") -> None:
     assert [process.returncode for process in running] == [0] * len(agents), errors
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Other numbers of threads round differently, and Adam scales rounding errors up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def expected(
     tiny_datalist: Path, tiny_overlay: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, Any]]:
-    """Weights of both halves, trained in this process with overlays of the bundle's own."""
+    """Weights of both halves, trained in this process, as of one thread, with overlays of the bundle's own."""
 
     def train_halves(*names: str) -> dict[str, Any]:
+        with one_thread():
+            return train_both(*names)
+
+    def train_both(*names: str) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp("halves")
         halves = [half(rank, tiny_datalist, (*names, str(tiny_overlay)), folder) for rank in (0, 1)]
         for epoch in range(1, EPOCHS + 1):
@@ -147,7 +163,7 @@ def test_monai_in_two_processes_tracks_one_run(
     torchrun("-m", "monai.bundle", "run", f"--config_file={[*files, str(tiny_overlay)]}", *values)
     found = read_checkpoint(tmp_path / "run" / "last.pt")
     assert found.epoch == EPOCHS
-    torch.testing.assert_close(found.model, expected(), rtol=0, atol=1e-5)
+    assert_equal_weights(found.model, expected())
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/run/mlflow.db")
     (run,) = client.search_runs([each.experiment_id for each in client.search_experiments()])
     assert run.info.status == "FINISHED"
@@ -170,7 +186,23 @@ def command(tiny_datalist: Path, tiny_overlay: Path, tmp_path: Path) -> Callable
 
 
 def assert_trained(folder: Path, expected: dict[str, Any]) -> None:
-    torch.testing.assert_close(read_checkpoint(folder / "last.pt").model, expected, rtol=0, atol=1e-5)
+    assert_equal_weights(read_checkpoint(folder / "last.pt").model, expected)
+
+
+def assert_equal_weights(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Equal but for biases that a normalisation removes: their gradients are rounding errors, which Adam scales up."""
+    removed = {
+        name
+        for name in expected
+        if name.removesuffix(".conv.bias").removesuffix(".linear.bias") + ".norm.weight" in expected
+    }
+    assert removed < set(expected)
+    torch.testing.assert_close(
+        {name: value for name, value in found.items() if name not in removed},
+        {name: value for name, value in expected.items() if name not in removed},
+        rtol=0,
+        atol=1e-5,
+    )
 
 
 def test_mose_med_in_two_processes_evaluates_and_exports_once(

@@ -141,3 +141,55 @@ def test_within_a_version_an_option_that_one_side_lacks_differs(tmp_path: Path):
     claim_folder(tmp_path, {"network": {"channels": [4, 8]}})
     with pytest.raises(ConfigError, match="was made with network::rank=None, not 2"):
         claim_folder(tmp_path, {"network": {"channels": [4, 8], "rank": 2}})
+
+
+def test_a_folder_of_another_command_is_refused_by_name_and_stays(tmp_path: Path):
+    claim_folder(tmp_path, {"command": "train", "seed": 1})
+    for overwrite in (False, True):
+        with pytest.raises(ConfigError, match=r"was made by mose-med train, not by mose-med evaluate: name another$"):
+            claim_folder(tmp_path, {"command": "evaluate", "seed": 1}, overwrite=overwrite)
+    assert claim_folder(tmp_path, {"command": "train", "seed": 1})
+
+
+@pytest.mark.parametrize(
+    ("older", "command"),
+    [
+        ('{"source": "rater-masks"}', "prepare rater-masks"),
+        ('{"source": "known phantom"}', "prepare phantom"),
+        ('{"bundle": "lidc"}', "train"),
+        ('{"bundle": "lidc", "promote": "better"}', "retrain"),
+        ('{"predictions": "p", "references": "r"}', "evaluate"),
+        ('{"checkpoint_sha256": "0"}', "evaluate"),
+        ('{"consensus": "majority"}', "export nnunet"),
+    ],
+)
+def test_the_command_of_an_older_record_is_known_by_its_options(tmp_path: Path, older: str, command: str):
+    (tmp_path / "options.json").write_text(older)
+    with pytest.raises(ConfigError, match=f"was made by mose-med {command}, not by mose-med infer: name another"):
+        claim_folder(tmp_path, {"command": "infer"}, overwrite=True)
+
+
+def test_an_older_record_of_the_same_command_resumes(tmp_path: Path, version):
+    version("0.1.0")
+    (tmp_path / "options.json").write_text('{"bundle": "lidc"}')
+    assert claim_folder(tmp_path, {"command": "train", "bundle": "lidc"})
+
+
+def test_a_folder_that_another_command_was_emptying_is_refused(tmp_path: Path):
+    (tmp_path / "options.json").write_text('{"emptying": true, "command": "train"}')
+    with pytest.raises(ConfigError, match="was made by mose-med train, not by mose-med evaluate"):
+        claim_folder(tmp_path, {"command": "evaluate"}, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "cases/notes.txt", "training/best.pt"])
+def test_a_folder_with_a_file_that_the_command_does_not_write_is_not_emptied(tmp_path: Path, name: str):
+    claim_folder(tmp_path, {"seed": 1})
+    for written in ("scores.csv", "cases/a.nii", "cases/.DS_Store", ".DS_Store", name):
+        (tmp_path / written).parent.mkdir(exist_ok=True)
+        (tmp_path / written).touch()
+    with pytest.raises(ConfigError, match=rf"holds {name}, which this command did not put there: move it"):
+        claim_folder(tmp_path, {"seed": 2}, overwrite=True, own=("scores.csv", "cases/*.nii"))
+    assert (tmp_path / "scores.csv").exists()
+    (tmp_path / name).unlink()
+    assert not claim_folder(tmp_path, {"seed": 2}, overwrite=True, own=("scores.csv", "cases/*.nii"))
+    assert not (tmp_path / "scores.csv").exists()
