@@ -18,8 +18,8 @@ from mose_med.errors import DataError, GeometryError, no_file
 from mose_med.geometry import LPS_TO_RAS, Affine, checked_affine
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti.file import read_nifti_volume
-from mose_med.io.nifti.images import is_nifti
-from mose_med.io.nifti.transforms import chosen_transform
+from mose_med.io.nifti.images import is_nifti, require_mm
+from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms, chosen_transform
 
 __all__ = ["VOLUME_SUFFIXES", "ItkContent", "Volume", "is_volume", "itk_content", "read_itk", "read_volume"]
 
@@ -43,13 +43,13 @@ class Volume(NamedTuple):
     Attributes:
         array: (i, j, k).
         affine: of the indices, RAS mm.
-        other_affine: of a NIfTI file, the qform where the sform is taken.
+        transforms: of a NIfTI file, those of its header.
         cropped: whether it may be a part of the grid of the image that it belongs to.
     """
 
     array: NDArray[np.generic]
     affine: Affine
-    other_affine: Affine | None = None
+    transforms: NiftiTransforms | None = None
     cropped: bool = False
 
 
@@ -63,18 +63,22 @@ def is_volume(path: str | os.PathLike[str]) -> bool:
     return Path(path).name.lower().endswith(VOLUME_SUFFIXES)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, transform: NiftiTransform = "auto") -> Volume:
     """Read a volume of one value per voxel.
+
+    Args:
+        path: of a format of :data:`VOLUME_SUFFIXES`.
+        transform: of a NIfTI file, which of its transforms to take, as for :func:`~mose_med.io.read_ct`.
 
     Raises:
         DataError: if the file is missing, damaged, of another format or not a volume of numbers.
-        GeometryError: if its affine is not invertible.
+        GeometryError: if its affine is not invertible, its unit of length is not mm, or it lacks the transform.
     """
     if not is_volume(path):
         raise DataError(f"{path} must be one of {' '.join(VOLUME_SUFFIXES)}")
     if not path.is_file():
         raise DataError(no_file(path))
-    volume = _read_with_nibabel(path) if is_nifti(path) else _read_with_simpleitk(path)
+    volume = _read_with_nibabel(path, transform) if is_nifti(path) else _read_with_simpleitk(path)
     if volume.array.ndim == 4 and volume.array.shape[3] == 1:
         volume = volume._replace(array=volume.array[..., 0])
     if volume.array.ndim != 3 or volume.array.size == 0:
@@ -91,13 +95,14 @@ def _checked(affine: Affine, path: Path | str) -> Affine:
         raise GeometryError(f"{path}: {error}") from error
 
 
-def _read_with_nibabel(path: Path) -> Volume:
+def _read_with_nibabel(path: Path, transform: NiftiTransform) -> Volume:
     volume = read_nifti_volume(path)
+    require_mm(volume, str(path))
     try:
-        affine = chosen_transform(volume.transforms)
+        affine = chosen_transform(volume.transforms, transform)
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
-    return Volume(volume.array, affine, None if volume.transforms.sform is None else volume.transforms.qform)
+    return Volume(volume.array, affine, volume.transforms)
 
 
 def _require_own_kind(path: Path) -> None:

@@ -147,6 +147,17 @@ def test_positions_need_nifti_that_says_where_it_lies(infer, ball_hu, tmp_path: 
     assert (header["sform_code"], header["qform_code"]) == (0, 0)
 
 
+@pytest.mark.parametrize("choice", ["sform", "qform", "centre"])
+def test_a_label_map_is_placed_by_the_transform_that_the_image_is(infer, ball_hu, tmp_path: Path, choice: str):
+    source = nifti(tmp_path / "ct.nii", ball_hu.T, 2, 1)
+    mask = nifti(tmp_path / "mask.nii", (ball_hu.T > -500).astype(np.uint8), 2, 1)
+    folder = infer(source, "--nifti-transform", choice, "--nodules", str(mask))
+    (lesion,) = json.loads((folder / "lesions.json").read_text())["lesions"]
+    image = nib.load(source)
+    affine = {"sform": image.get_sform(), "qform": image.get_qform(), "centre": image.header.get_base_affine()}[choice]
+    assert lesion["position_mm"]["ras"] == pytest.approx((affine @ [14, 11, 6, 1])[:3], abs=0.01)
+
+
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
 def test_other_formats_give_what_nifti_gives(infer, study: Path, tmp_path: Path, write_volume, name: str):
     image = read_ct(study)
