@@ -9,7 +9,8 @@ Below a folder, a case is
 A file is DICOM by its ending or by how it begins, so that a table or text beside the studies changes nothing; what
 belongs to no case is reported (:mod:`pipelines.infer.cohort.finding.skipped_files`). A folder without folders and
 volumes, but with files that are named as slices are, is a case regardless of their content, so that a damaged study is
-recorded. Names that begin with a dot do not count. Folders and files behind links are cases like others, each once.
+recorded. Output folders of ``mose-med infer`` hold no cases. Names that begin with a dot do not count. Folders and
+files behind links are cases like others, each once.
 
 The nodule list of a case is in its folder as ``nodules.csv``, or next to it as ``<name>.nodules.csv``, with or without
 the ending of a volume's or archive's name; one that is the only one of its folder may have ``nodules.csv`` next to it.
@@ -29,6 +30,7 @@ from mose_med.errors import ConfigError
 from mose_med.files.file_tree import FolderWalk
 from mose_med.files.tables import Row, read_table
 from pipelines.common.case_names import PRIVATE_NAME
+from pipelines.common.runs.run_folder import EMPTYING, KEY_ID, read_options
 from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content, list_of_volume
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
@@ -96,13 +98,16 @@ class Shard(NamedTuple):
         return int.from_bytes(digest[:8]) % self.count == self.index - 1
 
 
-def find_entries(root: Path, case_depth: int | None = None, skipped: SkippedFiles | None = None) -> Iterator[Entry]:
+def find_entries(
+    root: Path, case_depth: int | None = None, skipped: SkippedFiles | None = None, output_dir: str | None = None
+) -> Iterator[Entry]:
     """Cases below a folder, as they are met; a folder's files are not listed further than needed.
 
     Args:
         root: folder to search.
         case_depth: levels below ``root`` at which each folder is one case; None follows the rules of this module.
         skipped: gets what belongs to no case.
+        output_dir: of the run, which may lie below ``root``.
 
     Raises:
         ConfigError: if there is no such folder.
@@ -111,12 +116,16 @@ def find_entries(root: Path, case_depth: int | None = None, skipped: SkippedFile
         raise ConfigError(f"input folder {root} does not exist")
     top, skipped = str(root), SkippedFiles() if skipped is None else skipped
     walk = FolderWalk(top, hidden=False)
+    own = None if output_dir is None else os.path.realpath(output_dir)
     linked: list[str] = []
     for folder in walk:
         try:
             content = Content(folder.path, brief=folder.depth > 0 and case_depth is None)
         except PermissionError:
             skipped.add(Reason.CLOSED, folder.path)
+            continue
+        if folder.real == own or (content.has_options and _is_output(folder.path)):
+            skipped.add(Reason.OUTPUT, folder.path)
             continue
         if folder.depth > 0 and (content.is_case if case_depth is None else folder.depth == case_depth):
             yield _entry(top, folder.path)
@@ -128,6 +137,12 @@ def find_entries(root: Path, case_depth: int | None = None, skipped: SkippedFile
         for name, is_link in content.folders:
             walk.add(folder, name, is_link=is_link)
     yield from _linked_entries(top, linked, walk, skipped)
+
+
+def _is_output(folder: str) -> bool:
+    """Whether ``mose-med infer`` made a folder, or was emptying it."""
+    options = read_options(Path(folder))
+    return options is not None and (KEY_ID in options or options == EMPTYING)
 
 
 def _linked_entries(top: str, paths: list[str], walk: FolderWalk, skipped: SkippedFiles) -> Iterator[Entry]:

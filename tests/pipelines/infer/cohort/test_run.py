@@ -68,6 +68,13 @@ def test_every_study_gets_a_whole_folder_and_its_rows(cohort: CohortOptions, con
     assert failed_rows(output) == leftovers(output) == []
 
 
+def test_results_below_the_input_are_not_inferred(cohort: CohortOptions):
+    below = dataclasses.replace(cohort, output_dir=str(cohort.input_dir / "out"))
+    infer_cohort(below)
+    assert infer_cohort(below) == (0, 6, 0, 0)
+    assert infer_cohort(dataclasses.replace(cohort, dry_run=True)).to_do == 6
+
+
 @pytest.mark.slow
 def test_overlapped_and_in_two_workers_gives_the_same_bytes(cohort: CohortOptions, contents, tmp_path: Path):
     infer_cohort(cohort)

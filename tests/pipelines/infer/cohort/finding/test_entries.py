@@ -154,6 +154,16 @@ def test_slices_that_lie_in_no_study_are_told(tmp_path: Path, depth: int | None)
     ]
 
 
+@pytest.mark.parametrize("depth", [None, 1])
+def test_results_below_the_folder_are_no_cases_and_told(tmp_path: Path, depth: int | None):
+    make(tmp_path, "a/1.dcm", "own/case-1/seg.dcm", "other/case-1/consensus.nii.gz", "mine/options.json", "mine/1.dcm")
+    (tmp_path / "other" / "options.json").write_text('{"case_key_sha256": "x"}')
+    skipped = SkippedFiles()
+    found = find_entries(tmp_path, depth, skipped, str(tmp_path / "own"))
+    assert sorted(entry.name for entry in found) == ["a", "mine"]
+    assert skipped.lines(str(tmp_path)) == ["skipped: 2 folders with results of mose-med: other, own"]
+
+
 def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make(tmp_path, "a/1.dcm", "closed/1.dcm")
     scandir = os.scandir
