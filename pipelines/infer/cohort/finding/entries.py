@@ -34,7 +34,7 @@ from pipelines.common.runs.run_folder import EMPTYING, KEY_ID, read_options
 from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content, list_of_volume
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
-__all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
+__all__ = ["Entry", "Shard", "find_entries", "read_manifest", "source_of"]
 
 _COLUMNS = ("path", "case", "series", "nodules", "lung_mask", "acquisition")
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -67,6 +67,11 @@ class Entry(NamedTuple):
         """Key of the case in the journal."""
         acquisition = () if self.acquisition is None else (str(self.acquisition),)
         return "\t".join((os.path.abspath(self.source), self.series or "", self.case or "", *acquisition))
+
+
+def source_of(key: str) -> str:
+    """Path of the study of an entry, by its key."""
+    return key.partition("\t")[0]
 
 
 class Shard(NamedTuple):

@@ -105,6 +105,9 @@ def test_bad_studies_are_recorded_tried_again_when_asked_and_hold_up_nothing(
     assert infer_cohort(dataclasses.replace(cohort, retry_failed=True)) == (1, 4, 1, 0)
     assert len(failed_rows(output)) == 1
     assert before.items() <= provenance_times(output).items()
+    shutil.rmtree(studies[4])
+    assert infer_cohort(cohort) == (0, 5, 0, 0)
+    assert failed_rows(output) == []
 
 
 @pytest.mark.slow
