@@ -17,7 +17,7 @@ from mose_med.errors import DataError
 from mose_med.geometry import Affine
 from mose_med.io.nifti.images import warn_of_transforms
 from mose_med.io.nifti.transforms import NiftiTransform
-from mose_med.io.study import NO_CODES, require_place
+from mose_med.io.study import require_place
 from mose_med.io.volumes import Volume, read_itk, read_volume
 
 __all__ = ["LAYERED_SUFFIXES", "Layer", "read_drawn", "read_segments"]
@@ -57,12 +57,13 @@ def read_segments(path: Path, transform: NiftiTransform = "auto") -> list[Layer]
     """
     if path.suffix.lower() not in LAYERED_SUFFIXES:
         volume = read_volume(path, transform)
+        require_place(str(path), volume.no_place)
         if volume.transforms is not None:
-            require_place(str(path), "" if volume.transforms.placed or transform == "centre" else NO_CODES)
             shape = volume.array.shape
             warn_of_transforms(volume.transforms, volume.affine, shape, transform, "the label map")
         return [Layer(volume.array, volume.affine, {})]
     content = read_itk(path)
+    require_place(str(path), content.no_place)
     segments = _segments(content.metadata)
     return [
         Layer(

@@ -10,7 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import CaseRequest, read_case
 from mose_med.case_contents.lesion_rules import MIN_SCORE
+from mose_med.errors import GeometryError
 from mose_med.io import read_ct
 from mose_med.io.case.folder import open_folder
 from pipelines.cli import app, invoke
@@ -165,6 +168,19 @@ def test_other_formats_give_what_nifti_gives(infer, study: Path, tmp_path: Path,
     folder = infer(path)
     np.testing.assert_allclose(nib.load(folder / "entropy.nii.gz").affine, np.asarray(image.affine), atol=1e-5)
     assert provenance(folder)["input"]["format"] == {"ct.nrrd": "nrrd", "ct.mha": "metaimage"}[name]
+
+
+@pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
+def test_positions_need_other_formats_that_say_where_they_lie(
+    infer, ball_hu, tmp_path: Path, write_unplaced, name: str
+):
+    source = write_unplaced(tmp_path / name, ball_hu.T)
+    with pytest.raises(AssertionError):
+        infer(source)
+    with pytest.raises(GeometryError, match=rf"{name} has no position in the patient \(its header has neither"):
+        read_case(CaseRequest(source, tmp_path / "nodules.csv", None, ResultOptions()))
+    assert read_case(CaseRequest(source, None, None, ResultOptions())).nodules is None
+    infer(write_unplaced(tmp_path / name, ball_hu.T, **{"axis mins" if name == "ct.nrrd" else "Offset": "-8 -8 -12"}))
 
 
 def test_the_default_score_is_the_libraries():

@@ -130,6 +130,15 @@ def test_a_label_map_that_does_not_say_where_it_lies_is_refused(tmp_path: Path):
     assert read_nodules(path, nifti_transform="centre") == [("1", (0, 0, 0))]
 
 
+@pytest.mark.parametrize("name", ["mask.nrrd", "mask.mha"])
+def test_nor_is_one_of_another_format_taken(tmp_path: Path, write_unplaced, name: str):
+    path = write_unplaced(tmp_path / name, two_boxes())
+    with pytest.raises(
+        GeometryError, match=rf"{name} has no position in the patient \(its header has neither .*\), so"
+    ):
+        read_nodules(path)
+
+
 def test_a_label_map_in_another_unit_is_refused(tmp_path: Path):
     image = nib.Nifti1Image(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4))
     image.header.set_xyzt_units("micron")
