@@ -18,6 +18,7 @@ from mose_med.api.options import ResultOptions
 from mose_med.case_contents.provenance import image_sha256
 from mose_med.errors import DataError, GeometryError
 from mose_med.files.hashes import file_sha256
+from mose_med.geometry import axial_fault
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, ReadingOptions, Study, read_mask, read_nodules, read_study, require_own_series
 from mose_med.io.channels import read_channels
@@ -135,6 +136,8 @@ def read_case(
         raise DataError(f"{request.source} has {have}, the network takes {wanted}")
     if in_hu:
         _warn_unless_hu(study)
+    if study.source.format != "dicom":
+        _warn_unless_axial(study)
     if listed:
         if request.nodules is not None and nodules is None:
             require_own_series(request.nodules, study.source)
@@ -161,6 +164,16 @@ def _warn_unless_hu(study: Study) -> None:
             _FAT_HU,
             least,
             greatest,
+        )
+
+
+def _warn_unless_axial(study: Study) -> None:
+    """Warn of a volume that would be refused as DICOM, since the models know axial slices only."""
+    fault = axial_fault(tuple(study.image.shape[1:]), np.asarray(study.image.affine))
+    if fault:
+        _LOGGER.warning(
+            "the image is no stack of axial slices: %s; the models know axial slices only, so the result may be wrong",
+            fault,
         )
 
 

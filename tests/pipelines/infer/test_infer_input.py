@@ -183,6 +183,29 @@ def test_positions_need_other_formats_that_say_where_they_lie(
     infer(write_unplaced(tmp_path / name, ball_hu.T, **{"axis mins" if name == "ct.nrrd" else "Offset": "-8 -8 -12"}))
 
 
+@pytest.mark.parametrize(
+    ("spacing", "direction", "shape", "told"),
+    [
+        ((0.8, 4.9, 0.8), np.eye(3), (20, 20, 20), "the voxels of its axial slices are 0.8 x 4.9 mm"),
+        ((0.8, 0.8, 2), [[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]], (20, 20, 20), "its slices are 37 degrees off"),
+        ((0.8, 0.8, 2), np.eye(3), (20, 20, 1), "it has 1 slice;"),
+        ((0.8, 0.8, 2), np.eye(3), (20, 20, 5), ""),
+        ((2, 0.8, 0.8), [[0, 1, 0], [0, 0, 1], [1, 0, 0]], (5, 20, 20), ""),
+    ],
+    ids=["coronal", "oblique", "one slice", "axial", "axial in another order"],
+)
+def test_volumes_that_are_not_axial_are_told(
+    tmp_path: Path, write_volume, caplog, spacing, direction, shape, told: str
+):
+    values = np.full(shape, -900, dtype=np.int16)
+    path = write_volume(tmp_path / "ct.mha", values, spacing=spacing, direction=np.ravel(direction).tolist())
+    read_case(CaseRequest(path, None, None, ResultOptions()))
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == bool(told)
+    assert all(f"the image is no stack of axial slices: {told}" in line for line in lines)
+    assert all("the models know axial slices only" in line for line in lines)
+
+
 def test_the_default_score_is_the_libraries():
     (command,) = [command for command in app.registered_commands if command.callback.__name__ == "infer"]
     assert command.callback.__signature__.parameters["min_score"].default == MIN_SCORE
