@@ -20,6 +20,7 @@ Lists that are named after no case are reported.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -30,13 +31,16 @@ from mose_med.errors import ConfigError
 from mose_med.files.file_tree import FolderWalk
 from mose_med.files.tables import Row, read_table
 from pipelines.common.case_names import PRIVATE_NAME
-from pipelines.common.runs.run_folder import EMPTYING, KEY_ID, read_options
+from pipelines.common.runs.run_folder import EMPTYING, KEY_ID, OPTIONS_NAME, read_options
 from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content, list_of_volume
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
 __all__ = ["Entry", "Shard", "find_entries", "read_manifest", "source_of"]
 
+_LOGGER = logging.getLogger(__name__)
 _COLUMNS = ("path", "case", "series", "nodules", "lung_mask", "acquisition")
+#: What the output folder has beside its cases.
+_RESERVED = re.compile(rf"{PRIVATE_NAME}|{re.escape(OPTIONS_NAME)}|(summary|queue|failed)(\..*)?\.csv", re.IGNORECASE)
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -190,6 +194,11 @@ def read_manifest(path: Path) -> list[Entry]:
     table = read_table(path, "manifest", ConfigError, _COLUMNS)
     if "path" not in table.columns:
         raise ConfigError(f"manifest {path} must have the column path, got {','.join(table.columns) or 'none'}")
+    unknown = [column for column in table.columns if column and column not in _COLUMNS]
+    if unknown:
+        _LOGGER.warning(
+            "the manifest has columns that are ignored: %s; known are %s", ", ".join(unknown), ", ".join(_COLUMNS)
+        )
     entries = [_listed(row, path) for row in table.rows]
     _require_each_once(entries, path)
     return entries
@@ -200,7 +209,12 @@ def _listed(row: Row, manifest: Path) -> Entry:
     if values["path"] is None:
         raise ConfigError(f"manifest {manifest}, line {row.line}, row {row.number}: path must be given")
     case = values["case"]
-    if case is not None and (not _CASE_NAME.fullmatch(case) or case == PRIVATE_NAME):
+    if case is not None and _RESERVED.fullmatch(case):
+        raise ConfigError(
+            f"manifest {manifest}, line {row.line}, row {row.number}: case must be another name than those of the "
+            f"output folder's own files, got {case!r}"
+        )
+    if case is not None and not _CASE_NAME.fullmatch(case):
         raise ConfigError(
             f"manifest {manifest}, line {row.line}, row {row.number}: case must be up to 64 letters, digits, "
             f"'.', '_' and '-', got {case!r}"
