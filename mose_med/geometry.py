@@ -16,7 +16,10 @@ from mose_med.errors import GeometryError
 
 __all__ = [
     "LPS_TO_RAS",
+    "MIN_AXIAL_COSINE",
+    "MIN_SLICES",
     "Reorientation",
+    "axial_fault",
     "checked_affine",
     "corner_distance_mm",
     "crop_start",
@@ -35,6 +38,12 @@ Affine = NDArray[np.float64]
 LPS_TO_RAS: Affine = np.diag([-1.0, -1.0, 1.0, 1.0])
 #: How far apart voxels of the same grid may be, as a share of the smallest spacing.
 _SAME_VOXEL = 0.1
+#: Least cosine between the normal of an axial slice and the patient's long axis: gantries tilt by up to 30 degrees.
+MIN_AXIAL_COSINE = 0.85
+#: Fewest slices of a volume.
+MIN_SLICES = 3
+#: Pixels of axial slices are squares; longer ones are the slices of another orientation.
+_MOST_OBLONG = 1.25
 _AXIS_LETTERS = (("L", "R"), ("P", "A"), ("I", "S"))
 
 
@@ -52,6 +61,30 @@ def checked_affine(affine: NDArray[np.floating]) -> Affine:
     if abs(np.linalg.det(matrix[:3, :3])) < 1e-9:
         raise GeometryError(f"affine must be invertible, got determinant {np.linalg.det(matrix[:3, :3]):.3g}")
     return matrix
+
+
+def axial_fault(shape: tuple[int, ...], affine: NDArray[np.floating]) -> str:
+    """What a volume (i, j, k) is instead of a stack of axial slices; empty if it is one, with axes in any order.
+
+    Example:
+        >>> axial_fault((64, 64, 20), np.diag([-0.7, -0.7, 2.5, 1.0]))
+        ''
+        >>> axial_fault((64, 20, 64), np.diag([-0.7, -5.0, 0.7, 1.0]))
+        'the voxels of its axial slices are 0.7 x 5 mm, as in a coronal or sagittal series'
+        >>> axial_fault((64, 64, 1), np.diag([-0.7, -0.7, 2.5, 1.0]))
+        'it has 1 slice'
+    """
+    steps = reorientation(checked_affine(affine), "LPS")
+    laid = steps.affine(affine, shape)
+    column, row, _ = spacing_mm(laid)
+    normal = np.cross(laid[:3, 0] / column, laid[:3, 1] / row)
+    cosine = float(abs(normal[2]) / np.linalg.norm(normal))
+    if cosine < MIN_AXIAL_COSINE:
+        return f"its slices are {np.degrees(np.arccos(cosine)):.0f} degrees off the axial plane"
+    if max(column, row) > _MOST_OBLONG * min(column, row):
+        return f"the voxels of its axial slices are {column:.3g} x {row:.3g} mm, as in a coronal or sagittal series"
+    slices = min(shape)
+    return f"it has {slices} slice{'s' * (slices > 1)}" if slices < MIN_SLICES else ""
 
 
 def spacing_mm(affine: NDArray[np.floating]) -> NDArray[np.float64]:

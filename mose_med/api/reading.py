@@ -18,10 +18,12 @@ from mose_med.api.options import ResultOptions
 from mose_med.case_contents.provenance import image_sha256
 from mose_med.errors import DataError, GeometryError
 from mose_med.files.hashes import file_sha256
+from mose_med.geometry import axial_fault
 from mose_med.inferers import require_inside
 from mose_med.io import Nodule, ReadingOptions, Study, read_mask, read_nodules, read_study, require_own_series
 from mose_med.io.channels import read_channels
 from mose_med.io.nodules.boxes import image_name
+from mose_med.io.study import require_place
 
 if TYPE_CHECKING:
     from mose_med.io.dicom.source import SourceSeries
@@ -134,17 +136,20 @@ def read_case(
         raise DataError(f"{request.source} has {have}, the network takes {wanted}")
     if in_hu:
         _warn_unless_hu(study)
+    if study.source.format != "dicom":
+        _warn_unless_axial(study)
     if listed:
         if request.nodules is not None and nodules is None:
             require_own_series(request.nodules, study.source)
-        _require_place(request, study)
+        require_place(str(request.source), study.no_place)
         require_inside(study.image, [nodule.position_mm for nodule in listed])
     read = CaseInput(study, listed, image_sha256(study.image), acquisition=request.acquisition)
     read = with_objects_source(request, read)
     if request.lung_mask is None:
         return read
     return read._replace(
-        lungs=read_mask(request.lung_mask, study.image), lung_mask_sha256=file_sha256(request.lung_mask)
+        lungs=read_mask(request.lung_mask, study.image, request.options.nifti_transform),
+        lung_mask_sha256=file_sha256(request.lung_mask),
     )
 
 
@@ -162,6 +167,16 @@ def _warn_unless_hu(study: Study) -> None:
         )
 
 
+def _warn_unless_axial(study: Study) -> None:
+    """Warn of a volume that would be refused as DICOM, since the models know axial slices only."""
+    fault = axial_fault(tuple(study.image.shape[1:]), np.asarray(study.image.affine))
+    if fault:
+        _LOGGER.warning(
+            "the image is no stack of axial slices: %s; the models know axial slices only, so the result may be wrong",
+            fault,
+        )
+
+
 def _study(request: CaseRequest, num_channels: int) -> Study:
     options, several = request.options, num_channels > 1 or bool(request.channels)
     reading = ReadingOptions(
@@ -176,21 +191,16 @@ def _listed(request: CaseRequest) -> list[Nodule] | None:
     """Positions of the list that the request names; None if it names none."""
     if request.nodules is None:
         return None
-    nodules = read_nodules(request.nodules, min_score=request.options.min_score, images=_image_names(request))
+    options = request.options
+    nodules = read_nodules(
+        request.nodules,
+        min_score=options.min_score,
+        images=_image_names(request),
+        nifti_transform=options.nifti_transform,
+    )
     if not nodules:
         _LOGGER.warning("the nodule list is empty: the result has no lesions")
     return nodules
-
-
-def _require_place(request: CaseRequest, study: Study) -> None:
-    """Positions in mm need an image with a position in the patient, unless they are relative to its centre."""
-    if study.transforms is None or study.transforms.placed or request.options.nifti_transform == "centre":
-        return
-    raise GeometryError(
-        f"{request.source} has no position in the patient (its sform and qform codes are 0), so positions "
-        "in mm cannot be used: write its position into the header, or pass --nifti-transform centre if they are "
-        "relative to the centre of the volume, as in nibabel"
-    )
 
 
 def _image_names(request: CaseRequest) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["of_one_volume", "read_ct", "read_study"]
 
+_LOGGER = logging.getLogger(__name__)
 _HEAD_BYTES = 4096
 _AS_IT_IS = ReadingOptions()
 _ZIP = b"PK"
@@ -125,4 +127,10 @@ def _with_air_outside(study: Study) -> Study:
 def _read_with_itk(path: Path) -> Study:
     volume = read_volume(path)
     form: Form = "nrrd" if path.suffix.lower() in (".nrrd", ".nhdr") else "metaimage"
-    return ct_study(path, volume.array, volume.affine, form)
+    if volume.no_place:
+        _LOGGER.warning(
+            "the file has no position in the patient (%s): positions are from its first voxel, and which side is left "
+            "is not known",
+            volume.no_place,
+        )
+    return ct_study(path, volume.array, volume.affine, form)._replace(no_place=volume.no_place)

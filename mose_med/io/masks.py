@@ -17,6 +17,7 @@ from mose_med.geometry import (
     translated,
     window_overlap,
 )
+from mose_med.io.nifti.transforms import NiftiTransform
 from mose_med.io.slicer import read_drawn
 from mose_med.io.volumes import Volume
 
@@ -26,12 +27,14 @@ __all__ = ["mask_on_grid", "read_mask", "require_same_grid"]
 _NOTHING = 1e-3
 
 
-def read_mask(path: Path, image: PlacedImage) -> NDArray[np.bool_]:
+def read_mask(path: Path, image: PlacedImage, nifti_transform: NiftiTransform = "auto") -> NDArray[np.bool_]:
     """Read where a mask is not 0.
 
     Args:
         path: of a format of :data:`~mose_med.io.volumes.VOLUME_SUFFIXES`, its axes in any order and direction.
         image: that the mask is of, (1, i, j, k) with a RAS-mm ``.affine``.
+        nifti_transform: by which the image was placed. A NIfTI mask may lie by either of its transforms, or by its
+            centre if the image does.
 
     Returns:
         (i, j, k) of the image.
@@ -41,9 +44,8 @@ def read_mask(path: Path, image: PlacedImage) -> NDArray[np.bool_]:
         GeometryError: if it lies on another grid.
     """
     affine = np.asarray(image.affine, dtype=np.float64)
-    placed = mask_on_grid(
-        read_drawn(path, union=True), str(path), Volume(plain_tensor(image)[0].numpy(), affine), "the study"
-    )
+    drawn = read_drawn(path, union=True, transform="centre" if nifti_transform == "centre" else "auto")
+    placed = mask_on_grid(drawn, str(path), Volume(plain_tensor(image)[0].numpy(), affine), "the study")
     inside = np.asarray(np.abs(np.asarray(placed, dtype=np.float32)) > _NOTHING)
     if not inside.any():
         raise DataError(
@@ -62,7 +64,8 @@ def mask_on_grid(mask: Volume, mask_name: str, image: Volume, image_name: str) -
     """
     if mask.array.size == 1 and not mask.array.any():
         return np.zeros(image.array.shape, dtype=np.uint8)
-    candidates = [affine for affine in (mask.affine, mask.other_affine) if affine is not None]
+    others = (mask.transforms.sform, mask.transforms.qform) if mask.transforms is not None else ()
+    candidates = [mask.affine, *(affine for affine in others if affine is not None)]
     turned = [_turned(mask, affine, image.affine) for affine in candidates]
     oriented = next((one for one in turned if _difference(one, image) is None), turned[0])
     if mask.cropped and oriented.array.shape != image.array.shape:

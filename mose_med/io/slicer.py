@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from mose_med.errors import DataError
 from mose_med.geometry import Affine
+from mose_med.io.nifti.images import warn_of_transforms
+from mose_med.io.nifti.transforms import NiftiTransform
+from mose_med.io.study import require_place
 from mose_med.io.volumes import Volume, read_itk, read_volume
 
 __all__ = ["LAYERED_SUFFIXES", "Layer", "read_drawn", "read_segments"]
@@ -41,17 +44,26 @@ class Layer(NamedTuple):
     names: dict[int, str]
 
 
-def read_segments(path: Path) -> list[Layer]:
-    """All layers of a drawn mask, in any format; files that are not of Slicer have one.
+def read_segments(path: Path, transform: NiftiTransform = "auto") -> list[Layer]:
+    """All layers of a drawn mask with a place of its own, in any format; files that are not of Slicer have one.
+
+    Args:
+        path: of the mask.
+        transform: of a NIfTI file, which of its transforms to take, as for :func:`~mose_med.io.read_ct`.
 
     Raises:
         DataError: if it cannot be read.
-        GeometryError: if its affine is not invertible.
+        GeometryError: if its affine is not invertible, or its header does not say where it lies.
     """
     if path.suffix.lower() not in LAYERED_SUFFIXES:
-        volume = read_volume(path)
+        volume = read_volume(path, transform)
+        require_place(str(path), volume.no_place)
+        if volume.transforms is not None:
+            shape = volume.array.shape
+            warn_of_transforms(volume.transforms, volume.affine, shape, transform, "the label map")
         return [Layer(volume.array, volume.affine, {})]
     content = read_itk(path)
+    require_place(str(path), content.no_place)
     segments = _segments(content.metadata)
     return [
         Layer(
@@ -63,7 +75,9 @@ def read_segments(path: Path) -> list[Layer]:
     ]
 
 
-def read_drawn(path: Path, layer: str | None = None, *, union: bool = False) -> Volume:
+def read_drawn(
+    path: Path, layer: str | None = None, *, union: bool = False, transform: NiftiTransform = "auto"
+) -> Volume:
     """Read a drawn mask in any format.
 
     Args:
@@ -71,6 +85,7 @@ def read_drawn(path: Path, layer: str | None = None, *, union: bool = False) -> 
         layer: of a file of Slicer, the name of the segment or the number of the layer (from 0) to read; other files
             have one layer.
         union: take all layers together, where a voxel is of the mask if it is in any.
+        transform: of a NIfTI file, which of its transforms to take.
 
     Returns:
         The mask; ``cropped`` if it is of Slicer, and so may be smaller than its image. A chosen segment is 1.
@@ -80,7 +95,7 @@ def read_drawn(path: Path, layer: str | None = None, *, union: bool = False) -> 
         GeometryError: if its affine is not invertible.
     """
     if path.suffix.lower() not in LAYERED_SUFFIXES:
-        return read_volume(path)
+        return read_volume(path, transform)
     content = read_itk(path)
     segments = _segments(content.metadata)
     of_slicer = any(_SLICERS.match(key) for key in content.metadata) or ".seg." in path.name.lower()

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from mose_med.ct_image import CtImage
+from mose_med.errors import GeometryError
 from mose_med.io.dicom.stacking.stack import GantryTilt, SliceSpacing
 from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms
 
-__all__ = ["Form", "ReadingOptions", "Source", "Study"]
+__all__ = ["NO_CODES", "Form", "ReadingOptions", "Source", "Study", "require_place"]
+
+#: What a NIfTI header without a position lacks.
+NO_CODES = "its sform and qform codes are 0"
 
 Form = Literal["dicom", "nifti", "nrrd", "metaimage", "memory"]
 
@@ -59,9 +63,30 @@ class Study(NamedTuple):
         source: kept apart from the image.
         corrections: what was corrected in the source's geometry, in words; the image then has its own grid.
         transforms: of a NIfTI file whose grid the image has.
+        no_place: what a header lacks that does not say where the image lies in the patient; empty if it says it.
     """
 
     image: CtImage
     source: Source
     corrections: tuple[str, ...] = ()
     transforms: NiftiTransforms | None = None
+    no_place: str = ""
+
+
+def require_place(name: str, no_place: str) -> None:
+    """Positions in mm need a volume with a position in the patient, unless they are relative to its centre.
+
+    Args:
+        name: of the volume, for the message.
+        no_place: why it has none; empty if it has one.
+
+    Raises:
+        GeometryError: if it has none.
+    """
+    if not no_place:
+        return
+    centre = ", or pass --nifti-transform centre if they are relative to the centre of the volume, as in nibabel"
+    raise GeometryError(
+        f"{name} has no position in the patient ({no_place}), so positions in mm cannot be used: write its position "
+        f"into the header{centre if no_place == NO_CODES else ''}"
+    )

@@ -18,12 +18,18 @@ from mose_med.errors import DataError, GeometryError, no_file
 from mose_med.geometry import LPS_TO_RAS, Affine, checked_affine
 from mose_med.io.file_kinds import kind_of
 from mose_med.io.nifti.file import read_nifti_volume
-from mose_med.io.nifti.images import is_nifti
-from mose_med.io.nifti.transforms import chosen_transform
+from mose_med.io.nifti.images import is_nifti, require_mm
+from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms, chosen_transform
+from mose_med.io.study import NO_CODES
 
 __all__ = ["VOLUME_SUFFIXES", "ItkContent", "Volume", "is_volume", "itk_content", "read_itk", "read_volume"]
 
 _VALUES_FILE = re.compile(rb"^ElementDataFile\s*=\s*(.*)$", re.MULTILINE)
+
+#: By either of which a MetaImage header says where the volume lies.
+_META_PLACE = re.compile(rb"^(Offset|Position|Origin|TransformMatrix|Rotation|Orientation)\s*=", re.MULTILINE)
+_META_END = b"ElementDataFile"
+_META_BYTES = 1 << 16
 
 _ITK_ERROR = re.compile(r"ERROR: (?:\w+\(0x[0-9a-f]+\): )?(.*)", re.DOTALL)
 #: Lines of ITK and of its readers on stderr begin with these.
@@ -43,14 +49,16 @@ class Volume(NamedTuple):
     Attributes:
         array: (i, j, k).
         affine: of the indices, RAS mm.
-        other_affine: of a NIfTI file, the qform where the sform is taken.
+        transforms: of a NIfTI file, those of its header.
         cropped: whether it may be a part of the grid of the image that it belongs to.
+        no_place: what a header lacks that does not say where the volume lies in the patient; empty if it says it.
     """
 
     array: NDArray[np.generic]
     affine: Affine
-    other_affine: Affine | None = None
+    transforms: NiftiTransforms | None = None
     cropped: bool = False
+    no_place: str = ""
 
 
 def is_volume(path: str | os.PathLike[str]) -> bool:
@@ -63,18 +71,22 @@ def is_volume(path: str | os.PathLike[str]) -> bool:
     return Path(path).name.lower().endswith(VOLUME_SUFFIXES)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(path: Path, transform: NiftiTransform = "auto") -> Volume:
     """Read a volume of one value per voxel.
+
+    Args:
+        path: of a format of :data:`VOLUME_SUFFIXES`.
+        transform: of a NIfTI file, which of its transforms to take, as for :func:`~mose_med.io.read_ct`.
 
     Raises:
         DataError: if the file is missing, damaged, of another format or not a volume of numbers.
-        GeometryError: if its affine is not invertible.
+        GeometryError: if its affine is not invertible, its unit of length is not mm, or it lacks the transform.
     """
     if not is_volume(path):
         raise DataError(f"{path} must be one of {' '.join(VOLUME_SUFFIXES)}")
     if not path.is_file():
         raise DataError(no_file(path))
-    volume = _read_with_nibabel(path) if is_nifti(path) else _read_with_simpleitk(path)
+    volume = _read_with_nibabel(path, transform) if is_nifti(path) else _read_with_simpleitk(path)
     if volume.array.ndim == 4 and volume.array.shape[3] == 1:
         volume = volume._replace(array=volume.array[..., 0])
     if volume.array.ndim != 3 or volume.array.size == 0:
@@ -91,13 +103,15 @@ def _checked(affine: Affine, path: Path | str) -> Affine:
         raise GeometryError(f"{path}: {error}") from error
 
 
-def _read_with_nibabel(path: Path) -> Volume:
+def _read_with_nibabel(path: Path, transform: NiftiTransform) -> Volume:
     volume = read_nifti_volume(path)
+    require_mm(volume, str(path))
     try:
-        affine = chosen_transform(volume.transforms)
+        affine = chosen_transform(volume.transforms, transform)
     except GeometryError as error:
         raise GeometryError(f"{path}: {error}") from error
-    return Volume(volume.array, affine, None if volume.transforms.sform is None else volume.transforms.qform)
+    no_place = "" if volume.transforms.placed or transform == "centre" else NO_CODES
+    return Volume(volume.array, affine, volume.transforms, no_place=no_place)
 
 
 def _require_own_kind(path: Path) -> None:
@@ -126,15 +140,19 @@ def _read_with_simpleitk(path: Path) -> Volume:
     if components != 1:
         size = content.array.shape[:3]
         raise DataError(f"{path} must be a 3D volume of one value per voxel, got size {size} and {components} values")
-    return Volume(content.array[..., 0], content.affine)
+    return Volume(content.array[..., 0], content.affine, no_place=content.no_place)
 
 
 class ItkContent(NamedTuple):
-    """Values (i, j, k, components) of an NRRD or MetaImage file, their RAS-mm affine, and more of the header."""
+    """Values (i, j, k, components) of an NRRD or MetaImage file, their RAS-mm affine, and more of the header.
+
+    ``no_place`` is that of a :class:`Volume`.
+    """
 
     array: NDArray[np.generic]
     affine: Affine
     metadata: dict[str, str]
+    no_place: str = ""
 
 
 def read_itk(path: Path) -> ItkContent:
@@ -157,7 +175,18 @@ def read_itk(path: Path) -> ItkContent:
         raise DataError(f"{path} cannot be read: {_reason(error)}") from error
     if image.GetDimension() != 3:
         raise DataError(f"{path} must be a 3D volume of one value per voxel, got size {image.GetSize()}")
-    return itk_content(image, str(path))
+    content = itk_content(image, str(path))
+    return content._replace(no_place=_no_place(path, content))
+
+
+def _no_place(path: Path, content: ItkContent) -> str:
+    """What a header lacks, without which ITK takes the axes of the file for those of the patient, from the origin."""
+    if path.suffix.lower() in (".nrrd", ".nhdr"):
+        told = "NRRD_space" in content.metadata or content.affine[:3, 3].any()
+        return "" if told else "its header has neither space nor space origin"
+    with path.open("rb") as file:
+        head, end, _ = file.read(_META_BYTES).partition(_META_END)
+    return "its header has neither Offset nor TransformMatrix" if end and not _META_PLACE.search(head) else ""
 
 
 def itk_content(image: Any, source: str) -> ItkContent:

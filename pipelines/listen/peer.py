@@ -43,10 +43,6 @@ class Peer(NamedTuple):
             DataError: if the node cannot be reached, refuses the association, or does not store a file.
         """
         datasets = [(file.name, read_to_send(file)) for file in files]
-        if datasets:
-            self._send(datasets)
-
-    def _send(self, datasets: list[tuple[str, pydicom.FileDataset]]) -> None:
         association = self._associate([dataset for _, dataset in datasets])
         try:
             for name, dataset in datasets:

@@ -114,7 +114,7 @@ class _Node:
                     if not record.failed:
                         _LOGGER.info("%s is done", record.case)
         finally:
-            self._run.write_tables([])
+            self._run.write_tables()
 
     def _entries(self) -> Iterator[Entry | None]:
         """Studies as they become complete; None where none is."""

@@ -48,12 +48,14 @@ class Outcome(NamedTuple):
         failed: it could not be inferred.
         sent: its objects are where they are to go.
         time: seconds since the epoch.
+        sent_to: names of the targets that have them already; not in records of version 0.1.0.
     """
 
     case: str
     failed: bool
     sent: bool
     time: float
+    sent_to: tuple[str, ...] = ()
 
 
 class Spool:
@@ -109,7 +111,7 @@ class Spool:
         if latest is not None and all(_same(path, latest.folder / path.name) for path in new.iterdir()):
             outcome = self.outcome(latest)
             if outcome is not None and not outcome.failed:
-                self.settle(latest, outcome._replace(sent=False))
+                self.settle(latest, outcome._replace(sent=False, sent_to=()))
         else:
             self._make_revision(study, new, latest)
         for path in new.iterdir():
@@ -137,7 +139,8 @@ class Spool:
         """The outcome of a revision; None if it is still to be inferred."""
         if not revision.record.exists():
             return None
-        return Outcome(**json.loads(revision.record.read_text(encoding="utf-8")))
+        outcome = Outcome(**json.loads(revision.record.read_text(encoding="utf-8")))
+        return outcome._replace(sent_to=tuple(outcome.sent_to))
 
     def settle(self, revision: Revision, outcome: Outcome) -> None:
         """Record what became of a revision."""

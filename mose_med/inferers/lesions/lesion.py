@@ -32,8 +32,8 @@ class Lesion(NamedTuple):
         centroid_mm: of the component, RAS; None without one.
         expert_probs: (K,), pooled.
         volume_ml: distribution of the volume.
-        touches_edge: whether the component continues at the edge of the windows, inside the image, so that
-            its volume may be cut off.
+        touches_edge: whether the component reaches the edge of the windows or of the image, so that its volume may be
+            cut off.
         same_as: number of an earlier lesion of the list that is the same one: their components, each in its own
             region, share more than half of the smaller's voxels. None if there is none.
         entropy: means over the component, or without one over the voxels within reach.

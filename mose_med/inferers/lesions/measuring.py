@@ -235,8 +235,11 @@ def _means(source: LesionSource, candidate: Candidate) -> _Means:
 
 
 def _touches_unseen(source: LesionSource, candidate: Candidate) -> bool:
-    """Whether a voxel of the image next to the component was in no window."""
+    """Whether a voxel next to the component was in no window, or the image ends there."""
     core = candidate.core
+    inside = np.argwhere(core.mask) + core.box.start
+    if (inside == 0).any() or (inside == np.subtract(source.image_shape, 1)).any():
+        return True
     around = core.box.grown(1, Box((0, 0, 0), source.image_shape))
     mask = np.zeros(around.shape, dtype=bool)
     mask[core.box.slices_in(around)] = core.mask

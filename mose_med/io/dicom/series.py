@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mose_med.errors import ConfigError, DataError, GeometryError, MoseError
+from mose_med.geometry import MIN_AXIAL_COSINE, MIN_SLICES
 from mose_med.io.dicom.element_values import cosine_fault
 from mose_med.io.dicom.files import DicomFile
 from mose_med.io.dicom.headers import SliceHeader
@@ -32,10 +33,6 @@ from mose_med.io.kernels import kernel_preference
 __all__ = ["MIN_SLICES", "SeriesSummary", "choose_series", "summaries"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Fewest slices of a volume.
-MIN_SLICES = 3
-#: Least cosine between the normal of an axial slice and the patient's long axis: gantries tilt by up to 30 degrees.
-_MIN_AXIAL_COSINE = 0.85
 #: Share of the most axial slices from which a series counts as just as long.
 _AS_LONG = 0.9
 _PLANES = ("sagittal", "coronal", "axial")
@@ -216,7 +213,7 @@ def _require_axial_slice(header: SliceHeader) -> None:
     if fault:
         raise GeometryError(f"ImageOrientationPatient of {name} {fault}")
     normal = plane_normal(header)
-    if abs(normal[2]) < _MIN_AXIAL_COSINE:
+    if abs(normal[2]) < MIN_AXIAL_COSINE:
         lps = ", ".join(f"{value:.2f}" for value in normal.round(2) + 0.0)
         raise GeometryError(f"{name} is not axial: the normal of its plane is ({lps}) in LPS")
 

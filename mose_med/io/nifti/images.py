@@ -24,9 +24,9 @@ from mose_med.io.nifti.file import NiftiVolume, read_nifti_volume
 from mose_med.io.nifti.gzip_writer import GzipWriter
 from mose_med.io.nifti.header import in_steps
 from mose_med.io.nifti.transforms import NiftiTransform, NiftiTransforms, chosen_transform
-from mose_med.io.study import Form, Source, Study
+from mose_med.io.study import NO_CODES, Form, Source, Study
 
-__all__ = ["ct_study", "is_nifti", "nifti_study", "read_nifti", "write_nifti"]
+__all__ = ["ct_study", "is_nifti", "nifti_study", "read_nifti", "require_mm", "warn_of_transforms", "write_nifti"]
 
 _LOGGER = logging.getLogger(__name__)
 _SCANNER_COORDINATES = 1
@@ -77,30 +77,57 @@ def nifti_study(volume: NiftiVolume, source: str, transform: NiftiTransform = "a
     shape = volume.array.shape
     if len(shape) != 3 and shape[3:] != (1,):
         raise DataError(f"{source} must be a 3D volume, got shape {shape}")
-    if volume.unit not in ("mm", "unknown"):
-        raise GeometryError(f"{source} must be in mm, got {volume.unit}")
+    require_mm(volume, source)
     try:
         affine = checked_affine(chosen_transform(volume.transforms, transform))
     except GeometryError as error:
         raise GeometryError(f"{source}: {error}") from error
-    _warn(volume.transforms, affine, shape[:3], transform)
+    warn_of_transforms(volume.transforms, affine, shape[:3], transform)
     study = ct_study(source, volume.array.reshape(shape[:3], order="F"), affine, "nifti")
-    return study._replace(transforms=volume.transforms)
+    no_place = "" if volume.transforms.placed or transform == "centre" else NO_CODES
+    return study._replace(transforms=volume.transforms, no_place=no_place)
 
 
-def _warn(transforms: NiftiTransforms, affine: Affine, shape: tuple[int, ...], choice: NiftiTransform) -> None:
-    """Warn if a file does not define the position of its voxels."""
+def require_mm(volume: NiftiVolume, source: str) -> None:
+    """Refuse a volume whose unit of length is another.
+
+    Raises:
+        GeometryError: naming the source and the unit.
+    """
+    if volume.unit not in ("mm", "unknown"):
+        raise GeometryError(f"{source} must be in mm, got {volume.unit}")
+
+
+def warn_of_transforms(
+    transforms: NiftiTransforms,
+    affine: Affine,
+    shape: tuple[int, ...],
+    choice: NiftiTransform,
+    what: str = "the NIfTI file",
+) -> None:
+    """Warn if a file does not define the position of its voxels.
+
+    Args:
+        transforms: of its header.
+        affine: that was chosen of them.
+        shape: (i, j, k).
+        choice: by which it was chosen.
+        what: the file, for the message.
+    """
     if not transforms.placed:
         _LOGGER.warning(
-            "the NIfTI file has no position in the patient (its sform and qform codes are 0): positions are "
-            "from the centre of the volume, and which side is left is not known"
+            "%s has no position in the patient (%s): positions are from the centre of the volume, and which side is "
+            "left is not known",
+            what,
+            NO_CODES,
         )
     apart = transforms.apart_mm(shape)
     if apart > _SAME_PLACE * spacing_mm(affine).min():
         taken = "the centre of the volume" if choice == "centre" else "the qform" if choice == "qform" else "the sform"
         _LOGGER.warning(
-            "the sform and the qform of the NIfTI file lie up to %.1f mm apart: %s is taken (--nifti-transform takes "
-            "another; viewers built on ITK may show the qform)",
+            "the sform and the qform of %s lie up to %.1f mm apart: %s is taken (--nifti-transform takes another; "
+            "viewers built on ITK may show the qform)",
+            what,
             apart,
             taken,
         )

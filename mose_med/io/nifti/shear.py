@@ -65,7 +65,7 @@ def upright(study: Study, name: str, gantry_tilt: GantryTilt) -> Study:
     # The same steps take the grid back to the order and directions of the axes of the file.
     to_laid = steps.affine(np.eye(4), volume.shape)
     image = CtImage(torch.from_numpy(volume)[None], torch.from_numpy(laid.affine @ np.linalg.inv(to_laid)))
-    return Study(image, study.source, (*study.corrections, correction))
+    return study._replace(image=image, corrections=(*study.corrections, correction), transforms=None)
 
 
 def _shear_degrees(affine: Affine) -> NDArray[np.float64]:

@@ -1,8 +1,10 @@
 """Positions from DICOM SEG and RTSTRUCT objects.
 
 Of a SEG they are the centroids of each segment's connected components, of an RTSTRUCT the centroid of each region's
-contours. A nodule is named by the label of its segment or the name of its region, else by the number of either;
-components of one segment are numbered. A region of the type EXTERNAL, the outline of the body, is not a nodule.
+contours; one whose centroid lies in none of them, as between two nodules, is taken apart into what is connected. A
+nodule is named by the label of its segment or the name of its region, else by the number of either; components of one
+segment are numbered, and so are parts of one region. A region of the type EXTERNAL, the outline of the body, is not a
+nodule.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.uid import RTStructureSetStorage
+from scipy.sparse.csgraph import connected_components
 
 from mose_med.errors import DataError
 from mose_med.geometry import translated
@@ -29,6 +32,8 @@ __all__ = ["object_nodules"]
 _LOGGER = logging.getLogger(__name__)
 #: Frames that lie closer are of one slice, in mm.
 _SAME_SLICE_MM = 1e-2
+#: Up to so many distances of slices, a contour is of the next one.
+_NEXT_SLICE = 1.5
 _Place = tuple[float, float, float]
 
 
@@ -91,12 +96,59 @@ def _of_rois(rois: list[Roi]) -> Iterator[tuple[str, _Place]]:
         if roi.kind == EXTERNAL:
             _LOGGER.warning("a region of the type %s, the outline of the body, is left out", EXTERNAL)
         else:
-            yield roi.name or str(roi.number), _centroid(roi.contours)
+            name = roi.name or str(roi.number)
+            yield from ((name, place) for place in _places(name, roi.contours))
+
+
+def _places(name: str, contours: tuple[Contour, ...]) -> list[_Place]:
+    """The centroid of a region, or those of its parts where that one lies in none of its contours."""
+    centroid = _centroid(contours)
+    closed = [contour for contour in contours if _is_closed(contour)]
+    if not closed:
+        return [centroid]
+    # Along rows and columns of the first contour, and across it.
+    axes = np.linalg.svd(closed[0].points_mm - closed[0].points_mm.mean(axis=0), full_matrices=False)[2]
+    laid = [contour.points_mm @ axes.T for contour in closed]
+    depths = np.array([points[:, 2].mean() for points in laid])
+    apart = np.diff(np.sort(depths))
+    reach = _NEXT_SLICE * float(min(apart[apart > _SAME_SLICE_MM], default=_SAME_SLICE_MM))
+    if _is_inside(axes @ centroid, laid, depths, reach):
+        return [centroid]
+    parts = _connected(laid, depths, reach)
+    if parts.max() == 0:
+        return [centroid]
+    _LOGGER.warning(
+        "the centroid of the region %s lies in none of its contours: its %d parts are taken as nodules of their own",
+        name,
+        parts.max() + 1,
+    )
+    groups = (tuple(closed[n] for n in np.flatnonzero(parts == part)) for part in range(parts.max() + 1))
+    return [_centroid(group) for group in groups]
+
+
+def _is_closed(contour: Contour) -> bool:
+    return contour.kind in CLOSED and len(contour.points_mm) > 2
+
+
+def _is_inside(
+    place: NDArray[np.float64], laid: list[NDArray[np.float64]], depths: NDArray[np.float64], reach: float
+) -> bool:
+    """Whether a place lies within a contour of the slice next to it."""
+    away = np.abs(depths - place[2])
+    near = np.flatnonzero((away <= reach) & (away <= away.min() + _SAME_SLICE_MM))
+    return any(encloses(laid[n], np.array([*place[:2], depths[n]])) for n in near)
+
+
+def _connected(laid: list[NDArray[np.float64]], depths: NDArray[np.float64], reach: float) -> NDArray[np.int32]:
+    """Number of the part, from 0, of every contour: those of one slice or of the next whose boxes meet are of one."""
+    low, high = (np.stack([of(points[:, :2], axis=0) for points in laid]) for of in (np.min, np.max))
+    meet = ((low[:, None] <= high) & (low <= high[:, None])).all(axis=2)
+    return np.asarray(connected_components(meet & (np.abs(depths[:, None] - depths) <= reach))[1])
 
 
 def _centroid(contours: tuple[Contour, ...]) -> _Place:
     """Mean place of the areas of closed contours, holes taken off; of their points where none has an area."""
-    closed = [contour.points_mm for contour in contours if contour.kind in CLOSED and len(contour.points_mm) > 2]
+    closed = [contour.points_mm for contour in contours if _is_closed(contour)]
     areas = [areal_centre(points) for points in closed]
     signed = [sign * areal.area for sign, areal in zip(_signs(closed), areas, strict=True)]
     if sum(signed) > 0:

@@ -24,6 +24,7 @@ from mose_med.files.file_tree import shown_in
 from mose_med.geometry import Affine, index_to_mm, translated
 from mose_med.inferers.lesions.components import labelled
 from mose_med.io.mask_values import whole_values
+from mose_med.io.nifti.transforms import NiftiTransform
 from mose_med.io.nodules.nodule import Nodule, distinct_names
 from mose_med.io.slicer import read_segments
 from mose_med.io.volumes import is_volume
@@ -43,22 +44,30 @@ class _Labelled(NamedTuple):
     affine: Affine
 
 
-def label_map_nodules(path: Path) -> list[Nodule]:
+def label_map_nodules(path: Path, transform: NiftiTransform = "auto") -> list[Nodule]:
     """Nodules of a label map or of a segmentation of 3D Slicer; none where it is 0 everywhere.
+
+    Args:
+        path: of the file.
+        transform: of a NIfTI file, which of its transforms to take, as for :func:`~mose_med.io.read_ct`.
 
     Raises:
         DataError: if it cannot be read, or its values are not whole numbers.
-        GeometryError: if its affine is not invertible.
+        GeometryError: if its affine is not invertible, or its header does not say where it lies.
     """
-    return _nodules([part for parts in _labels(path) for part in parts])
+    return _nodules([part for parts in _labels(path, transform) for part in parts])
 
 
-def folder_nodules(folder: Path) -> list[Nodule]:
+def folder_nodules(folder: Path, transform: NiftiTransform = "auto") -> list[Nodule]:
     """Nodules of the files of a folder that are named as nodules.
+
+    Args:
+        folder: of the files.
+        transform: as for :func:`label_map_nodules`.
 
     Raises:
         DataError: if no file is, or one cannot be read.
-        GeometryError: if an affine is not invertible.
+        GeometryError: if an affine is not invertible, or a header does not say where its file lies.
     """
     volumes = [path for path in shown_in(folder) if path.is_file() and is_volume(path)]
     named = [path for path in volumes if _NAMED_AS_NODULES.search(path.name)]
@@ -69,7 +78,7 @@ def folder_nodules(folder: Path) -> list[Nodule]:
         )
     if len(volumes) > len(named):
         _LOGGER.info("%d volumes that are not named as nodules are left out", len(volumes) - len(named))
-    parts = [part for path in named for parts in _labels(path) for part in parts]
+    parts = [part for path in named for parts in _labels(path, transform) for part in parts]
     return _nodules(parts)
 
 
@@ -87,10 +96,10 @@ def _nodules(labels: list[_Labelled]) -> list[Nodule]:
     return [Nodule(name, place) for name, (_, place) in zip(names, found, strict=True)]
 
 
-def _labels(path: Path) -> list[list[_Labelled]]:
+def _labels(path: Path, transform: NiftiTransform) -> list[list[_Labelled]]:
     """The labels of every layer of a file."""
     layers = []
-    for layer in read_segments(path):
+    for layer in read_segments(path, transform):
         if not layer.array.any():
             continue
         inside = _bounding_box(layer.array)

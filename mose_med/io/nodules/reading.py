@@ -21,6 +21,7 @@ from mose_med.errors import ConfigError, DataError
 from mose_med.files.dicom_signature import HEAD_BYTES, begins_as_dicom
 from mose_med.files.tables import Row, read_json, read_table
 from mose_med.io.dicom.objects.object_files import require_drawn_on
+from mose_med.io.nifti.transforms import NiftiTransform
 from mose_med.io.nodules.boxes import read_boxes
 from mose_med.io.nodules.dicom_objects import object_nodules
 from mose_med.io.nodules.fiducials import FCSV_SUFFIX, is_markups, markups_nodules, read_fcsv
@@ -35,7 +36,11 @@ _COLUMNS = {axes: tuple(f"{letter}_{axes}_mm" for letter in "xyz") for axes in (
 
 
 def read_nodules(
-    path: str | os.PathLike[str], *, min_score: float = MIN_SCORE, images: Collection[str] = ()
+    path: str | os.PathLike[str],
+    *,
+    min_score: float = MIN_SCORE,
+    images: Collection[str] = (),
+    nifti_transform: NiftiTransform = "auto",
 ) -> list[Nodule]:
     """Read a nodule list; rows of a CSV without ``nodule_id`` are numbered from 1.
 
@@ -43,19 +48,20 @@ def read_nodules(
         path: a CSV, or another form by its name or content; see the module.
         min_score: least score of a box of a JSON.
         images: names that the image may have in a JSON of several images.
+        nifti_transform: of NIfTI masks, which of their transforms to take, as for :func:`~mose_med.io.read_ct`.
 
     Raises:
-        ConfigError: if ``min_score`` is not in [0, 1].
+        ConfigError: if ``min_score`` is not in [0, 1], or there is no such transform.
         DataError: if the file is missing, a CSV has no rows or not the columns, or a value does not fit. Boxes and
             masks may have nothing: nothing was found.
-        GeometryError: if the affine of a mask is not invertible.
+        GeometryError: if the affine of a mask is not invertible, or its header does not say where it lies.
     """
     source = Path(path)
     if not 0 <= min_score <= 1:
         raise ConfigError(f"min_score must be from 0 to 1, got {min_score}")
     if not source.exists():
         raise DataError(f"nodule list {source} does not exist")
-    nodules = _read(source, min_score, images)
+    nodules = _read(source, min_score, images, nifti_transform)
     ids = [nodule.nodule_id for nodule in nodules]
     twice = next((name for name in ids if ids.count(name) > 1), None)
     if twice is not None:
@@ -81,12 +87,12 @@ def _is_object(path: Path) -> bool:
         return begins_as_dicom(file.read(HEAD_BYTES))
 
 
-def _read(source: Path, min_score: float, images: Collection[str]) -> list[Nodule]:
+def _read(source: Path, min_score: float, images: Collection[str], transform: NiftiTransform) -> list[Nodule]:
     suffix = source.suffix.lower()
     if source.is_dir():
-        return folder_nodules(source)
+        return folder_nodules(source, transform)
     if is_volume(source):
-        return label_map_nodules(source)
+        return label_map_nodules(source, transform)
     if suffix == ".json":
         return _read_json(source, min_score, images)
     if suffix == FCSV_SUFFIX:

@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mose_med.errors import ConfigError
 from pipelines.common.case_names import PRIVATE_NAME, private_folder
+from pipelines.infer.cohort.finding.entries import Entry, source_of
 from pipelines.infer.tables import FailedCase
 
 __all__ = ["Journal", "Record", "failed_cases", "known_records"]
@@ -114,9 +115,42 @@ def known_records(home: Path, options: Mapping[str, Any] | None = None) -> dict[
     return _latest(home / PRIVATE_NAME / _FOLDER_NAME, _sha256(options))
 
 
-def failed_cases(records: Iterable[Record]) -> list[FailedCase]:
-    """Cases that could not be inferred so far, as tables tell them."""
-    return [FailedCase(record.case, record.stage, record.reason, record.advice) for record in records if record.failed]
+def failed_cases(
+    records: Iterable[Record], entries: Iterable[Entry] | None = None, input_dir: Path | None = None
+) -> list[FailedCase]:
+    """Cases that could not be inferred so far, as tables tell them.
+
+    A failure is over if a later record says that its case is done, as where a manifest names another path for it. With
+    all entries of the input it is also over if its entry is no longer there: the study is gone, lies below the folder
+    that was searched, or is asked for otherwise. A failure of another input stays.
+
+    Args:
+        records: the latest of every entry.
+        entries: all of the input; None where they are not known.
+        input_dir: that was searched for them.
+    """
+    known = list(records)
+    done: dict[str, float] = {}
+    for record in known:
+        if not record.failed:
+            done[record.case] = max(record.time, done.get(record.case, 0.0))
+    keys = None if entries is None else {entry.key for entry in entries}
+    return [
+        FailedCase(record.case, record.stage, record.reason, record.advice)
+        for record in known
+        if record.failed
+        and done.get(record.case, -1.0) < record.time
+        and (keys is None or not _is_over(record, keys, input_dir))
+    ]
+
+
+def _is_over(record: Record, keys: Collection[str], input_dir: Path | None) -> bool:
+    """Whether the entry of a record is none of the input any more."""
+    if record.key in keys:
+        return False
+    source = Path(source_of(record.key))
+    below = input_dir is not None and source.is_relative_to(input_dir.absolute())
+    return below or not source.exists() or str(source) in map(source_of, keys)
 
 
 def _sha256(options: Mapping[str, Any] | None) -> str:

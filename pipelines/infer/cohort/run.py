@@ -166,28 +166,33 @@ class CohortRun:
                     _LOGGER.warning("%s failed in %s: %s", record.case, record.stage, record.reason)
                 yield entry, record
 
-    def write_tables(self, entries: list[Entry]) -> None:
+    def write_tables(self, entries: list[Entry] | None = None) -> None:
         """Write the tables of the whole output, and the private map.
 
         Shards leave that to the last of them; where they cannot lock each other out, each writes tables of its own.
+
+        Args:
+            entries: of the run; None where they are not a folder's or a manifest's.
         """
         runs, shard = self._output.runs, self._options.shard
         if shard is not None and not runs.can_lock:
             known = self._journal.records()
-            self._write([known[entry.key] for entry in entries if entry.key in known], f".shard-{self._label}")
+            self._write([known[entry.key] for entry in entries or () if entry.key in known], f".shard-{self._label}")
             return
         with runs.leaving() as last:
             if last or shard is None:
-                self._write(list(self._journal.records().values()))
+                # A shard knows its own part of the entries alone.
+                self._write(list(self._journal.records().values()), entries=entries if shard is None else None)
 
     def refresh_tables(self) -> None:
         """Write the tables of what is done so far, while the run continues."""
         with self._output.runs.locked():
             self._write(list(self._journal.records().values()))
 
-    def _write(self, records: list[Record], suffix: str = "") -> None:
+    def _write(self, records: list[Record], suffix: str = "", entries: list[Entry] | None = None) -> None:
         own = {record.case for record in records} if suffix else None
-        write_tables(self._store, failed_cases(records), cases=own, suffix=suffix)
+        failed = failed_cases(records, entries, self._options.input_dir)
+        write_tables(self._store, failed, cases=own, suffix=suffix)
         rows = ((r.case, r.source, r.patient_id, r.study_uid, r.series_uid) for r in records)
         with nullcontext() if self._output.map_runs is self._output.runs else self._output.map_runs.locked():
             add_to_case_map(self._options.home, rows, suffix)

@@ -90,6 +90,14 @@ def test_a_mask_may_lie_by_its_other_transform(chest, left_lung, tmp_path: Path)
     np.testing.assert_array_equal(read_mask(tmp_path / "lung.nii", chest), left_lung)
 
 
+def test_a_mask_may_lie_by_its_centre_if_the_image_does(chest, left_lung, tmp_path: Path):
+    volume = nib.Nifti1Image(left_lung.astype(np.uint8), chest.affine.numpy())
+    nib.save(volume, tmp_path / "lung.nii")
+    centred = MetaTensor(chest.as_tensor(), affine=torch.from_numpy(volume.header.get_base_affine()))
+    np.testing.assert_array_equal(read_mask(tmp_path / "lung.nii", centred, "centre"), left_lung)
+    np.testing.assert_array_equal(read_mask(tmp_path / "lung.nii", chest, "centre"), left_lung)
+
+
 def test_what_a_scaling_left_of_0_is_outside(chest, left_lung, tmp_path: Path):
     nib.save(nib.Nifti1Image(np.where(left_lung, 1, 1e-7), chest.affine.numpy()), tmp_path / "lung.nii")
     np.testing.assert_array_equal(read_mask(tmp_path / "lung.nii", chest), left_lung)

@@ -10,7 +10,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from mose_med.api.options import ResultOptions
+from mose_med.api.reading import CaseRequest, read_case
 from mose_med.case_contents.lesion_rules import MIN_SCORE
+from mose_med.errors import GeometryError
 from mose_med.io import read_ct
 from mose_med.io.case.folder import open_folder
 from pipelines.cli import app, invoke
@@ -147,6 +150,17 @@ def test_positions_need_nifti_that_says_where_it_lies(infer, ball_hu, tmp_path: 
     assert (header["sform_code"], header["qform_code"]) == (0, 0)
 
 
+@pytest.mark.parametrize("choice", ["sform", "qform", "centre"])
+def test_a_label_map_is_placed_by_the_transform_that_the_image_is(infer, ball_hu, tmp_path: Path, choice: str):
+    source = nifti(tmp_path / "ct.nii", ball_hu.T, 2, 1)
+    mask = nifti(tmp_path / "mask.nii", (ball_hu.T > -500).astype(np.uint8), 2, 1)
+    folder = infer(source, "--nifti-transform", choice, "--nodules", str(mask))
+    (lesion,) = json.loads((folder / "lesions.json").read_text())["lesions"]
+    image = nib.load(source)
+    affine = {"sform": image.get_sform(), "qform": image.get_qform(), "centre": image.header.get_base_affine()}[choice]
+    assert lesion["position_mm"]["ras"] == pytest.approx((affine @ [14, 11, 6, 1])[:3], abs=0.01)
+
+
 @pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
 def test_other_formats_give_what_nifti_gives(infer, study: Path, tmp_path: Path, write_volume, name: str):
     image = read_ct(study)
@@ -154,6 +168,42 @@ def test_other_formats_give_what_nifti_gives(infer, study: Path, tmp_path: Path,
     folder = infer(path)
     np.testing.assert_allclose(nib.load(folder / "entropy.nii.gz").affine, np.asarray(image.affine), atol=1e-5)
     assert provenance(folder)["input"]["format"] == {"ct.nrrd": "nrrd", "ct.mha": "metaimage"}[name]
+
+
+@pytest.mark.parametrize("name", ["ct.nrrd", "ct.mha"])
+def test_positions_need_other_formats_that_say_where_they_lie(
+    infer, ball_hu, tmp_path: Path, write_unplaced, name: str
+):
+    source = write_unplaced(tmp_path / name, ball_hu.T)
+    with pytest.raises(AssertionError):
+        infer(source)
+    with pytest.raises(GeometryError, match=rf"{name} has no position in the patient \(its header has neither"):
+        read_case(CaseRequest(source, tmp_path / "nodules.csv", None, ResultOptions()))
+    assert read_case(CaseRequest(source, None, None, ResultOptions())).nodules is None
+    infer(write_unplaced(tmp_path / name, ball_hu.T, **{"axis mins" if name == "ct.nrrd" else "Offset": "-8 -8 -12"}))
+
+
+@pytest.mark.parametrize(
+    ("spacing", "direction", "shape", "told"),
+    [
+        ((0.8, 4.9, 0.8), np.eye(3), (20, 20, 20), "the voxels of its axial slices are 0.8 x 4.9 mm"),
+        ((0.8, 0.8, 2), [[1, 0, 0], [0, 0.8, -0.6], [0, 0.6, 0.8]], (20, 20, 20), "its slices are 37 degrees off"),
+        ((0.8, 0.8, 2), np.eye(3), (20, 20, 1), "it has 1 slice;"),
+        ((0.8, 0.8, 2), np.eye(3), (20, 20, 5), ""),
+        ((2, 0.8, 0.8), [[0, 1, 0], [0, 0, 1], [1, 0, 0]], (5, 20, 20), ""),
+    ],
+    ids=["coronal", "oblique", "one slice", "axial", "axial in another order"],
+)
+def test_volumes_that_are_not_axial_are_told(
+    tmp_path: Path, write_volume, caplog, spacing, direction, shape, told: str
+):
+    values = np.full(shape, -900, dtype=np.int16)
+    path = write_volume(tmp_path / "ct.mha", values, spacing=spacing, direction=np.ravel(direction).tolist())
+    read_case(CaseRequest(path, None, None, ResultOptions()))
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == bool(told)
+    assert all(f"the image is no stack of axial slices: {told}" in line for line in lines)
+    assert all("the models know axial slices only" in line for line in lines)
 
 
 def test_the_default_score_is_the_libraries():

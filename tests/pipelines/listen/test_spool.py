@@ -74,6 +74,23 @@ def test_a_study_that_is_sent_again_is_not_inferred_but_its_results_are_sent_aga
     assert [outcome.sent for _, outcome in spool.unsent()] == [False]
 
 
+def test_a_record_without_targets_is_read(spool: Spool):
+    spool.keep("study", "x", b"x")
+    spool.complete("study")
+    (revision,) = spool.waiting()
+    revision.record.write_text('{"case": "case-1", "failed": false, "sent": false, "time": 1.0}')
+    assert spool.unsent() == [(revision, Outcome("case-1", failed=False, sent=False, time=1.0, sent_to=()))]
+
+
+def test_what_is_sent_again_goes_to_every_target(spool: Spool):
+    spool.keep("study", "x", b"x")
+    spool.complete("study")
+    spool.settle(spool.waiting()[0], done()._replace(sent_to=("A",)))
+    spool.keep("study", "x", b"x")
+    spool.complete("study")
+    assert [outcome.sent_to for _, outcome in spool.unsent()] == [()]
+
+
 def test_an_object_with_other_content_makes_a_revision(spool: Spool):
     for content in (b"old", b"new"):
         spool.keep("study", "x", content)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mose_med.files.dicom_signature import HEAD_BYTES, begins_as_dicom
 from mose_med.files.file_tree import is_folder
+from pipelines.common.runs.run_folder import OPTIONS_NAME
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
 __all__ = ["NODULES_NAME", "VOLUME_SUFFIXES", "Content", "list_of_volume"]
@@ -41,6 +42,7 @@ class Content:
         folders: names, and whether each is a link.
         files: paths of volumes and archives.
         linked_files: those that are links.
+        has_options: whether there is a file with the options of a run, as output folders have.
 
     Raises:
         PermissionError: if the folder may not be listed.
@@ -51,6 +53,7 @@ class Content:
         self._folder = folder
         self.files: list[str] = []
         self.linked_files: list[str] = []
+        self.has_options = False
         self._slices: list[str] = []
         #: Named as slices often are, or links to nothing of such a name.
         self._doubtful: list[str] = []
@@ -112,6 +115,7 @@ class Content:
             self._add_other(name, entry.path)
 
     def _add_other(self, name: str, path: str) -> None:
+        self.has_options |= name == OPTIONS_NAME
         if name.endswith(_NO_SLICES):
             self._stray.append(path)
         elif _SLICE.fullmatch(name):

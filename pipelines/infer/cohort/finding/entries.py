@@ -9,7 +9,8 @@ Below a folder, a case is
 A file is DICOM by its ending or by how it begins, so that a table or text beside the studies changes nothing; what
 belongs to no case is reported (:mod:`pipelines.infer.cohort.finding.skipped_files`). A folder without folders and
 volumes, but with files that are named as slices are, is a case regardless of their content, so that a damaged study is
-recorded. Names that begin with a dot do not count. Folders and files behind links are cases like others, each once.
+recorded. Output folders of ``mose-med infer`` hold no cases. Names that begin with a dot do not count. Folders and
+files behind links are cases like others, each once.
 
 The nodule list of a case is in its folder as ``nodules.csv``, or next to it as ``<name>.nodules.csv``, with or without
 the ending of a volume's or archive's name; one that is the only one of its folder may have ``nodules.csv`` next to it.
@@ -19,6 +20,7 @@ Lists that are named after no case are reported.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -29,12 +31,16 @@ from mose_med.errors import ConfigError
 from mose_med.files.file_tree import FolderWalk
 from mose_med.files.tables import Row, read_table
 from pipelines.common.case_names import PRIVATE_NAME
+from pipelines.common.runs.run_folder import EMPTYING, KEY_ID, OPTIONS_NAME, read_options
 from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content, list_of_volume
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
-__all__ = ["Entry", "Shard", "find_entries", "read_manifest"]
+__all__ = ["Entry", "Shard", "find_entries", "read_manifest", "source_of"]
 
+_LOGGER = logging.getLogger(__name__)
 _COLUMNS = ("path", "case", "series", "nodules", "lung_mask", "acquisition")
+#: What the output folder has beside its cases.
+_RESERVED = re.compile(rf"{PRIVATE_NAME}|{re.escape(OPTIONS_NAME)}|(summary|queue|failed)(\..*)?\.csv", re.IGNORECASE)
 _CASE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -67,6 +73,11 @@ class Entry(NamedTuple):
         return "\t".join((os.path.abspath(self.source), self.series or "", self.case or "", *acquisition))
 
 
+def source_of(key: str) -> str:
+    """Path of the study of an entry, by its key."""
+    return key.partition("\t")[0]
+
+
 class Shard(NamedTuple):
     """Part ``index`` (from 1) of ``count`` parts of a cohort; which case goes where depends on its name alone."""
 
@@ -96,13 +107,16 @@ class Shard(NamedTuple):
         return int.from_bytes(digest[:8]) % self.count == self.index - 1
 
 
-def find_entries(root: Path, case_depth: int | None = None, skipped: SkippedFiles | None = None) -> Iterator[Entry]:
+def find_entries(
+    root: Path, case_depth: int | None = None, skipped: SkippedFiles | None = None, output_dir: str | None = None
+) -> Iterator[Entry]:
     """Cases below a folder, as they are met; a folder's files are not listed further than needed.
 
     Args:
         root: folder to search.
         case_depth: levels below ``root`` at which each folder is one case; None follows the rules of this module.
         skipped: gets what belongs to no case.
+        output_dir: of the run, which may lie below ``root``.
 
     Raises:
         ConfigError: if there is no such folder.
@@ -111,12 +125,16 @@ def find_entries(root: Path, case_depth: int | None = None, skipped: SkippedFile
         raise ConfigError(f"input folder {root} does not exist")
     top, skipped = str(root), SkippedFiles() if skipped is None else skipped
     walk = FolderWalk(top, hidden=False)
+    own = None if output_dir is None else os.path.realpath(output_dir)
     linked: list[str] = []
     for folder in walk:
         try:
             content = Content(folder.path, brief=folder.depth > 0 and case_depth is None)
         except PermissionError:
             skipped.add(Reason.CLOSED, folder.path)
+            continue
+        if folder.real == own or (content.has_options and _is_output(folder.path)):
+            skipped.add(Reason.OUTPUT, folder.path)
             continue
         if folder.depth > 0 and (content.is_case if case_depth is None else folder.depth == case_depth):
             yield _entry(top, folder.path)
@@ -128,6 +146,12 @@ def find_entries(root: Path, case_depth: int | None = None, skipped: SkippedFile
         for name, is_link in content.folders:
             walk.add(folder, name, is_link=is_link)
     yield from _linked_entries(top, linked, walk, skipped)
+
+
+def _is_output(folder: str) -> bool:
+    """Whether ``mose-med infer`` made a folder, or was emptying it."""
+    options = read_options(Path(folder))
+    return options is not None and (KEY_ID in options or options == EMPTYING)
 
 
 def _linked_entries(top: str, paths: list[str], walk: FolderWalk, skipped: SkippedFiles) -> Iterator[Entry]:
@@ -170,6 +194,11 @@ def read_manifest(path: Path) -> list[Entry]:
     table = read_table(path, "manifest", ConfigError, _COLUMNS)
     if "path" not in table.columns:
         raise ConfigError(f"manifest {path} must have the column path, got {','.join(table.columns) or 'none'}")
+    unknown = [column for column in table.columns if column and column not in _COLUMNS]
+    if unknown:
+        _LOGGER.warning(
+            "the manifest has columns that are ignored: %s; known are %s", ", ".join(unknown), ", ".join(_COLUMNS)
+        )
     entries = [_listed(row, path) for row in table.rows]
     _require_each_once(entries, path)
     return entries
@@ -180,7 +209,12 @@ def _listed(row: Row, manifest: Path) -> Entry:
     if values["path"] is None:
         raise ConfigError(f"manifest {manifest}, line {row.line}, row {row.number}: path must be given")
     case = values["case"]
-    if case is not None and (not _CASE_NAME.fullmatch(case) or case == PRIVATE_NAME):
+    if case is not None and _RESERVED.fullmatch(case):
+        raise ConfigError(
+            f"manifest {manifest}, line {row.line}, row {row.number}: case must be another name than those of the "
+            f"output folder's own files, got {case!r}"
+        )
+    if case is not None and not _CASE_NAME.fullmatch(case):
         raise ConfigError(
             f"manifest {manifest}, line {row.line}, row {row.number}: case must be up to 64 letters, digits, "
             f"'.', '_' and '-', got {case!r}"

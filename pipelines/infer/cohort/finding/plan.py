@@ -12,7 +12,7 @@ from pipelines.infer.cohort.finding.fingerprint import fingerprint
 from pipelines.infer.cohort.finding.skipped_files import SkippedFiles
 from pipelines.infer.cohort.journal import Record
 from pipelines.infer.cohort.options import CohortOptions
-from pipelines.infer.store import ResultStore
+from pipelines.infer.store import ResultStore, is_url
 
 __all__ = ["State", "list_entries", "state_of"]
 
@@ -36,7 +36,8 @@ def list_entries(options: CohortOptions) -> list[Entry]:
         skipped = None
     else:
         skipped = SkippedFiles()
-        entries = find_entries(options.input_dir or Path(), options.case_depth, skipped)
+        output = None if is_url(options.output_dir) else options.output_dir.removeprefix("file://")
+        entries = find_entries(options.input_dir or Path(), options.case_depth, skipped, output)
     if options.shard is not None:
         entries = filter(Shard.parse(options.shard).holds, entries)
     found = sorted(entries)

@@ -21,9 +21,14 @@ class Reason(StrEnum):
 
     STRAY = "files outside the studies"
     LOOSE = "DICOM files, or files named like slices, outside any study folder"
+    OUTPUT = "folders with results of mose-med"
     TWICE = "links to a file that is already a case"
     BROKEN = "broken links"
     CLOSED = "folders that cannot be listed (no permission)"
+
+
+#: What cannot be a study.
+_NO_STUDIES = (Reason.STRAY, Reason.OUTPUT)
 
 
 class SkippedFiles:
@@ -44,7 +49,7 @@ class SkippedFiles:
     def report(self, root: str, *, quiet: bool) -> None:
         """Report what was skipped; with ``quiet`` only what may be a study."""
         for reason, line in zip(self._known, self.lines(root), strict=True):
-            level = logging.INFO if reason is Reason.STRAY else logging.WARNING
+            level = logging.INFO if reason in _NO_STUDIES else logging.WARNING
             _LOGGER.log(level, "%s", self._count(reason))
             if level == logging.WARNING or not quiet:
                 stderr.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -100,10 +100,18 @@ def test_a_component_at_the_edge_of_the_view_is_told(samples):
     samples[:, 0:3, 4, 4] = True
     region = region_of(samples)
     assert lesions_of(region, (2, 4, 4))[0].touches_edge
-    in_corner = region._replace(box=Box((0, 2, 2), (8, 10, 10)))
-    listed = ListedPosition(1, (AFFINE @ [2, 6, 6, 1])[:3])
-    (lesion,) = find_lesions([source_of(in_corner)], LesionRules(reach_mm=2.0), listed=listed)
-    assert not lesion.touches_edge
+    samples[:, 0] = False
+    assert not lesions_of(region_of(samples), (2, 4, 4))[0].touches_edge
+
+
+@pytest.mark.parametrize("ends", [(0, 3), (5, 8), (0, 8)])
+def test_a_component_at_the_edge_of_the_image_is_told(samples, ends: tuple[int, int]):
+    samples[:, 4, 4, slice(*ends)] = True
+    region = region_of(samples)._replace(box=Box((0, 0, 0), (8, 8, 8)))
+    source = LesionSource(region, AFFINE, (8, 8, 8), (2, 2), Storage(0))
+    listed = ListedPosition(1, (AFFINE @ [4, 4, ends[0], 1])[:3])
+    (lesion,) = find_lesions([source], LesionRules(reach_mm=2.0), listed=listed)
+    assert lesion.touches_edge
 
 
 def test_a_vessel_close_by_does_not_make_an_empty_sample_present(samples):

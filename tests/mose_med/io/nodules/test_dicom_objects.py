@@ -91,6 +91,23 @@ def test_a_contour_within_another_is_a_hole(tmp_path: Path, write_rtstruct):
     assert read_nodules(path) == [("ring", pytest.approx((2 * 4 / 60, 0, 5)))]
 
 
+@pytest.mark.parametrize("other", [(60, 20, 0), (10, 20, 40)], ids=["beside", "above"])
+def test_a_region_around_two_nodules_is_taken_apart(tmp_path: Path, write_rtstruct, caplog, other):
+    contours = [square(x, y, z + k, 2) for x, y, z in ((10, 20, 0), other) for k in (0, 2, 4)]
+    nodules = read_nodules(write_rtstruct(tmp_path / "s.dcm", {"GTV": contours}))
+    x, y, z = other
+    assert nodules == [("GTV-1", pytest.approx((-10, -20, 2))), ("GTV-2", pytest.approx((-x, -y, z + 2)))]
+    assert "the region GTV lies in none of its contours: its 2 parts are taken as nodules of their own" in caplog.text
+
+
+def test_a_nodule_in_one_piece_stays_one_wherever_its_centroid_is(tmp_path: Path, write_rtstruct, caplog):
+    bent = np.array([(0, 0, 5), (30, 0, 5), (30, 30, 5), (28, 30, 5), (28, 2, 5), (0, 2, 5)])
+    gap = [square(10, 20, z, 2) for z in (0, 2, 8, 10)]
+    path = write_rtstruct(tmp_path / "s.dcm", {"bent": [bent], "gap": [*gap[:2], square(10, 20, 6, 2), *gap[2:]]})
+    assert [nodule.nodule_id for nodule in read_nodules(path)] == ["bent", "gap"]
+    assert not caplog.records
+
+
 def test_points_are_taken_as_they_are(tmp_path: Path, write_rtstruct):
     path = write_rtstruct(tmp_path / "s.dcm", {"seed": [np.array([[1, 2, 3]])]}, geometry="POINT")
     assert read_nodules(path) == [("seed", (-1, -2, 3))]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from mose_med.errors import DataError
+from mose_med.errors import DataError, GeometryError
 from mose_med.io import read_nodules
 
 #: Of ``write_volume``: RAS mm of the voxel (i, j, k).
@@ -100,3 +101,47 @@ def test_a_folder_of_organs_alone_is_refused_with_the_remedy(tmp_path: Path, wri
     ):
         read_nodules(organ.parent)
     assert len(read_nodules(organ)) == 2
+
+
+def twice_placed(path: Path, sform_code: int, qform_code: int) -> Path:
+    """Label map with one voxel in its middle, (1, 1, 1) mm by its sform and (1, 1, 13) mm by its qform."""
+    labels = np.zeros((3, 3, 3), dtype=np.uint8)
+    labels[1, 1, 1] = 1
+    image = nib.Nifti1Image(labels, None)
+    image.set_sform(np.eye(4), sform_code)
+    image.set_qform(np.eye(4) + np.outer([0, 0, 1, 0], [0, 0, 0, 12]), qform_code)
+    nib.save(image, path)
+    return path
+
+
+@pytest.mark.parametrize(("choice", "z"), [("auto", 1), ("sform", 1), ("qform", 13), ("centre", 0)])
+def test_a_label_map_lies_by_the_chosen_transform(tmp_path: Path, caplog, choice: str, z: float):
+    path = twice_placed(tmp_path / "lung_nodules.nii", 2, 1)
+    for given in (path, tmp_path):
+        ((_, position),) = read_nodules(given, nifti_transform=choice)
+        assert position[2] == pytest.approx(z)
+    assert "the sform and the qform of the label map lie up to 12.0 mm apart" in caplog.text
+
+
+def test_a_label_map_that_does_not_say_where_it_lies_is_refused(tmp_path: Path):
+    path = twice_placed(tmp_path / "mask.nii", 0, 0)
+    with pytest.raises(GeometryError, match=r"mask\.nii has no position in the patient .*: write its position into"):
+        read_nodules(path)
+    assert read_nodules(path, nifti_transform="centre") == [("1", (0, 0, 0))]
+
+
+@pytest.mark.parametrize("name", ["mask.nrrd", "mask.mha"])
+def test_nor_is_one_of_another_format_taken(tmp_path: Path, write_unplaced, name: str):
+    path = write_unplaced(tmp_path / name, two_boxes())
+    with pytest.raises(
+        GeometryError, match=rf"{name} has no position in the patient \(its header has neither .*\), so"
+    ):
+        read_nodules(path)
+
+
+def test_a_label_map_in_another_unit_is_refused(tmp_path: Path):
+    image = nib.Nifti1Image(np.ones((2, 2, 2), dtype=np.uint8), np.eye(4))
+    image.header.set_xyzt_units("micron")
+    nib.save(image, tmp_path / "mask.nii")
+    with pytest.raises(GeometryError, match=r"mask\.nii must be in mm, got micron"):
+        read_nodules(tmp_path / "mask.nii")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from mose_med.errors import ConfigError
-from pipelines.infer.cohort.journal import Journal, Record
+from pipelines.infer.cohort.finding.entries import Entry
+from pipelines.infer.cohort.journal import Journal, Record, failed_cases
 
 
 def record(key: str, stage: str = "") -> Record:
@@ -46,6 +47,29 @@ def test_a_full_disk_is_told_and_the_line_it_cut_short_costs_no_other(
     file_limit(resource.RLIM_INFINITY)
     journal.append(record("c"))
     assert set(journal.records()) == {"a", "c"}
+
+
+def failure(entry: Entry, time: float, case: str = "") -> Record:
+    name = case or entry.case or "unread-1"
+    return Record(entry.key, "f", name, "", entry.source, stage="read", reason="damaged", time=time)
+
+
+def test_a_failure_is_over_once_its_case_is_done_and_not_before():
+    wrong, right = Entry("p", "/data/wrong", case="p"), Entry("p", "/data/right", case="p")
+    done = Record(right.key, "f", "p", "sha", right.source, time=2.0)
+    assert failed_cases([failure(wrong, 1.0), done]) == []
+    assert [failed.case for failed in failed_cases([failure(wrong, 3.0), done])] == ["p"]
+
+
+def test_a_failure_whose_study_is_gone_is_over(tmp_path: Path):
+    (tmp_path / "kept").mkdir()
+    other = Entry("other", str(tmp_path / "kept"))
+    gone, listed = Entry("gone", str(tmp_path / "gone")), Entry("listed", str(tmp_path / "listed"))
+    records = [failure(other, 1.0, "a"), failure(gone, 1.0, "b"), failure(listed, 1.0, "c")]
+    assert [failed.case for failed in failed_cases(records, [listed])] == ["a", "c"]
+    assert [failed.case for failed in failed_cases(records, [listed], tmp_path)] == ["c"]
+    assert [failed.case for failed in failed_cases(records, [listed, other._replace(series="1.2")])] == ["c"]
+    assert len(failed_cases(records)) == 3
 
 
 def test_the_journal_is_private(tmp_path: Path):

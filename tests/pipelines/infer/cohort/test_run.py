@@ -68,6 +68,13 @@ def test_every_study_gets_a_whole_folder_and_its_rows(cohort: CohortOptions, con
     assert failed_rows(output) == leftovers(output) == []
 
 
+def test_results_below_the_input_are_not_inferred(cohort: CohortOptions):
+    below = dataclasses.replace(cohort, output_dir=str(cohort.input_dir / "out"))
+    infer_cohort(below)
+    assert infer_cohort(below) == (0, 6, 0, 0)
+    assert infer_cohort(dataclasses.replace(cohort, dry_run=True)).to_do == 6
+
+
 @pytest.mark.slow
 def test_overlapped_and_in_two_workers_gives_the_same_bytes(cohort: CohortOptions, contents, tmp_path: Path):
     infer_cohort(cohort)
@@ -98,6 +105,9 @@ def test_bad_studies_are_recorded_tried_again_when_asked_and_hold_up_nothing(
     assert infer_cohort(dataclasses.replace(cohort, retry_failed=True)) == (1, 4, 1, 0)
     assert len(failed_rows(output)) == 1
     assert before.items() <= provenance_times(output).items()
+    shutil.rmtree(studies[4])
+    assert infer_cohort(cohort) == (0, 5, 0, 0)
+    assert failed_rows(output) == []
 
 
 @pytest.mark.slow

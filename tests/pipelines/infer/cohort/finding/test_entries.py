@@ -154,6 +154,16 @@ def test_slices_that_lie_in_no_study_are_told(tmp_path: Path, depth: int | None)
     ]
 
 
+@pytest.mark.parametrize("depth", [None, 1])
+def test_results_below_the_folder_are_no_cases_and_told(tmp_path: Path, depth: int | None):
+    make(tmp_path, "a/1.dcm", "own/case-1/seg.dcm", "other/case-1/consensus.nii.gz", "mine/options.json", "mine/1.dcm")
+    (tmp_path / "other" / "options.json").write_text('{"case_key_sha256": "x"}')
+    skipped = SkippedFiles()
+    found = find_entries(tmp_path, depth, skipped, str(tmp_path / "own"))
+    assert sorted(entry.name for entry in found) == ["a", "mine"]
+    assert skipped.lines(str(tmp_path)) == ["skipped: 2 folders with results of mose-med: other, own"]
+
+
 def test_a_folder_that_may_not_be_listed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make(tmp_path, "a/1.dcm", "closed/1.dcm")
     scandir = os.scandir
@@ -215,6 +225,14 @@ def test_a_manifest_of_any_program_is_read(tmp_path: Path, text: str):
     assert read_manifest(manifest(tmp_path, text)) == [Entry("p-1", str(tmp_path / "a"), case="p-1")]
 
 
+def test_columns_of_a_manifest_that_are_ignored_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    read_manifest(manifest(tmp_path, "path,nodule,case\na,n.csv,p-1\n"))
+    (message,) = caplog.messages
+    assert message.startswith(
+        "the manifest has columns that are ignored: nodule; known are path, case, series, nodules,"
+    )
+
+
 def test_a_manifest_may_name_an_acquisition(tmp_path: Path):
     one, two, all_slices = read_manifest(manifest(tmp_path, "path,acquisition\na,1\na,2\nb,\n"))
     assert (one.acquisition, two.acquisition, all_slices.acquisition) == (1, 2, None)
@@ -228,7 +246,10 @@ def test_a_manifest_may_name_an_acquisition(tmp_path: Path):
         ("study\na\n", "must have the column path, got study"),
         ("path,case\n,x\n", "row 1: path must be given"),
         ("path,case\na,../x\n", "row 1: case must be up to 64 letters, digits, '.', '_' and '-', got '../x'"),
-        ("path,case\na,private\n", "row 1: case must be"),
+        *(
+            (f"path,case\na,{name}\n", f"row 1: case must be another name than those of .* files, got '{name}'")
+            for name in ("private", "options.json", "Summary.csv", "failed.shard-1-of-2.csv")
+        ),
         ("path,case\na,x\nb,x\n", "must list each case once, got rows 1 and 2"),
         ("path\na\nb\na\n", "must list each study once, got rows 1 and 3"),
     ],
