@@ -31,6 +31,7 @@ __all__ = [
     "KEY_ID",
     "OPTIONS_NAME",
     "claim_folder",
+    "command_of",
     "conflict_of",
     "differing_option",
     "emptying_record",
@@ -265,7 +266,7 @@ def differing_option(
         >>> differing_option({"command": "train"}, {"command": "evaluate"})
         'was made by mose-med train, not by mose-med evaluate'
     """
-    makers = _command_of(found), _command_of(wanted)
+    makers = command_of(found), command_of(wanted)
     if None not in makers and makers[0] != makers[1]:
         return f"{_OTHER_COMMAND}{makers[0]}, not by mose-med {makers[1]}"
     if _EMPTYING in found:
@@ -280,7 +281,7 @@ def differing_option(
     return None
 
 
-def _command_of(record: Mapping[str, Any]) -> str | None:
+def command_of(record: Mapping[str, Any]) -> str | None:
     """The command that made a folder with this record; None if it is not known."""
     if COMMAND in record:
         return str(record[COMMAND])

@@ -31,7 +31,7 @@ from mose_med.errors import ConfigError
 from mose_med.files.file_tree import FolderWalk
 from mose_med.files.tables import Row, read_table
 from pipelines.common.case_names import PRIVATE_NAME
-from pipelines.common.runs.run_folder import EMPTYING, KEY_ID, OPTIONS_NAME, read_options
+from pipelines.common.runs.run_folder import KEY_ID, OPTIONS_NAME, command_of, read_options
 from pipelines.infer.cohort.finding.content import NODULES_NAME, VOLUME_SUFFIXES, Content, list_of_volume
 from pipelines.infer.cohort.finding.skipped_files import Reason, SkippedFiles
 
@@ -151,7 +151,7 @@ def find_entries(
 def _is_output(folder: str) -> bool:
     """Whether ``mose-med infer`` made a folder, or was emptying it."""
     options = read_options(Path(folder))
-    return options is not None and (KEY_ID in options or options == EMPTYING)
+    return options is not None and (KEY_ID in options or command_of(options) == "infer")
 
 
 def _linked_entries(top: str, paths: list[str], walk: FolderWalk, skipped: SkippedFiles) -> Iterator[Entry]:
