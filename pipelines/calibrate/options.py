@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 from mose_med.options import Limits, Option, check_options
@@ -13,6 +12,7 @@ from pipelines.common.options import (
     Datalist,
     Device,
     NumSamples,
+    OutputFile,
     Overwrite,
     Part,
     Quiet,
@@ -21,8 +21,6 @@ from pipelines.common.options import (
 )
 
 __all__ = ["CalibrateOptions", "UndoCalibrationOptions"]
-
-_OutputFile = Annotated[Path, Option("Checkpoint to write: .pt.")]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class CalibrateOptions:
 
     datalist: Datalist
     checkpoint: Checkpoint
-    output_file: _OutputFile
+    output_file: OutputFile
     part: Part = "validation"
     folds: Annotated[int, Option("Folds of patients for the cross-fitted scores.", at_least=2)] = 5
     num_samples: NumSamples = 16
@@ -56,7 +54,7 @@ class UndoCalibrationOptions:
     """A checkpoint whose calibration is removed."""
 
     checkpoint: Checkpoint
-    output_file: _OutputFile
+    output_file: OutputFile
     undo: Annotated[bool, Option("Remove a calibration; needs no datalist.")] = False
     overwrite: Overwrite = False
     quiet: Quiet = False

@@ -96,7 +96,7 @@ Dicomweb = Annotated[
 ]
 OutputDir = Annotated[Path, Option("Folder for all output.")]
 Datalist = Annotated[Path, Option("dataset.json of a prepare command.")]
-OutputFile = Annotated[Path, Option("Bundle to write: .zip.")]
+OutputFile = Annotated[Path, Option("File to write the weights to.")]
 Part = Annotated[str, Option("Part of the datalist: training, validation or test.")]
 Checkpoint = Annotated[Path, Option(_CHECKPOINT)]
 ShippedOrCheckpoint = Annotated[Path | None, Option(_CHECKPOINT, default_text="shipped")]

@@ -74,7 +74,9 @@ def test_a_training_names_the_remedy_and_goes_on_from_the_last_checkpoint(
     options: TrainOptions, scarce, failure: Failure
 ):
     whole = train(replace(options, output_dir=options.output_dir.with_name("whole")))
-    scarce(OptimalTransportLoss, "forward", failure, 3)  # the first step of the second epoch
+    scarce(
+        OptimalTransportLoss, "forward", failure, 5
+    )  # after the trial of both gammas, the first step of the second epoch
     with pytest.raises(
         MoseError, match="memory ran out in the training with batch_size 3: set a smaller batch_size or"
     ):
