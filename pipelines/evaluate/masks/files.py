@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.split import composed
 from mose_med.errors import ConfigError, DataError, GeometryError
 from mose_med.files.file_tree import files_below, shown_in
 from mose_med.files.tables import Row, read_json, read_rows
@@ -119,7 +119,7 @@ def read_weights(path: Path) -> dict[str, list[float]]:
         return _weights_of_rows(path)
     content = read_json(path, "weights", ConfigError)
     try:
-        return {_composed(case): [float(value) for value in values] for case, values in content.items()}
+        return {composed(case): [float(value) for value in values] for case, values in content.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"weights {path} must hold a list of numbers for each case: {error}") from error
 
@@ -127,7 +127,7 @@ def read_weights(path: Path) -> dict[str, list[float]]:
 def _weights_of_rows(path: Path) -> dict[str, list[float]]:
     weights: dict[str, list[float]] = {}
     for row in read_rows(path, "weights", ConfigError):
-        case = _composed(row.text("0"))
+        case = composed(row.text("0"))
         if case in weights:
             raise ConfigError(f"weights {path}, line {row.line} must name {case!r} once, got it twice: leave one")
         weights[case] = _weights_of(row, path)
@@ -154,11 +154,7 @@ def _case_of(place: Path) -> str:
     """Name of the case of a file or folder, composed."""
     endings = () if place.is_dir() else _ENDINGS
     cut = next((len(ending) for ending in endings if place.name.lower().endswith(ending)), 0)
-    return _composed(place.name[: len(place.name) - cut])
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
+    return composed(place.name[: len(place.name) - cut])
 
 
 def _files(place: Path) -> list[Path]:
